@@ -1,0 +1,122 @@
+//! Options: Flink's keys, value formats and defaults, parsed once into plain values.
+//!
+//! [`options`] has the table of keys; [`JobConfig`] and [`ClusterConfig`] are what the machines read.
+
+mod options;
+mod value;
+
+pub use options::{OptionProblem, OptionSpec, Scope, cluster_config, job_config, known_options};
+pub use value::{ValueError, parse_duration, parse_memory};
+
+use core::time::Duration;
+
+/// The options of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobConfig {
+    /// Periodic checkpoints; `None` if `execution.checkpointing.interval` is not set.
+    pub checkpointing: Option<CheckpointConfig>,
+    /// What happens after a failure.
+    pub restart_strategy: RestartStrategy,
+    /// `slot.request.timeout`: how long a region waits for slots before the wait counts as a failure.
+    pub slot_request_timeout: Duration,
+}
+
+/// Options under `execution.checkpointing.`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckpointConfig {
+    /// `interval`: from one trigger to the next.
+    pub interval: Duration,
+    /// `timeout`: from the trigger to the last acknowledgement.
+    pub timeout: Duration,
+    /// `min-pause`: from the end of one checkpoint to the next periodic trigger.
+    pub min_pause: Duration,
+    /// `max-concurrent-checkpoints`, at least 1.
+    pub max_concurrent: u32,
+    /// `tolerable-failed-checkpoints`: how many counted failures in a row do not fail the job.
+    pub tolerable_failures: u32,
+    /// `mode`.
+    pub mode: CheckpointMode,
+    /// `num-retained`: how many completed checkpoints are kept, at least 1.
+    pub retained: u32,
+    /// `data-inline-threshold`: a snapshot of at most this many bytes travels inside its
+    /// acknowledgement and is kept in the checkpoint's record. Bytes.
+    pub inline_threshold: u64,
+}
+
+/// What a barrier promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckpointMode {
+    /// A channel whose barrier came waits for the others.
+    ExactlyOnce,
+    /// Nothing waits; records may be counted again after a restore.
+    AtLeastOnce,
+}
+
+/// What happens after a failure (`restart-strategy.type`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RestartStrategy {
+    /// The first failure fails the job.
+    None,
+    /// A bounded number of restarts.
+    FixedDelay {
+        /// How many restarts.
+        attempts: u32,
+        /// From the failure to the restart.
+        delay: Duration,
+    },
+    /// A bounded number of restarts in any interval.
+    FailureRate {
+        /// How many failures within the interval are survived.
+        max_failures: u32,
+        /// The interval.
+        interval: Duration,
+        /// From the failure to the restart.
+        delay: Duration,
+    },
+    /// Ever longer delays.
+    ExponentialDelay(ExponentialDelay),
+}
+
+/// Options under `restart-strategy.exponential-delay.`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExponentialDelay {
+    /// `initial-backoff`.
+    pub initial: Duration,
+    /// `max-backoff`.
+    pub max: Duration,
+    /// `backoff-multiplier`, in thousandths, more than 1,000.
+    pub multiplier_permille: u32,
+    /// `jitter-factor`, in thousandths of the delay, at most 1,000.
+    pub jitter_permille: u32,
+    /// `reset-backoff-threshold`: a quiet time after which the delay starts from the beginning.
+    pub reset_threshold: Duration,
+    /// `attempts-before-reset-backoff`; `None` is without limit.
+    pub attempts: Option<u32>,
+}
+
+/// The options of the cluster that the two machines read. The shells have their own beside these.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClusterConfig {
+    /// `heartbeat.interval`: from one heartbeat request to the next.
+    pub heartbeat_interval: Duration,
+    /// `heartbeat.timeout`: a peer that is silent for this long is lost.
+    pub heartbeat_timeout: Duration,
+    /// `jobmanager.failover.reconciliation-timeout`: how long a recovered job waits for its running
+    /// attempts to be reported before it restarts what is missing.
+    pub reconciliation_timeout: Duration,
+    /// `taskmanager.failover.grace-period`: how long a TaskManager keeps its tasks running without a
+    /// JobManager.
+    pub grace_period: Duration,
+    /// `cluster.registration.initial-timeout`: the first pause between two tries to register.
+    pub registration_initial: Duration,
+    /// `cluster.registration.max-timeout`: the longest pause between two tries to register.
+    pub registration_max: Duration,
+    /// `cluster.registration.refused-registration-delay`: the pause after a refusal.
+    pub registration_refused: Duration,
+    /// `web.exception-history-size`: how many failures a job remembers.
+    pub exception_history: u32,
+    /// `web.checkpoints.history`: how many checkpoints a job remembers.
+    pub checkpoint_history: u32,
+    /// `jobstore.max-capacity`: how many ended jobs are remembered.
+    pub job_store_capacity: u32,
+}

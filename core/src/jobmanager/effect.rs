@@ -1,0 +1,64 @@
+//! What a coordinator orders. An effect that has been emitted may be carried out at once.
+
+use super::input::Discard;
+use crate::id::{CommitId, JobId, RequestId, SessionId};
+use crate::message::Envelope;
+use crate::record::RecordOp;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Say this to a TaskManager, in order with everything else on the session.
+    Send {
+        /// On which session.
+        session: SessionId,
+        /// What.
+        message: Envelope,
+    },
+    /// End the session after everything that was said on it.
+    Disconnect {
+        /// Which.
+        session: SessionId,
+    },
+    /// Answer a client.
+    Reply {
+        /// Its call.
+        request: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Write these in one transaction, fenced by the coordinator's epoch. At most one write is under
+    /// way at any time; it is answered by [`super::Input::Stored`].
+    Store {
+        /// Names the write in its answer.
+        commit: CommitId,
+        /// What changes.
+        ops: Vec<RecordOp>,
+    },
+    /// Delete this state; answered by [`super::Input::Discarded`].
+    Discard(Discard),
+    /// This coordinator no longer leads. Drop it; nothing it emits later counts.
+    StepDown {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The answer to a client's command.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// The job is durable and will run.
+    Submitted(JobId),
+    /// A job of this id is known already, as it was submitted before or has ended; nothing changed.
+    AlreadySubmitted(JobId),
+    /// The cancellation is durable and will be carried out.
+    CancelAccepted(JobId),
+    /// The job has already ended, in this state.
+    AlreadyEnded(JobId, crate::state::JobStatus),
+    /// There is no such job.
+    UnknownJob(JobId),
+    /// Too much is waiting; try again later. The text says for what.
+    Overloaded(String),
+}

@@ -1,0 +1,104 @@
+//! What can happen to a coordinator. Inputs are facts, not requests for permission.
+
+use crate::graph::JobGraph;
+use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId};
+use crate::message::{FromTaskManager, Hello};
+use alloc::string::String;
+use alloc::sync::Arc;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A TaskManager opened a session and said hello.
+    Connected {
+        /// The new session.
+        session: SessionId,
+        /// Who it is.
+        hello: Hello,
+    },
+    /// A TaskManager said something.
+    Message {
+        /// On which session.
+        session: SessionId,
+        /// What.
+        message: FromTaskManager,
+    },
+    /// A session ended, whoever ended it.
+    Disconnected {
+        /// Which.
+        session: SessionId,
+    },
+    /// A write ended.
+    Stored {
+        /// Which.
+        commit: CommitId,
+        /// How.
+        outcome: StoreOutcome,
+    },
+    /// State was deleted from the checkpoint storage, or could not be.
+    Discarded {
+        /// What was to be deleted.
+        discard: Discard,
+        /// Whether it is gone now.
+        outcome: DiscardOutcome,
+    },
+    /// A client wants something.
+    Command {
+        /// Its call; exactly one reply is sent to it.
+        request: RequestId,
+        /// What it wants.
+        command: Command,
+    },
+    /// Nothing but time has passed.
+    Wake,
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum StoreOutcome {
+    /// Every operation is durable.
+    Done,
+    /// The store has seen a later epoch; nothing was written.
+    Fenced,
+    /// Nothing was written; it can be tried again. The text is for people.
+    Unavailable(String),
+    /// The write may or may not have happened. The text is for people.
+    Unknown(String),
+}
+
+/// Whether state could be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DiscardOutcome {
+    /// It is gone, or was never there.
+    Done,
+    /// Some of it is still there. The text is for people.
+    Failed(String),
+}
+
+/// State that nothing refers to any more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Discard {
+    /// All files of one checkpoint, late ones included.
+    Checkpoint(JobId, CheckpointId),
+    /// All files of a job.
+    Job(JobId),
+    /// The files of every checkpoint of the job below `next` other than `keep`: what a coordinator
+    /// that died left behind.
+    Unreferenced {
+        /// The job.
+        job: JobId,
+        /// The checkpoints that are retained.
+        keep: alloc::vec::Vec<CheckpointId>,
+        /// The first checkpoint id that was never used.
+        next: CheckpointId,
+    },
+}
+
+/// What a client wants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Run this job. Repeated with the same job id, it is answered as the first one was.
+    Submit(Arc<JobGraph>),
+    /// Stop this job without regard to its output.
+    Cancel(JobId),
+}

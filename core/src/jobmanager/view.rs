@@ -1,0 +1,223 @@
+//! What clients may see. Views are made between steps, at a cost proportional to the answer.
+
+use crate::graph::JobGraph;
+use crate::id::{
+    Attempt, CheckpointId, Incarnation, JobId, SlotIndex, SubtaskIndex, TaskManagerId,
+};
+use crate::message::Hardware;
+use crate::state::{ExecutionState, JobStatus};
+use crate::time::Timestamp;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The cluster in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// Registered TaskManagers.
+    pub taskmanagers: u32,
+    /// Their slots.
+    pub slots_total: u32,
+    /// Those of them in which no task is.
+    pub slots_free: u32,
+    /// Jobs that have not ended.
+    pub jobs_running: u32,
+    /// Jobs that ended by themselves.
+    pub jobs_finished: u32,
+    /// Jobs that were canceled.
+    pub jobs_canceled: u32,
+    /// Jobs that failed.
+    pub jobs_failed: u32,
+    /// Why the last write to the store did not succeed; `None` once one does.
+    pub store_problem: Option<String>,
+}
+
+/// How many subtasks are in each state, by the order of [`ExecutionState::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct TaskCounts(pub [u32; ExecutionState::ALL.len()]);
+
+impl TaskCounts {
+    /// How many are in this state.
+    #[must_use]
+    pub fn get(&self, state: ExecutionState) -> u32 {
+        self.0[state as usize]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+}
+
+/// A job in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Its id.
+    pub id: JobId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub status: JobStatus,
+    /// When it was submitted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// When its state changed last.
+    pub last_modified: Timestamp,
+    /// Its subtasks.
+    pub tasks: TaskCounts,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDetails {
+    /// The line.
+    pub summary: JobSummary,
+    /// When it came into each state last, by the order of [`JobStatus::ALL`].
+    pub timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
+    /// Its vertices, in the order of the graph.
+    pub vertices: Vec<VertexDetails>,
+    /// Its graph; absent once it has ended.
+    pub graph: Option<Arc<JobGraph>>,
+    /// What it waits for, in words, if it waits.
+    pub waiting: Option<String>,
+    /// How often a region of it was restarted.
+    pub restarts: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// A vertex of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VertexDetails {
+    /// Its 128-bit id.
+    pub operator_id: u128,
+    /// Its name.
+    pub name: String,
+    /// How many subtasks.
+    pub parallelism: u32,
+    /// How many key groups.
+    pub max_parallelism: u32,
+    /// When its current tasks were deployed.
+    pub started: Option<Timestamp>,
+    /// Its subtasks.
+    pub tasks: TaskCounts,
+}
+
+/// A subtask of a vertex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubtaskDetails {
+    /// Which.
+    pub subtask: SubtaskIndex,
+    /// The state of its current attempt.
+    pub state: ExecutionState,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// Whether it has processed the end of its input.
+    pub end_of_data: bool,
+    /// Where it is, if it has a slot.
+    pub location: Option<(TaskManagerId, SlotIndex)>,
+}
+
+/// The checkpoints of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckpointsDetails {
+    /// How many restores from a checkpoint there were.
+    pub restored: u64,
+    /// How many completed.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How many are under way.
+    pub in_progress: u64,
+    /// The last one that completed.
+    pub latest_completed: Option<CheckpointEntry>,
+    /// The last one that failed.
+    pub latest_failed: Option<CheckpointEntry>,
+    /// The last restore.
+    pub latest_restored: Option<Restore>,
+    /// The last ones, the newest first; bounded by `web.checkpoints.history`.
+    pub history: Vec<CheckpointEntry>,
+}
+
+/// A restore from a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Restore {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckpointEntry {
+    /// Its id.
+    pub id: CheckpointId,
+    /// What became of it.
+    pub outcome: CheckpointOutcome,
+    /// When it was triggered.
+    pub triggered: Timestamp,
+    /// When the last acknowledgement came.
+    pub latest_ack: Option<Timestamp>,
+    /// How many subtasks take part.
+    pub subtasks: u32,
+    /// How many of them have acknowledged.
+    pub acknowledged: u32,
+    /// The bytes of the snapshots acknowledged so far.
+    pub size: u64,
+}
+
+/// What became of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CheckpointOutcome {
+    /// Under way.
+    InProgress,
+    /// Durable.
+    Completed,
+    /// Given up.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why: the reason's name in Flink's words, and the message.
+        reason: String,
+    },
+}
+
+/// A failure that a job has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExceptionEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What the system said.
+    pub message: String,
+    /// The task that failed, in Flink's form `name (1/4) - execution #0`; absent for a failure of the
+    /// whole job.
+    pub task: Option<String>,
+    /// Where the task was.
+    pub taskmanager: Option<TaskManagerId>,
+}
+
+/// A registered TaskManager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskManagerDetails {
+    /// Its name.
+    pub id: TaskManagerId,
+    /// This life of its process.
+    pub incarnation: Incarnation,
+    /// Its data exchange address.
+    pub data_address: String,
+    /// When it was heard last.
+    pub last_heard: Timestamp,
+    /// Its slots.
+    pub slots: u32,
+    /// Those of them in which no task is.
+    pub free_slots: u32,
+    /// How many tasks are in its slots.
+    pub tasks: u32,
+    /// What it runs on.
+    pub hardware: Hardware,
+    /// The jobs in its slots that are taken: `(slot, job, tasks)`.
+    pub allocations: Vec<(SlotIndex, JobId, u32)>,
+}

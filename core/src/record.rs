@@ -1,0 +1,142 @@
+//! Durable state: a small set of typed, keyed records, each written whole.
+//!
+//! There is no event log. What is not here (slots, attempts, pending checkpoints, timers) is rebuilt
+//! when TaskManagers register again. The leader's epoch is not a record: the store itself holds it and
+//! refuses writes of older ones.
+
+use crate::graph::JobGraph;
+use crate::id::{CheckpointId, JobId};
+use crate::message::StateHandle;
+use crate::state::JobStatus;
+use crate::time::Timestamp;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Something that survives the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// A job that was accepted and has not been cleaned up.
+    Job(JobRecord),
+    /// A client asked to cancel the job. Stays until the job is cleaned up.
+    Cancel(JobId),
+    /// Every checkpoint id of the job below this one may have been used.
+    CheckpointMark {
+        /// The job.
+        job: JobId,
+        /// The first id that was never used.
+        next: CheckpointId,
+    },
+    /// A completed checkpoint that is retained.
+    Checkpoint(Arc<CheckpointRecord>),
+    /// How a job ended.
+    Result(Arc<JobResult>),
+}
+
+impl Record {
+    /// What it is stored under.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Record::Job(record) => RecordKey::Job(record.graph.id()),
+            Record::Cancel(job) => RecordKey::Cancel(*job),
+            Record::CheckpointMark { job, .. } => RecordKey::CheckpointMark(*job),
+            Record::Checkpoint(record) => RecordKey::Checkpoint(record.job, record.id),
+            Record::Result(result) => RecordKey::Result(result.job),
+        }
+    }
+}
+
+/// What a record is stored under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKey {
+    /// See [`Record::Job`].
+    Job(JobId),
+    /// See [`Record::Cancel`].
+    Cancel(JobId),
+    /// See [`Record::CheckpointMark`].
+    CheckpointMark(JobId),
+    /// See [`Record::Checkpoint`].
+    Checkpoint(JobId, CheckpointId),
+    /// See [`Record::Result`].
+    Result(JobId),
+}
+
+/// One change of the durable state. Repeated, it changes nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RecordOp {
+    /// Write it whole, whether or not it exists.
+    Put(Record),
+    /// Remove it, whether or not it exists.
+    Delete(RecordKey),
+}
+
+/// A job that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobRecord {
+    /// What it runs.
+    pub graph: Arc<JobGraph>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+}
+
+/// A completed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckpointRecord {
+    /// The job.
+    pub job: JobId,
+    /// Its id.
+    pub id: CheckpointId,
+    /// When it was triggered.
+    pub triggered: Timestamp,
+    /// When the last acknowledgement came.
+    pub completed: Timestamp,
+    /// Whether every task had processed the end of its input.
+    pub end_of_data: bool,
+    /// The snapshot of every subtask, by its position in the job.
+    pub states: Vec<StateHandle>,
+}
+
+impl CheckpointRecord {
+    /// The bytes of all its snapshots.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.states.iter().map(|state| state.size).sum()
+    }
+}
+
+/// How a job ended, with what clients may ask about it later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobResult {
+    /// The job.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// FAILED, CANCELED or FINISHED.
+    pub status: JobStatus,
+    /// When it was submitted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Its vertices.
+    pub vertices: Vec<VertexResult>,
+    /// How many of its checkpoints completed, as far as the last coordinator knew.
+    pub completed_checkpoints: u64,
+    /// How often a region of it was restarted, as far as the last coordinator knew.
+    pub restarts: u64,
+}
+
+/// A vertex of a job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VertexResult {
+    /// Its 128-bit id.
+    pub operator_id: u128,
+    /// Its name.
+    pub name: String,
+    /// How many subtasks it had.
+    pub parallelism: u32,
+    /// How many key groups it had.
+    pub max_parallelism: u32,
+}
