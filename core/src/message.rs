@@ -143,6 +143,8 @@ pub struct Welcome {
     pub heartbeat_timeout: Duration,
     /// How long the TaskManager keeps its tasks without a JobManager.
     pub grace_period: Duration,
+    /// The URL of the checkpoint storage.
+    pub checkpoint_storage: String,
 }
 
 /// The answer to a [`Hello`] that is not accepted.

@@ -8,6 +8,7 @@ mod value;
 pub use options::{OptionProblem, OptionSpec, Scope, cluster_config, job_config, known_options};
 pub use value::{ValueError, parse_duration, parse_memory};
 
+use alloc::string::String;
 use core::time::Duration;
 
 /// The options of one job.
@@ -113,6 +114,9 @@ pub struct ClusterConfig {
     pub registration_max: Duration,
     /// `cluster.registration.refused-registration-delay`: the pause after a refusal.
     pub registration_refused: Duration,
+    /// `execution.checkpointing.dir`: the URL of the checkpoint storage. The coordinator only passes
+    /// it on.
+    pub checkpoint_storage: String,
     /// `web.exception-history-size`: how many failures a job remembers.
     pub exception_history: u32,
     /// `web.checkpoints.history`: how many checkpoints a job remembers.

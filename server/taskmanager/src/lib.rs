@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The tokio shell of the worker: data exchange, tasks, checkpoint storage, and the [`sdk`] with which
+//! users write their own operators.
+
+pub mod sdk;
