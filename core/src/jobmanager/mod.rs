@@ -1,137 +1,300 @@
 //! The coordinator: takes jobs, places their tasks, coordinates checkpoints, notices failures and
-//! recovers from them.
+//! recovers from them. It is not told how anything is done: facts come in, orders go out.
+//!
+//! The rooms, from the outside in:
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `input`, `effect`, `view` | what can happen, what can be ordered, what can be seen |
+//! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
+//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `reconcile`, `ending` | one job, by what happens to it |
+//! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
+//! | `taskmanagers`, `journal`, `timers`, `archive` | what jobs share |
+//! | `invariants` | what must hold across all of them |
+//!
+//! Every step is: due timers, one input, then settling. Handlers change facts and mark jobs; settling
+//! draws the consequences from the facts alone.
 
+mod archive;
+mod checkpointing;
+mod checkpoints;
+mod commands;
+mod cx;
+mod deploy;
 mod effect;
+mod ending;
+mod execution;
+mod failover;
 mod input;
+mod invariants;
+mod job;
+mod journal;
+mod reconcile;
+mod recover;
+mod restart;
+mod sessions;
+mod taskmanagers;
+mod tasks;
+mod timers;
 mod view;
+mod views;
 
 pub use effect::{Effect, Reply};
 pub use input::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
+pub use invariants::Violation;
+pub use recover::RecoverError;
+pub use restart::{Decision, RestartBackoff};
 pub use view::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary,
     Overview, Restore, SubtaskDetails, TaskCounts, TaskManagerDetails, VertexDetails,
 };
 
 use crate::config::ClusterConfig;
-use crate::id::{Epoch, JobId, VertexIndex};
-use crate::record::Record;
+use crate::id::{CommitId, Epoch, JobId};
 use crate::time::Timestamp;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Why a coordinator cannot be rebuilt from what is durable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecoverError {
-    /// A record names a job of which there is no record.
-    #[error("a {what} record names job {job}, of which there is no record")]
-    Orphan {
-        /// The kind of record.
-        what: &'static str,
-        /// The job.
-        job: JobId,
-    },
-}
-
-/// A broken invariant: our own mistake.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invariant `{name}` is broken: {detail}")]
-pub struct Violation {
-    /// The invariant's name.
-    pub name: &'static str,
-    /// What was seen.
-    pub detail: String,
-}
+use archive::{Archive, Archived};
+use cx::Cx;
+use job::{Job, JobPhase};
+use journal::{Answer, Fact, Journal};
+use taskmanagers::TaskManagers;
+use timers::{Timer, Timers};
 
 /// The coordinator of a cluster while it leads.
 ///
 /// *Driving it*: [`recover`](Self::recover), then [`step`](Self::step) for every input and when
 /// [`next_deadline`](Self::next_deadline) has passed. Losing leadership is dropping the value.
-/// *Looking at it*: [`overview`](Self::overview) and its siblings.
+/// *Looking at it*: [`overview`](Self::overview) and its siblings, between steps.
 /// *Checking it*: [`digest`](Self::digest), [`check_invariants`](Self::check_invariants).
-pub struct Coordinator {}
+#[derive(Debug)]
+pub struct Coordinator {
+    config: ClusterConfig,
+    epoch: Epoch,
+    now: Timestamp,
+    tms: TaskManagers,
+    jobs: BTreeMap<JobId, Job>,
+    /// Jobs whose regions wait for slots, the one submitted first first.
+    waiting: BTreeSet<(Timestamp, JobId)>,
+    archive: Archive,
+    journal: Journal,
+    timers: Timers,
+    /// Jobs that have changed since they were settled.
+    dirty: BTreeSet<JobId>,
+    /// A later leader exists: nothing is done any more.
+    stepped_down: bool,
+}
 
 impl Coordinator {
-    /// Rebuilds a leading coordinator from what is durable.
-    ///
-    /// # Errors
-    /// The records contradict each other.
-    pub fn recover(
-        config: ClusterConfig,
-        epoch: Epoch,
-        records: Vec<Record>,
-        now: Timestamp,
-    ) -> Result<Self, RecoverError> {
-        let _ = (config, epoch, records, now);
-        Ok(Coordinator {})
-    }
-
     /// Fires due timers, takes one input, appends what must be done to `effects`, in order. Cannot fail.
-    /// The first step should follow [`recover`](Self::recover) at once, with [`Input::Wake`].
+    ///
+    /// The first step should follow [`recover`](Self::recover) at once, with [`Input::Wake`]. A time
+    /// before that of an earlier step counts as that step's.
     pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects);
+        if self.stepped_down {
+            return;
+        }
+        self.now = self.now.max(now);
+        self.fire(effects);
+        match input {
+            Input::Connected { session, hello } => self.connected(session, hello, effects),
+            Input::Message { session, message } => self.message(session, message, effects),
+            Input::Disconnected { session } => self.disconnected(session, effects),
+            Input::Stored { commit, outcome } => self.stored(commit, outcome, effects),
+            Input::Discarded { discard, outcome } => self.discarded(&discard, &outcome, effects),
+            Input::Command { request, command } => self.command(request, command, effects),
+            Input::Wake => {}
+        }
+        self.settle(effects);
     }
 
     /// When to call `step(Input::Wake)` if nothing else happens. Extra calls are harmless.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.timers.next()
     }
 
-    /// The cluster in one line.
-    #[must_use]
-    pub fn overview(&self) -> Overview {
-        unimplemented!()
+    fn fire(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                // Settling starts the write.
+                Timer::Journal => {}
+                Timer::TaskManager(tm) => self.heartbeat_due(tm, effects),
+                Timer::Job(job) => {
+                    self.dirty.insert(job);
+                }
+            }
+        }
     }
 
-    /// Every job that is remembered, by id.
-    pub fn jobs(&self) -> impl Iterator<Item = JobSummary> {
-        core::iter::empty()
+    /// The store has answered.
+    fn stored(&mut self, commit: CommitId, outcome: StoreOutcome, effects: &mut Vec<Effect>) {
+        match self.journal.stored(self.now, commit, outcome) {
+            Answer::Nothing => {}
+            Answer::Durable(facts) => {
+                for fact in facts {
+                    self.durable(fact, effects);
+                }
+            }
+            Answer::Fenced => {
+                self.stepped_down = true;
+                let reason =
+                    String::from("the store has seen a later epoch: another JobManager leads");
+                effects.push(Effect::StepDown { reason });
+            }
+        }
     }
 
-    /// One job.
-    #[must_use]
-    pub fn job(&self, id: JobId) -> Option<JobDetails> {
-        let _ = id;
-        None
+    /// Something has become durable: what waited for it happens now.
+    fn durable(&mut self, fact: Fact, effects: &mut Vec<Effect>) {
+        match fact {
+            Fact::Submitted(job) => self.with_job(job, effects, Job::submission_durable),
+            Fact::CancelRequested(job) => self.with_job(job, effects, Job::cancel_durable),
+            Fact::Marked(job, next) => self.with_job(job, effects, |job, _| job.marked(next)),
+            Fact::Completed(job, id) => {
+                self.with_job(job, effects, |job, cx| job.completed(cx, id))
+            }
+            Fact::Ended(job) => self.job_ended(job, effects),
+            Fact::Cleaned(job) => self.job_cleaned(job, effects),
+            Fact::Nothing => {}
+        }
     }
 
-    /// The subtasks of one vertex of a job that has not ended.
-    #[must_use]
-    pub fn subtasks(&self, id: JobId, vertex: VertexIndex) -> Option<Vec<SubtaskDetails>> {
-        let _ = (id, vertex);
-        None
+    fn job_cleaned(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        self.jobs.remove(&job);
+        self.timers.set(Timer::Job(job), None);
+        let (archive, jobs, mut cx) = self.archive_and_cx(effects);
+        archive.trim(&mut cx, |job| !jobs.contains_key(&job));
     }
 
-    /// The checkpoints of one job.
-    #[must_use]
-    pub fn checkpoints(&self, id: JobId) -> Option<CheckpointsDetails> {
-        let _ = id;
-        None
+    /// State was deleted, or could not be.
+    fn discarded(
+        &mut self,
+        discard: &Discard,
+        outcome: &DiscardOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        match (discard, outcome) {
+            (Discard::Job(job), outcome) => {
+                self.with_job(*job, effects, |job, cx| job.discarded(cx, outcome))
+            }
+            (
+                Discard::Checkpoint(job, _) | Discard::Unreferenced { job, .. },
+                DiscardOutcome::Failed(problem),
+            ) => {
+                self.with_job(*job, effects, |job, _| job.discard_failed(discard, problem));
+            }
+            (Discard::Checkpoint(..) | Discard::Unreferenced { .. }, DiscardOutcome::Done) => {}
+        }
     }
 
-    /// The failures that one job has seen, the newest first.
-    #[must_use]
-    pub fn exceptions(&self, id: JobId) -> Option<Vec<ExceptionEntry>> {
-        let _ = id;
-        None
+    /// Has a job do something, if there is such a job, and settles it afterwards.
+    fn with_job(
+        &mut self,
+        id: JobId,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Job, &mut Cx<'_>),
+    ) {
+        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        if let Some(job) = jobs.get_mut(&id) {
+            act(job, &mut cx);
+            self.dirty.insert(id);
+        }
     }
 
-    /// Every registered TaskManager, by name.
-    pub fn taskmanagers(&self) -> impl Iterator<Item = TaskManagerDetails> {
-        core::iter::empty()
+    fn jobs_and_cx<'a>(
+        &'a mut self,
+        effects: &'a mut Vec<Effect>,
+    ) -> (&'a mut BTreeMap<JobId, Job>, Cx<'a>) {
+        let cx = Cx {
+            now: self.now,
+            epoch: self.epoch,
+            config: &self.config,
+            tms: &mut self.tms,
+            journal: &mut self.journal,
+            effects,
+        };
+        (&mut self.jobs, cx)
     }
 
-    /// A 64-bit digest of the whole state; equal states, equal digests, on every platform.
-    #[must_use]
-    pub fn digest(&self) -> u64 {
-        0
+    fn archive_and_cx<'a>(
+        &'a mut self,
+        effects: &'a mut Vec<Effect>,
+    ) -> (&'a mut Archive, &'a BTreeMap<JobId, Job>, Cx<'a>) {
+        let cx = Cx {
+            now: self.now,
+            epoch: self.epoch,
+            config: &self.config,
+            tms: &mut self.tms,
+            journal: &mut self.journal,
+            effects,
+        };
+        (&mut self.archive, &self.jobs, cx)
     }
 
-    /// Cross-module truths.
-    ///
-    /// # Errors
-    /// The first one that does not hold.
-    pub fn check_invariants(&self) -> Result<(), Violation> {
-        Ok(())
+    /// Settles every job that has changed, places what waits for slots, and starts the next write, until
+    /// nothing changes any more.
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        loop {
+            while let Some(id) = self.dirty.pop_first() {
+                self.settle_job(id, effects);
+            }
+            if !self.place(effects) {
+                break;
+            }
+        }
+        self.journal.pump(self.now, effects);
+        self.timers.set(Timer::Journal, self.journal.deadline());
+    }
+
+    fn settle_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        let Some(job) = jobs.get_mut(&id) else {
+            return;
+        };
+        job.settle(&mut cx);
+        let (deadline, wants_slots, entry) =
+            (job.deadline(cx.now), job.wants_slots(), (job.submitted, id));
+        self.timers.set(Timer::Job(id), deadline);
+        let changed = if wants_slots {
+            self.waiting.insert(entry)
+        } else {
+            self.waiting.remove(&entry)
+        };
+        if changed && wants_slots {
+            self.tms.note_demand();
+        }
+    }
+
+    /// Gives free slots to waiting jobs, in the order of their submission. A job that does not fit does
+    /// not hold up one that does. Tells whether any was placed.
+    fn place(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if !self.tms.take_changed() {
+            return false;
+        }
+        let waiting: Vec<_> = self.waiting.iter().copied().collect();
+        for (submitted, id) in waiting {
+            let (jobs, mut cx) = self.jobs_and_cx(effects);
+            let job = jobs.get_mut(&id).expect("only jobs that exist wait");
+            if job.place(&mut cx) {
+                self.waiting.remove(&(submitted, id));
+                self.dirty.insert(id);
+            }
+        }
+        !self.dirty.is_empty()
+    }
+
+    /// A job's result is durable.
+    fn job_ended(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let history = self.config.checkpoint_history;
+        let Some((job, JobPhase::Ended(ended))) = self.jobs.get(&id).map(|job| (job, &job.phase))
+        else {
+            return;
+        };
+        let archived = Archived::ended(job, ended.result.clone(), history);
+        self.archive.put(archived);
+        self.with_job(id, effects, Job::end_durable);
+        self.release_job(id, effects);
     }
 }

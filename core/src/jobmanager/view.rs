@@ -121,7 +121,7 @@ pub struct SubtaskDetails {
 }
 
 /// The checkpoints of a job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct CheckpointsDetails {
     /// How many restores from a checkpoint there were.
     pub restored: u64,

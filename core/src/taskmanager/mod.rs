@@ -2,7 +2,10 @@
 //! attempts run; [`Aligner`] aligns the barriers of one task. What the tasks compute is the shell's.
 
 mod aligner;
+mod attempts;
+mod contract;
 mod worker;
 
 pub use aligner::{Aligner, Arrival, Barrier, PENDING};
-pub use worker::{Effect, Input, TaskEvent, TaskStart, Worker, WorkerConfig};
+pub use contract::{Effect, Input, TaskEvent, TaskStart, WorkerConfig};
+pub use worker::Worker;

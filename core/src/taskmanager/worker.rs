@@ -1,160 +1,50 @@
-//! The worker's half of the protocol with the JobManager.
+//! A TaskManager's side of the session: registration, heartbeats, fencing, and life without a JobManager.
+//!
+//! ```text
+//!            connected          welcome
+//! Connecting ─────────► Greeting ─────► Registered
+//!   ▲   │ failed           │ refused,       │ lost, or silent
+//!   │   ▼                  ▼ silent         ▼
+//!   └─ Waiting ◄───────────┴────────────────┘
+//! ```
+//!
+//! Invariant: a message with an epoch below the highest one seen changes nothing.
 
-use crate::id::{AttemptId, CheckpointId, Incarnation, SlotIndex, TaskManagerId};
-use crate::message::{
-    DeclineReason, Envelope, FromTaskManager, Hardware, Hello, JobTable, StateHandle,
-};
+use super::attempts::Attempts;
+use super::contract::{Effect, Input, WorkerConfig};
+use crate::digest::Digest;
+use crate::id::{AttemptId, Epoch, SlotIndex};
+use crate::message::{Envelope, FromTaskManager, Hello, ToTaskManager, Welcome};
+use crate::state::ExecutionState;
 use crate::time::Timestamp;
-use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Who a worker is and how it behaves without a JobManager.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WorkerConfig {
-    /// Its name.
-    pub taskmanager: TaskManagerId,
-    /// This life of its process.
-    pub incarnation: Incarnation,
-    /// How many slots it has.
-    pub slots: u32,
-    /// Where other TaskManagers reach its data exchange, `host:port`.
-    pub data_address: String,
-    /// What it runs on.
-    pub hardware: Hardware,
-    /// The operators it offers.
-    pub operators: Vec<String>,
-    /// The first pause between two tries to register; it doubles.
-    pub registration_initial: Duration,
-    /// The longest pause between two tries to register.
-    pub registration_max: Duration,
-}
-
-/// One fact.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Input {
-    /// The connection that was ordered is open: hello is said by an effect of this step.
-    Connected,
-    /// The connection is gone, or could not be opened.
-    Disconnected,
-    /// The JobManager said something on the open connection.
-    Message(Envelope),
-    /// A task that was started did something.
-    Task {
-        /// Which.
-        attempt: AttemptId,
-        /// What.
-        event: TaskEvent,
-    },
-    /// Nothing but time has passed.
-    Wake,
-}
-
-/// What a running task tells.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TaskEvent {
-    /// Its state is restored; records flow.
-    Running,
-    /// It has processed the end of its input.
-    EndOfData,
-    /// It ended by itself. Nothing comes after this.
-    Finished,
-    /// It ended because it was told to. Nothing comes after this.
-    Canceled,
-    /// It ended by an error. Nothing comes after this.
-    Failed {
-        /// The system's own words.
-        cause: String,
-    },
-    /// It has snapshotted, and the snapshot is stored.
-    Snapshotted {
-        /// For which checkpoint.
-        checkpoint: CheckpointId,
-        /// The snapshot.
-        state: StateHandle,
-        /// Whether it was taken after the end of its input.
-        end_of_data: bool,
-    },
-    /// It cannot take part in a checkpoint.
-    Declined {
-        /// In which.
-        checkpoint: CheckpointId,
-        /// Why.
-        reason: DeclineReason,
-        /// Why, for people.
-        message: String,
-    },
-}
-
-/// One order to the shell.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// Open a connection; answered by [`Input::Connected`] or [`Input::Disconnected`].
-    Connect,
-    /// Close the connection, or stop opening it. Not answered.
-    Close,
-    /// Say hello: the first message on a connection.
-    SendHello(Hello),
-    /// Say this, in order with everything else on the connection.
-    Send(FromTaskManager),
-    /// Start a task.
-    Start(TaskStart),
-    /// Stop a task; it tells when it has ended.
-    Cancel(AttemptId),
-    /// Have a task without inputs snapshot and send the barrier.
-    Trigger {
-        /// Which task.
-        attempt: AttemptId,
-        /// For which checkpoint.
-        checkpoint: CheckpointId,
-        /// When the JobManager triggered it.
-        timestamp: Timestamp,
-    },
-    /// Tell a task that a checkpoint is durable.
-    Complete {
-        /// Which task.
-        attempt: AttemptId,
-        /// Which checkpoint.
-        checkpoint: CheckpointId,
-        /// Whether the task shall finish after its commit.
-        finish: bool,
-    },
-    /// Tell a task that a checkpoint will not complete.
-    Abort {
-        /// Which task.
-        attempt: AttemptId,
-        /// Which checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// Tell a task that no checkpoint below this one that has not completed will complete.
-    AbortBelow {
-        /// Which task.
-        attempt: AttemptId,
-        /// Which checkpoint.
-        next: CheckpointId,
-    },
-}
-
-/// A task to start.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TaskStart {
-    /// Which attempt.
-    pub attempt: AttemptId,
-    /// In which slot.
-    pub slot: SlotIndex,
-    /// What it shares with the other tasks of its job.
-    pub table: Arc<JobTable>,
-    /// The checkpoint to restore, if any.
-    pub restore: Option<CheckpointId>,
-    /// The state of that checkpoint.
-    pub state: Vec<StateHandle>,
-}
+/// How long a JobManager may take to answer a hello.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// A TaskManager's side of the protocol. Driven like the coordinator: facts in, orders out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Worker {
     config: WorkerConfig,
+    /// The highest epoch seen.
+    epoch: Epoch,
+    link: Link,
+    /// The pause before the next try to connect.
+    pause: Duration,
+    /// What the JobManager that accepted the last session said.
+    welcome: Option<Welcome>,
+    /// Since when tasks run without a JobManager.
+    alone_since: Option<Timestamp>,
+    attempts: Attempts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Link {
+    Waiting { until: Timestamp },
+    Connecting,
+    Greeting { since: Timestamp },
+    Registered { last_heard: Timestamp },
 }
 
 impl Worker {
@@ -162,35 +52,210 @@ impl Worker {
     /// orders the first connection.
     #[must_use]
     pub fn new(config: WorkerConfig, now: Timestamp) -> Self {
-        let _ = now;
-        Worker { config }
+        let (pause, slots) = (config.registration_initial, config.slots);
+        Worker {
+            config,
+            epoch: Epoch(0),
+            link: Link::Waiting { until: now },
+            pause,
+            welcome: None,
+            alone_since: None,
+            attempts: Attempts::new(slots),
+        }
     }
 
     /// Fires due timers, takes one input, appends orders to `effects`. Cannot fail.
     pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects);
+        self.fire(now, effects);
+        match input {
+            Input::Connected => self.connected(now, effects),
+            Input::Disconnected => self.lost(now),
+            Input::Message(envelope) => self.message(now, envelope, effects),
+            Input::Task { attempt, event } => {
+                let message = self.attempts.task(attempt, event);
+                if let Some(message) = message.filter(|_| self.is_open()) {
+                    effects.push(Effect::Send(message));
+                }
+            }
+            Input::Wake => {}
+        }
+        self.fire(now, effects);
     }
 
     /// When to call `step(Input::Wake)` if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        let link = match self.link {
+            Link::Waiting { until } => Some(until),
+            Link::Connecting => None,
+            Link::Greeting { since } => Some(since + GREETING),
+            Link::Registered { last_heard } => Some(last_heard + self.heartbeat_timeout()),
+        };
+        [link, self.grace_ends()].into_iter().flatten().min()
     }
 
     /// Whether a JobManager has accepted the session.
     #[must_use]
     pub fn is_registered(&self) -> bool {
-        false
+        matches!(self.link, Link::Registered { .. })
     }
 
-    /// Every attempt that runs, with its slot.
-    pub fn attempts(&self) -> impl Iterator<Item = (AttemptId, SlotIndex)> {
-        core::iter::empty()
+    /// The highest epoch seen.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What the JobManager that accepted the last session said.
+    #[must_use]
+    pub fn welcome(&self) -> Option<&Welcome> {
+        self.welcome.as_ref()
+    }
+
+    /// Every attempt that is known, with its slot and state, finished ones included.
+    pub fn attempts(&self) -> impl Iterator<Item = (AttemptId, SlotIndex, ExecutionState)> {
+        self.attempts.iter()
     }
 
     /// A 64-bit digest of the whole state.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        crate::digest::Digest::of(self)
+        Digest::of(self)
+    }
+
+    fn fire(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.link {
+            Link::Waiting { until } if until <= now => {
+                self.link = Link::Connecting;
+                effects.push(Effect::Connect);
+            }
+            Link::Greeting { since } if since + GREETING <= now => {
+                effects.push(Effect::Close);
+                self.lost(now);
+            }
+            Link::Registered { last_heard } if last_heard + self.heartbeat_timeout() <= now => {
+                effects.push(Effect::Close);
+                self.lost(now);
+            }
+            Link::Waiting { .. }
+            | Link::Connecting
+            | Link::Greeting { .. }
+            | Link::Registered { .. } => {}
+        }
+        if self.grace_ends().is_some_and(|at| at <= now) {
+            self.alone_since = None;
+            tracing::warn!("no JobManager within the grace period: all tasks are canceled");
+            self.attempts.cancel_all(effects);
+        }
+    }
+
+    /// Whether something can be said.
+    fn is_open(&self) -> bool {
+        matches!(self.link, Link::Greeting { .. } | Link::Registered { .. })
+    }
+
+    fn heartbeat_timeout(&self) -> Duration {
+        self.welcome
+            .as_ref()
+            .map_or(GREETING, |welcome| welcome.heartbeat_timeout)
+    }
+
+    fn grace_ends(&self) -> Option<Timestamp> {
+        Some(self.alone_since? + self.welcome.as_ref()?.grace_period)
+    }
+
+    fn connected(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.link != Link::Connecting {
+            return;
+        }
+        self.link = Link::Greeting { since: now };
+        effects.push(Effect::SendHello(Hello {
+            taskmanager: self.config.taskmanager.clone(),
+            incarnation: self.config.incarnation,
+            seen_epoch: self.epoch,
+            slots: self.config.slots,
+            data_address: self.config.data_address.clone(),
+            hardware: self.config.hardware,
+            operators: self.config.operators.clone(),
+            inventory: self.attempts.inventory(),
+        }));
+    }
+
+    /// The connection is gone, or was never there: tried again after a pause that doubles.
+    fn lost(&mut self, now: Timestamp) {
+        if let Link::Waiting { .. } = self.link {
+            return;
+        }
+        if self.is_registered() {
+            self.alone_since = Some(now);
+            self.pause = self.config.registration_initial;
+        }
+        self.link = Link::Waiting {
+            until: now + self.pause,
+        };
+        self.pause = self.config.registration_max.min(self.pause * 2);
+    }
+
+    fn message(&mut self, now: Timestamp, envelope: Envelope, effects: &mut Vec<Effect>) {
+        if !self.is_open() || envelope.epoch < self.epoch {
+            return;
+        }
+        self.epoch = envelope.epoch;
+        if let Link::Registered { last_heard } = &mut self.link {
+            *last_heard = now;
+        }
+        match envelope.message {
+            ToTaskManager::Welcome(welcome) => {
+                self.welcome = Some(welcome);
+                self.link = Link::Registered { last_heard: now };
+                self.alone_since = None;
+                self.pause = self.config.registration_initial;
+            }
+            ToTaskManager::Refused(refusal) => {
+                tracing::warn!(
+                    reason = refusal.reason,
+                    "the JobManager refused the registration"
+                );
+                effects.push(Effect::Close);
+                self.lost(now);
+                self.link = Link::Waiting {
+                    until: now + refusal.retry_after,
+                };
+            }
+            ToTaskManager::Heartbeat { sequence } => {
+                effects.push(Effect::Send(FromTaskManager::Heartbeat { sequence }));
+            }
+            ToTaskManager::Deploy(deployment) => self.attempts.deploy(&deployment, effects),
+            ToTaskManager::Cancel {
+                job,
+                attempt,
+                tasks,
+            } => self.attempts.cancel(job, attempt, tasks, effects),
+            ToTaskManager::TriggerCheckpoint {
+                job,
+                checkpoint,
+                timestamp,
+            } => {
+                self.attempts.trigger(job, checkpoint, timestamp, effects);
+            }
+            ToTaskManager::NotifyComplete {
+                job,
+                checkpoint,
+                finish,
+            } => {
+                self.attempts.complete(job, checkpoint, finish, effects);
+            }
+            ToTaskManager::NotifyAborted { job, checkpoint } => {
+                self.attempts.abort(job, checkpoint, effects)
+            }
+            ToTaskManager::Resume {
+                job,
+                completed,
+                aborted_below,
+            } => {
+                self.attempts.resume(job, completed, aborted_below, effects);
+            }
+            ToTaskManager::ReleaseJob { job } => self.attempts.release(job, effects),
+        }
     }
 }

@@ -1,0 +1,190 @@
+//! Jobs that have ended: what clients may still ask about them. Bounded; the one that ended first is
+//! forgotten first, durably.
+
+use super::cx::Cx;
+use super::job::Job;
+use super::journal::Fact;
+use super::view::{
+    CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary, TaskCounts, VertexDetails,
+};
+use crate::id::JobId;
+use crate::record::{JobResult, RecordKey, RecordOp, VertexResult};
+use crate::state::{ExecutionState, JobStatus};
+use crate::time::Timestamp;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Archived {
+    pub(super) result: Arc<JobResult>,
+    pub(super) timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
+    pub(super) checkpoints: CheckpointsDetails,
+    pub(super) exceptions: Vec<ExceptionEntry>,
+    /// By vertex: its tasks as they ended; absent if an earlier coordinator ended the job.
+    pub(super) tasks: Option<Vec<TaskCounts>>,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Archive {
+    jobs: BTreeMap<JobId, Archived>,
+    by_end: BTreeSet<(Timestamp, JobId)>,
+}
+
+impl Archived {
+    /// What is left of a job that an earlier coordinator ended.
+    pub(super) fn recovered(result: Arc<JobResult>) -> Self {
+        let mut timestamps = [None; JobStatus::ALL.len()];
+        timestamps[JobStatus::Initializing as usize] = Some(result.started);
+        timestamps[result.status as usize] = Some(result.ended);
+        let entry = |message| ExceptionEntry {
+            at: result.ended,
+            message,
+            task: None,
+            taskmanager: None,
+        };
+        Archived {
+            timestamps,
+            checkpoints: CheckpointsDetails {
+                completed: result.completed_checkpoints,
+                ..Default::default()
+            },
+            exceptions: result.failure.clone().map(entry).into_iter().collect(),
+            tasks: None,
+            result,
+        }
+    }
+
+    /// A job that this coordinator ended.
+    pub(super) fn ended(job: &Job, result: Arc<JobResult>, history: u32) -> Self {
+        let vertices = (0..)
+            .map(crate::id::VertexIndex)
+            .take(result.vertices.len());
+        let mut timestamps = job.timestamps;
+        timestamps[result.status as usize] = Some(result.ended);
+        Archived {
+            timestamps,
+            checkpoints: job.checkpoints.details(history),
+            exceptions: job.exceptions.iter().cloned().collect(),
+            tasks: Some(
+                vertices
+                    .map(|vertex| job.execution.counts(vertex))
+                    .collect(),
+            ),
+            result,
+        }
+    }
+
+    /// The job in one line.
+    pub(super) fn summary(&self) -> JobSummary {
+        let mut tasks = TaskCounts::default();
+        for vertex in 0..self.result.vertices.len() {
+            let counts = self.vertex_tasks(vertex);
+            tasks
+                .0
+                .iter_mut()
+                .zip(counts.0)
+                .for_each(|(sum, count)| *sum += count);
+        }
+        JobSummary {
+            id: self.result.job,
+            name: self.result.name.clone(),
+            status: self.result.status,
+            started: self.result.started,
+            ended: Some(self.result.ended),
+            last_modified: self.result.ended,
+            tasks,
+        }
+    }
+
+    /// The job.
+    pub(super) fn details(&self) -> JobDetails {
+        let vertex = |(index, vertex): (usize, &VertexResult)| VertexDetails {
+            operator_id: vertex.operator_id,
+            name: vertex.name.clone(),
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            started: None,
+            tasks: self.vertex_tasks(index),
+        };
+        JobDetails {
+            summary: self.summary(),
+            timestamps: self.timestamps,
+            vertices: self
+                .result
+                .vertices
+                .iter()
+                .enumerate()
+                .map(vertex)
+                .collect(),
+            graph: None,
+            waiting: None,
+            restarts: self.result.restarts,
+            failure: self.result.failure.clone(),
+        }
+    }
+
+    /// A finished job's tasks have finished; how those of another one ended, only its coordinator knew.
+    fn vertex_tasks(&self, vertex: usize) -> TaskCounts {
+        if let Some(tasks) = &self.tasks {
+            return tasks[vertex];
+        }
+        let finished = self.result.status == JobStatus::Finished;
+        let state = if finished {
+            ExecutionState::Finished
+        } else {
+            ExecutionState::Canceled
+        };
+        let mut counts = TaskCounts::default();
+        counts.0[state as usize] = self.result.vertices[vertex].parallelism;
+        counts
+    }
+}
+
+impl Archive {
+    /// Forgets the oldest while there are too many, except those whose removal still goes on: their
+    /// result is what keeps them from being started again.
+    pub(super) fn trim(&mut self, cx: &mut Cx<'_>, is_removed: impl Fn(JobId) -> bool) {
+        while self.jobs.len() > cx.config.job_store_capacity as usize {
+            let oldest = self
+                .by_end
+                .iter()
+                .find(|(_, job)| is_removed(*job))
+                .copied();
+            let Some(oldest) = oldest else {
+                return;
+            };
+            self.by_end.remove(&oldest);
+            self.jobs.remove(&oldest.1);
+            let delete = RecordOp::Delete(RecordKey::Result(oldest.1));
+            cx.journal.write(Vec::from([delete]), Fact::Nothing);
+        }
+    }
+
+    /// Adds a job whose result is durable.
+    pub(super) fn put(&mut self, archived: Archived) {
+        let id = archived.result.job;
+        self.by_end.insert((archived.result.ended, id));
+        self.jobs.insert(id, archived);
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Archived> {
+        self.jobs.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&JobId, &Archived)> {
+        self.jobs.iter()
+    }
+
+    /// How many ended in this status.
+    pub(super) fn count(&self, status: JobStatus) -> u32 {
+        let count = self
+            .jobs
+            .values()
+            .filter(|archived| archived.result.status == status)
+            .count();
+        u32::try_from(count).expect("the archive is bounded")
+    }
+}

@@ -1,0 +1,128 @@
+//! What a client's call leads to.
+
+use super::Coordinator;
+use super::checkpoints::Checkpoints;
+use super::cx::Cx;
+use super::effect::{Effect, Reply};
+use super::input::Command;
+use super::job::{Job, JobPhase};
+use super::journal::{Fact, MAX_QUEUED};
+use crate::graph::JobGraph;
+use crate::id::{JobId, RequestId};
+use crate::record::{JobRecord, Record, RecordOp};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The most jobs at a time.
+const MAX_JOBS: usize = 100_000;
+
+impl Coordinator {
+    pub(super) fn command(
+        &mut self,
+        request: RequestId,
+        command: Command,
+        effects: &mut Vec<Effect>,
+    ) {
+        match command {
+            Command::Submit(graph) => self.submit(request, graph, effects),
+            Command::Cancel(job) => self.cancel(request, job, effects),
+        }
+    }
+
+    fn submit(&mut self, request: RequestId, graph: Arc<JobGraph>, effects: &mut Vec<Effect>) {
+        let id = graph.id();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            if let JobPhase::Submitting(waiters) = &mut job.phase {
+                waiters.push(request);
+                return;
+            }
+            effects.push(Effect::Reply {
+                request,
+                reply: Reply::AlreadySubmitted(id),
+            });
+            return;
+        }
+        if self.archive.get(id).is_some() {
+            effects.push(Effect::Reply {
+                request,
+                reply: Reply::AlreadySubmitted(id),
+            });
+            return;
+        }
+        if let Some(reason) = self.overload() {
+            effects.push(Effect::Reply {
+                request,
+                reply: Reply::Overloaded(reason),
+            });
+            return;
+        }
+        let submitted = self.now;
+        let record = JobRecord {
+            graph: graph.clone(),
+            submitted,
+        };
+        let mut ops = Vec::from([RecordOp::Put(Record::Job(record))]);
+        if graph.config().checkpointing.is_some() {
+            let mark = Record::CheckpointMark {
+                job: id,
+                next: Checkpoints::first_mark(),
+            };
+            ops.push(RecordOp::Put(mark));
+        }
+        self.journal.write(ops, Fact::Submitted(id));
+        self.jobs
+            .insert(id, Job::submitted(graph, submitted, request));
+        self.dirty.insert(id);
+    }
+
+    fn overload(&self) -> Option<String> {
+        if self.jobs.len() >= MAX_JOBS {
+            return Some(alloc::format!("{MAX_JOBS} jobs are running; cancel some"));
+        }
+        if self.journal.queued() >= MAX_QUEUED {
+            let problem = self.journal.problem().unwrap_or("it is slow");
+            return Some(alloc::format!(
+                "the metadata store does not keep up: {problem}"
+            ));
+        }
+        None
+    }
+
+    fn cancel(&mut self, request: RequestId, id: JobId, effects: &mut Vec<Effect>) {
+        if let Some(archived) = self.archive.get(id) {
+            let reply = Reply::AlreadyEnded(id, archived.result.status);
+            effects.push(Effect::Reply { request, reply });
+        } else if self.jobs.contains_key(&id) {
+            self.with_job(id, effects, |job, cx| job.cancel_requested(cx, request));
+        } else {
+            effects.push(Effect::Reply {
+                request,
+                reply: Reply::UnknownJob(id),
+            });
+        }
+    }
+}
+
+impl Job {
+    /// The job is durable: whoever submitted it is told, and it may run.
+    pub(super) fn submission_durable(&mut self, cx: &mut Cx<'_>) {
+        let phase = core::mem::replace(&mut self.phase, JobPhase::Running);
+        let JobPhase::Submitting(waiters) = phase else {
+            unreachable!("a job becomes durable once");
+        };
+        let job = self.id();
+        if self.graph.config().checkpointing.is_some() {
+            self.marked(Checkpoints::first_mark());
+        }
+        tracing::info!(%job, name = self.graph.name(), "job submitted");
+        for (index, request) in waiters.into_iter().enumerate() {
+            let reply = if index == 0 {
+                Reply::Submitted(job)
+            } else {
+                Reply::AlreadySubmitted(job)
+            };
+            cx.effects.push(Effect::Reply { request, reply });
+        }
+    }
+}

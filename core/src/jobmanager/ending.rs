@@ -1,0 +1,191 @@
+//! The end of a job: its tasks stop, its result becomes durable, then clients are told, then its state
+//! and its records are removed. A coordinator that dies in between leaves a result and a job record; the
+//! next one goes on with the removal. So a job that has ended is never started again.
+
+use super::checkpoints::Abort;
+use super::cx::Cx;
+use super::effect::{Effect, Reply};
+use super::execution::Phase;
+use super::input::{Discard, DiscardOutcome};
+use super::job::{CancelIntent, Cleanup, Ended, Ending, Job, JobPhase};
+use super::journal::Fact;
+use crate::id::RequestId;
+use crate::record::{JobResult, Record, RecordKey, RecordOp, VertexResult};
+use crate::state::JobStatus;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+impl Job {
+    /// A client wants the job canceled.
+    pub(super) fn cancel_requested(&mut self, cx: &mut Cx<'_>, request: RequestId) {
+        let job = self.id();
+        if matches!(self.phase, JobPhase::Ended(_)) {
+            self.end_waiters.push(request);
+            return;
+        }
+        match &mut self.cancel {
+            CancelIntent::None => {
+                self.cancel = CancelIntent::Storing(Vec::from([request]));
+                let put = RecordOp::Put(Record::Cancel(job));
+                cx.journal
+                    .write(Vec::from([put]), Fact::CancelRequested(job));
+            }
+            CancelIntent::Storing(waiters) => waiters.push(request),
+            CancelIntent::Durable => {
+                cx.effects.push(Effect::Reply {
+                    request,
+                    reply: Reply::CancelAccepted(job),
+                });
+            }
+        }
+    }
+
+    /// The wish to cancel the job is durable.
+    pub(super) fn cancel_durable(&mut self, cx: &mut Cx<'_>) {
+        let intent = core::mem::replace(&mut self.cancel, CancelIntent::Durable);
+        let CancelIntent::Storing(waiters) = intent else {
+            return;
+        };
+        if matches!(self.phase, JobPhase::Ended(_)) {
+            self.end_waiters.extend(waiters);
+            return;
+        }
+        let job = self.id();
+        for request in waiters {
+            cx.effects.push(Effect::Reply {
+                request,
+                reply: Reply::CancelAccepted(job),
+            });
+        }
+        self.stop(cx, Ending::Cancelling);
+    }
+
+    /// All tasks are told to stop.
+    pub(super) fn stop(&mut self, cx: &mut Cx<'_>, ending: Ending) {
+        let detail = match &ending {
+            Ending::Cancelling => "the job is canceled",
+            Ending::Failing(cause) => cause,
+        };
+        self.abort_checkpoints(cx, Abort::JobStopped, detail, |_| true);
+        for region in self.execution.region_indices() {
+            if self.execution.region(region).phase != Phase::Finished {
+                self.stop_region(cx, region);
+                self.execution.set_phase(region, Phase::Stopping);
+            }
+        }
+        self.waiting = None;
+        self.phase = JobPhase::Ending(ending);
+    }
+
+    /// Every task has finished by itself.
+    pub(super) fn finished(&mut self, cx: &mut Cx<'_>) {
+        self.end(cx, JobStatus::Finished, None);
+    }
+
+    /// Every task that was told to stop has ended.
+    pub(super) fn ended(&mut self, cx: &mut Cx<'_>, ending: Ending) {
+        match ending {
+            Ending::Cancelling => self.end(cx, JobStatus::Canceled, None),
+            Ending::Failing(cause) => self.end(cx, JobStatus::Failed, Some(cause)),
+        }
+    }
+
+    fn end(&mut self, cx: &mut Cx<'_>, status: JobStatus, failure: Option<String>) {
+        let vertex = |vertex: &crate::graph::JobVertex| VertexResult {
+            operator_id: vertex.operator_id,
+            name: vertex.name.clone(),
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+        };
+        let result = Arc::new(JobResult {
+            job: self.id(),
+            name: String::from(self.graph.name()),
+            status,
+            started: self.submitted,
+            ended: cx.now,
+            failure,
+            vertices: self.graph.vertices().iter().map(vertex).collect(),
+            completed_checkpoints: self.checkpoints.completed_count(),
+            restarts: self.restarts,
+        });
+        let put = RecordOp::Put(Record::Result(result.clone()));
+        cx.journal.write(Vec::from([put]), Fact::Ended(self.id()));
+        self.phase = JobPhase::Ended(Ended {
+            result,
+            cleanup: Cleanup::Storing,
+        });
+    }
+
+    /// The result is durable: whoever waited for it is told, and the removal begins.
+    pub(super) fn end_durable(&mut self, cx: &mut Cx<'_>) {
+        let job = self.id();
+        let JobPhase::Ended(ended) = &mut self.phase else {
+            return;
+        };
+        ended.cleanup = Cleanup::Discarding(FIRST_RETRY);
+        let reply = Reply::AlreadyEnded(job, ended.result.status);
+        for request in core::mem::take(&mut self.end_waiters) {
+            cx.effects.push(Effect::Reply {
+                request,
+                reply: reply.clone(),
+            });
+        }
+        cx.effects.push(Effect::Discard(Discard::Job(job)));
+    }
+
+    /// A job of which a result is durable is removed.
+    pub(super) fn resume_removal(&mut self, result: Arc<JobResult>) {
+        let cleanup = Cleanup::Retry(crate::time::Timestamp(0), FIRST_RETRY);
+        self.phase = JobPhase::Ended(Ended { result, cleanup });
+    }
+
+    /// The job's state is deleted, or could not be.
+    pub(super) fn discarded(&mut self, cx: &mut Cx<'_>, outcome: &DiscardOutcome) {
+        let job = self.id();
+        let keys = self.checkpoint_keys();
+        let JobPhase::Ended(ended) = &mut self.phase else {
+            return;
+        };
+        let Cleanup::Discarding(pause) = ended.cleanup else {
+            return;
+        };
+        match outcome {
+            DiscardOutcome::Failed(problem) => {
+                tracing::warn!(%job, problem, "the job's state could not be deleted");
+                ended.cleanup = Cleanup::Retry(cx.now + pause, LAST_RETRY.min(pause * 2));
+            }
+            DiscardOutcome::Done => {
+                ended.cleanup = Cleanup::Removing;
+                let mut keys = keys;
+                keys.extend([
+                    RecordKey::Cancel(job),
+                    RecordKey::CheckpointMark(job),
+                    RecordKey::Job(job),
+                ]);
+                cx.journal.write(
+                    keys.into_iter().map(RecordOp::Delete).collect(),
+                    Fact::Cleaned(job),
+                );
+            }
+        }
+    }
+
+    /// Deletes the job's state again if its time has come.
+    pub(super) fn retry_cleanup(&mut self, cx: &mut Cx<'_>) {
+        let job = self.id();
+        let JobPhase::Ended(ended) = &mut self.phase else {
+            return;
+        };
+        if let Cleanup::Retry(at, pause) = ended.cleanup
+            && at <= cx.now
+        {
+            ended.cleanup = Cleanup::Discarding(pause);
+            cx.effects.push(Effect::Discard(Discard::Job(job)));
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The ExecutionGraph of a job as a data layout: one byte of state per subtask and one bit for the end
+//! of its data; regions carry the rest. Nothing is kept per channel.
+//!
+//! ```text
+//!              place                 all finished
+//! Scheduled ───────────► Active ─────────────────────► Finished
+//!     ▲                  │    ▲
+//!     │ all ended, and   │    │ adopted
+//!     │ the delay over   │    │
+//!     └── Restarting ◄───┘  Reconciling ──► Scheduled
+//!                        │
+//!  any ──────────────────┴─► Stopping        (the job ends)
+//! ```
+//!
+//! Invariants: every count equals a recount; a region's tasks have the region's attempt; a slot of the
+//! job is held exactly while a task that has not ended is in it.
+
+use super::taskmanagers::SlotRef;
+use super::view::TaskCounts;
+use crate::graph::{JobGraph, Regions, regions};
+use crate::id::{Attempt, Epoch, RegionIndex, VertexIndex};
+use crate::state::ExecutionState;
+use crate::time::Timestamp;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A set of positions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub(super) fn new(len: u32) -> Self {
+        Bits(vec![0; len.div_ceil(64) as usize])
+    }
+
+    pub(super) fn get(&self, position: u32) -> bool {
+        self.0[position as usize / 64] >> (position % 64) & 1 == 1
+    }
+
+    /// Adds or removes a position; tells whether that changed anything.
+    pub(super) fn set(&mut self, position: u32, value: bool) -> bool {
+        let changed = self.get(position) != value;
+        if changed {
+            self.0[position as usize / 64] ^= 1 << (position % 64);
+        }
+        changed
+    }
+}
+
+/// What a region does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    /// Recovered; its attempts are being reported.
+    Reconciling,
+    /// Waits for slots.
+    Scheduled {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Deployed.
+    Active,
+    /// Failed: its tasks are told to stop. Scheduled again once all have ended and the time has come.
+    Restarting {
+        /// The end of the restart delay.
+        at: Timestamp,
+    },
+    /// The job ends: its tasks are told to stop.
+    Stopping,
+    /// Every task has finished.
+    Finished,
+}
+
+/// A pipelined region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Region {
+    pub(super) phase: Phase,
+    /// The current attempt, or the last one; `None` before the first.
+    pub(super) attempt: Option<Attempt>,
+    /// How many of its tasks have been deployed and have not ended.
+    pub(super) alive: u32,
+    /// How many of its tasks have finished in the current attempt.
+    pub(super) finished: u32,
+}
+
+/// One slot that the job needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct JobSlot {
+    /// Where it is, while a task is in it.
+    pub(super) at: Option<SlotRef>,
+    /// Where it was last.
+    pub(super) previous: Option<SlotRef>,
+    /// How many tasks that have not ended are in it.
+    pub(super) tasks: u32,
+}
+
+/// The states of all tasks of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Execution {
+    layout: Regions,
+    state: Vec<ExecutionState>,
+    end_of_data: Bits,
+    regions: Vec<Region>,
+    /// The regions in [`Phase::Scheduled`].
+    scheduled: BTreeSet<RegionIndex>,
+    /// The regions in [`Phase::Restarting`].
+    restarting: BTreeSet<RegionIndex>,
+    /// How many regions are in [`Phase::Finished`].
+    finished: u32,
+    /// How many tasks have been deployed and have not ended.
+    alive: u32,
+    pub(super) slots: Vec<JobSlot>,
+    /// By vertex.
+    counts: Vec<TaskCounts>,
+    /// By vertex: when its tasks were deployed last.
+    pub(super) deployed: Vec<Option<Timestamp>>,
+    /// By vertex: its first slot among the job's.
+    first_slot: Vec<u32>,
+    /// How many tasks are RUNNING and at the end of their data.
+    ended_data: u32,
+}
+
+impl Execution {
+    /// An execution in which nothing has happened; every region is in this phase.
+    pub(super) fn new(graph: &JobGraph, phase: Phase) -> Self {
+        let layout = regions(graph);
+        let state = match phase {
+            Phase::Scheduled { .. } => ExecutionState::Scheduled,
+            Phase::Reconciling
+            | Phase::Active
+            | Phase::Restarting { .. }
+            | Phase::Stopping
+            | Phase::Finished => ExecutionState::Created,
+        };
+        let counts = |vertex: &crate::graph::JobVertex| {
+            let mut counts = TaskCounts::default();
+            counts.0[state as usize] = vertex.parallelism;
+            counts
+        };
+        let first_slot =
+            |vertex: &crate::graph::JobVertex| graph.groups()[vertex.group as usize].first_slot;
+        let region = Region {
+            phase,
+            attempt: None,
+            alive: 0,
+            finished: 0,
+        };
+        let all = (0..layout.count()).map(RegionIndex);
+        let scheduled = if matches!(phase, Phase::Scheduled { .. }) {
+            all.collect()
+        } else {
+            BTreeSet::new()
+        };
+        Execution {
+            scheduled,
+            restarting: BTreeSet::new(),
+            finished: 0,
+            alive: 0,
+            state: vec![state; layout.subtasks() as usize],
+            end_of_data: Bits::new(layout.subtasks()),
+            regions: vec![region; layout.count() as usize],
+            slots: vec![JobSlot::default(); graph.slots() as usize],
+            counts: graph.vertices().iter().map(counts).collect(),
+            deployed: vec![None; graph.vertices().len()],
+            first_slot: graph.vertices().iter().map(first_slot).collect(),
+            ended_data: 0,
+            layout,
+        }
+    }
+
+    pub(super) fn layout(&self) -> &Regions {
+        &self.layout
+    }
+
+    pub(super) fn state(&self, position: u32) -> ExecutionState {
+        self.state[position as usize]
+    }
+
+    pub(super) fn is_end_of_data(&self, position: u32) -> bool {
+        self.end_of_data.get(position)
+    }
+
+    pub(super) fn region(&self, index: RegionIndex) -> &Region {
+        &self.regions[index.0 as usize]
+    }
+
+    /// The regions that wait for slots.
+    pub(super) fn scheduled(&self) -> &BTreeSet<RegionIndex> {
+        &self.scheduled
+    }
+
+    /// The regions that wait for the end of their tasks or of their restart delay.
+    pub(super) fn restarting(&self) -> &BTreeSet<RegionIndex> {
+        &self.restarting
+    }
+
+    /// A region goes on to another phase.
+    pub(super) fn set_phase(&mut self, index: RegionIndex, phase: Phase) {
+        self.scheduled.remove(&index);
+        self.restarting.remove(&index);
+        let region = &mut self.regions[index.0 as usize];
+        self.finished -= u32::from(region.phase == Phase::Finished);
+        region.phase = phase;
+        match phase {
+            Phase::Scheduled { .. } => {
+                self.scheduled.insert(index);
+            }
+            Phase::Restarting { .. } => {
+                self.restarting.insert(index);
+            }
+            Phase::Finished => self.finished += 1,
+            Phase::Reconciling | Phase::Active | Phase::Stopping => {}
+        }
+    }
+
+    /// A region gets a new attempt, in which nothing has happened yet.
+    pub(super) fn set_attempt(&mut self, index: RegionIndex, attempt: Option<Attempt>) {
+        let region = &mut self.regions[index.0 as usize];
+        assert!(
+            region.alive == 0,
+            "a new attempt starts when every task of the old one has ended"
+        );
+        assert!(attempt >= region.attempt, "attempts do not go back");
+        region.attempt = attempt;
+        region.finished = 0;
+    }
+
+    pub(super) fn region_indices(&self) -> impl Iterator<Item = RegionIndex> + use<> {
+        (0..self.layout.count()).map(RegionIndex)
+    }
+
+    /// The slot of the job that a task shares.
+    pub(super) fn slot_of(&self, position: u32) -> u32 {
+        let task = self.layout.task(position);
+        self.first_slot[task.vertex.0 as usize] + task.subtask.0
+    }
+
+    /// Where a task that has not ended is.
+    pub(super) fn location(&self, position: u32) -> Option<SlotRef> {
+        self.slots[self.slot_of(position) as usize].at
+    }
+
+    pub(super) fn counts(&self, vertex: VertexIndex) -> TaskCounts {
+        self.counts[vertex.0 as usize]
+    }
+
+    pub(super) fn total_counts(&self) -> TaskCounts {
+        let mut total = TaskCounts::default();
+        for counts in &self.counts {
+            for (sum, count) in total.0.iter_mut().zip(counts.0) {
+                *sum += count;
+            }
+        }
+        total
+    }
+
+    pub(super) fn subtasks(&self) -> u32 {
+        self.layout.subtasks()
+    }
+
+    /// How many tasks have been deployed and have not ended.
+    pub(super) fn alive(&self) -> u32 {
+        self.alive
+    }
+
+    /// Whether every task is RUNNING.
+    pub(super) fn all_running(&self) -> bool {
+        let running = |counts: &TaskCounts| counts.get(ExecutionState::Running) == counts.total();
+        self.counts.iter().all(running)
+    }
+
+    /// Whether every task that has not finished is RUNNING and has no more input, and there is one.
+    pub(super) fn all_at_end_of_data(&self) -> bool {
+        let finished: u32 = self
+            .counts
+            .iter()
+            .map(|counts| counts.get(ExecutionState::Finished))
+            .sum();
+        self.ended_data > 0 && self.ended_data + finished == self.subtasks()
+    }
+
+    /// Whether every region has finished.
+    pub(super) fn all_finished(&self) -> bool {
+        self.finished == self.layout.count()
+    }
+
+    /// The state of an attempt changes, in accordance with [`ExecutionState::can_become`].
+    pub(super) fn change(&mut self, position: u32, next: ExecutionState) {
+        let current = self.state(position);
+        assert!(
+            current.can_become(next),
+            "task at {position}: {current} cannot become {next}"
+        );
+        self.put(position, next);
+        if next.is_terminal() && current != ExecutionState::Scheduled {
+            let region = &mut self.regions[self.layout.of(position).0 as usize];
+            region.alive -= 1;
+            region.finished += u32::from(next == ExecutionState::Finished);
+            self.alive -= 1;
+        }
+    }
+
+    /// A new attempt of a task begins. It has no slot any more.
+    pub(super) fn reset(&mut self, position: u32, state: ExecutionState) {
+        self.put(position, state);
+        self.put_end_of_data(position, false);
+    }
+
+    /// A task is in a slot now, in this state.
+    pub(super) fn occupy(&mut self, position: u32, state: ExecutionState, at: SlotRef) {
+        let slot = self.slot_of(position) as usize;
+        let slot = &mut self.slots[slot];
+        assert!(
+            slot.at.is_none_or(|held| held == at),
+            "tasks that share a slot are in one slot"
+        );
+        slot.at = Some(at);
+        slot.previous = Some(at);
+        slot.tasks += 1;
+        self.put(position, state);
+        self.regions[self.layout.of(position).0 as usize].alive += 1;
+        self.alive += 1;
+    }
+
+    /// A task had finished before its job was recovered.
+    pub(super) fn adopt_finished(&mut self, position: u32) {
+        self.put(position, ExecutionState::Finished);
+        self.regions[self.layout.of(position).0 as usize].finished += 1;
+    }
+
+    /// A task leaves its slot. If it was the last one, the slot is to be given back.
+    pub(super) fn vacate(&mut self, position: u32) -> Option<SlotRef> {
+        let slot = self.slot_of(position) as usize;
+        let slot = &mut self.slots[slot];
+        slot.tasks -= 1;
+        if slot.tasks > 0 {
+            return None;
+        }
+        slot.at.take()
+    }
+
+    /// A task has processed the end of its input.
+    pub(super) fn put_end_of_data(&mut self, position: u32, value: bool) {
+        let counted = self.counts_as_ended(position);
+        self.end_of_data.set(position, value);
+        self.recount_ended(position, counted);
+    }
+
+    fn put(&mut self, position: u32, next: ExecutionState) {
+        let counted = self.counts_as_ended(position);
+        let vertex = self.layout.task(position).vertex.0 as usize;
+        let state = &mut self.state[position as usize];
+        let counts = &mut self.counts[vertex].0;
+        counts[*state as usize] -= 1;
+        counts[next as usize] += 1;
+        *state = next;
+        self.recount_ended(position, counted);
+    }
+
+    fn counts_as_ended(&self, position: u32) -> bool {
+        self.state(position) == ExecutionState::Running && self.end_of_data.get(position)
+    }
+
+    fn recount_ended(&mut self, position: u32, before: bool) {
+        let after = self.counts_as_ended(position);
+        self.ended_data = self.ended_data - u32::from(before) + u32::from(after);
+    }
+
+    /// The attempt after the last one of a region.
+    pub(super) fn next_attempt(&self, region: RegionIndex, epoch: Epoch) -> Attempt {
+        let last = self.region(region).attempt;
+        Attempt {
+            epoch,
+            number: last.map_or(0, |attempt| attempt.number + 1),
+        }
+    }
+}

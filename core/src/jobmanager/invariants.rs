@@ -1,0 +1,249 @@
+//! Cross-module truths: what must hold after every step, whatever happened. Each has a name and a reason;
+//! a violation is our own mistake.
+
+use super::Coordinator;
+use super::execution::Phase;
+use super::job::{Job, JobPhase};
+use super::taskmanagers::{SlotRef, SlotUse};
+use super::timers::Timer;
+use super::view::TaskCounts;
+use crate::id::{SlotIndex, VertexIndex};
+use crate::state::ExecutionState;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant `{name}` is broken: {detail}")]
+pub struct Violation {
+    /// The invariant's name.
+    pub name: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+fn hold(name: &'static str, holds: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            name,
+            detail: detail(),
+        })
+    }
+}
+
+impl Coordinator {
+    /// Cross-module truths. For tests and simulators: the cost is that of a look at everything.
+    ///
+    /// # Errors
+    /// The first one that does not hold.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        self.check_slots()?;
+        self.check_timers()?;
+        for job in self.jobs.values() {
+            job.check_counts()?;
+            job.check_regions()?;
+            job.check_checkpoints()?;
+            let wants = job.wants_slots();
+            let waits = self.waiting.contains(&(job.submitted, job.id()));
+            hold(
+                "a-job-waits-exactly-while-it-wants-slots",
+                wants == waits,
+                || format!("job {}", job.id()),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A slot that jobs and TaskManagers disagree about would be given twice, or never again.
+    fn check_slots(&self) -> Result<(), Violation> {
+        let mut held = BTreeMap::new();
+        for job in self.jobs.values() {
+            for (job_slot, slot) in (0..).zip(&job.execution.slots) {
+                let Some(at) = slot.at.filter(|at| self.tms.get(at.tm).is_some()) else {
+                    continue;
+                };
+                let other = held.insert(
+                    at,
+                    SlotUse {
+                        job: job.id(),
+                        job_slot,
+                    },
+                );
+                hold("a-slot-belongs-to-one-job", other.is_none(), || {
+                    format!("{at:?}: {other:?} and {}", job.id())
+                })?;
+            }
+        }
+        let mut free = 0;
+        for (tm, entry) in self.tms.iter() {
+            let name = &entry.hello.taskmanager;
+            for (slot, usage) in (0..).map(SlotIndex).zip(&entry.slots) {
+                let by_job = held.get(&SlotRef { tm, slot });
+                let detail = || format!("{name} slot {}: {usage:?}, jobs say {by_job:?}", slot.0);
+                hold("slot-tables-agree", by_job == usage.as_ref(), detail)?;
+            }
+            let count = entry.slots.iter().filter(|usage| usage.is_none()).count();
+            hold("slots-are-conserved", count == entry.free as usize, || {
+                format!("{name}: {count} free")
+            })?;
+            free += entry.free;
+        }
+        hold("slots-are-conserved", free == self.tms.free_slots(), || {
+            format!("{free} free slots in all")
+        })
+    }
+
+    /// A deadline without an owner would fire for nothing; one in the past would spin.
+    fn check_timers(&self) -> Result<(), Violation> {
+        for timer in self.timers.armed() {
+            let owned = match timer {
+                Timer::Journal => self.journal.deadline().is_some(),
+                Timer::TaskManager(tm) => self.tms.get(tm).is_some(),
+                Timer::Job(job) => self.jobs.contains_key(&job),
+            };
+            hold("every-deadline-has-an-owner", owned, || {
+                format!("{timer:?}")
+            })?;
+        }
+        let future = self.timers.next().is_none_or(|at| at > self.now);
+        hold("deadlines-lie-ahead", future, || {
+            format!("{:?} at {}", self.timers.next(), self.now)
+        })
+    }
+}
+
+impl Job {
+    fn check_counts(&self) -> Result<(), Violation> {
+        let id = self.id();
+        for vertex in (0..).map(VertexIndex).take(self.graph.vertices().len()) {
+            let mut counts = TaskCounts::default();
+            for position in self.execution.layout().positions(vertex) {
+                counts.0[self.execution.state(position) as usize] += 1;
+            }
+            let detail = || format!("job {id} vertex {}: {counts:?}", vertex.0);
+            hold(
+                "task-counts-are-right",
+                counts == self.execution.counts(vertex),
+                detail,
+            )?;
+        }
+        let alive = (0..self.execution.subtasks()).filter(|position| self.is_alive(*position));
+        let mut by_slot: BTreeMap<u32, u32> = BTreeMap::new();
+        for position in alive {
+            *by_slot.entry(self.execution.slot_of(position)).or_default() += 1;
+        }
+        for (slot, held) in (0..).zip(&self.execution.slots) {
+            let tasks = by_slot.get(&slot).copied().unwrap_or(0);
+            let right = held.tasks == tasks && held.at.is_some() == (tasks > 0);
+            hold("a-slot-is-held-while-a-task-is-in-it", right, || {
+                format!("job {id} slot {slot}: {held:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_regions(&self) -> Result<(), Violation> {
+        let id = self.id();
+        for index in self.execution.region_indices() {
+            let region = self.execution.region(index);
+            let members = self.execution.layout().members(index);
+            let count = |wanted: fn(ExecutionState) -> bool| {
+                members
+                    .iter()
+                    .filter(|position| wanted(self.execution.state(**position)))
+                    .count()
+            };
+            let alive = members
+                .iter()
+                .filter(|position| self.is_alive(**position))
+                .count();
+            let detail = || format!("job {id} region {}: {region:?}, {alive} alive", index.0);
+            hold(
+                "a-region-counts-its-tasks",
+                region.alive as usize == alive,
+                detail,
+            )?;
+            let right = match region.phase {
+                Phase::Scheduled { .. } => {
+                    count(|state| state == ExecutionState::Scheduled) == members.len()
+                }
+                Phase::Active => {
+                    let ended =
+                        |state| matches!(state, ExecutionState::Canceled | ExecutionState::Failed);
+                    count(ended) == 0 && count(|state| state == ExecutionState::Scheduled) == 0
+                }
+                Phase::Finished => {
+                    count(|state| state == ExecutionState::Finished) == members.len()
+                }
+                Phase::Restarting { .. } | Phase::Stopping => {
+                    count(|state| {
+                        matches!(state, ExecutionState::Running | ExecutionState::Deploying)
+                    }) == 0
+                }
+                Phase::Reconciling => {
+                    matches!(self.phase, JobPhase::Reconciling(_) | JobPhase::Ended(_))
+                }
+            };
+            hold("a-region-is-what-its-tasks-are", right, detail)?;
+            let ended = matches!(self.phase, JobPhase::Ending(_) | JobPhase::Ended(_));
+            let deployed = matches!(region.phase, Phase::Active | Phase::Scheduled { .. });
+            hold(
+                "nothing-runs-in-a-job-that-ends",
+                !(ended && deployed),
+                detail,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_checkpoints(&self) -> Result<(), Violation> {
+        let id = self.id();
+        let checkpoints = &self.checkpoints;
+        let below_mark = checkpoints.next <= checkpoints.mark;
+        hold("an-id-is-used-only-if-that-is-durable", below_mark, || {
+            format!("job {id}: {:?}", checkpoints.next)
+        })?;
+        let ids = checkpoints.completed.iter().map(|record| record.id);
+        let increasing = ids
+            .clone()
+            .zip(ids.clone().skip(1))
+            .all(|(earlier, later)| earlier < later);
+        hold("completed-checkpoints-are-ordered", increasing, || {
+            format!("job {id}")
+        })?;
+        let used = ids.chain(checkpoints.pending.iter().map(|pending| pending.id));
+        hold(
+            "checkpoint-ids-never-repeat",
+            used.max() < Some(checkpoints.next),
+            || format!("job {id}"),
+        )?;
+        let Some(config) = &self.graph.config().checkpointing else {
+            return hold(
+                "no-checkpoints-without-an-interval",
+                checkpoints.pending.is_empty(),
+                || format!("job {id}"),
+            );
+        };
+        let few = checkpoints.pending.len() <= config.max_concurrent as usize;
+        hold("few-enough-checkpoints-are-under-way", few, || {
+            format!("job {id}: {}", checkpoints.pending.len())
+        })?;
+        let retained = checkpoints.completed.len() <= config.retained as usize;
+        hold("few-enough-checkpoints-are-retained", retained, || {
+            format!("job {id}: {}", checkpoints.completed.len())
+        })?;
+        let running = self.execution.all_running() && self.is_active();
+        let waiting = checkpoints
+            .pending
+            .iter()
+            .any(|pending| pending.missing > 0);
+        hold(
+            "only-running-tasks-take-part-in-a-checkpoint",
+            running || !waiting,
+            || format!("job {id}"),
+        )
+    }
+}

@@ -1,0 +1,333 @@
+//! One job: what it is, which phase it is in, and the settling of what has changed.
+//!
+//! ```text
+//! Submitting ──durable──► Running ──► Ending ──all tasks ended──► Ended ──► (only its result is left)
+//! Reconciling ──────────────┘ └──────────all finished──────────────┘
+//! (recovered)
+//! ```
+//!
+//! Events change facts; [`Job::settle`] then draws the consequences from the facts alone, so that it does
+//! not matter which event came first and no wake-up can be lost.
+
+use super::checkpoints::Checkpoints;
+use super::cx::Cx;
+use super::execution::{Execution, Phase};
+use super::restart::RestartBackoff;
+use super::taskmanagers::TmKey;
+use super::view::ExceptionEntry;
+use crate::digest::Digest;
+use crate::graph::JobGraph;
+use crate::id::{CheckpointId, JobId, RequestId};
+use crate::record::{CheckpointRecord, JobResult};
+use crate::state::{ExecutionState, JobStatus};
+use crate::time::Timestamp;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum JobPhase {
+    /// Not durable yet; these wait for it, the one that submitted it first.
+    Submitting(Vec<RequestId>),
+    /// Recovered; until this time its attempts may be reported.
+    Reconciling(Timestamp),
+    /// Its regions do what they do.
+    Running,
+    /// Its tasks are told to stop.
+    Ending(Ending),
+    /// All its tasks have ended.
+    Ended(Ended),
+}
+
+/// Why a job's tasks are told to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Ending {
+    Cancelling,
+    Failing(String),
+}
+
+/// A job all of whose tasks have ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Ended {
+    pub(super) result: Arc<JobResult>,
+    pub(super) cleanup: Cleanup,
+}
+
+/// What remains to be done for a job that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Cleanup {
+    /// Its result is being written; until then nobody is told.
+    Storing,
+    /// Its state is being deleted; if that fails, this is the pause before the next try.
+    Discarding(Duration),
+    /// Its state could not be deleted; tried again at this time, with the pause after it.
+    Retry(Timestamp, Duration),
+    /// Its records are being removed.
+    Removing,
+}
+
+/// Whether a client has asked to cancel the job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum CancelIntent {
+    None,
+    /// Not durable yet; these wait for it.
+    Storing(Vec<RequestId>),
+    Durable,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Job {
+    pub(super) graph: Arc<JobGraph>,
+    pub(super) submitted: Timestamp,
+    pub(super) phase: JobPhase,
+    pub(super) cancel: CancelIntent,
+    /// Clients that wait to hear how it ended.
+    pub(super) end_waiters: Vec<RequestId>,
+    pub(super) execution: Execution,
+    pub(super) checkpoints: Checkpoints,
+    /// Not before this time is a final checkpoint tried again.
+    pub(super) final_not_before: Timestamp,
+    /// The running tasks have been told to finish.
+    pub(super) finish_announced: bool,
+    /// State of a checkpoint could not be deleted; everything unreferenced is deleted next time.
+    pub(super) untidy: bool,
+    pub(super) backoff: RestartBackoff,
+    pub(super) restarts: u64,
+    pub(super) exceptions: VecDeque<ExceptionEntry>,
+    /// What it waits for, in words.
+    pub(super) waiting: Option<String>,
+    status: JobStatus,
+    pub(super) timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
+    pub(super) last_modified: Timestamp,
+}
+
+impl Job {
+    /// A job that was submitted just now.
+    pub(super) fn submitted(graph: Arc<JobGraph>, now: Timestamp, request: RequestId) -> Self {
+        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new());
+        let phase = JobPhase::Submitting(Vec::from([request]));
+        let execution = Execution::new(&graph, Phase::Scheduled { since: now });
+        Self::new(graph, now, phase, execution, checkpoints, now)
+    }
+
+    /// A job that is durable, of which nothing else is known.
+    pub(super) fn recovered(
+        graph: Arc<JobGraph>,
+        submitted: Timestamp,
+        mark: CheckpointId,
+        completed: VecDeque<Arc<CheckpointRecord>>,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        let checkpoints = Checkpoints::new(mark, completed);
+        let execution = Execution::new(&graph, Phase::Reconciling);
+        let mut job = Self::new(
+            graph,
+            submitted,
+            JobPhase::Reconciling(deadline),
+            execution,
+            checkpoints,
+            now,
+        );
+        job.status = JobStatus::Reconciling;
+        job.timestamps[JobStatus::Reconciling as usize] = Some(now);
+        job
+    }
+
+    fn new(
+        graph: Arc<JobGraph>,
+        submitted: Timestamp,
+        phase: JobPhase,
+        execution: Execution,
+        checkpoints: Checkpoints,
+        now: Timestamp,
+    ) -> Self {
+        let mut timestamps = [None; JobStatus::ALL.len()];
+        timestamps[JobStatus::Initializing as usize] = Some(submitted);
+        let seed = Digest::of(&(graph.id(), now));
+        Job {
+            submitted,
+            phase,
+            cancel: CancelIntent::None,
+            end_waiters: Vec::new(),
+            execution,
+            checkpoints,
+            final_not_before: Timestamp(0),
+            finish_announced: false,
+            untidy: false,
+            backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
+            restarts: 0,
+            exceptions: VecDeque::new(),
+            waiting: None,
+            status: JobStatus::Initializing,
+            timestamps,
+            last_modified: now,
+            graph,
+        }
+    }
+
+    pub(super) fn id(&self) -> JobId {
+        self.graph.id()
+    }
+
+    /// What clients see.
+    pub(super) fn status(&self) -> JobStatus {
+        self.status
+    }
+
+    /// Draws the consequences of what has changed.
+    pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
+        match &self.phase {
+            JobPhase::Submitting(_) => {}
+            JobPhase::Reconciling(deadline) => {
+                if *deadline <= cx.now || self.is_accounted_for() {
+                    self.resolve(cx);
+                    self.settle(cx);
+                    return;
+                }
+            }
+            JobPhase::Running => self.settle_running(cx),
+            JobPhase::Ending(ending) => {
+                if self.execution.alive() == 0 {
+                    let ending = ending.clone();
+                    self.ended(cx, ending);
+                }
+            }
+            JobPhase::Ended(_) => self.retry_cleanup(cx),
+        }
+        self.update_status(cx.now);
+    }
+
+    fn settle_running(&mut self, cx: &mut Cx<'_>) {
+        self.expire_slot_requests(cx);
+        self.expire_checkpoints(cx);
+        self.reschedule(cx.now);
+        if self.execution.all_finished() {
+            self.finished(cx);
+        }
+        if self.phase == JobPhase::Running {
+            self.drive_checkpoints(cx);
+        }
+    }
+
+    /// The status follows from the phases; nothing else sets it.
+    fn update_status(&mut self, now: Timestamp) {
+        let next = match &self.phase {
+            JobPhase::Submitting(_) => JobStatus::Initializing,
+            JobPhase::Reconciling(_) => JobStatus::Reconciling,
+            JobPhase::Running if self.execution.restarting().is_empty() => JobStatus::Running,
+            JobPhase::Running => JobStatus::Restarting,
+            JobPhase::Ending(Ending::Cancelling) => JobStatus::Cancelling,
+            JobPhase::Ending(Ending::Failing(_)) => JobStatus::Failing,
+            JobPhase::Ended(Ended {
+                cleanup: Cleanup::Storing,
+                ..
+            }) => self.status,
+            JobPhase::Ended(ended) => ended.result.status,
+        };
+        if self.status == JobStatus::Initializing && next != JobStatus::Initializing {
+            self.enter(JobStatus::Created, now);
+        }
+        if self.status == JobStatus::Created && next == JobStatus::Restarting {
+            self.enter(JobStatus::Running, now);
+        }
+        if self.status != next {
+            self.enter(next, now);
+        }
+    }
+
+    fn enter(&mut self, next: JobStatus, now: Timestamp) {
+        assert!(
+            self.status.can_become(next),
+            "job {}: {} cannot become {next}",
+            self.id(),
+            self.status
+        );
+        tracing::info!(job = %self.id(), from = %self.status, to = %next, "job changed its state");
+        self.status = next;
+        self.timestamps[next as usize] = Some(now);
+        self.last_modified = now;
+    }
+
+    /// When the job is to be settled if nothing happens. Always later than the last settling.
+    pub(super) fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.phase {
+            JobPhase::Submitting(_) | JobPhase::Ending(_) => None,
+            JobPhase::Reconciling(deadline) => Some(*deadline),
+            JobPhase::Running => {
+                let restarts = self.restart_deadline(now);
+                let slots = self.slot_deadline();
+                let checkpoints = self.checkpoint_deadline(now);
+                [restarts, slots, checkpoints].into_iter().flatten().min()
+            }
+            JobPhase::Ended(ended) => match ended.cleanup {
+                Cleanup::Retry(at, _) => Some(at),
+                Cleanup::Storing | Cleanup::Discarding(_) | Cleanup::Removing => None,
+            },
+        }
+    }
+
+    /// The TaskManagers that its tasks are on.
+    pub(super) fn taskmanagers(&self) -> BTreeSet<TmKey> {
+        self.execution
+            .slots
+            .iter()
+            .filter_map(|slot| slot.at)
+            .map(|at| at.tm)
+            .collect()
+    }
+
+    /// Takes note of a failure, for clients.
+    pub(super) fn remember(
+        &mut self,
+        cx: &Cx<'_>,
+        position: Option<u32>,
+        tm: Option<TmKey>,
+        message: String,
+    ) {
+        let task = position.map(|position| self.task_name(position));
+        tracing::warn!(job = %self.id(), task, message, "failure");
+        let taskmanager = tm
+            .and_then(|tm| cx.tms.get(tm))
+            .map(|tm| tm.hello.taskmanager.clone());
+        self.exceptions.push_front(ExceptionEntry {
+            at: cx.now,
+            message,
+            task,
+            taskmanager,
+        });
+        self.exceptions
+            .truncate(cx.config.exception_history as usize);
+        self.last_modified = cx.now;
+    }
+
+    /// A task in Flink's words: `count (2/4) - execution #1`.
+    pub(super) fn task_name(&self, position: u32) -> String {
+        let layout = self.execution.layout();
+        let task = layout.task(position);
+        let vertex = &self.graph.vertices()[task.vertex.0 as usize];
+        let attempt = self.execution.region(layout.of(position)).attempt;
+        let number = attempt.map_or(0, |attempt| attempt.number);
+        let (subtask, of) = (task.subtask.0 + 1, vertex.parallelism);
+        alloc::format!("{} ({subtask}/{of}) - execution #{number}", vertex.name)
+    }
+
+    /// Whether a task has been deployed and has not ended.
+    pub(super) fn is_alive(&self, position: u32) -> bool {
+        match self.execution.state(position) {
+            ExecutionState::Deploying
+            | ExecutionState::Initializing
+            | ExecutionState::Running
+            | ExecutionState::Canceling => true,
+            ExecutionState::Created
+            | ExecutionState::Scheduled
+            | ExecutionState::Finished
+            | ExecutionState::Canceled
+            | ExecutionState::Failed => false,
+        }
+    }
+}

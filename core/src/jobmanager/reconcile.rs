@@ -1,0 +1,177 @@
+//! Failover that restarts nothing: a recovered job waits for its running attempts to be reported.
+//!
+//! TaskManagers keep their tasks when the coordinator dies and report them when they register with the
+//! next one. A region all of whose tasks are reported with one and the same attempt, each slot in one
+//! place, is adopted as it is. The job stops waiting when every task is accounted for, or at its
+//! deadline; then the regions that are not complete restart from the last completed checkpoint, and the
+//! rest of the job never knew. Checkpoints that were in flight are aborted; one that completed without
+//! anybody being told is announced now.
+
+use super::cx::Cx;
+use super::effect::Effect;
+use super::execution::Phase;
+use super::job::{Job, JobPhase};
+use super::taskmanagers::{SlotRef, SlotUse, TmKey};
+use super::tasks::cancel_one;
+use crate::id::RegionIndex;
+use crate::message::{InventoryItem, ToTaskManager};
+use crate::state::ExecutionState;
+use alloc::vec::Vec;
+
+impl Job {
+    /// A TaskManager that has just registered has this attempt.
+    pub(super) fn reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, item: &InventoryItem) {
+        let wanted = matches!(self.phase, JobPhase::Reconciling(_)) && self.adopt(cx, tm, item);
+        if !wanted {
+            let attempt = item.attempt;
+            cancel_one(cx, tm, attempt.job, attempt.attempt, attempt.task);
+        }
+    }
+
+    /// Takes a reported attempt over, unless something speaks against it.
+    fn adopt(&mut self, cx: &mut Cx<'_>, tm: TmKey, item: &InventoryItem) -> bool {
+        let Some(position) = self.execution.layout().position(item.attempt.task) else {
+            return false;
+        };
+        let finished = item.state == ExecutionState::Finished;
+        let running = matches!(
+            item.state,
+            ExecutionState::Initializing | ExecutionState::Running
+        );
+        let known =
+            self.is_alive(position) || self.execution.state(position) == ExecutionState::Finished;
+        if known || !(finished || running) {
+            return false;
+        }
+        let region = self.execution.layout().of(position);
+        if !self.agree_on_attempt(cx, region, item) {
+            return false;
+        }
+        if finished {
+            self.execution.adopt_finished(position);
+            return true;
+        }
+        let at = SlotRef {
+            tm,
+            slot: item.slot,
+        };
+        let job_slot = self.execution.slot_of(position);
+        let usage = SlotUse {
+            job: self.id(),
+            job_slot,
+        };
+        let held = self.execution.slots[job_slot as usize].at;
+        let free = held.is_none() && cx.tms.take(at, usage);
+        if !free && held != Some(at) {
+            return false;
+        }
+        self.execution.occupy(position, item.state, at);
+        self.execution.put_end_of_data(position, item.end_of_data);
+        true
+    }
+
+    /// All tasks of a region have one attempt: the latest that was reported.
+    fn agree_on_attempt(
+        &mut self,
+        cx: &mut Cx<'_>,
+        region: RegionIndex,
+        item: &InventoryItem,
+    ) -> bool {
+        let reported = Some(item.attempt.attempt);
+        let agreed = self.execution.region(region).attempt;
+        if agreed > reported {
+            return false;
+        }
+        if agreed < reported {
+            self.evict(cx, region);
+            self.execution.set_attempt(region, reported);
+        }
+        true
+    }
+
+    /// Gives up what was adopted of an attempt that turned out not to be the latest.
+    fn evict(&mut self, cx: &mut Cx<'_>, region: RegionIndex) {
+        self.stop_region(cx, region);
+        let members = self.execution.layout().members(region).to_vec();
+        for position in members {
+            if self.is_alive(position) {
+                self.end_task(cx, position, ExecutionState::Canceled);
+            }
+            self.execution.reset(position, ExecutionState::Created);
+        }
+    }
+
+    /// Whether every task has been reported.
+    pub(super) fn is_accounted_for(&self) -> bool {
+        let counts = self.execution.total_counts();
+        let running =
+            counts.get(ExecutionState::Initializing) + counts.get(ExecutionState::Running);
+        running + counts.get(ExecutionState::Finished) == self.execution.subtasks()
+    }
+
+    /// The waiting is over: complete regions are adopted, the others restart.
+    pub(super) fn resolve(&mut self, cx: &mut Cx<'_>) {
+        self.phase = JobPhase::Running;
+        let mut adopted = 0;
+        for region in self.execution.region_indices() {
+            if self.is_complete(region) {
+                adopted += 1;
+                let all_finished = self.execution.region(region).alive == 0;
+                self.execution.set_phase(
+                    region,
+                    if all_finished {
+                        Phase::Finished
+                    } else {
+                        Phase::Active
+                    },
+                );
+            } else {
+                self.restarts += u64::from(self.execution.region(region).attempt.is_some());
+                self.stop_region(cx, region);
+                self.execution
+                    .set_phase(region, Phase::Restarting { at: cx.now });
+            }
+        }
+        let (job, regions) = (self.id(), self.execution.layout().count());
+        tracing::info!(%job, adopted, regions, "running attempts are accounted for");
+        for vertex in &mut self.execution.deployed {
+            vertex.get_or_insert(cx.now);
+        }
+        self.resume(cx);
+        cx.effects.push(Effect::Discard(self.unreferenced()));
+    }
+
+    /// Whether every task of a region runs or has finished.
+    fn is_complete(&self, region: RegionIndex) -> bool {
+        let complete = |position: &u32| match self.execution.state(*position) {
+            ExecutionState::Initializing | ExecutionState::Running | ExecutionState::Finished => {
+                true
+            }
+            ExecutionState::Created
+            | ExecutionState::Scheduled
+            | ExecutionState::Deploying
+            | ExecutionState::Canceling
+            | ExecutionState::Canceled
+            | ExecutionState::Failed => false,
+        };
+        self.execution.layout().members(region).iter().all(complete)
+    }
+
+    /// Tells the adopted tasks what became of their checkpoints.
+    fn resume(&mut self, cx: &mut Cx<'_>) {
+        let job = self.id();
+        let completed = self.checkpoints.latest().map(|latest| latest.id);
+        let aborted_below = self.checkpoints.next;
+        let tms: Vec<TmKey> = self.taskmanagers().into_iter().collect();
+        for tm in tms {
+            cx.send(
+                tm,
+                ToTaskManager::Resume {
+                    job,
+                    completed,
+                    aborted_below,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What a TaskManager's session leads to.
+//!
+//! The end of a session is the end of everything on it: the TaskManager's tasks count as lost at once. A
+//! second process that claims a name which is registered is refused, unless the first one owes a sign of
+//! life for too long.
+
+use super::Coordinator;
+use super::cx::Cx;
+use super::effect::Effect;
+use super::input::Discard;
+use super::job::Job;
+use super::taskmanagers::{CHALLENGE, Heartbeat, TmKey};
+use super::tasks::{cancel_one, stop_stranger};
+use super::timers::Timer;
+use crate::id::{AttemptId, JobId, SessionId};
+use crate::message::{
+    Acknowledgement, Envelope, FromTaskManager, Hello, InventoryItem, Refusal, StateLocation,
+    TaskStateChange, ToTaskManager, Welcome,
+};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The most TaskManagers at a time.
+const MAX_TASKMANAGERS: u32 = 200_000;
+
+impl Coordinator {
+    /// A TaskManager says hello.
+    pub(super) fn connected(
+        &mut self,
+        session: SessionId,
+        hello: Hello,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(reason) = self.objection(&hello, effects) {
+            tracing::warn!(taskmanager = %hello.taskmanager, reason, "registration refused");
+            let refusal = Refusal {
+                reason,
+                retry_after: CHALLENGE,
+            };
+            let message = Envelope {
+                epoch: self.epoch,
+                message: ToTaskManager::Refused(refusal),
+            };
+            effects.push(Effect::Send { session, message });
+            effects.push(Effect::Disconnect { session });
+            return;
+        }
+        tracing::info!(taskmanager = %hello.taskmanager, slots = hello.slots, "TaskManager registered");
+        let inventory = hello.inventory.clone();
+        let tm = self.tms.insert(session, hello, self.now);
+        self.timers.set(
+            Timer::TaskManager(tm),
+            Some(self.now + self.config.heartbeat_interval),
+        );
+        let welcome = ToTaskManager::Welcome(Welcome {
+            heartbeat_interval: self.config.heartbeat_interval,
+            heartbeat_timeout: self.config.heartbeat_timeout,
+            grace_period: self.config.grace_period,
+            checkpoint_storage: self.config.checkpoint_storage.clone(),
+        });
+        effects.push(Effect::Send {
+            session,
+            message: Envelope {
+                epoch: self.epoch,
+                message: welcome,
+            },
+        });
+        for item in inventory {
+            self.inventory(tm, &item, effects);
+        }
+    }
+
+    /// Why a TaskManager cannot be registered now.
+    fn objection(&mut self, hello: &Hello, effects: &mut Vec<Effect>) -> Option<String> {
+        if hello.seen_epoch > self.epoch {
+            let (seen, own) = (hello.seen_epoch.0, self.epoch.0);
+            return Some(format!(
+                "the TaskManager has obeyed epoch {seen}, this JobManager has epoch {own}"
+            ));
+        }
+        if self.tms.count_all() >= MAX_TASKMANAGERS {
+            return Some(format!("{MAX_TASKMANAGERS} TaskManagers are registered"));
+        }
+        let registered = self.tms.by_id(&hello.taskmanager)?;
+        let same_process = self
+            .tms
+            .get(registered)
+            .is_some_and(|tm| tm.hello.incarnation == hello.incarnation);
+        if same_process
+            || self
+                .tms
+                .challenge(registered, self.epoch, self.now, effects)
+        {
+            self.lose(registered, "registered again", effects);
+            return None;
+        }
+        let id = &hello.taskmanager;
+        Some(format!(
+            "a TaskManager named `{id}` is registered already; start this one with another --id"
+        ))
+    }
+
+    fn inventory(&mut self, tm: TmKey, item: &InventoryItem, effects: &mut Vec<Effect>) {
+        let AttemptId { job, task, attempt } = item.attempt;
+        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        match jobs.get_mut(&job) {
+            Some(found) => {
+                found.reported(&mut cx, tm, item);
+                self.dirty.insert(job);
+            }
+            None => {
+                cancel_one(&mut cx, tm, job, attempt, task);
+                cx.send(tm, ToTaskManager::ReleaseJob { job });
+            }
+        }
+    }
+
+    /// A TaskManager says something.
+    pub(super) fn message(
+        &mut self,
+        session: SessionId,
+        message: FromTaskManager,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(tm) = self.tms.heard(session, self.now) else {
+            return;
+        };
+        match message {
+            FromTaskManager::Heartbeat { .. } => {}
+            FromTaskManager::TaskStates(changes) => {
+                for change in changes {
+                    self.task_reported(tm, change, effects);
+                }
+            }
+            FromTaskManager::Acknowledge(ack) => self.acknowledge(tm, ack, effects),
+            FromTaskManager::Decline {
+                attempt,
+                checkpoint,
+                reason,
+                message,
+            } => {
+                self.with_job(attempt.job, effects, |job, cx| {
+                    job.declined(cx, tm, attempt, checkpoint, reason, &message);
+                });
+            }
+        }
+    }
+
+    fn task_reported(&mut self, tm: TmKey, change: TaskStateChange, effects: &mut Vec<Effect>) {
+        let job = change.attempt.job;
+        if self.jobs.contains_key(&job) {
+            self.with_job(job, effects, |job, cx| job.task_reported(cx, tm, change));
+        } else {
+            let (_, mut cx) = self.jobs_and_cx(effects);
+            stop_stranger(&mut cx, tm, &change);
+        }
+    }
+
+    fn acknowledge(&mut self, tm: TmKey, ack: Acknowledgement, effects: &mut Vec<Effect>) {
+        let job = ack.attempt.job;
+        let in_file = matches!(ack.state.location, StateLocation::File(_));
+        if self.jobs.contains_key(&job) {
+            self.with_job(job, effects, |job, cx| job.acknowledged(cx, tm, ack));
+        } else if in_file && self.archive.get(job).is_some() {
+            effects.push(Effect::Discard(Discard::Job(job)));
+        }
+    }
+
+    /// A session has ended.
+    pub(super) fn disconnected(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        if let Some(tm) = self.tms.by_session(session) {
+            self.lose(tm, "the connection was lost", effects);
+        }
+    }
+
+    /// A TaskManager's deadline has come.
+    pub(super) fn heartbeat_due(&mut self, tm: TmKey, effects: &mut Vec<Effect>) {
+        match self
+            .tms
+            .heartbeat(tm, &self.config, self.epoch, self.now, effects)
+        {
+            Heartbeat::Asked(next) => self.timers.set(Timer::TaskManager(tm), Some(next)),
+            Heartbeat::Lost => {
+                let timeout = self.config.heartbeat_timeout.as_millis();
+                let why = format!("no sign of life for heartbeat.timeout ({timeout} ms)");
+                self.lose(tm, &why, effects);
+            }
+        }
+    }
+
+    /// A TaskManager is gone.
+    fn lose(&mut self, key: TmKey, why: &str, effects: &mut Vec<Effect>) {
+        let Some(tm) = self.tms.remove(key) else {
+            return;
+        };
+        self.timers.set(Timer::TaskManager(key), None);
+        effects.push(Effect::Disconnect {
+            session: tm.session,
+        });
+        let cause = format!("TaskManager {}: {why}", tm.hello.taskmanager);
+        tracing::warn!(taskmanager = %tm.hello.taskmanager, why, "TaskManager lost");
+        let mut jobs: Vec<JobId> = tm.slots.iter().flatten().map(|usage| usage.job).collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        for job in jobs {
+            self.with_job(job, effects, |job: &mut Job, cx: &mut Cx<'_>| {
+                job.taskmanager_lost(cx, key, &cause)
+            });
+        }
+    }
+
+    /// A job has ended for good: every TaskManager may forget it.
+    pub(super) fn release_job(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        for (_, tm) in self.tms.iter() {
+            let message = Envelope {
+                epoch: self.epoch,
+                message: ToTaskManager::ReleaseJob { job },
+            };
+            effects.push(Effect::Send {
+                session: tm.session,
+                message,
+            });
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The registered TaskManagers: their sessions, their slots and their heartbeats.
+//!
+//! A TaskManager is here from its hello to the end of its session; one that comes back is a new entry
+//! with a new key, so nothing of its earlier session can be taken for it. A slot is taken exactly while
+//! a task that has not ended is in it.
+
+use super::effect::Effect;
+use crate::config::ClusterConfig;
+use crate::id::{Epoch, JobId, SessionId, SlotIndex, TaskManagerId};
+use crate::message::{Envelope, Hello, ToTaskManager};
+use crate::time::Timestamp;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+use slotmap::{SlotMap, new_key_type};
+
+/// How long a session has to answer when another process claims its name, before it is given up.
+pub(super) const CHALLENGE: Duration = Duration::from_secs(3);
+
+new_key_type! {
+    /// One registration of a TaskManager. A stale key matches nothing.
+    pub(super) struct TmKey;
+}
+
+/// A slot of a registered TaskManager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotRef {
+    pub(super) tm: TmKey,
+    pub(super) slot: SlotIndex,
+}
+
+/// What a slot that is taken is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SlotUse {
+    pub(super) job: JobId,
+    /// Which of the job's slots it is.
+    pub(super) job_slot: u32,
+}
+
+/// A registered TaskManager.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct TaskManager {
+    pub(super) hello: Hello,
+    pub(super) session: SessionId,
+    pub(super) slots: Vec<Option<SlotUse>>,
+    pub(super) free: u32,
+    pub(super) last_heard: Timestamp,
+    /// Since when another process claims its name without a sign of life of this one.
+    challenged: Option<Timestamp>,
+    heartbeats: u64,
+}
+
+/// What a deadline of a TaskManager has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heartbeat {
+    /// It was asked; look again at this time.
+    Asked(Timestamp),
+    /// It has been silent for too long.
+    Lost,
+}
+
+/// All of them, with their indexes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TaskManagers {
+    all: SlotMap<TmKey, TaskManager>,
+    by_session: BTreeMap<SessionId, TmKey>,
+    by_id: BTreeMap<TaskManagerId, TmKey>,
+    /// Those with free slots, the most first.
+    free: BTreeSet<(Reverse<u32>, TmKey)>,
+    free_slots: u32,
+    /// Whether there is more supply or demand of slots since this was last asked.
+    changed: bool,
+}
+
+impl Hash for TaskManagers {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for (key, tm) in &self.all {
+            key.hash(state);
+            tm.hash(state);
+        }
+    }
+}
+
+impl TaskManagers {
+    /// Registers a TaskManager whose name is not registered.
+    pub(super) fn insert(&mut self, session: SessionId, mut hello: Hello, now: Timestamp) -> TmKey {
+        assert!(
+            !self.by_id.contains_key(&hello.taskmanager),
+            "the name is free"
+        );
+        hello.inventory = Vec::new();
+        let (id, slots) = (hello.taskmanager.clone(), hello.slots);
+        let key = self.all.insert(TaskManager {
+            hello,
+            session,
+            slots: vec![None; slots as usize],
+            free: slots,
+            last_heard: now,
+            challenged: None,
+            heartbeats: 0,
+        });
+        self.by_session.insert(session, key);
+        self.by_id.insert(id, key);
+        self.free.insert((Reverse(slots), key));
+        self.free_slots += slots;
+        self.changed = true;
+        key
+    }
+
+    /// Forgets a TaskManager. Its taken slots are its jobs' to account for.
+    pub(super) fn remove(&mut self, key: TmKey) -> Option<TaskManager> {
+        let tm = self.all.remove(key)?;
+        self.by_session.remove(&tm.session);
+        self.by_id.remove(&tm.hello.taskmanager);
+        self.free.remove(&(Reverse(tm.free), key));
+        self.free_slots -= tm.free;
+        Some(tm)
+    }
+
+    /// Takes note of a sign of life; tells whose session it is.
+    pub(super) fn heard(&mut self, session: SessionId, now: Timestamp) -> Option<TmKey> {
+        let key = *self.by_session.get(&session)?;
+        let tm = &mut self.all[key];
+        tm.last_heard = now;
+        tm.challenged = None;
+        Some(key)
+    }
+
+    /// Another process claims a name that is registered: asks the registered one for a sign of life.
+    /// Tells whether it has owed one for too long.
+    pub(super) fn challenge(
+        &mut self,
+        key: TmKey,
+        epoch: Epoch,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        match self.all[key].challenged {
+            Some(since) => now.since(since) >= CHALLENGE,
+            None => {
+                self.all[key].challenged = Some(now);
+                self.ask(key, epoch, effects);
+                false
+            }
+        }
+    }
+
+    /// The deadline of a TaskManager has come.
+    pub(super) fn heartbeat(
+        &mut self,
+        key: TmKey,
+        config: &ClusterConfig,
+        epoch: Epoch,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Heartbeat {
+        let lost_at = self.all[key].last_heard + config.heartbeat_timeout;
+        if lost_at <= now {
+            return Heartbeat::Lost;
+        }
+        self.ask(key, epoch, effects);
+        Heartbeat::Asked(lost_at.min(now + config.heartbeat_interval))
+    }
+
+    fn ask(&mut self, key: TmKey, epoch: Epoch, effects: &mut Vec<Effect>) {
+        let tm = &mut self.all[key];
+        tm.heartbeats += 1;
+        let message = ToTaskManager::Heartbeat {
+            sequence: tm.heartbeats,
+        };
+        effects.push(Effect::Send {
+            session: tm.session,
+            message: Envelope { epoch, message },
+        });
+    }
+
+    /// Takes a free slot; `false` if it is taken or does not exist.
+    pub(super) fn take(&mut self, at: SlotRef, usage: SlotUse) -> bool {
+        let Some(tm) = self.all.get_mut(at.tm) else {
+            return false;
+        };
+        let Some(slot @ None) = tm.slots.get_mut(at.slot.0 as usize) else {
+            return false;
+        };
+        *slot = Some(usage);
+        self.count(at.tm, |free| free - 1);
+        true
+    }
+
+    /// Gives a slot back; nothing happens if its TaskManager is gone.
+    pub(super) fn release(&mut self, at: SlotRef) {
+        self.changed = true;
+        self.put_back(at);
+    }
+
+    /// Gives a slot back in which nothing was: no supply that was not there before.
+    pub(super) fn put_back(&mut self, at: SlotRef) {
+        let Some(tm) = self.all.get_mut(at.tm) else {
+            return;
+        };
+        let was = tm.slots[at.slot.0 as usize].take();
+        assert!(was.is_some(), "only a slot that is taken is given back");
+        self.count(at.tm, |free| free + 1);
+    }
+
+    fn count(&mut self, key: TmKey, change: impl Fn(u32) -> u32) {
+        let tm = &mut self.all[key];
+        self.free.remove(&(Reverse(tm.free), key));
+        self.free_slots -= tm.free;
+        tm.free = change(tm.free);
+        self.free_slots += tm.free;
+        if tm.free > 0 {
+            self.free.insert((Reverse(tm.free), key));
+        }
+    }
+
+    /// A job wants slots.
+    pub(super) fn note_demand(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether there is more supply or demand of slots since this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// A free slot of the TaskManager that has the most, among those that `suits` accepts.
+    pub(super) fn free_slot(&self, suits: impl Fn(&TaskManager) -> bool) -> Option<SlotRef> {
+        let (_, tm) = *self.free.iter().find(|(_, key)| suits(&self.all[*key]))?;
+        let slot = self.all[tm].slots.iter().position(Option::is_none);
+        let slot = slot.expect("an indexed TaskManager has a free slot");
+        Some(SlotRef {
+            tm,
+            slot: SlotIndex(u32::try_from(slot).expect("slots are counted in 32 bits")),
+        })
+    }
+
+    pub(super) fn get(&self, key: TmKey) -> Option<&TaskManager> {
+        self.all.get(key)
+    }
+
+    pub(super) fn by_id(&self, id: &TaskManagerId) -> Option<TmKey> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn by_session(&self, session: SessionId) -> Option<TmKey> {
+        self.by_session.get(&session).copied()
+    }
+
+    /// All of them, by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TmKey, &TaskManager)> {
+        self.by_id.values().map(|&key| (key, &self.all[key]))
+    }
+
+    pub(super) fn count_all(&self) -> u32 {
+        u32::try_from(self.all.len()).expect("sessions are counted in 32 bits")
+    }
+
+    pub(super) fn free_slots(&self) -> u32 {
+        self.free_slots
+    }
+}
+
+impl TaskManager {
+    /// Whether it offers all of these operators.
+    pub(super) fn offers<'a>(&self, mut operators: impl Iterator<Item = &'a str>) -> bool {
+        operators.all(|operator| {
+            self.hello
+                .operators
+                .iter()
+                .any(|offered| offered == operator)
+        })
+    }
+}

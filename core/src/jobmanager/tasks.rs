@@ -1,0 +1,199 @@
+//! What becomes of a job's tasks: their reports, their end, and the order to stop.
+
+use super::cx::Cx;
+use super::execution::Phase;
+use super::job::{Job, JobPhase};
+use super::taskmanagers::TmKey;
+use crate::id::{Attempt, AttemptId, RegionIndex, TaskId};
+use crate::message::{TaskReport, TaskStateChange, ToTaskManager};
+use crate::state::ExecutionState;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+impl Job {
+    /// The position of an attempt, if it is the current one of its task, has not ended, and is on this
+    /// TaskManager. Whatever is said of another attempt changes nothing.
+    pub(super) fn current(&self, attempt: AttemptId, tm: TmKey) -> Option<u32> {
+        let position = self.execution.layout().position(attempt.task)?;
+        let region = self.execution.region(self.execution.layout().of(position));
+        let here = self
+            .execution
+            .location(position)
+            .is_some_and(|at| at.tm == tm);
+        let current = region.attempt == Some(attempt.attempt) && here && self.is_alive(position);
+        current.then_some(position)
+    }
+
+    /// A TaskManager says what a task is now.
+    pub(super) fn task_reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, change: TaskStateChange) {
+        let Some(position) = self.current(change.attempt, tm) else {
+            stop_stranger(cx, tm, &change);
+            return;
+        };
+        let state = self.execution.state(position);
+        match change.report {
+            TaskReport::Initializing => {
+                if state == ExecutionState::Deploying {
+                    self.execution
+                        .change(position, ExecutionState::Initializing);
+                }
+            }
+            TaskReport::Running => {
+                if matches!(
+                    state,
+                    ExecutionState::Deploying | ExecutionState::Initializing
+                ) {
+                    self.execution.change(position, ExecutionState::Running);
+                }
+            }
+            TaskReport::EndOfData => self.execution.put_end_of_data(position, true),
+            TaskReport::Finished => self.end_task(cx, position, ExecutionState::Finished),
+            TaskReport::Canceled if state == ExecutionState::Canceling => {
+                self.end_task(cx, position, ExecutionState::Canceled);
+            }
+            TaskReport::Canceled => {
+                let cause = String::from("its TaskManager canceled the task, or does not know it");
+                self.task_failed(cx, position, cause);
+            }
+            TaskReport::Failed { .. } if state == ExecutionState::Canceling => {
+                self.end_task(cx, position, ExecutionState::Failed);
+            }
+            TaskReport::Failed { cause } => self.task_failed(cx, position, cause),
+        }
+    }
+
+    fn task_failed(&mut self, cx: &mut Cx<'_>, position: u32, cause: String) {
+        let tm = self.execution.location(position).map(|at| at.tm);
+        self.remember(cx, Some(position), tm, cause.clone());
+        self.end_task(cx, position, ExecutionState::Failed);
+        let region = self.execution.layout().of(position);
+        self.fail_regions(cx, &BTreeSet::from([region]), cause);
+    }
+
+    /// A TaskManager is gone, and with it every task that was on it.
+    pub(super) fn taskmanager_lost(&mut self, cx: &mut Cx<'_>, tm: TmKey, cause: &str) {
+        let mut regions = BTreeSet::new();
+        let mut first = None;
+        for position in self.positions_on(tm) {
+            let canceled = self.execution.state(position) == ExecutionState::Canceling;
+            self.end_task(cx, position, ExecutionState::Failed);
+            if !canceled {
+                first.get_or_insert(position);
+                regions.insert(self.execution.layout().of(position));
+            }
+        }
+        if let Some(position) = first {
+            self.remember(cx, Some(position), None, String::from(cause));
+            self.fail_regions(cx, &regions, String::from(cause));
+        }
+    }
+
+    /// The tasks on a TaskManager that have not ended.
+    fn positions_on(&self, tm: TmKey) -> Vec<u32> {
+        let on_tm = |slot: &&super::execution::JobSlot| slot.at.is_some_and(|at| at.tm == tm);
+        if !self.execution.slots.iter().any(|slot| on_tm(&slot)) {
+            return Vec::new();
+        }
+        let here = |position: &u32| {
+            self.is_alive(*position)
+                && self
+                    .execution
+                    .location(*position)
+                    .is_some_and(|at| at.tm == tm)
+        };
+        (0..self.execution.subtasks()).filter(here).collect()
+    }
+
+    /// A task has ended; its slot may become free and its region may be finished.
+    pub(super) fn end_task(&mut self, cx: &mut Cx<'_>, position: u32, state: ExecutionState) {
+        self.execution.change(position, state);
+        if let Some(slot) = self.execution.vacate(position) {
+            cx.tms.release(slot);
+        }
+        let index = self.execution.layout().of(position);
+        let region = self.execution.region(index);
+        let members = self.execution.layout().members(index).len();
+        if region.phase == Phase::Active && region.finished as usize == members {
+            self.execution.set_phase(index, Phase::Finished);
+        }
+    }
+
+    /// Tells the tasks of a region to stop. Those that have not been deployed end at once.
+    pub(super) fn stop_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex) {
+        let mut orders: BTreeMap<TmKey, Vec<TaskId>> = BTreeMap::new();
+        let members = self.execution.layout().members(index).to_vec();
+        for position in members {
+            match self.execution.state(position) {
+                ExecutionState::Created | ExecutionState::Scheduled => {
+                    self.execution.reset(position, ExecutionState::Canceled);
+                }
+                ExecutionState::Deploying
+                | ExecutionState::Initializing
+                | ExecutionState::Running => {
+                    let at = self
+                        .execution
+                        .location(position)
+                        .expect("a task that is alive has a slot");
+                    orders
+                        .entry(at.tm)
+                        .or_default()
+                        .push(self.execution.layout().task(position));
+                    self.execution.change(position, ExecutionState::Canceling);
+                }
+                ExecutionState::Canceling
+                | ExecutionState::Finished
+                | ExecutionState::Canceled
+                | ExecutionState::Failed => {}
+            }
+        }
+        let attempt = self.execution.region(index).attempt;
+        for (tm, tasks) in orders {
+            let attempt = attempt.expect("a region with deployed tasks has an attempt");
+            cx.send(
+                tm,
+                ToTaskManager::Cancel {
+                    job: self.id(),
+                    attempt,
+                    tasks,
+                },
+            );
+        }
+    }
+
+    /// Whether the job's tasks may still do something.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.phase, JobPhase::Running | JobPhase::Reconciling(_))
+    }
+}
+
+/// A TaskManager runs an attempt that is not wanted: it is told to stop it. A report of its end needs no
+/// answer.
+pub(super) fn stop_stranger(cx: &mut Cx<'_>, tm: TmKey, change: &TaskStateChange) {
+    match change.report {
+        TaskReport::Initializing | TaskReport::Running | TaskReport::EndOfData => {
+            let AttemptId { job, task, attempt } = change.attempt;
+            cancel_one(cx, tm, job, attempt, task);
+        }
+        TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => {}
+    }
+}
+
+/// Tells a TaskManager to stop one attempt.
+pub(super) fn cancel_one(
+    cx: &mut Cx<'_>,
+    tm: TmKey,
+    job: crate::id::JobId,
+    attempt: Attempt,
+    task: TaskId,
+) {
+    let tasks = Vec::from([task]);
+    cx.send(
+        tm,
+        ToTaskManager::Cancel {
+            job,
+            attempt,
+            tasks,
+        },
+    );
+}

@@ -1,0 +1,200 @@
+//! The read views, made from the coordinator's facts.
+
+use super::Coordinator;
+use super::job::Job;
+use super::taskmanagers::{SlotUse, TaskManager};
+use super::view::{
+    CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary, Overview, SubtaskDetails,
+    TaskManagerDetails, VertexDetails,
+};
+use crate::digest::Digest;
+use crate::graph::JobVertex;
+use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, VertexIndex};
+use crate::state::JobStatus;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+impl Coordinator {
+    /// The cluster in one line.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        let running = self
+            .jobs
+            .keys()
+            .filter(|job| self.archive.get(**job).is_none())
+            .count();
+        Overview {
+            taskmanagers: self.tms.count_all(),
+            slots_total: self.tms.iter().map(|(_, tm)| tm.hello.slots).sum(),
+            slots_free: self.tms.free_slots(),
+            jobs_running: u32::try_from(running).expect("the number of jobs is bounded"),
+            jobs_finished: self.archive.count(JobStatus::Finished),
+            jobs_canceled: self.archive.count(JobStatus::Canceled),
+            jobs_failed: self.archive.count(JobStatus::Failed),
+            store_problem: self.journal.problem().map(String::from),
+        }
+    }
+
+    /// Every job that is remembered: those that have not ended, then those that have, each by id.
+    pub fn jobs(&self) -> impl Iterator<Item = JobSummary> {
+        let live = self
+            .jobs
+            .values()
+            .filter(|job| self.archive.get(job.id()).is_none());
+        let ended = self.archive.iter().map(|(_, archived)| archived.summary());
+        live.map(Job::summary).chain(ended)
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobDetails> {
+        if let Some(archived) = self.archive.get(id) {
+            return Some(archived.details());
+        }
+        self.jobs.get(&id).map(Job::details)
+    }
+
+    /// The subtasks of one vertex of a job that has not ended.
+    #[must_use]
+    pub fn subtasks(&self, id: JobId, vertex: VertexIndex) -> Option<Vec<SubtaskDetails>> {
+        let job = self
+            .jobs
+            .get(&id)
+            .filter(|_| self.archive.get(id).is_none())?;
+        if vertex.0 as usize >= job.graph.vertices().len() {
+            return None;
+        }
+        let positions = job.execution.layout().positions(vertex);
+        Some(
+            (0..)
+                .zip(positions)
+                .map(|(subtask, position)| self.subtask(job, subtask, position))
+                .collect(),
+        )
+    }
+
+    fn subtask(&self, job: &Job, subtask: u32, position: u32) -> SubtaskDetails {
+        let region = job.execution.region(job.execution.layout().of(position));
+        let slot = job
+            .is_alive(position)
+            .then(|| job.execution.location(position))
+            .flatten();
+        let location =
+            slot.and_then(|at| Some((self.tms.get(at.tm)?.hello.taskmanager.clone(), at.slot)));
+        SubtaskDetails {
+            subtask: SubtaskIndex(subtask),
+            state: job.execution.state(position),
+            attempt: region.attempt.unwrap_or(Attempt {
+                epoch: self.epoch,
+                number: 0,
+            }),
+            end_of_data: job.execution.is_end_of_data(position),
+            location,
+        }
+    }
+
+    /// The checkpoints of one job.
+    #[must_use]
+    pub fn checkpoints(&self, id: JobId) -> Option<CheckpointsDetails> {
+        if let Some(archived) = self.archive.get(id) {
+            return Some(archived.checkpoints.clone());
+        }
+        let job = self.jobs.get(&id)?;
+        Some(job.checkpoints.details(self.config.checkpoint_history))
+    }
+
+    /// The failures that one job has seen, the newest first.
+    #[must_use]
+    pub fn exceptions(&self, id: JobId) -> Option<Vec<ExceptionEntry>> {
+        if let Some(archived) = self.archive.get(id) {
+            return Some(archived.exceptions.clone());
+        }
+        self.jobs
+            .get(&id)
+            .map(|job| job.exceptions.iter().cloned().collect())
+    }
+
+    /// Every registered TaskManager, by name.
+    pub fn taskmanagers(&self) -> impl Iterator<Item = TaskManagerDetails> {
+        self.tms.iter().map(|(_, tm)| self.taskmanager(tm))
+    }
+
+    fn taskmanager(&self, tm: &TaskManager) -> TaskManagerDetails {
+        let taken = (0..)
+            .map(SlotIndex)
+            .zip(&tm.slots)
+            .filter_map(|(slot, usage)| Some((slot, (*usage)?)));
+        let tasks = |usage: SlotUse| {
+            let job = self.jobs.get(&usage.job);
+            job.map_or(0, |job| job.execution.slots[usage.job_slot as usize].tasks)
+        };
+        let allocations: Vec<_> = taken
+            .map(|(slot, usage)| (slot, usage.job, tasks(usage)))
+            .collect();
+        TaskManagerDetails {
+            id: tm.hello.taskmanager.clone(),
+            incarnation: tm.hello.incarnation,
+            data_address: tm.hello.data_address.clone(),
+            last_heard: tm.last_heard,
+            slots: tm.hello.slots,
+            free_slots: tm.free,
+            tasks: allocations.iter().map(|(_, _, tasks)| tasks).sum(),
+            hardware: tm.hello.hardware,
+            allocations,
+        }
+    }
+
+    /// A 64-bit digest of the whole state; equal states, equal digests, on every platform.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let state = (
+            &self.config,
+            self.epoch,
+            self.now,
+            &self.tms,
+            &self.jobs,
+            &self.waiting,
+        );
+        Digest::of(&(
+            state,
+            &self.archive,
+            &self.journal,
+            &self.timers,
+            self.stepped_down,
+        ))
+    }
+}
+
+impl Job {
+    fn summary(&self) -> JobSummary {
+        JobSummary {
+            id: self.id(),
+            name: String::from(self.graph.name()),
+            status: self.status(),
+            started: self.submitted,
+            ended: None,
+            last_modified: self.last_modified,
+            tasks: self.execution.total_counts(),
+        }
+    }
+
+    fn details(&self) -> JobDetails {
+        let vertex = |(index, vertex): (u32, &JobVertex)| VertexDetails {
+            operator_id: vertex.operator_id,
+            name: vertex.name.clone(),
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            started: self.execution.deployed[index as usize],
+            tasks: self.execution.counts(VertexIndex(index)),
+        };
+        JobDetails {
+            summary: self.summary(),
+            timestamps: self.timestamps,
+            vertices: (0..).zip(self.graph.vertices()).map(vertex).collect(),
+            graph: Some(self.graph.clone()),
+            waiting: self.waiting.clone(),
+            restarts: self.restarts,
+            failure: None,
+        }
+    }
+}

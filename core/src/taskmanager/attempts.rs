@@ -1,0 +1,414 @@
+//! The attempts that a TaskManager has.
+//!
+//! Invariants: an attempt is started at most once; an earlier attempt of a task is stopped before a later
+//! one starts; a task is told that a checkpoint is complete only if this very attempt acknowledged it or
+//! was restored from it, so a left-over attempt never publishes what its successor publishes again.
+
+use super::contract::{Effect, TaskEvent, TaskStart};
+use crate::id::{
+    Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, SubtaskIndex, TaskId, VertexIndex,
+};
+use crate::message::{
+    Acknowledgement, DeclineReason, Deployment, FromTaskManager, InventoryItem, TaskDeployment,
+    TaskReport, TaskStateChange,
+};
+use crate::state::ExecutionState;
+use crate::time::Timestamp;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::vec::Vec;
+
+/// How many acknowledged checkpoints of an attempt are remembered: more than can be under way.
+const ACKNOWLEDGED: usize = 64;
+
+/// The attempts that run, and those that finished and were not released.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Attempts {
+    slots: u32,
+    held: BTreeMap<AttemptId, Held>,
+}
+
+/// An attempt that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Held {
+    slot: SlotIndex,
+    /// INITIALIZING, RUNNING, CANCELING or FINISHED.
+    state: ExecutionState,
+    end_of_data: bool,
+    has_inputs: bool,
+    restored: Option<CheckpointId>,
+    acknowledged: BTreeSet<CheckpointId>,
+}
+
+impl Attempts {
+    /// None yet, for this many slots.
+    pub(super) fn new(slots: u32) -> Self {
+        Attempts {
+            slots,
+            held: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AttemptId, SlotIndex, ExecutionState)> {
+        self.held
+            .iter()
+            .map(|(attempt, held)| (*attempt, held.slot, held.state))
+    }
+
+    /// What a hello says of them.
+    pub(super) fn inventory(&self) -> Vec<InventoryItem> {
+        let item = |(attempt, held): (&AttemptId, &Held)| InventoryItem {
+            attempt: *attempt,
+            slot: held.slot,
+            state: held.state,
+            end_of_data: held.end_of_data,
+        };
+        self.held.iter().map(item).collect()
+    }
+
+    /// Stops everything.
+    pub(super) fn cancel_all(&mut self, effects: &mut Vec<Effect>) {
+        self.cancel_where(effects, |_| true);
+    }
+
+    /// A job has ended: what finished is forgotten, what still runs is stopped.
+    pub(super) fn release(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        self.held
+            .retain(|id, held| id.job != job || held.state != ExecutionState::Finished);
+        self.cancel_where(effects, |id| id.job == job);
+    }
+
+    pub(super) fn deploy(&mut self, deployment: &Deployment, effects: &mut Vec<Effect>) {
+        let mut changes = Vec::new();
+        for task in &deployment.tasks {
+            let attempt = AttemptId {
+                job: deployment.job,
+                task: task.task,
+                attempt: deployment.attempt,
+            };
+            if let Some(report) = self.deploy_one(deployment, task, attempt, effects) {
+                changes.push(TaskStateChange { attempt, report });
+            }
+        }
+        if !changes.is_empty() {
+            effects.push(Effect::Send(FromTaskManager::TaskStates(changes)));
+        }
+    }
+
+    /// Starts one task, unless it is known or its successor is; tells what it is now.
+    fn deploy_one(
+        &mut self,
+        deployment: &Deployment,
+        task: &TaskDeployment,
+        attempt: AttemptId,
+        effects: &mut Vec<Effect>,
+    ) -> Option<TaskReport> {
+        if let Some(held) = self.held.get(&attempt) {
+            return held.report();
+        }
+        let all = Attempt::default()..=Attempt {
+            epoch: Epoch(u64::MAX),
+            number: u32::MAX,
+        };
+        let of_task = AttemptId {
+            attempt: *all.start(),
+            ..attempt
+        }..=AttemptId {
+            attempt: *all.end(),
+            ..attempt
+        };
+        let others: Vec<AttemptId> = self.held.range(of_task).map(|(id, _)| *id).collect();
+        if others.iter().any(|other| other.attempt > attempt.attempt) {
+            return None;
+        }
+        for earlier in others {
+            self.cancel_one(earlier, effects);
+        }
+        if task.slot.0 >= self.slots {
+            let cause = format!("there is no slot {} here, only {}", task.slot.0, self.slots);
+            return Some(TaskReport::Failed { cause });
+        }
+        let held = Held {
+            slot: task.slot,
+            state: ExecutionState::Initializing,
+            end_of_data: false,
+            has_inputs: deployment.table.inputs(task.task.vertex).next().is_some(),
+            restored: deployment.restore,
+            acknowledged: BTreeSet::new(),
+        };
+        self.held.insert(attempt, held);
+        effects.push(Effect::Start(TaskStart {
+            attempt,
+            slot: task.slot,
+            table: deployment.table.clone(),
+            restore: deployment.restore,
+            state: task.state.clone(),
+        }));
+        Some(TaskReport::Initializing)
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        job: JobId,
+        attempt: Attempt,
+        tasks: Vec<TaskId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut changes = Vec::new();
+        for task in tasks {
+            let id = AttemptId { job, task, attempt };
+            if let Some(report) = self.cancel_one(id, effects) {
+                changes.push(TaskStateChange {
+                    attempt: id,
+                    report,
+                });
+            }
+        }
+        if !changes.is_empty() {
+            effects.push(Effect::Send(FromTaskManager::TaskStates(changes)));
+        }
+    }
+
+    /// Stops one attempt; tells its terminal state if it has one already.
+    fn cancel_one(&mut self, id: AttemptId, effects: &mut Vec<Effect>) -> Option<TaskReport> {
+        let Some(held) = self.held.get_mut(&id) else {
+            return Some(TaskReport::Canceled);
+        };
+        match held.state {
+            ExecutionState::Finished => {
+                self.held.remove(&id);
+                Some(TaskReport::Finished)
+            }
+            ExecutionState::Canceling => None,
+            ExecutionState::Created
+            | ExecutionState::Scheduled
+            | ExecutionState::Deploying
+            | ExecutionState::Initializing
+            | ExecutionState::Running
+            | ExecutionState::Canceled
+            | ExecutionState::Failed => {
+                held.state = ExecutionState::Canceling;
+                effects.push(Effect::Cancel(id));
+                None
+            }
+        }
+    }
+
+    fn cancel_where(&mut self, effects: &mut Vec<Effect>, which: impl Fn(&AttemptId) -> bool) {
+        for (id, held) in &mut self.held {
+            let alive = matches!(
+                held.state,
+                ExecutionState::Initializing | ExecutionState::Running
+            );
+            if alive && which(id) {
+                held.state = ExecutionState::Canceling;
+                effects.push(Effect::Cancel(*id));
+            }
+        }
+    }
+
+    fn of_job(&mut self, job: JobId) -> impl Iterator<Item = (AttemptId, &mut Held)> {
+        let task = |index| TaskId {
+            vertex: VertexIndex(index),
+            subtask: SubtaskIndex(index),
+        };
+        let last = Attempt {
+            epoch: Epoch(u64::MAX),
+            number: u32::MAX,
+        };
+        let first = AttemptId {
+            job,
+            task: task(0),
+            attempt: Attempt::default(),
+        };
+        let last = AttemptId {
+            job,
+            task: task(u32::MAX),
+            attempt: last,
+        };
+        self.held
+            .range_mut(first..=last)
+            .map(|(id, held)| (*id, held))
+    }
+
+    pub(super) fn trigger(
+        &mut self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        timestamp: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (attempt, held) in self.of_job(job).filter(|(_, held)| !held.has_inputs) {
+            if held.state == ExecutionState::Running {
+                effects.push(Effect::Trigger {
+                    attempt,
+                    checkpoint,
+                    timestamp,
+                });
+            } else {
+                let (reason, message) = (
+                    DeclineReason::TaskNotReady,
+                    format!("the task is {}", held.state),
+                );
+                effects.push(Effect::Send(FromTaskManager::Decline {
+                    attempt,
+                    checkpoint,
+                    reason,
+                    message,
+                }));
+            }
+        }
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        finish: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (attempt, held) in self.of_job(job) {
+            let took_part =
+                held.acknowledged.contains(&checkpoint) || held.restored == Some(checkpoint);
+            if held.state == ExecutionState::Running && took_part {
+                held.acknowledged = held.acknowledged.split_off(&checkpoint.next());
+                effects.push(Effect::Complete {
+                    attempt,
+                    checkpoint,
+                    finish,
+                });
+            }
+        }
+    }
+
+    pub(super) fn abort(
+        &mut self,
+        job: JobId,
+        checkpoint: CheckpointId,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (attempt, held) in self.of_job(job) {
+            if matches!(
+                held.state,
+                ExecutionState::Initializing | ExecutionState::Running
+            ) {
+                held.acknowledged.remove(&checkpoint);
+                effects.push(Effect::Abort {
+                    attempt,
+                    checkpoint,
+                });
+            }
+        }
+    }
+
+    pub(super) fn resume(
+        &mut self,
+        job: JobId,
+        completed: Option<CheckpointId>,
+        aborted_below: CheckpointId,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(checkpoint) = completed {
+            self.complete(job, checkpoint, false, effects);
+        }
+        for (attempt, held) in self.of_job(job) {
+            if matches!(
+                held.state,
+                ExecutionState::Initializing | ExecutionState::Running
+            ) {
+                held.acknowledged = held.acknowledged.split_off(&aborted_below);
+                effects.push(Effect::AbortBelow {
+                    attempt,
+                    next: aborted_below,
+                });
+            }
+        }
+    }
+
+    /// A task did something; tells what is to be said of it.
+    pub(super) fn task(&mut self, attempt: AttemptId, event: TaskEvent) -> Option<FromTaskManager> {
+        let held = self.held.get_mut(&attempt)?;
+        let alive = matches!(
+            held.state,
+            ExecutionState::Initializing | ExecutionState::Running
+        );
+        Some(match event {
+            TaskEvent::Running if held.state == ExecutionState::Initializing => {
+                held.state = ExecutionState::Running;
+                state_change(attempt, TaskReport::Running)
+            }
+            TaskEvent::EndOfData if alive => {
+                held.end_of_data = true;
+                state_change(attempt, TaskReport::EndOfData)
+            }
+            TaskEvent::Finished => {
+                if alive {
+                    held.state = ExecutionState::Finished;
+                } else {
+                    self.held.remove(&attempt);
+                }
+                state_change(attempt, TaskReport::Finished)
+            }
+            TaskEvent::Canceled => {
+                self.held.remove(&attempt);
+                state_change(attempt, TaskReport::Canceled)
+            }
+            TaskEvent::Failed { cause } => {
+                self.held.remove(&attempt);
+                state_change(attempt, TaskReport::Failed { cause })
+            }
+            TaskEvent::Snapshotted {
+                checkpoint,
+                state,
+                end_of_data,
+            } if alive => {
+                held.acknowledged.insert(checkpoint);
+                if held.acknowledged.len() > ACKNOWLEDGED {
+                    held.acknowledged.pop_first();
+                }
+                FromTaskManager::Acknowledge(Acknowledgement {
+                    attempt,
+                    checkpoint,
+                    state,
+                    end_of_data,
+                })
+            }
+            TaskEvent::Declined {
+                checkpoint,
+                reason,
+                message,
+            } if alive => FromTaskManager::Decline {
+                attempt,
+                checkpoint,
+                reason,
+                message,
+            },
+            TaskEvent::Running
+            | TaskEvent::EndOfData
+            | TaskEvent::Snapshotted { .. }
+            | TaskEvent::Declined { .. } => return None,
+        })
+    }
+}
+
+impl Held {
+    /// What a repeated deployment is answered with.
+    fn report(&self) -> Option<TaskReport> {
+        match self.state {
+            ExecutionState::Initializing => Some(TaskReport::Initializing),
+            ExecutionState::Running if self.end_of_data => Some(TaskReport::EndOfData),
+            ExecutionState::Running => Some(TaskReport::Running),
+            ExecutionState::Finished => Some(TaskReport::Finished),
+            ExecutionState::Created
+            | ExecutionState::Scheduled
+            | ExecutionState::Deploying
+            | ExecutionState::Canceling
+            | ExecutionState::Canceled
+            | ExecutionState::Failed => None,
+        }
+    }
+}
+
+fn state_change(attempt: AttemptId, report: TaskReport) -> FromTaskManager {
+    FromTaskManager::TaskStates(Vec::from([TaskStateChange { attempt, report }]))
+}
