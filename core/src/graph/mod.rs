@@ -4,6 +4,8 @@
 //! [`JobGraphSpec`] is what somebody wrote; [`JobGraph`] can only be had from [`JobGraph::validate`],
 //! so no other code asks whether an edge's vertex exists or the graph has a cycle.
 
+#[cfg(test)]
+mod golden;
 mod key_group;
 mod pointwise;
 mod region;
