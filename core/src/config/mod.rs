@@ -1,11 +1,16 @@
 //! Options: Flink's keys, value formats and defaults, parsed once into plain values.
 //!
-//! [`options`] has the table of keys; [`JobConfig`] and [`ClusterConfig`] are what the machines read.
+//! [`known_options`] is the table of keys; [`JobConfig`] and [`ClusterConfig`] are what the machines read.
 
+mod nearest;
 mod options;
+mod reader;
+mod table;
 mod value;
 
-pub use options::{OptionProblem, OptionSpec, Scope, cluster_config, job_config, known_options};
+pub use nearest::nearest;
+pub use options::{MAX_OPTIONS, OptionProblem, cluster_config, job_config};
+pub use table::{OptionSpec, Scope, known_options};
 pub use value::{ValueError, parse_duration, parse_memory};
 
 use alloc::string::String;

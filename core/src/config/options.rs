@@ -1,31 +1,20 @@
-//! The table of options.
+//! From given options to [`JobConfig`] and [`ClusterConfig`].
+//!
+//! Nothing is skipped in silence: an unknown key, a value that cannot be read, one out of range and a
+//! key in the wrong place are problems, and all of them are reported together.
 
-use super::{ClusterConfig, JobConfig};
+use super::nearest::nearest;
+use super::reader::Reader;
+use super::table::{OptionSpec, Scope, known_options};
+use super::value::{parse_duration_from, parse_word, show_duration};
+use super::{
+    CheckpointConfig, CheckpointMode, ClusterConfig, ExponentialDelay, JobConfig, RestartStrategy,
+};
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-
-/// Who reads an option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Per job; the cluster's configuration gives the default.
-    Job,
-    /// The cluster.
-    Cluster,
-}
-
-/// An option that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OptionSpec {
-    /// Flink's key where Flink has it.
-    pub key: &'static str,
-    /// The default as somebody would write it; empty for none.
-    pub default: &'static str,
-    /// Who reads it.
-    pub scope: Scope,
-    /// One sentence.
-    pub doc: &'static str,
-}
+use core::time::Duration;
 
 /// An option that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,31 +25,473 @@ pub struct OptionProblem {
     pub problem: String,
 }
 
-/// Stub.
-#[must_use]
-pub fn known_options() -> &'static [OptionSpec] {
-    &[]
+/// The most options of one job: several times as many as there are.
+pub const MAX_OPTIONS: usize = 256;
+
+/// The shortest checkpoint interval and timeout: below it the coordination costs more than the work.
+const SHORTEST_CHECKPOINT: Duration = Duration::from_millis(10);
+/// The shortest time of whatever repeats: zero would never rest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// The most checkpoints of one job under way at once; each keeps a table of its subtasks.
+const MAX_CONCURRENT: u32 = 64;
+/// The most completed checkpoints of one job that are kept; each is a record that is read at recovery.
+const MAX_RETAINED: u32 = 1_000;
+/// The largest snapshot inside a message and a record (Flink's bound). Bytes.
+const MAX_INLINE: u64 = 1 << 20;
+/// The largest count that people write for "always" (Java's largest int); as a limit it means none.
+const WITHOUT_LIMIT: u32 = i32::MAX as u32;
+/// The most failures in an interval: the time of each is kept.
+const MAX_FAILURES: u32 = 100_000;
+/// The largest multiplier of a delay, in thousandths: the second delay is then the longest anyway.
+const MAX_MULTIPLIER: u32 = 1_000_000;
+/// The most failures or checkpoints of one job that are remembered for people to look at.
+const MAX_HISTORY: u32 = 1_000;
+/// The most ended jobs that are remembered; each is a record.
+const MAX_JOB_STORE: u32 = 1_000_000;
+
+/// The kinds of restart strategy, with every name that each goes by.
+const RESTART_TYPES: [(&str, RestartType); 9] = [
+    ("none", RestartType::None),
+    ("disable", RestartType::None),
+    ("off", RestartType::None),
+    ("fixed-delay", RestartType::FixedDelay),
+    ("fixeddelay", RestartType::FixedDelay),
+    ("failure-rate", RestartType::FailureRate),
+    ("failurerate", RestartType::FailureRate),
+    ("exponential-delay", RestartType::ExponentialDelay),
+    ("exponentialdelay", RestartType::ExponentialDelay),
+];
+
+const MODES: [(&str, CheckpointMode); 2] = [
+    ("EXACTLY_ONCE", CheckpointMode::ExactlyOnce),
+    ("AT_LEAST_ONCE", CheckpointMode::AtLeastOnce),
+];
+
+#[derive(Clone, Copy)]
+enum RestartType {
+    None,
+    FixedDelay,
+    FailureRate,
+    ExponentialDelay,
 }
 
-/// Stub.
+/// Reads a job's options. What the job does not set comes from `defaults`, the cluster's
+/// configuration, of which only the options of jobs are looked at; what is not there either has the
+/// table's default.
 ///
 /// # Errors
-/// Every problem.
+/// Every problem, by key.
 pub fn job_config(
     options: &BTreeMap<String, String>,
     defaults: &BTreeMap<String, String>,
 ) -> Result<JobConfig, Vec<OptionProblem>> {
-    let _ = (options, defaults);
-    unimplemented!()
+    if options.len() > MAX_OPTIONS {
+        let problem = format!(
+            "{} options are too many: at most {MAX_OPTIONS}",
+            options.len()
+        );
+        let key = String::new();
+        return Err(Vec::from([OptionProblem { key, problem }]));
+    }
+    let mut reader = Reader::new(options, defaults);
+    check_keys(&mut reader, options, |key| {
+        let known = known_options().iter().find(|known| known.key == key);
+        match known.map(|known| known.scope) {
+            Some(Scope::Job) => None,
+            Some(Scope::Cluster) => Some(
+                "this is an option of the cluster: it belongs in the JobManager's configuration, not in a job's"
+                    .to_string(),
+            ),
+            None => {
+                let of_jobs = known_options().iter().filter(|o| o.scope == Scope::Job);
+                Some(unknown(key, of_jobs.map(|option| option.key)))
+            }
+        }
+    });
+    let config = read_job(&mut reader);
+    finish(config, reader)
 }
 
-/// Stub.
+/// Reads the cluster's options. Those of jobs are checked too, as they are the defaults of every job.
+/// `shell_options` are known besides the table's; whoever passes them reads them.
 ///
 /// # Errors
-/// Every problem.
+/// Every problem, by key.
 pub fn cluster_config(
     options: &BTreeMap<String, String>,
+    shell_options: &[OptionSpec],
 ) -> Result<ClusterConfig, Vec<OptionProblem>> {
-    let _ = options;
-    unimplemented!()
+    let nothing = BTreeMap::new();
+    let mut reader = Reader::new(options, &nothing);
+    check_keys(&mut reader, options, |key| {
+        let mut known = known_options().iter().chain(shell_options);
+        let exists = known.any(|option| option.key == key);
+        let all = known_options().iter().chain(shell_options);
+        (!exists).then(|| unknown(key, all.map(|option| option.key)))
+    });
+    read_job(&mut reader);
+    let config = read_cluster(&mut reader);
+    finish(config, reader)
+}
+
+fn finish<T>(config: T, reader: Reader<'_>) -> Result<T, Vec<OptionProblem>> {
+    let mut problems = reader.problems();
+    problems.sort_by(|one, other| one.key.cmp(&other.key));
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
+}
+
+fn check_keys(
+    reader: &mut Reader<'_>,
+    options: &BTreeMap<String, String>,
+    problem_of: impl Fn(&str) -> Option<String>,
+) {
+    for key in options.keys() {
+        if let Some(problem) = problem_of(key) {
+            reader.problem(key, problem);
+        }
+    }
+}
+
+fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    match nearest(key, known) {
+        Some(meant) => format!("there is no such option; did you mean `{meant}`?"),
+        None => "there is no such option".to_string(),
+    }
+}
+
+fn read_job(reader: &mut Reader<'_>) -> JobConfig {
+    let checkpointing = read_checkpointing(reader);
+    let restart_strategy = read_restart_strategy(reader, checkpointing.is_some());
+    JobConfig {
+        checkpointing,
+        restart_strategy,
+        slot_request_timeout: reader.duration("slot.request.timeout", SHORTEST_PAUSE),
+    }
+}
+
+/// Every option is read, so that its problems are seen, whether or not there is an interval.
+fn read_checkpointing(reader: &mut Reader<'_>) -> Option<CheckpointConfig> {
+    let interval = reader.read_optional("execution.checkpointing.interval", |text| {
+        let interval = parse_duration_from(text, Duration::ZERO)?;
+        if interval.is_zero() {
+            return Ok(None);
+        }
+        parse_duration_from(text, SHORTEST_CHECKPOINT).map(Some)
+    });
+    let config = CheckpointConfig {
+        interval: interval.flatten().unwrap_or_default(),
+        timeout: reader.duration("execution.checkpointing.timeout", SHORTEST_CHECKPOINT),
+        min_pause: reader.duration("execution.checkpointing.min-pause", Duration::ZERO),
+        max_concurrent: reader.integer(
+            "execution.checkpointing.max-concurrent-checkpoints",
+            1..=MAX_CONCURRENT,
+        ),
+        tolerable_failures: reader.integer(
+            "execution.checkpointing.tolerable-failed-checkpoints",
+            0..=WITHOUT_LIMIT,
+        ),
+        mode: reader.word("execution.checkpointing.mode", &MODES),
+        retained: reader.integer("execution.checkpointing.num-retained", 1..=MAX_RETAINED),
+        inline_threshold: reader.memory(
+            "execution.checkpointing.data-inline-threshold",
+            0..=MAX_INLINE,
+        ),
+    };
+    (!config.interval.is_zero()).then_some(config)
+}
+
+/// Every strategy is read, so that its problems are seen, whichever is chosen.
+fn read_restart_strategy(reader: &mut Reader<'_>, checkpointing: bool) -> RestartStrategy {
+    let chosen = reader.read_optional("restart-strategy.type", |text| {
+        parse_word(text, &RESTART_TYPES)
+    });
+    let fixed_delay = RestartStrategy::FixedDelay {
+        attempts: reader.integer("restart-strategy.fixed-delay.attempts", 0..=WITHOUT_LIMIT),
+        delay: reader.duration("restart-strategy.fixed-delay.delay", Duration::ZERO),
+    };
+    let failure_rate = RestartStrategy::FailureRate {
+        max_failures: reader.integer(
+            "restart-strategy.failure-rate.max-failures-per-interval",
+            1..=MAX_FAILURES,
+        ),
+        interval: reader.duration(
+            "restart-strategy.failure-rate.failure-rate-interval",
+            SHORTEST_PAUSE,
+        ),
+        delay: reader.duration("restart-strategy.failure-rate.delay", Duration::ZERO),
+    };
+    let exponential_delay = RestartStrategy::ExponentialDelay(read_exponential_delay(reader));
+    match chosen {
+        Some(RestartType::None) => RestartStrategy::None,
+        Some(RestartType::FixedDelay) => fixed_delay,
+        Some(RestartType::FailureRate) => failure_rate,
+        Some(RestartType::ExponentialDelay) => exponential_delay,
+        None if checkpointing => exponential_delay,
+        None => RestartStrategy::None,
+    }
+}
+
+fn read_exponential_delay(reader: &mut Reader<'_>) -> ExponentialDelay {
+    const PREFIX: &str = "restart-strategy.exponential-delay.";
+    let key = |name: &str| format!("{PREFIX}{name}");
+    let attempts = reader.integer(&key("attempts-before-reset-backoff"), 0..=WITHOUT_LIMIT);
+    let config = ExponentialDelay {
+        initial: reader.duration(&key("initial-backoff"), SHORTEST_PAUSE),
+        max: reader.duration(&key("max-backoff"), SHORTEST_PAUSE),
+        multiplier_permille: reader.permille(&key("backoff-multiplier"), 1_001..=MAX_MULTIPLIER),
+        jitter_permille: reader.permille(&key("jitter-factor"), 0..=1_000),
+        reset_threshold: reader.duration(&key("reset-backoff-threshold"), SHORTEST_PAUSE),
+        attempts: (attempts < WITHOUT_LIMIT).then_some(attempts),
+    };
+    if config.max < config.initial {
+        let initial = (&*key("initial-backoff"), config.initial);
+        shorter_than(reader, (&key("max-backoff"), config.max), initial);
+    }
+    config
+}
+
+fn read_cluster(reader: &mut Reader<'_>) -> ClusterConfig {
+    let config = ClusterConfig {
+        heartbeat_interval: reader.duration("heartbeat.interval", SHORTEST_PAUSE),
+        heartbeat_timeout: reader.duration("heartbeat.timeout", SHORTEST_PAUSE),
+        reconciliation_timeout: reader
+            .duration("jobmanager.failover.reconciliation-timeout", Duration::ZERO),
+        grace_period: reader.duration("taskmanager.failover.grace-period", Duration::ZERO),
+        registration_initial: reader
+            .duration("cluster.registration.initial-timeout", SHORTEST_PAUSE),
+        registration_max: reader.duration("cluster.registration.max-timeout", SHORTEST_PAUSE),
+        registration_refused: reader.duration(
+            "cluster.registration.refused-registration-delay",
+            SHORTEST_PAUSE,
+        ),
+        checkpoint_storage: reader.text("execution.checkpointing.dir"),
+        exception_history: reader.integer("web.exception-history-size", 1..=MAX_HISTORY),
+        checkpoint_history: reader.integer("web.checkpoints.history", 1..=MAX_HISTORY),
+        job_store_capacity: reader.integer("jobstore.max-capacity", 1..=MAX_JOB_STORE),
+    };
+    if config.heartbeat_timeout <= config.heartbeat_interval {
+        let timeout = ("heartbeat.timeout", config.heartbeat_timeout);
+        let interval = ("heartbeat.interval", config.heartbeat_interval);
+        shorter_than(reader, timeout, interval);
+    }
+    if config.registration_max < config.registration_initial {
+        let max = ("cluster.registration.max-timeout", config.registration_max);
+        let initial = config.registration_initial;
+        let initial = ("cluster.registration.initial-timeout", initial);
+        shorter_than(reader, max, initial);
+    }
+    config
+}
+
+/// Reports that one duration is too short in relation to another.
+fn shorter_than(
+    reader: &mut Reader<'_>,
+    (key, value): (&str, Duration),
+    (other, bound): (&str, Duration),
+) {
+    let (value, bound) = (show_duration(value), show_duration(bound));
+    let problem = format!("{value} is too short beside {bound}, which is `{other}`");
+    reader.problem(key, problem);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+        owned.collect()
+    }
+
+    fn job(pairs: &[(&str, &str)]) -> JobConfig {
+        job_config(&options(pairs), &BTreeMap::new()).unwrap()
+    }
+
+    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+        let problems = job_config(&options(pairs), &BTreeMap::new()).unwrap_err();
+        let line = |p: &OptionProblem| format!("{}: {}", p.key, p.problem);
+        problems.iter().map(line).collect()
+    }
+
+    #[test]
+    fn without_options_there_are_no_checkpoints_and_no_restarts() {
+        let config = job(&[]);
+        assert_eq!(config.checkpointing, None);
+        assert_eq!(config.restart_strategy, RestartStrategy::None);
+        assert_eq!(config.slot_request_timeout, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn with_an_interval_the_defaults_are_flinks() {
+        let config = job(&[("execution.checkpointing.interval", "500 ms")]);
+        let expected = CheckpointConfig {
+            interval: Duration::from_millis(500),
+            timeout: Duration::from_secs(600),
+            min_pause: Duration::ZERO,
+            max_concurrent: 1,
+            tolerable_failures: 0,
+            mode: CheckpointMode::ExactlyOnce,
+            retained: 1,
+            inline_threshold: 20 << 10,
+        };
+        assert_eq!(config.checkpointing, Some(expected));
+        let backoff = ExponentialDelay {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            multiplier_permille: 1_500,
+            jitter_permille: 100,
+            reset_threshold: Duration::from_secs(3_600),
+            attempts: None,
+        };
+        let expected = RestartStrategy::ExponentialDelay(backoff);
+        assert_eq!(config.restart_strategy, expected);
+    }
+
+    #[test]
+    fn every_name_of_a_restart_strategy_is_understood() {
+        let fixed = RestartStrategy::FixedDelay {
+            attempts: 1,
+            delay: Duration::from_secs(1),
+        };
+        let rate = RestartStrategy::FailureRate {
+            max_failures: 1,
+            interval: Duration::from_secs(60),
+            delay: Duration::from_secs(1),
+        };
+        let interval = ("execution.checkpointing.interval", "1 s");
+        for (name, expected) in [
+            ("none", RestartStrategy::None),
+            ("disable", RestartStrategy::None),
+            ("OFF", RestartStrategy::None),
+            ("fixed-delay", fixed.clone()),
+            ("fixeddelay", fixed),
+            ("Failure-Rate", rate.clone()),
+            ("failurerate", rate),
+        ] {
+            let config = job(&[interval, ("restart-strategy.type", name)]);
+            assert_eq!(config.restart_strategy, expected, "{name}");
+        }
+        for name in ["exponential-delay", "exponentialdelay"] {
+            let strategy = job(&[("restart-strategy.type", name)]).restart_strategy;
+            assert!(matches!(strategy, RestartStrategy::ExponentialDelay(_)));
+        }
+    }
+
+    #[test]
+    fn the_jobs_options_beat_the_clusters_and_can_switch_checkpoints_off() {
+        let defaults = options(&[
+            ("execution.checkpointing.interval", "1 s"),
+            ("execution.checkpointing.num-retained", "3"),
+            ("rest.port", "8081"),
+            ("heartbeat.interval", "10 s"),
+        ]);
+        let given = options(&[("execution.checkpointing.interval", "2 s")]);
+        let config = job_config(&given, &defaults).unwrap();
+        let checkpointing = config.checkpointing.unwrap();
+        assert_eq!(checkpointing.interval, Duration::from_secs(2));
+        assert_eq!(checkpointing.retained, 3);
+
+        let given = options(&[("execution.checkpointing.interval", "0")]);
+        let config = job_config(&given, &defaults).unwrap();
+        assert_eq!(config.checkpointing, None);
+    }
+
+    #[test]
+    fn every_problem_is_reported() {
+        let found = problems(&[
+            ("execution.checkpointing.intervall", "1 s"),
+            ("execution.checkpointing.timeout", "soon"),
+            ("execution.checkpointing.interval", "5 ms"),
+            ("execution.checkpointing.num-retained", "0"),
+            ("heartbeat.interval", "1 s"),
+            ("colour", "blue"),
+            ("restart-strategy.type", "sometimes"),
+            ("restart-strategy.exponential-delay.backoff-multiplier", "1"),
+            ("restart-strategy.exponential-delay.max-backoff", "1 ms"),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "colour: there is no such option",
+                "execution.checkpointing.interval: `5 ms` is out of range: at least 10 ms is expected",
+                "execution.checkpointing.intervall: there is no such option; did you mean `execution.checkpointing.interval`?",
+                "execution.checkpointing.num-retained: `0` is out of range: from 1 to 1000 is expected",
+                "execution.checkpointing.timeout: `soon` is not a duration: expected a whole number and a unit (ns, us, ms, s, min, h or d), such as `500 ms`",
+                "heartbeat.interval: this is an option of the cluster: it belongs in the JobManager's configuration, not in a job's",
+                "restart-strategy.exponential-delay.backoff-multiplier: `1` is out of range: from 1.001 to 1000 is expected",
+                "restart-strategy.exponential-delay.max-backoff: 1 ms is too short beside 1 s, which is `restart-strategy.exponential-delay.initial-backoff`",
+                "restart-strategy.type: `sometimes` is not known: one of none, disable, off, fixed-delay, fixeddelay, failure-rate, failurerate, exponential-delay, exponentialdelay is expected",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_problem_of_the_cluster_says_so_in_the_job() {
+        let defaults = options(&[("execution.checkpointing.timeout", "soon")]);
+        let problems = job_config(&BTreeMap::new(), &defaults).unwrap_err();
+        let problem = &problems[0].problem;
+        assert!(problem.ends_with("(it comes from the cluster's configuration)"));
+    }
+
+    #[test]
+    fn a_flood_of_options_is_one_problem() {
+        let many = (0..=MAX_OPTIONS).map(|i| (format!("key{i}"), String::new()));
+        let problems = job_config(&many.collect(), &BTreeMap::new()).unwrap_err();
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn the_clusters_defaults_are_those_of_the_table() {
+        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
+        let expected = ClusterConfig {
+            heartbeat_interval: Duration::from_secs(10),
+            heartbeat_timeout: Duration::from_secs(50),
+            reconciliation_timeout: Duration::from_secs(10),
+            grace_period: Duration::from_secs(60),
+            registration_initial: Duration::from_millis(100),
+            registration_max: Duration::from_secs(30),
+            registration_refused: Duration::from_secs(30),
+            checkpoint_storage: String::new(),
+            exception_history: 16,
+            checkpoint_history: 10,
+            job_store_capacity: 1_000,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn the_cluster_knows_its_shells_options_and_checks_those_of_jobs() {
+        let shell = [OptionSpec {
+            key: "rest.port",
+            default: "8081",
+            scope: Scope::Cluster,
+            doc: "Where REST answers.",
+        }];
+        let given = options(&[("rest.port", "9999"), ("slot.request.timeout", "1 min")]);
+        assert!(cluster_config(&given, &shell).is_ok());
+        let given = options(&[
+            ("rest.prot", "9999"),
+            ("slot.request.timeout", "x"),
+            ("heartbeat.timeout", "10 s"),
+        ]);
+        let problems = cluster_config(&given, &shell).unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["heartbeat.timeout", "rest.prot", "slot.request.timeout"]
+        );
+        assert!(problems[1].problem.contains("`rest.port`"));
+    }
+
+    #[test]
+    fn no_key_is_twice_in_the_table() {
+        let keys: alloc::collections::BTreeSet<_> = known_options().iter().map(|o| o.key).collect();
+        assert_eq!(keys.len(), known_options().len());
+    }
 }

@@ -136,17 +136,17 @@ pub(super) fn parse_permille(text: &str, range: RangeInclusive<u32>) -> Result<u
     })
 }
 
-/// Reads a duration within a range.
-pub(super) fn parse_duration_within(
-    text: &str,
-    range: &RangeInclusive<Duration>,
-) -> Result<Duration, ValueError> {
+/// Reads a duration that is not shorter than `least`.
+pub(super) fn parse_duration_from(text: &str, least: Duration) -> Result<Duration, ValueError> {
     let duration = parse_duration(text)?;
-    if range.contains(&duration) {
+    if duration >= least {
         return Ok(duration);
     }
-    let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
-    Err(out_of_range(text, &least, &most))
+    Err(ValueError(format!(
+        "{} is out of range: at least {} is expected",
+        shown(text),
+        show_duration(least)
+    )))
 }
 
 /// Reads a size within a range of bytes.
@@ -221,7 +221,7 @@ fn unit_size(units: &[(&[&str], u64)], unit: &str) -> Option<u64> {
 
 fn not_a(text: &str, what: &str, expected: &str) -> ValueError {
     ValueError(format!(
-        "{} is not a {what}: {expected} is expected",
+        "{} is not a {what}: expected {expected}",
         shown(text)
     ))
 }
@@ -282,7 +282,11 @@ mod tests {
         }
         let longest = parse_duration("9223372036854775807").unwrap();
         assert_eq!(longest.as_millis(), LONGEST_MILLIS);
-        for text in ["9223372036854775808", "99999999999999999999999", "18446744073709551615 d"] {
+        for text in [
+            "9223372036854775808",
+            "99999999999999999999999",
+            "18446744073709551615 d",
+        ] {
             let error = parse_duration(text).unwrap_err().0;
             assert!(error.contains("too long"), "{error}");
         }
@@ -303,7 +307,15 @@ mod tests {
         for (text, expected) in bytes {
             assert_eq!(parse_memory(text), Ok(expected), "{text}");
         }
-        for text in ["", "kb", "-1", "1.5 mb", "1 pb", "9223372036854775808", "9999999 tb"] {
+        for text in [
+            "",
+            "kb",
+            "-1",
+            "1.5 mb",
+            "1 pb",
+            "9223372036854775808",
+            "9999999 tb",
+        ] {
             assert!(parse_memory(text).is_err(), "{text}");
         }
     }
@@ -343,12 +355,13 @@ mod tests {
         );
         assert_eq!(
             parse_integer("many", 1..=9).unwrap_err().0,
-            "`many` is not a whole number: one from 1 to 9 is expected"
+            "`many` is not a whole number: expected one from 1 to 9"
         );
-        let range = Duration::from_millis(10)..=Duration::from_secs(120);
         assert_eq!(
-            parse_duration_within("5 ms", &range).unwrap_err().0,
-            "`5 ms` is out of range: from 10 ms to 2 min is expected"
+            parse_duration_from("5 s", Duration::from_secs(120))
+                .unwrap_err()
+                .0,
+            "`5 s` is out of range: at least 2 min is expected"
         );
         assert_eq!(
             parse_memory_within("2 mb", &(0..=1 << 20)).unwrap_err().0,

@@ -1,0 +1,210 @@
+//! The table of options that the two machines read: Flink's keys and defaults where Flink has them.
+
+/// Who reads an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Per job; the cluster's configuration gives the default.
+    Job,
+    /// The cluster.
+    Cluster,
+}
+
+/// An option that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// Flink's key where Flink has it.
+    pub key: &'static str,
+    /// The default as somebody would write it; empty for none.
+    pub default: &'static str,
+    /// Who reads it.
+    pub scope: Scope,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+const fn job(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        default,
+        scope: Scope::Job,
+        doc,
+    }
+}
+
+const fn cluster(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        default,
+        scope: Scope::Cluster,
+        doc,
+    }
+}
+
+/// Every option that the machines read.
+#[must_use]
+pub fn known_options() -> &'static [OptionSpec] {
+    &OPTIONS
+}
+
+static OPTIONS: [OptionSpec; 32] = [
+    job(
+        "execution.checkpointing.interval",
+        "",
+        "The time from one periodic checkpoint to the next; 0 or unset for no checkpoints.",
+    ),
+    job(
+        "execution.checkpointing.timeout",
+        "10 min",
+        "A checkpoint that takes longer is aborted.",
+    ),
+    job(
+        "execution.checkpointing.min-pause",
+        "0 ms",
+        "The least time from the end of one checkpoint to the next periodic one.",
+    ),
+    job(
+        "execution.checkpointing.max-concurrent-checkpoints",
+        "1",
+        "How many checkpoints may be under way at once.",
+    ),
+    job(
+        "execution.checkpointing.tolerable-failed-checkpoints",
+        "0",
+        "How many failed checkpoints in a row do not fail the job.",
+    ),
+    job(
+        "execution.checkpointing.mode",
+        "EXACTLY_ONCE",
+        "EXACTLY_ONCE aligns barriers, AT_LEAST_ONCE does not wait for them.",
+    ),
+    job(
+        "execution.checkpointing.num-retained",
+        "1",
+        "How many completed checkpoints are kept.",
+    ),
+    job(
+        "execution.checkpointing.data-inline-threshold",
+        "20 kb",
+        "A snapshot of at most this size is kept with the checkpoint's record, not in a file.",
+    ),
+    job(
+        "restart-strategy.type",
+        "",
+        "none, fixed-delay, failure-rate or exponential-delay; unset: exponential-delay with checkpoints, else none.",
+    ),
+    job(
+        "restart-strategy.fixed-delay.attempts",
+        "1",
+        "How many restarts there are.",
+    ),
+    job(
+        "restart-strategy.fixed-delay.delay",
+        "1 s",
+        "The time from a failure to the restart.",
+    ),
+    job(
+        "restart-strategy.failure-rate.max-failures-per-interval",
+        "1",
+        "How many failures within the interval are survived.",
+    ),
+    job(
+        "restart-strategy.failure-rate.failure-rate-interval",
+        "1 min",
+        "The interval in which failures are counted.",
+    ),
+    job(
+        "restart-strategy.failure-rate.delay",
+        "1 s",
+        "The time from a failure to the restart.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.initial-backoff",
+        "1 s",
+        "The first delay.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.max-backoff",
+        "1 min",
+        "The longest delay.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.backoff-multiplier",
+        "1.5",
+        "How much longer each delay is than the one before.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.jitter-factor",
+        "0.1",
+        "The part of the delay by which it may vary at random, so that jobs do not restart together.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.reset-backoff-threshold",
+        "1 h",
+        "After this long without a failure the delays start from the beginning.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        "2147483647",
+        "How many restarts there are before the delays start from the beginning; 2147483647: no limit.",
+    ),
+    job(
+        "slot.request.timeout",
+        "5 min",
+        "A region that waits longer for its slots has failed.",
+    ),
+    cluster(
+        "heartbeat.interval",
+        "10 s",
+        "The time from one heartbeat to the next.",
+    ),
+    cluster(
+        "heartbeat.timeout",
+        "50 s",
+        "A peer that is silent for this long is lost.",
+    ),
+    cluster(
+        "jobmanager.failover.reconciliation-timeout",
+        "10 s",
+        "How long a recovered job waits for its running tasks to be reported before it restarts what is missing.",
+    ),
+    cluster(
+        "taskmanager.failover.grace-period",
+        "1 min",
+        "How long a TaskManager keeps its tasks running without a JobManager.",
+    ),
+    cluster(
+        "cluster.registration.initial-timeout",
+        "100 ms",
+        "The first pause between two tries to register.",
+    ),
+    cluster(
+        "cluster.registration.max-timeout",
+        "30 s",
+        "The longest pause between two tries to register.",
+    ),
+    cluster(
+        "cluster.registration.refused-registration-delay",
+        "30 s",
+        "The pause after a refused registration.",
+    ),
+    cluster(
+        "execution.checkpointing.dir",
+        "",
+        "The URL of the folder for checkpoints.",
+    ),
+    cluster(
+        "web.exception-history-size",
+        "16",
+        "How many failures of a job are remembered.",
+    ),
+    cluster(
+        "web.checkpoints.history",
+        "10",
+        "How many ended checkpoints of a job are remembered.",
+    ),
+    cluster(
+        "jobstore.max-capacity",
+        "1000",
+        "How many ended jobs are remembered.",
+    ),
+];
