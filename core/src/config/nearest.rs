@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// Longer words are not compared: nobody mistypes a name into something this long. Characters.
+/// Longer words are not compared: the time grows with the product of both lengths. Characters.
 const LONGEST: usize = 80;
 
 /// The known name that is nearest to `word`, if one is near enough to be what was meant: at most a
@@ -12,7 +12,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     if written.len() > LONGEST {
         return None;
     }
-    let near = known.into_iter().filter_map(|name| {
+    let comparable = known.into_iter().filter(|name| name.len() <= LONGEST);
+    let near = comparable.filter_map(|name| {
         let meant: Vec<char> = name.chars().collect();
         let distance = distance(&written, &meant);
         (distance <= written.len().max(meant.len()) / 3).then_some((distance, name))

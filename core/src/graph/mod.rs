@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod golden;
 mod key_group;
+mod order;
 mod pointwise;
 mod region;
 mod validate;
