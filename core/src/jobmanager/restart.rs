@@ -426,6 +426,14 @@ mod tests {
         assert_ne!(delays(&strategy, 1, 12), delays(&strategy, 2, 12));
     }
 
+    /// Seeds of the simulator stay valid only as long as these numbers do.
+    #[test]
+    fn jitter_does_not_change_between_releases() {
+        let strategy = exponential(|options| options.jitter_permille = 500);
+        let expected = [1_000, 1_000, 1_350, 2_179, 4_058, 5_897];
+        assert_eq!(delays(&strategy, 42, 6), expected);
+    }
+
     #[test]
     fn equal_records_have_equal_digests() {
         let mut one = RestartBackoff::new(&exponential(|_| {}), 3);
