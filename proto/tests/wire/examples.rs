@@ -1,0 +1,301 @@
+//! One example of every message and record.
+
+use jobmanager_core::config::CheckpointMode;
+use jobmanager_core::graph::{EdgeSpec, JobEdge, JobGraph, JobGraphSpec, Partitioning, VertexSpec};
+use jobmanager_core::id::*;
+use jobmanager_core::message::*;
+use jobmanager_core::record::*;
+use jobmanager_core::state::{ExecutionState, JobStatus};
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::TaskMetrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const JOB: JobId = JobId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+const CHECKPOINT: CheckpointId = CheckpointId(300);
+const ATTEMPT: Attempt = Attempt {
+    epoch: Epoch(7),
+    number: 2,
+};
+const TASK: TaskId = TaskId {
+    vertex: VertexIndex(1),
+    subtask: SubtaskIndex(3),
+};
+const ATTEMPT_ID: AttemptId = AttemptId {
+    job: JOB,
+    task: TASK,
+    attempt: ATTEMPT,
+};
+
+pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
+    vec![
+        (
+            "welcome",
+            ToTaskManager::Welcome(Welcome {
+                heartbeat_interval: Duration::from_secs(10),
+                heartbeat_timeout: Duration::from_secs(50),
+                grace_period: Duration::from_secs(120),
+                checkpoint_storage: "file:///c".into(),
+            }),
+        ),
+        (
+            "refused",
+            ToTaskManager::Refused(Refusal {
+                reason: "not the leader".into(),
+                retry_after: Duration::from_secs(1),
+            }),
+        ),
+        ("heartbeat", ToTaskManager::Heartbeat { sequence: 5 }),
+        ("deploy", ToTaskManager::Deploy(deployment())),
+        (
+            "cancel",
+            ToTaskManager::Cancel {
+                job: JOB,
+                attempt: ATTEMPT,
+                tasks: vec![TASK],
+            },
+        ),
+        (
+            "trigger_checkpoint",
+            ToTaskManager::TriggerCheckpoint {
+                job: JOB,
+                checkpoint: CHECKPOINT,
+                timestamp: Timestamp(1_700_000_000_000),
+            },
+        ),
+        (
+            "notify_complete",
+            ToTaskManager::NotifyComplete {
+                job: JOB,
+                checkpoint: CHECKPOINT,
+                finish: true,
+            },
+        ),
+        (
+            "notify_aborted",
+            ToTaskManager::NotifyAborted {
+                job: JOB,
+                checkpoint: CHECKPOINT,
+            },
+        ),
+        (
+            "resume",
+            ToTaskManager::Resume {
+                job: JOB,
+                completed: Some(CHECKPOINT),
+                aborted_below: CheckpointId(305),
+            },
+        ),
+        ("release_job", ToTaskManager::ReleaseJob { job: JOB }),
+    ]
+}
+
+fn deployment() -> Deployment {
+    Deployment {
+        job: JOB,
+        attempt: ATTEMPT,
+        table: Arc::new(table()),
+        restore: Some(CHECKPOINT),
+        tasks: vec![TaskDeployment {
+            task: TASK,
+            slot: SlotIndex(1),
+            state: states(),
+        }],
+    }
+}
+
+fn table() -> JobTable {
+    let vertex = |name: &str, operator_id, parallelism| TableVertex {
+        name: name.into(),
+        operator_id,
+        operator: "count".into(),
+        config: "{}".into(),
+        parallelism,
+        max_parallelism: 128,
+        first_slot: 0,
+    };
+    JobTable {
+        name: "word-count".into(),
+        vertices: vec![vertex("lines", 1 << 64, 2), vertex("count", 2, 4)],
+        edges: vec![JobEdge {
+            source: VertexIndex(0),
+            target: VertexIndex(1),
+            partitioning: Partitioning::Hash,
+        }],
+        slots: vec![0, 0, 1, JobTable::NOWHERE],
+        addresses: vec!["a:1".into(), "b:2".into()],
+        checkpoints: Some(TableCheckpoints {
+            mode: CheckpointMode::ExactlyOnce,
+            inline_threshold: 20_480,
+        }),
+    }
+}
+
+fn states() -> Vec<StateHandle> {
+    vec![
+        StateHandle {
+            location: StateLocation::Inline(vec![1, 2, 3]),
+            size: 3,
+        },
+        StateHandle {
+            location: StateLocation::File("chk-300/1-3".into()),
+            size: 4_096,
+        },
+    ]
+}
+
+pub(crate) fn hello() -> Hello {
+    Hello {
+        taskmanager: TaskManagerId("tm-1".into()),
+        incarnation: Incarnation(99),
+        seen_epoch: Epoch(6),
+        slots: 4,
+        data_address: "a:1".into(),
+        hardware: Hardware {
+            cpu_cores: 2,
+            memory: 1 << 32,
+        },
+        operators: vec!["count".into(), "filter".into()],
+        inventory: vec![InventoryItem {
+            attempt: ATTEMPT_ID,
+            slot: SlotIndex(1),
+            state: ExecutionState::Running,
+            end_of_data: true,
+        }],
+    }
+}
+
+pub(crate) fn metrics() -> Vec<TaskMetrics> {
+    vec![TaskMetrics {
+        attempt: ATTEMPT_ID,
+        records_in: 1,
+        records_out: 2,
+        bytes_in: 3,
+        bytes_out: 4,
+    }]
+}
+
+pub(crate) fn from_taskmanager() -> Vec<(&'static str, FromTaskManager)> {
+    let change = |report| TaskStateChange {
+        attempt: ATTEMPT_ID,
+        report,
+    };
+    let cause = "disk full".into();
+    let [inline, _file] = states().try_into().unwrap();
+    vec![
+        ("heartbeat", FromTaskManager::Heartbeat { sequence: 5 }),
+        (
+            "task_states",
+            FromTaskManager::TaskStates(vec![
+                change(TaskReport::EndOfData),
+                change(TaskReport::Failed { cause }),
+            ]),
+        ),
+        (
+            "acknowledge",
+            FromTaskManager::Acknowledge(Acknowledgement {
+                attempt: ATTEMPT_ID,
+                checkpoint: CHECKPOINT,
+                state: inline,
+                end_of_data: true,
+            }),
+        ),
+        (
+            "decline",
+            FromTaskManager::Decline {
+                attempt: ATTEMPT_ID,
+                checkpoint: CHECKPOINT,
+                reason: DeclineReason::Subsumed,
+                message: "late".into(),
+            },
+        ),
+    ]
+}
+
+pub(crate) fn channel() -> ChannelId {
+    ChannelId {
+        job: JOB,
+        attempt: ATTEMPT,
+        edge: 1,
+        producer: SubtaskIndex(2),
+        consumer: SubtaskIndex(3),
+    }
+}
+
+pub(crate) fn records() -> Vec<(&'static str, Record)> {
+    vec![
+        (
+            "job",
+            Record::Job(JobRecord {
+                graph: Arc::new(JobGraph::validate(graph(), &BTreeMap::new()).unwrap()),
+                submitted: Timestamp(1_700_000_000_000),
+            }),
+        ),
+        ("cancel", Record::Cancel(JOB)),
+        (
+            "checkpoint_mark",
+            Record::CheckpointMark {
+                job: JOB,
+                next: CHECKPOINT,
+            },
+        ),
+        (
+            "checkpoint",
+            Record::Checkpoint(Arc::new(CheckpointRecord {
+                job: JOB,
+                id: CHECKPOINT,
+                triggered: Timestamp(1_700_000_000_000),
+                completed: Timestamp(1_700_000_000_100),
+                end_of_data: true,
+                states: states(),
+            })),
+        ),
+        ("result", Record::Result(Arc::new(result()))),
+    ]
+}
+
+fn result() -> JobResult {
+    JobResult {
+        job: JOB,
+        name: "word-count".into(),
+        status: JobStatus::Failed,
+        started: Timestamp(1_700_000_000_000),
+        ended: Timestamp(1_700_000_000_100),
+        failure: Some("disk full".into()),
+        vertices: vec![VertexResult {
+            operator_id: 2,
+            name: "count".into(),
+            parallelism: 4,
+            max_parallelism: 128,
+        }],
+        completed_checkpoints: 8,
+        restarts: 9,
+    }
+}
+
+fn graph() -> JobGraphSpec {
+    let vertex = |id: &str, operator: &str| VertexSpec {
+        id: id.into(),
+        name: None,
+        operator: operator.into(),
+        parallelism: 2,
+        max_parallelism: Some(128),
+        slot_sharing_group: None,
+        config: "{}".into(),
+    };
+    let interval = ("execution.checkpointing.interval", "500 ms");
+    JobGraphSpec {
+        id: JOB,
+        name: "word-count".into(),
+        vertices: vec![vertex("lines", "file-source"), vertex("out", "file-sink")],
+        edges: vec![EdgeSpec {
+            source: "lines".into(),
+            target: "out".into(),
+            partitioning: Partitioning::Hash,
+        }],
+        configuration: [interval]
+            .map(|(key, value)| (key.into(), value.into()))
+            .into(),
+    }
+}

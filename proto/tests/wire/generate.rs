@@ -1,0 +1,389 @@
+//! Any message and any record that the core could make.
+
+use jobmanager_core::config::CheckpointMode;
+use jobmanager_core::graph::{EdgeSpec, JobEdge, JobGraphSpec, Partitioning, VertexSpec};
+use jobmanager_core::id::*;
+use jobmanager_core::message::*;
+use jobmanager_core::record::*;
+use jobmanager_core::state::{ExecutionState, JobStatus};
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::TaskMetrics;
+use jobmanager_proto::limits::*;
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn job() -> impl Strategy<Value = JobId> {
+    any::<u128>().prop_map(JobId)
+}
+
+fn checkpoint() -> impl Strategy<Value = CheckpointId> {
+    (1..=MAX_COUNTER).prop_map(CheckpointId)
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp)
+}
+
+fn millis(least: u64) -> impl Strategy<Value = Duration> {
+    (least..).prop_map(Duration::from_millis)
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    let parts = (1..=MAX_COUNTER, 0..=MAX_ATTEMPT_NUMBER);
+    parts.prop_map(|(epoch, number)| Attempt {
+        epoch: Epoch(epoch),
+        number,
+    })
+}
+
+fn task() -> impl Strategy<Value = TaskId> {
+    (0..1_000_u32, 0..32_768_u32).prop_map(|(vertex, subtask)| TaskId {
+        vertex: VertexIndex(vertex),
+        subtask: SubtaskIndex(subtask),
+    })
+}
+
+fn attempt_id() -> impl Strategy<Value = AttemptId> {
+    (job(), task(), attempt()).prop_map(|(job, task, attempt)| AttemptId { job, task, attempt })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "\\PC{1,20}"
+}
+
+fn prose() -> impl Strategy<Value = String> {
+    ".{0,40}"
+}
+
+fn state() -> impl Strategy<Value = StateHandle> {
+    let inline = vec(any::<u8>(), 0..20).prop_map(|bytes| StateHandle {
+        size: bytes.len() as u64,
+        location: StateLocation::Inline(bytes),
+    });
+    let path = "chk-[0-9]{1,3}/[a-z0-9.-]{3,10}x";
+    let file = (path, 0..=MAX_STATE_BYTES).prop_map(|(path, size)| StateHandle {
+        location: StateLocation::File(path),
+        size,
+    });
+    prop_oneof![inline, file]
+}
+
+fn partitioning() -> impl Strategy<Value = Partitioning> {
+    select(
+        Partitioning::NAMES
+            .map(|(partitioning, _)| partitioning)
+            .to_vec(),
+    )
+}
+
+/// A forward edge needs two vertices of one parallelism.
+fn fitting(partitioning: Partitioning, source: u32, target: u32) -> Partitioning {
+    if partitioning == Partitioning::Forward && source != target {
+        return Partitioning::Rescale;
+    }
+    partitioning
+}
+
+prop_compose! {
+    fn vertex()(
+        name in prose(), operator_id in any::<u128>(), operator in name(), parallelism in 1..5_u32,
+        spare in 0..100_u32, first_slot in 0..4_u32,
+    ) -> TableVertex {
+        let max_parallelism = parallelism + spare;
+        let config = "{}".into();
+        TableVertex { name, operator_id, operator, config, parallelism, max_parallelism, first_slot }
+    }
+}
+
+prop_compose! {
+    fn table()(vertices in vec(vertex(), 1..4), addresses in vec(name(), 0..3))(
+        edges in vec((0..vertices.len(), 0..vertices.len(), partitioning()), 0..4),
+        // The highest first slot and parallelism of `vertex` need eight slots.
+        slots in vec(option::of(0..addresses.len().max(1) as u32), 8..10),
+        mode in option::of(select(vec![CheckpointMode::ExactlyOnce, CheckpointMode::AtLeastOnce])),
+        name in prose(),
+        inline_threshold in any::<u64>(),
+        (vertices, addresses) in Just((vertices, addresses)),
+    ) -> JobTable {
+        let edge = |&(source, target, partitioning): &(usize, usize, Partitioning)| JobEdge {
+            source: VertexIndex(source as u32),
+            target: VertexIndex(target as u32),
+            partitioning: fitting(
+                partitioning, vertices[source].parallelism, vertices[target].parallelism,
+            ),
+        };
+        let edges = edges.iter().map(edge).collect();
+        let exists = |slot: &u32| (*slot as usize) < addresses.len();
+        let slot = |slot: Option<u32>| slot.filter(exists).unwrap_or(JobTable::NOWHERE);
+        let slots = slots.into_iter().map(slot).collect();
+        let checkpoints = mode.map(|mode| TableCheckpoints { mode, inline_threshold });
+        JobTable { name, vertices, edges, slots, addresses, checkpoints }
+    }
+}
+
+prop_compose! {
+    fn deployment()(
+        job in job(), attempt in attempt(), table in table(), restore in option::of(checkpoint()),
+        tasks in vec((any::<u32>(), any::<u32>(), 0..MAX_SLOTS, vec(state(), 0..3)), 0..4),
+    ) -> Deployment {
+        let task = |(vertex, subtask, slot, state): (u32, u32, u32, Vec<StateHandle>)| {
+            let vertex = vertex % table.vertices.len() as u32;
+            let subtask = subtask % table.vertices[vertex as usize].parallelism;
+            TaskDeployment {
+                task: TaskId { vertex: VertexIndex(vertex), subtask: SubtaskIndex(subtask) },
+                slot: SlotIndex(slot),
+                state: if restore.is_some() { state } else { Vec::new() },
+            }
+        };
+        let tasks = tasks.into_iter().map(task).collect();
+        Deployment { job, attempt, table: Arc::new(table), restore, tasks }
+    }
+}
+
+fn welcome() -> impl Strategy<Value = Welcome> {
+    (millis(1), millis(1), millis(0), "\\PC{0,20}").prop_map(
+        |(heartbeat_interval, heartbeat_timeout, grace_period, checkpoint_storage)| Welcome {
+            heartbeat_interval,
+            heartbeat_timeout,
+            grace_period,
+            checkpoint_storage,
+        },
+    )
+}
+
+fn to_taskmanager() -> impl Strategy<Value = ToTaskManager> {
+    use ToTaskManager::*;
+    prop_oneof![
+        welcome().prop_map(Welcome),
+        (prose(), millis(0)).prop_map(|(reason, retry_after)| Refused(Refusal {
+            reason,
+            retry_after
+        })),
+        any::<u64>().prop_map(|sequence| Heartbeat { sequence }),
+        deployment().prop_map(Deploy),
+        (job(), attempt(), vec(task(), 0..5)).prop_map(|(job, attempt, tasks)| Cancel {
+            job,
+            attempt,
+            tasks
+        }),
+        (job(), checkpoint(), timestamp()).prop_map(|(job, checkpoint, timestamp)| {
+            TriggerCheckpoint {
+                job,
+                checkpoint,
+                timestamp,
+            }
+        }),
+        (job(), checkpoint(), any::<bool>()).prop_map(|(job, checkpoint, finish)| {
+            NotifyComplete {
+                job,
+                checkpoint,
+                finish,
+            }
+        }),
+        (job(), checkpoint()).prop_map(|(job, checkpoint)| NotifyAborted { job, checkpoint }),
+        (job(), option::of(checkpoint()), checkpoint()).prop_map(
+            |(job, completed, aborted_below)| Resume {
+                job,
+                completed,
+                aborted_below
+            }
+        ),
+        job().prop_map(|job| ReleaseJob { job }),
+    ]
+}
+
+pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
+    (1..=MAX_COUNTER, to_taskmanager()).prop_map(|(epoch, message)| Envelope {
+        epoch: Epoch(epoch),
+        message,
+    })
+}
+
+prop_compose! {
+    pub(crate) fn hello()(slots in 1..=MAX_SLOTS)(
+        slots in Just(slots), taskmanager in name(), incarnation in any::<u64>(),
+        seen_epoch in 0..=MAX_COUNTER, data_address in name(), cpu_cores in any::<u32>(),
+        memory in any::<u64>(), operators in btree_set(name(), 0..5),
+        inventory in btree_map(attempt_id(), (0..slots, any::<bool>(), select(vec![
+            ExecutionState::Initializing, ExecutionState::Running, ExecutionState::Canceling,
+            ExecutionState::Finished,
+        ])), 0..5),
+    ) -> Hello {
+        let item = |(attempt, (slot, end_of_data, state))| {
+            InventoryItem { attempt, slot: SlotIndex(slot), state, end_of_data }
+        };
+        Hello {
+            taskmanager: TaskManagerId(taskmanager),
+            incarnation: Incarnation(incarnation),
+            seen_epoch: Epoch(seen_epoch),
+            slots,
+            data_address,
+            hardware: Hardware { cpu_cores, memory },
+            operators: operators.into_iter().collect(),
+            inventory: inventory.into_iter().map(item).collect(),
+        }
+    }
+}
+
+pub(crate) fn metrics() -> impl Strategy<Value = Vec<TaskMetrics>> {
+    let task = (attempt_id(), any::<[u64; 4]>()).prop_map(|(attempt, counts)| {
+        let [records_in, records_out, bytes_in, bytes_out] = counts;
+        TaskMetrics {
+            attempt,
+            records_in,
+            records_out,
+            bytes_in,
+            bytes_out,
+        }
+    });
+    vec(task, 0..5)
+}
+
+fn change() -> impl Strategy<Value = TaskStateChange> {
+    let report = prop_oneof![
+        select(vec![
+            TaskReport::Initializing,
+            TaskReport::Running,
+            TaskReport::EndOfData,
+            TaskReport::Finished,
+            TaskReport::Canceled,
+        ]),
+        prose().prop_map(|cause| TaskReport::Failed { cause }),
+    ];
+    (attempt_id(), report).prop_map(|(attempt, report)| TaskStateChange { attempt, report })
+}
+
+pub(crate) fn from_taskmanager() -> impl Strategy<Value = FromTaskManager> {
+    let reason = select(vec![
+        DeclineReason::TaskNotReady,
+        DeclineReason::AsyncException,
+        DeclineReason::Subsumed,
+    ]);
+    let acknowledgement = (attempt_id(), checkpoint(), state(), any::<bool>());
+    prop_oneof![
+        any::<u64>().prop_map(|sequence| FromTaskManager::Heartbeat { sequence }),
+        vec(change(), 0..5).prop_map(FromTaskManager::TaskStates),
+        acknowledgement.prop_map(|(attempt, checkpoint, state, end_of_data)| {
+            FromTaskManager::Acknowledge(Acknowledgement {
+                attempt,
+                checkpoint,
+                state,
+                end_of_data,
+            })
+        }),
+        (attempt_id(), checkpoint(), reason, prose()).prop_map(
+            |(attempt, checkpoint, reason, message)| FromTaskManager::Decline {
+                attempt,
+                checkpoint,
+                reason,
+                message,
+            }
+        ),
+    ]
+}
+
+prop_compose! {
+    pub(crate) fn channel()(
+        job in job(), attempt in attempt(), edge in 0..10_000_u32, producer in 0..32_768_u32,
+        consumer in 0..32_768_u32,
+    ) -> ChannelId {
+        let (producer, consumer) = (SubtaskIndex(producer), SubtaskIndex(consumer));
+        ChannelId { job, attempt, edge, producer, consumer }
+    }
+}
+
+prop_compose! {
+    /// A JobGraph that is valid: a chain of vertices, so that no edge leads into a source.
+    pub(crate) fn graph()(
+        job in any::<u128>(), name in "[a-z ]{0,10}[a-z]", vertices in vec(
+            ("[a-z]{1,5}", option::of(1..6_u32), 1..6_u32, option::of("[a-z]{1,3}"), partitioning()),
+            1..5,
+        ),
+    ) -> JobGraphSpec {
+        let id = |index: usize| format!("v{index}");
+        let parallelism = |index: usize| vertices[index].2;
+        let edge = |index: usize| EdgeSpec {
+            source: id(index),
+            target: id(index + 1),
+            partitioning: fitting(vertices[index].4, parallelism(index), parallelism(index + 1)),
+        };
+        let vertex = |index: usize| {
+            let (operator, spare, parallelism, group, _) = vertices[index].clone();
+            VertexSpec {
+                id: id(index),
+                name: spare.map(|_| format!("{operator} {index}")),
+                operator,
+                parallelism,
+                max_parallelism: spare.map(|spare| parallelism + spare),
+                slot_sharing_group: group,
+                config: "{}".into(),
+            }
+        };
+        JobGraphSpec {
+            id: JobId(job),
+            name,
+            vertices: (0..vertices.len()).map(vertex).collect(),
+            edges: (0..vertices.len() - 1).map(edge).collect(),
+            configuration: [("restart-strategy.type".into(), "none".into())].into(),
+        }
+    }
+}
+
+prop_compose! {
+    fn checkpoint_record()(
+        job in job(), id in checkpoint(), triggered in timestamp(), completed in timestamp(),
+        end_of_data in any::<bool>(), states in vec(state(), 0..5),
+    ) -> CheckpointRecord {
+        CheckpointRecord { job, id, triggered, completed, end_of_data, states }
+    }
+}
+
+prop_compose! {
+    fn result()(
+        job in job(), name in prose(), started in timestamp(), ended in timestamp(),
+        status in select(vec![JobStatus::Failed, JobStatus::Canceled, JobStatus::Finished]),
+        failure in option::of(prose()), vertices in vec(vertex(), 0..4),
+        completed_checkpoints in any::<u64>(), restarts in any::<u64>(),
+    ) -> JobResult {
+        let vertex = |vertex: TableVertex| VertexResult {
+            operator_id: vertex.operator_id,
+            name: vertex.name,
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+        };
+        let vertices = vertices.into_iter().map(vertex).collect();
+        JobResult {
+            job, name, status, started, ended, failure, vertices, completed_checkpoints, restarts,
+        }
+    }
+}
+
+/// Every record but those of jobs.
+pub(crate) fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        job().prop_map(Record::Cancel),
+        (job(), checkpoint()).prop_map(|(job, next)| Record::CheckpointMark { job, next }),
+        checkpoint_record().prop_map(|record| Record::Checkpoint(Arc::new(record))),
+        result().prop_map(|result| Record::Result(Arc::new(result))),
+    ]
+}
+
+pub(crate) fn key() -> impl Strategy<Value = RecordKey> {
+    prop_oneof![
+        job().prop_map(RecordKey::Job),
+        job().prop_map(RecordKey::Cancel),
+        job().prop_map(RecordKey::CheckpointMark),
+        (job(), checkpoint()).prop_map(|(job, id)| RecordKey::Checkpoint(job, id)),
+        job().prop_map(RecordKey::Result),
+    ]
+}
+
+/// The records of a frame: key, value, time.
+pub(crate) fn frame() -> impl Strategy<Value = Vec<(Option<Vec<u8>>, Vec<u8>, i64)>> {
+    let bytes = || vec(any::<u8>(), 0..200);
+    vec((option::of(bytes()), bytes(), any::<i64>()), 0..10)
+}
