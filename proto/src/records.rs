@@ -27,7 +27,7 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// A writer without a frame yet. Its buffer grows as needed and later frames start with as much.
+    /// A writer whose frame has no record yet.
     #[must_use]
     pub fn new() -> Self {
         RecordWriter::default()
@@ -53,7 +53,8 @@ impl RecordWriter {
     /// The frame so far; the next record starts another one.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
-        let capacity = self.bytes.len();
+        // Frames of one writer are about as long as each other; a single long record is not remembered.
+        let capacity = self.bytes.len() + self.bytes.len() / 8;
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
         self.records = 0;
         self.time = 0;

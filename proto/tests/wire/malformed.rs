@@ -291,6 +291,25 @@ fn hellos() {
 }
 
 #[test]
+fn what_is_just_within_the_limits_is_taken() {
+    let mut wire = v1::Hello::from(&examples::hello());
+    wire.protocol_version = 2;
+    wire.taskmanager = "ü".repeat(MAX_NAME);
+    wire.seen_epoch = MAX_COUNTER;
+    wire.slots = MAX_SLOTS;
+    wire.data_address = "a".repeat(MAX_PATH);
+    wire.operators = vec!["a".into(); MAX_OPERATORS];
+    wire.inventory[0].slot = MAX_SLOTS - 1;
+    let task = attempt(&mut wire.inventory[0].attempt).task.as_mut();
+    *task.unwrap() = v1::TaskId {
+        vertex: 999,
+        subtask: 32_767,
+    };
+    let hello = v1::from_task_manager::Message::Hello(wire);
+    assert_eq!(received(hello), Ok(()));
+}
+
+#[test]
 fn operators_are_sorted_and_each_is_there_once() {
     let mut wire = v1::Hello::from(&examples::hello());
     wire.operators = ["b", "a", "b"].map(String::from).into();
