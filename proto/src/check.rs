@@ -82,7 +82,13 @@ pub(crate) fn name(text: String, field: &'static str) -> Result<String, BadMessa
     Ok(text)
 }
 
-/// For an address, a URL or a path.
+/// For the address of a data exchange. Whether anybody answers there shows when it is called.
+pub(crate) fn address(text: String, field: &'static str) -> Result<String, BadMessage> {
+    in_range(text.len() as u64, 1..=MAX_PATH as u64, field)?;
+    locator(text, field)
+}
+
+/// For a URL or a path; empty for none.
 pub(crate) fn locator(text: String, field: &'static str) -> Result<String, BadMessage> {
     at_most(text.len(), MAX_PATH, field)?;
     no_control_characters(&text, field)?;

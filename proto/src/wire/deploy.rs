@@ -150,7 +150,7 @@ impl TryFrom<v1::JobTable> for JobTable {
         }
         let addresses = wire.addresses.into_iter();
         let addresses = addresses
-            .map(|address| check::locator(address, "deploy.table.addresses"))
+            .map(|address| check::address(address, "deploy.table.addresses"))
             .collect::<Result<_, _>>()?;
         let slots = wire.slots.len();
         let vertices = wire.vertices.into_iter();

@@ -52,7 +52,7 @@ impl TryFrom<v1::Hello> for Hello {
             incarnation: Incarnation(wire.incarnation),
             seen_epoch: check::epoch_or_zero(wire.seen_epoch, "hello.seen_epoch")?,
             slots,
-            data_address: check::locator(wire.data_address, "hello.data_address")?,
+            data_address: check::address(wire.data_address, "hello.data_address")?,
             hardware: Hardware {
                 cpu_cores: wire.cpu_cores,
                 memory: wire.memory_bytes,

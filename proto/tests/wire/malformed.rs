@@ -257,6 +257,7 @@ fn hellos() {
         ("hello.seen_epoch", |h| h.seen_epoch = u64::MAX),
         ("hello.slots", |h| h.slots = 0),
         ("hello.slots", |h| h.slots = MAX_SLOTS + 1),
+        ("hello.data_address", |h| h.data_address.clear()),
         ("hello.data_address", |h| h.data_address = "a\r:1".into()),
         ("hello.data_address", |h| {
             h.data_address = "a".repeat(MAX_PATH + 1);
