@@ -225,7 +225,7 @@ impl JobGraph {
         &self.topological
     }
 
-    /// The job's options as the client gave them.
+    /// The job's options: the cluster's defaults when it was submitted, overlaid by the client's.
     #[must_use]
     pub fn configuration(&self) -> &BTreeMap<String, String> {
         &self.configuration

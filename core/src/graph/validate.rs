@@ -8,7 +8,7 @@ use super::{
     EdgeSpec, JobEdge, JobGraph, JobGraphSpec, JobVertex, MAX_EDGES, MAX_PARALLELISM, MAX_VERTICES,
     Partitioning, SlotSharingGroup, VertexSpec, default_max_parallelism, order,
 };
-use crate::config::{JobConfig, job_config, nearest};
+use crate::config::{JobConfig, Scope, job_config, known_options, nearest};
 use crate::id::{JobId, VertexIndex};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -70,7 +70,14 @@ impl JobGraph {
         let shape = check_shape(&spec, &mut problems);
         let config = check_configuration(&spec.configuration, defaults, &mut problems);
         match (shape, config) {
-            (Some(shape), Some(config)) if problems.0.is_empty() => Ok(build(spec, shape, config)),
+            (Some(shape), Some(config)) if problems.0.is_empty() => {
+                let configuration = resolved(spec.configuration, defaults);
+                let spec = JobGraphSpec {
+                    configuration,
+                    ..spec
+                };
+                Ok(build(spec, shape, config))
+            }
             _ => Err(problems.0),
         }
     }
@@ -390,6 +397,25 @@ fn build(spec: JobGraphSpec, shape: Shape, config: JobConfig) -> JobGraph {
         configuration: spec.configuration,
         config,
     }
+}
+
+/// The job's options with the cluster's defaults of the day of its submission: what is stored, so that a
+/// job does not change when the cluster's configuration does.
+fn resolved(
+    own: BTreeMap<String, String>,
+    defaults: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let of_jobs = |key: &str| {
+        known_options()
+            .iter()
+            .any(|option| option.key == key && option.scope == Scope::Job)
+    };
+    let defaults = defaults.iter().filter(|(key, _)| of_jobs(key));
+    let mut resolved: BTreeMap<_, _> = defaults
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    resolved.extend(own);
+    resolved
 }
 
 /// 32 hex digits are the operator's id themselves, in the form that Flink shows; anything else is

@@ -140,6 +140,7 @@ impl Job {
 
     /// A job of which a result is durable is removed.
     pub(super) fn resume_removal(&mut self, result: Arc<JobResult>) {
+        self.set_recovered_status(result.status);
         let cleanup = Cleanup::Retry(crate::time::Timestamp(0), FIRST_RETRY);
         self.phase = JobPhase::Ended(Ended { result, cleanup });
     }

@@ -170,6 +170,11 @@ impl Job {
         }
     }
 
+    /// An earlier coordinator brought the job into this status.
+    pub(super) fn set_recovered_status(&mut self, status: JobStatus) {
+        self.status = status;
+    }
+
     pub(super) fn id(&self) -> JobId {
         self.graph.id()
     }
@@ -192,8 +197,9 @@ impl Job {
             }
             JobPhase::Running => self.settle_running(cx),
             JobPhase::Ending(ending) => {
+                let ending = ending.clone();
+                self.update_status(cx.now);
                 if self.execution.alive() == 0 {
-                    let ending = ending.clone();
                     self.ended(cx, ending);
                 }
             }

@@ -1,0 +1,154 @@
+//! Scenarios of the coordinator as text: what went in and everything that came out, reviewed as a diff.
+//! Each is named after what must hold.
+//!
+//! After a change of behaviour that is meant: `INSTA_UPDATE=always cargo test --test transcripts`.
+
+mod script;
+
+use script::Script;
+
+/// One source feeding one sink, both with two subtasks, a checkpoint each second.
+const JOB: &str = r#"{"name": "copy", "jobId": "00000000000000000000000000000001",
+  "vertices": [{"id": "in", "operator": "datagen-source", "parallelism": 2},
+               {"id": "out", "operator": "file-sink", "parallelism": 2}],
+  "edges": [{"source": "in", "target": "out", "partitioning": "hash"}],
+  "configuration": {"execution.checkpointing.interval": "1 s",
+                    "restart-strategy.type": "fixed-delay",
+                    "restart-strategy.fixed-delay.attempts": "3",
+                    "restart-strategy.fixed-delay.delay": "500 ms"}}"#;
+
+#[test]
+fn a_job_is_told_to_its_client_and_deployed_only_when_it_is_durable() {
+    let mut script = Script::new();
+    script.connect("a", 2);
+    script.submit(JOB);
+    script.stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_checkpoint_is_announced_only_after_it_is_durable() {
+    let mut script = Script::new();
+    script.connect("a", 2).submit(JOB).stored("done");
+    script.all_running();
+    script.cut().pass(1000);
+    script.acknowledge_all();
+    script.stored("unknown").pass(50).stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_lost_taskmanager_restarts_the_region_from_the_last_completed_checkpoint() {
+    let mut script = Script::new();
+    script.connect("a", 1).connect("b", 1).connect("c", 1);
+    script.submit(JOB).stored("done").all_running();
+    script.pass(1000).acknowledge_all().stored("done");
+    script.cut().disconnect("b");
+    script.canceled("a", 0).pass(500);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_job_that_cannot_get_all_its_slots_takes_none() {
+    let mut script = Script::new();
+    script.connect("a", 1).submit(JOB).stored("done");
+    script.cut().connect("b", 1);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish() {
+    let mut script = Script::new();
+    script
+        .connect("a", 2)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script
+        .cut()
+        .all_at_end_of_data()
+        .acknowledge_all()
+        .stored("done");
+    script
+        .all_finished()
+        .stored("done")
+        .discarded()
+        .stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
+    let mut script = Script::new();
+    let job = JOB
+        .replace("fixed-delay\",", "none\",")
+        .replace("\"restart-strategy.fixed-delay.attempts\": \"3\",", "");
+    let job = job.replace(
+        ",\n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"",
+        "",
+    );
+    let job = job.replace("\"restart-strategy.type\": \"none\",\n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"", "\"restart-strategy.type\": \"none\"");
+    script
+        .connect("a", 2)
+        .submit(&job)
+        .stored("done")
+        .all_running();
+    script.cut().failed("a", "disk full");
+    script
+        .canceled("a", 0)
+        .stored("done")
+        .discarded()
+        .stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_coordinator_that_dies_restarts_no_task() {
+    let mut script = Script::new();
+    script
+        .connect("a", 1)
+        .connect("b", 1)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script.pass(1000).acknowledge_all().stored("done");
+    script.cut().recover();
+    script.connect_again("a", 1).connect_again("b", 1);
+    script.pass(1000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_canceled_job_stays_canceled_whatever_dies_in_between() {
+    let mut script = Script::new();
+    script
+        .connect("a", 2)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script.cut().cancel().stored("done");
+    script.recover().stored("done");
+    script.connect_again("a", 2).discarded().stored("done");
+    script.cancel();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn two_processes_of_one_name_do_not_register_together() {
+    let mut script = Script::new();
+    script.connect("a", 1);
+    script.connect("a", 1);
+    script.pass(3000);
+    script.connect("a", 1);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_silent_taskmanager_is_lost_after_its_heartbeat_timeout() {
+    let mut script = Script::new();
+    script.connect("a", 1);
+    for _ in 0..5 {
+        script.pass(10_000);
+    }
+    insta::assert_snapshot!(script.text());
+}

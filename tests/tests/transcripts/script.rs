@@ -1,0 +1,474 @@
+//! A coordinator, the store and the TaskManagers around it as far as a scenario needs them, and the
+//! text of what happened.
+
+#![allow(clippy::unwrap_used)]
+
+use jobmanager_core::config::cluster_config;
+use jobmanager_core::id::{
+    AttemptId, CheckpointId, CommitId, Epoch, Incarnation, JobId, RequestId, SessionId, SlotIndex,
+    TaskManagerId,
+};
+use jobmanager_core::jobmanager::{
+    Command, Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
+};
+use jobmanager_core::message::{
+    Acknowledgement, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle, StateLocation,
+    TaskReport, TaskStateChange, ToTaskManager,
+};
+use jobmanager_core::record::{Record, RecordKey, RecordOp};
+use jobmanager_core::state::ExecutionState;
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::job_json;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What the scenario knows of a deployed task.
+#[derive(Clone)]
+struct Task {
+    tm: String,
+    slot: SlotIndex,
+    state: ExecutionState,
+}
+
+/// A scenario under way.
+pub struct Script {
+    coordinator: Coordinator,
+    now: u64,
+    epoch: u64,
+    text: String,
+    sessions: BTreeMap<String, SessionId>,
+    tasks: BTreeMap<AttemptId, Task>,
+    last_session: u64,
+    last_request: u64,
+    records: BTreeMap<RecordKey, Record>,
+    write: Option<(CommitId, Vec<RecordOp>)>,
+    discard: Option<Discard>,
+    checkpoint: Option<CheckpointId>,
+    job: Option<JobId>,
+}
+
+impl Script {
+    pub fn new() -> Self {
+        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
+        let coordinator = Coordinator::recover(config, Epoch(1), Vec::new(), Timestamp(0)).unwrap();
+        Script {
+            coordinator,
+            now: 0,
+            epoch: 1,
+            text: String::new(),
+            sessions: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            last_session: 0,
+            last_request: 0,
+            records: BTreeMap::new(),
+            write: None,
+            discard: None,
+            checkpoint: None,
+            job: None,
+        }
+    }
+
+    /// Everything since the last cut.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Forgets what happened so far: it was only the way to the scenario.
+    pub fn cut(&mut self) -> &mut Self {
+        self.text.clear();
+        self
+    }
+
+    fn step(&mut self, what: &str, input: Input) -> &mut Self {
+        writeln!(self.text, "{:>6} > {what}", self.now).unwrap();
+        let mut effects = Vec::new();
+        self.coordinator
+            .step(Timestamp(self.now), input, &mut effects);
+        self.coordinator.check_invariants().unwrap();
+        for effect in effects {
+            let line = self.observe(&effect);
+            writeln!(self.text, "         {line}").unwrap();
+        }
+        self
+    }
+
+    /// Time passes, timer by timer.
+    pub fn pass(&mut self, millis: u64) -> &mut Self {
+        let end = self.now + millis;
+        while let Some(at) = self.coordinator.next_deadline().filter(|at| at.0 <= end) {
+            self.now = at.0;
+            self.step("wake", Input::Wake);
+        }
+        self.now = end;
+        self
+    }
+
+    pub fn submit(&mut self, json: &str) -> &mut Self {
+        let graph = job_json::parse(json.as_bytes(), JobId(99), &BTreeMap::new()).unwrap();
+        self.job = Some(graph.id());
+        let request = self.request();
+        self.step(
+            "submit",
+            Input::Command {
+                request,
+                command: Command::Submit(Arc::new(graph)),
+            },
+        )
+    }
+
+    pub fn cancel(&mut self) -> &mut Self {
+        let (request, job) = (self.request(), self.job.unwrap());
+        self.step(
+            "cancel",
+            Input::Command {
+                request,
+                command: Command::Cancel(job),
+            },
+        )
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
+    /// Another process of this name says hello.
+    pub fn connect(&mut self, name: &str, slots: u32) -> &mut Self {
+        let incarnation = Incarnation(self.last_session + 1);
+        self.hello(name, slots, incarnation, Vec::new())
+    }
+
+    /// The process of this name, which never died, says hello to the next coordinator.
+    pub fn connect_again(&mut self, name: &str, slots: u32) -> &mut Self {
+        let of_tm = self.tasks.iter().filter(|(_, task)| task.tm == name);
+        let item = |(attempt, task): (&AttemptId, &Task)| InventoryItem {
+            attempt: *attempt,
+            slot: task.slot,
+            state: task.state,
+            end_of_data: false,
+        };
+        let inventory = of_tm.map(item).collect();
+        self.hello(name, slots, Incarnation(1), inventory)
+    }
+
+    fn hello(
+        &mut self,
+        name: &str,
+        slots: u32,
+        incarnation: Incarnation,
+        inventory: Vec<InventoryItem>,
+    ) -> &mut Self {
+        self.last_session += 1;
+        let session = SessionId(self.last_session);
+        let what = format!(
+            "{name} says hello on session {}, with {} attempts",
+            session.0,
+            inventory.len()
+        );
+        self.sessions.entry(name.into()).or_insert(session);
+        let operators = ["datagen-source", "file-sink"].map(String::from).to_vec();
+        let hello = Hello {
+            taskmanager: TaskManagerId(name.into()),
+            incarnation,
+            seen_epoch: Epoch(0),
+            slots,
+            data_address: format!("{name}:1"),
+            hardware: Hardware::default(),
+            operators,
+            inventory,
+        };
+        self.step(&what, Input::Connected { session, hello })
+    }
+
+    pub fn disconnect(&mut self, name: &str) -> &mut Self {
+        let session = self.sessions.remove(name).unwrap();
+        self.tasks.retain(|_, task| task.tm != name);
+        self.step(&format!("{name} is gone"), Input::Disconnected { session })
+    }
+
+    /// The store answers the write that is under way.
+    pub fn stored(&mut self, how: &str) -> &mut Self {
+        let (commit, ops) = self.write.take().unwrap();
+        let outcome = match how {
+            "done" => {
+                self.apply(ops);
+                StoreOutcome::Done
+            }
+            "unknown" => StoreOutcome::Unknown("the answer was lost".into()),
+            "fenced" => StoreOutcome::Fenced,
+            other => panic!("no such outcome: {other}"),
+        };
+        self.step(
+            &format!("write {} is {how}", commit.0),
+            Input::Stored { commit, outcome },
+        )
+    }
+
+    fn apply(&mut self, ops: Vec<RecordOp>) {
+        for op in ops {
+            match op {
+                RecordOp::Put(record) => {
+                    self.records.insert(record.key(), record);
+                }
+                RecordOp::Delete(key) => {
+                    self.records.remove(&key);
+                }
+            }
+        }
+    }
+
+    pub fn discarded(&mut self) -> &mut Self {
+        let discard = self.discard.take().unwrap();
+        self.step(
+            "discarded",
+            Input::Discarded {
+                discard,
+                outcome: DiscardOutcome::Done,
+            },
+        )
+    }
+
+    /// The coordinator dies; another one starts with what is durable. TaskManagers lose their sessions.
+    pub fn recover(&mut self) -> &mut Self {
+        self.epoch += 1;
+        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
+        let records = self.records.values().cloned().collect();
+        let now = Timestamp(self.now);
+        self.coordinator = Coordinator::recover(config, Epoch(self.epoch), records, now).unwrap();
+        self.sessions.clear();
+        self.write = None;
+        self.step("a new coordinator recovers", Input::Wake)
+    }
+
+    /// Every deployed task reports what a fresh task reports.
+    pub fn all_running(&mut self) -> &mut Self {
+        for attempt in self.alive() {
+            self.report(attempt, TaskReport::Initializing);
+            self.report(attempt, TaskReport::Running);
+        }
+        self
+    }
+
+    pub fn all_at_end_of_data(&mut self) -> &mut Self {
+        for attempt in self.alive() {
+            self.report(attempt, TaskReport::EndOfData);
+        }
+        self
+    }
+
+    pub fn all_finished(&mut self) -> &mut Self {
+        for attempt in self.alive() {
+            self.report(attempt, TaskReport::Finished);
+        }
+        self
+    }
+
+    /// Every running task acknowledges the checkpoint that was triggered last.
+    pub fn acknowledge_all(&mut self) -> &mut Self {
+        let checkpoint = self.checkpoint.unwrap();
+        for attempt in self.alive() {
+            let state = StateHandle {
+                location: StateLocation::Inline(vec![7]),
+                size: 1,
+            };
+            let end_of_data = self.text.contains("EndOfData");
+            let ack = Acknowledgement {
+                attempt,
+                checkpoint,
+                state,
+                end_of_data,
+            };
+            let what = format!("{} acknowledges {}", name(attempt), checkpoint.0);
+            self.say(attempt, &what, FromTaskManager::Acknowledge(ack));
+        }
+        self
+    }
+
+    /// The tasks of a TaskManager that were told to stop report that they have.
+    pub fn canceled(&mut self, tm: &str, epoch_back: u64) -> &mut Self {
+        let epoch = self.epoch - epoch_back;
+        let canceling = |(attempt, task): (&AttemptId, &Task)| {
+            let wanted = task.tm == tm && task.state == ExecutionState::Canceling;
+            (wanted && attempt.attempt.epoch.0 == epoch).then_some(*attempt)
+        };
+        let attempts: Vec<_> = self.tasks.iter().filter_map(canceling).collect();
+        for attempt in attempts {
+            self.report(attempt, TaskReport::Canceled);
+        }
+        self
+    }
+
+    /// The first task of a TaskManager fails.
+    pub fn failed(&mut self, tm: &str, cause: &str) -> &mut Self {
+        let attempt = self
+            .alive()
+            .into_iter()
+            .find(|attempt| self.tasks[attempt].tm == tm)
+            .unwrap();
+        self.report(
+            attempt,
+            TaskReport::Failed {
+                cause: cause.into(),
+            },
+        );
+        self
+    }
+
+    fn alive(&self) -> Vec<AttemptId> {
+        let alive = |state| matches!(state, ExecutionState::Deploying | ExecutionState::Running);
+        self.tasks
+            .iter()
+            .filter(|(_, task)| alive(task.state))
+            .map(|(attempt, _)| *attempt)
+            .collect()
+    }
+
+    fn report(&mut self, attempt: AttemptId, report: TaskReport) {
+        let task = self.tasks.get_mut(&attempt).unwrap();
+        match report {
+            TaskReport::Running => task.state = ExecutionState::Running,
+            TaskReport::Finished => task.state = ExecutionState::Finished,
+            TaskReport::Canceled => task.state = ExecutionState::Canceled,
+            TaskReport::Failed { .. } => task.state = ExecutionState::Failed,
+            TaskReport::Initializing | TaskReport::EndOfData => {}
+        }
+        let what = format!("{} is {report:?}", name(attempt));
+        self.say(
+            attempt,
+            &what,
+            FromTaskManager::TaskStates(vec![TaskStateChange { attempt, report }]),
+        );
+    }
+
+    fn say(&mut self, attempt: AttemptId, what: &str, message: FromTaskManager) {
+        let session = self.sessions[&self.tasks[&attempt].tm];
+        self.step(what, Input::Message { session, message });
+    }
+
+    /// Takes note of an effect; tells it in a line.
+    fn observe(&mut self, effect: &Effect) -> String {
+        match effect {
+            Effect::Send { session, message } => {
+                let tm = self
+                    .sessions
+                    .iter()
+                    .find(|(_, of)| *of == session)
+                    .map(|(tm, _)| tm.clone());
+                let tm = tm.unwrap_or_else(|| format!("session {}", session.0));
+                let line = self.observe_message(&tm, &message.message);
+                format!("{tm} ← {line} (epoch {})", message.epoch.0)
+            }
+            Effect::Disconnect { session } => format!("end session {}", session.0),
+            Effect::Reply { request, reply } => format!("reply {} {reply:?}", request.0),
+            Effect::Store { commit, ops } => {
+                self.write = Some((*commit, ops.clone()));
+                let ops: Vec<String> = ops.iter().map(op).collect();
+                format!("write {}: {}", commit.0, ops.join(", "))
+            }
+            Effect::Discard(discard) => {
+                if matches!(discard, Discard::Job(_)) {
+                    self.discard = Some(discard.clone());
+                }
+                format!("discard {discard:?}")
+            }
+            Effect::StepDown { reason } => format!("step down: {reason}"),
+        }
+    }
+
+    fn observe_message(&mut self, tm: &str, message: &ToTaskManager) -> String {
+        match message {
+            ToTaskManager::Deploy(deployment) => {
+                let mut names = Vec::new();
+                for task in &deployment.tasks {
+                    let attempt = AttemptId {
+                        job: deployment.job,
+                        task: task.task,
+                        attempt: deployment.attempt,
+                    };
+                    names.push(format!("{} in slot {}", name(attempt), task.slot.0));
+                    let state = ExecutionState::Deploying;
+                    self.tasks.insert(
+                        attempt,
+                        Task {
+                            tm: tm.into(),
+                            slot: task.slot,
+                            state,
+                        },
+                    );
+                }
+                let restore = deployment
+                    .restore
+                    .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
+                format!("deploy {}{restore}", names.join(", "))
+            }
+            ToTaskManager::Cancel {
+                job,
+                attempt,
+                tasks,
+            } => {
+                let ids = tasks.iter().map(|task| AttemptId {
+                    job: *job,
+                    task: *task,
+                    attempt: *attempt,
+                });
+                let ids: Vec<AttemptId> = ids.collect();
+                for id in &ids {
+                    if let Some(task) = self.tasks.get_mut(id) {
+                        task.state = ExecutionState::Canceling;
+                    }
+                }
+                let names: Vec<String> = ids.into_iter().map(name).collect();
+                format!("cancel {}", names.join(", "))
+            }
+            ToTaskManager::TriggerCheckpoint { checkpoint, .. } => {
+                self.checkpoint = Some(*checkpoint);
+                format!("trigger checkpoint {}", checkpoint.0)
+            }
+            ToTaskManager::NotifyComplete {
+                checkpoint, finish, ..
+            } => {
+                let finish = if *finish { ", finish" } else { "" };
+                format!("checkpoint {} is complete{finish}", checkpoint.0)
+            }
+            ToTaskManager::NotifyAborted { checkpoint, .. } => {
+                format!("checkpoint {} is aborted", checkpoint.0)
+            }
+            ToTaskManager::Resume {
+                completed,
+                aborted_below,
+                ..
+            } => {
+                let completed = completed.map(|id| id.0);
+                format!(
+                    "resume: completed {completed:?}, aborted below {}",
+                    aborted_below.0
+                )
+            }
+            ToTaskManager::ReleaseJob { .. } => "release the job".into(),
+            ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),
+            ToTaskManager::Welcome(_) => "welcome".into(),
+            ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),
+        }
+    }
+}
+
+/// `vertex.subtask@epoch.number`
+fn name(attempt: AttemptId) -> String {
+    let AttemptId { task, attempt, .. } = attempt;
+    format!(
+        "{}.{}@{}.{}",
+        task.vertex.0, task.subtask.0, attempt.epoch.0, attempt.number
+    )
+}
+
+fn op(op: &RecordOp) -> String {
+    match op {
+        RecordOp::Put(Record::Result(result)) => {
+            let failure = result.failure.as_deref().unwrap_or("no failure");
+            format!("put result {} ({failure})", result.status)
+        }
+        RecordOp::Put(record) => format!("put {:?}", record.key()),
+        RecordOp::Delete(key) => format!("delete {key:?}"),
+    }
+}
