@@ -161,6 +161,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_bounded_number_of_cycles_is_looked_for() {
+        let pairs = (0..50).flat_map(|i| [(2 * i, 2 * i + 1), (2 * i + 1, 2 * i)]);
+        let pairs: Vec<_> = pairs.collect();
+        let cycles = topological(100, &edges(&pairs)).map_err(|cycles| cycles.len());
+        assert_eq!(cycles, Err(MAX_CYCLES));
+    }
+
     proptest! {
         #[test]
         fn an_order_respects_every_edge_and_a_cycle_consists_of_edges(

@@ -412,6 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn failure_rate_remembers_no_more_failures_than_it_survives() {
+        let mut record = FailureRateRecord {
+            max_failures: 2,
+            interval: Duration::from_secs(60),
+            delay: Duration::ZERO,
+            recent: VecDeque::new(),
+        };
+        for now in 0..100 {
+            record.on_failure(Timestamp(now));
+            assert!(record.recent.len() <= 2);
+        }
+    }
+
+    #[test]
     fn none_never_restarts() {
         let mut backoff = RestartBackoff::new(&RestartStrategy::None, 0);
         let reason = "recovery is suppressed by none".into();

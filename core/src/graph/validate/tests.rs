@@ -269,6 +269,17 @@ fn too_large_a_graph_is_refused_without_looking_at_its_parts() {
 }
 
 #[test]
+fn the_largest_graph_is_accepted() {
+    let id = |i: usize| format!("v{i}");
+    let vertices = (0..MAX_VERTICES).map(|i| vertex(&id(i), 1)).collect();
+    let pairs = (1..=10).flat_map(|step| (step..MAX_VERTICES).map(move |i| (i - step, i)));
+    let edges = pairs.map(|(from, to)| edge(&id(from), &id(to), Partitioning::Forward));
+    let edges: Vec<_> = edges.take(MAX_EDGES).collect();
+    let graph = accept(spec(vertices, edges));
+    assert_eq!(graph.vertices().len(), MAX_VERTICES);
+}
+
+#[test]
 fn a_job_does_not_ask_for_more_slots_than_there_could_be() {
     let group = |i: usize| {
         let mut vertex = vertex(&format!("v{i}"), MAX_PARALLELISM);
