@@ -1,0 +1,171 @@
+//! `file-sink`: one line per record, exactly once.
+//!
+//! A transaction is a file. A checkpoint closes it under a hidden name; when the checkpoint has
+//! completed, the file gets its final name by a rename. The state is the list of closed files that are
+//! not published, so that whoever restores it can publish them.
+//!
+//! ```text
+//! first record: create hidden file ─► snapshot(C): flush, fsync, close ─► commit(≥ C): rename
+//!                     │                          │
+//!                     ▼ attempt lost             ▼ attempt lost
+//!            deleted by the next one    C restored: published by the next one; else deleted
+//! ```
+//!
+//! The folder must be the same for every TaskManager that may run the subtask.
+
+use super::config::Config;
+use super::part_file::{OpenPart, PartFolder};
+use super::state::{StateReader, StateWriter};
+use crate::sdk::{OperatorContext, OperatorError, Record, Sink};
+use jobmanager_core::id::CheckpointId;
+use std::collections::VecDeque;
+
+/// The most closed files that wait for a checkpoint to complete. They are part of every snapshot; a
+/// job that aborts this many checkpoints in a row is restarted instead.
+const MAX_CLOSED: usize = 10_000;
+
+/// A part that is complete and durable, but not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ClosedPart {
+    checkpoint: CheckpointId,
+    name: String,
+}
+
+/// One subtask's files.
+pub(super) struct FileSink {
+    folder: PartFolder,
+    open: Option<OpenPart>,
+    /// In the order of their checkpoints.
+    closed: VecDeque<ClosedPart>,
+    next_sequence: u64,
+    /// Why the open part can no longer be trusted, once it cannot.
+    broken: Option<String>,
+}
+
+impl FileSink {
+    /// Publishes what the restored state describes and deletes all other leftovers of the subtask.
+    pub(super) fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
+        let path = Config::read(cx, &["path"])?.required_text("path")?;
+        let mut sink = FileSink {
+            folder: PartFolder::open(path, cx)?,
+            open: None,
+            closed: VecDeque::new(),
+            next_sequence: 0,
+            broken: None,
+        };
+        for snapshot in &cx.state {
+            sink.restore(snapshot)?;
+        }
+        sink.publish_up_to(CheckpointId(u64::MAX))?;
+        // Only completed checkpoints publish. So without one, published parts are of a job that takes
+        // none and has started again from the beginning, and this attempt writes them anew.
+        sink.folder.clean(cx.restored.is_none())?;
+        Ok(sink)
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), OperatorError> {
+        let mut state = StateReader::new(snapshot)?;
+        self.next_sequence = self.next_sequence.max(state.number()?);
+        for _ in 0..state.number()? {
+            self.closed.push_back(ClosedPart {
+                checkpoint: CheckpointId(state.number()?),
+                name: state.text()?.to_owned(),
+            });
+        }
+        state.end()
+    }
+
+    /// Closes the open part, if there is one: from now on it survives a crash.
+    fn close(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        let Some(part) = &mut self.open else {
+            return Ok(());
+        };
+        part.flush()?;
+        if let Err(error) = part.sync().and_then(|()| self.folder.sync()) {
+            self.broken = Some(error.to_string());
+            return Err(error);
+        }
+        let name = part.name().to_owned();
+        self.closed.push_back(ClosedPart { checkpoint, name });
+        self.open = None;
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    fn publish_up_to(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        let mut published = false;
+        while let Some(part) = self.closed.front() {
+            if part.checkpoint > checkpoint {
+                break;
+            }
+            self.folder.publish(&part.name)?;
+            self.closed.pop_front();
+            published = true;
+        }
+        if published {
+            self.folder.sync()?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), OperatorError> {
+        match &self.broken {
+            Some(problem) => Err(OperatorError(problem.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sink for FileSink {
+    fn process(&mut self, record: Record<'_>) -> Result<(), OperatorError> {
+        self.check()?;
+        let part = match &mut self.open {
+            Some(part) => part,
+            none => none.insert(self.folder.create(self.next_sequence)?),
+        };
+        part.write_line(record.value)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+        self.check()?;
+        self.close(checkpoint)?;
+        if self.closed.len() > MAX_CLOSED {
+            let problem = format!("{MAX_CLOSED} files wait for a checkpoint to complete");
+            self.broken = Some(problem);
+        }
+        self.check()?;
+        let mut state = StateWriter::new();
+        state.number(self.next_sequence);
+        state.number(self.closed.len() as u64);
+        for part in &self.closed {
+            state.number(part.checkpoint.0);
+            state.bytes(part.name.as_bytes());
+        }
+        Ok(state.into_bytes())
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        self.publish_up_to(checkpoint)
+    }
+
+    fn finish(&mut self) -> Result<(), OperatorError> {
+        self.check()?;
+        let end = CheckpointId(u64::MAX);
+        self.close(end)?;
+        self.publish_up_to(end)
+    }
+}
+
+impl Drop for FileSink {
+    /// Nobody will ever need a part that was not closed. What a crash leaves, the next attempt deletes.
+    fn drop(&mut self) {
+        if let Some(part) = &self.open
+            && let Err(error) = std::fs::remove_file(part.path())
+        {
+            tracing::debug!(path = %part.path().display(), %error, "not deleted");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
