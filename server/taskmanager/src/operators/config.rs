@@ -86,12 +86,12 @@ impl<'a> Config<'a> {
         let Some(value) = self.field(name) else {
             return Ok(None);
         };
-        let ms = match value {
-            Value::String(text) => {
+        let ms = match value.as_str() {
+            Some(text) => {
                 let duration = parse_duration(text).map_err(|error| wrong(name, error))?;
                 i64::try_from(duration.as_millis()).ok()
             }
-            value => value.as_i64().filter(|ms| *ms >= 0),
+            None => value.as_i64().filter(|ms| *ms >= 0),
         };
         let expected = "a duration such as \"5 s\", or milliseconds as a number, is expected";
         ms.map(Some).ok_or_else(|| wrong(name, expected))

@@ -62,7 +62,7 @@ impl Count {
     /// Adds to a key's count and returns the sum.
     fn add(&mut self, key: &[u8], more: u64) -> u64 {
         if let Some(count) = self.counts.get_mut(key) {
-            *count += more;
+            *count = count.saturating_add(more);
             return *count;
         }
         self.counts.insert(key.into(), more);

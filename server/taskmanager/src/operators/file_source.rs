@@ -213,18 +213,24 @@ mod tests {
 
     #[test]
     fn a_source_restored_at_any_position_reads_the_rest() {
-        let files = odd_files();
-        let folder = folder_of(&files);
-        let cx = context_of(folder.path(), 0, 1);
-        let expected = naive(&files);
+        let folder = folder_of(&odd_files());
+        for parallelism in [1, 2, 5, 40] {
+            for index in 0..parallelism {
+                restore_everywhere(&context_of(folder.path(), index, parallelism));
+            }
+        }
+    }
+
+    fn restore_everywhere(cx: &OperatorContext) {
+        let expected = run(&mut FileSource::new(cx).unwrap());
         for position in 0..=expected.len() {
-            let mut source = FileSource::new(&cx).unwrap();
+            let mut source = FileSource::new(cx).unwrap();
             let mut output = Collected::default();
             while output.records.len() < position {
                 source.emit(1, &mut output).unwrap();
             }
             let state = source.snapshot(CheckpointId(1)).unwrap();
-            let mut again = FileSource::new(&restored(&cx, &[state])).unwrap();
+            let mut again = FileSource::new(&restored(cx, &[state])).unwrap();
             assert_eq!(run(&mut again), expected[position..], "{position}");
         }
     }

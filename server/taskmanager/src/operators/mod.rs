@@ -13,8 +13,9 @@
 //! | `file-sink` | sink | `path` |
 //! | `print-sink`, `blackhole-sink` | sink | |
 //!
-//! They are written against [`crate::sdk`] alone, as a user's own operators are. A field of `config`
-//! that is not in the table, or has the wrong type, fails the task with the field's name.
+//! They use nothing that a user's own operators could not. A field of `config` that is not in the
+//! table, or has the wrong type, fails the task with the field's name. Rates are records per second
+//! and subtask. A relative `path` starts at the TaskManager's working directory.
 
 mod config;
 mod count;
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_table_names_every_registered_operator() {
-        let names: Vec<_> = super::builtin().names().map(str::to_owned).collect();
+        let names: Vec<_> = builtin().names().map(str::to_owned).collect();
         let mut expected = [
             "file-source",
             "datagen-source",

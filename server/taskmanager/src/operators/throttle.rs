@@ -3,7 +3,7 @@
 //! An operator cannot ask to be called later, so it waits in the call. Barriers and cancellation wait
 //! with it, for at most the time of one record.
 
-use super::config::Config;
+use super::config::{Config, wrong};
 use super::pacer::{Pacer, SystemClock};
 use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
 use jobmanager_core::id::CheckpointId;
@@ -23,7 +23,7 @@ impl Throttle {
     /// Reads `rate`.
     pub(super) fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
         let config = Config::read(cx, &["rate"])?;
-        let missing = || super::config::wrong("rate", "missing, records per second are expected");
+        let missing = || wrong("rate", "missing, records per second are expected");
         let rate = config.rate("rate", LEAST_RATE)?.ok_or_else(missing)?;
         Ok(Throttle {
             pacer: Pacer::new(rate, SystemClock::new()),

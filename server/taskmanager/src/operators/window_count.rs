@@ -66,13 +66,13 @@ impl WindowCount {
             let ours = self.range.is_written_by(&mut state)?;
             let theirs = state.signed()?;
             watermark = Some(watermark.map_or(theirs, |lowest| lowest.min(theirs)));
-            self.dropped += state.number()?;
+            self.dropped = self.dropped.saturating_add(state.number()?);
             for _ in 0..state.number()? {
                 let (start, key) = (state.signed()?, state.bytes()?);
                 let (count, fired) = (state.number()?, state.number()? != 0);
                 if ours || self.range.contains(key) {
                     let entry = entry(self.windows.entry(start).or_default(), key);
-                    entry.count += count;
+                    entry.count = entry.count.saturating_add(count);
                     entry.fired |= fired;
                 }
             }
