@@ -349,3 +349,38 @@ fn a_full_disk_declines_the_checkpoint_and_fails_the_task_that_goes_on() {
     let error = sink.process(value(&long)).unwrap_err().to_string();
     assert!(error.contains("No space left"), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn after_a_failed_sync_nothing_more_is_promised() {
+    let folder = folder();
+    let mut sink = FileSink::new(&first(folder.path())).unwrap();
+    write(&mut sink, &["a"]);
+    // A device that takes everything and cannot be synced.
+    let null = fs::File::options().write(true).open("/dev/null").unwrap();
+    sink.open.as_mut().unwrap().redirect(null);
+    let first = sink.snapshot(CheckpointId(1)).unwrap_err().to_string();
+    assert!(first.contains(".inprogress: "), "{first}");
+    assert_eq!(
+        sink.snapshot(CheckpointId(2)).unwrap_err().to_string(),
+        first
+    );
+    assert_eq!(sink.process(value("b")).unwrap_err().to_string(), first);
+    assert_eq!(sink.finish().unwrap_err().to_string(), first);
+}
+
+#[test]
+fn closed_parts_do_not_pile_up_without_bound() {
+    let folder = folder();
+    let mut sink = FileSink::new(&first(folder.path())).unwrap();
+    let part = |number| ClosedPart {
+        checkpoint: CheckpointId(number),
+        name: String::new(),
+    };
+    sink.closed.extend((0..10_000).map(part));
+    sink.snapshot(CheckpointId(10_000)).unwrap();
+    write(&mut sink, &["one too many"]);
+    let error = sink.snapshot(CheckpointId(10_001)).unwrap_err();
+    assert!(error.to_string().starts_with("10000 files wait"), "{error}");
+    assert!(sink.process(value("x")).is_err(), "the task restarts");
+}
