@@ -250,6 +250,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_not_read_to_its_end() {
+        let (_file, span) = file("x".repeat(8 * PIECE).as_bytes());
+        let mut reader = LineReader::open(span, 10).unwrap();
+        assert!(reader.next_line().is_err());
+        assert_eq!(reader.end, PIECE);
+    }
+
+    #[test]
     fn a_part_inside_a_long_line_has_no_lines_and_does_not_read_on() {
         let (_file, mut span) = file(format!("{}\nend\n", "z".repeat(4 * PIECE)).as_bytes());
         (span.from, span.to) = (10, 20);

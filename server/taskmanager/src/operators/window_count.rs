@@ -311,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_late_as_soon_as_its_window_has_fired() {
+        let mut operator = windows(10, 5);
+        assert!(advance(&mut operator, 9).is_empty());
+        assert_eq!(feed(&mut operator, &[("a", 9)]), ["a\t0\t1"]);
+    }
+
+    #[test]
+    fn a_watermark_that_goes_back_is_ignored() {
+        let mut operator = windows(10, 0);
+        advance(&mut operator, 20);
+        advance(&mut operator, 5);
+        assert!(feed(&mut operator, &[("a", 3)]).is_empty());
+        assert!(finish(&mut operator).is_empty());
+        assert_eq!(operator.dropped, 1);
+    }
+
+    #[test]
     fn the_end_of_the_input_fires_every_window_in_order() {
         let mut operator = windows(10, 100);
         feed(&mut operator, &[("b", 25), ("a", 15), ("a", 5), ("a", 26)]);
@@ -389,6 +406,13 @@ mod tests {
         let states: Vec<_> = states.into_iter().map(|(_, state)| state).collect();
         let cx = restored(&context(config), &states);
         assert_eq!(finish(&mut WindowCount::new(&cx).unwrap()).len(), waiting);
+
+        // A record for a window that one of the two had fired changes its count again.
+        let mut operator = WindowCount::new(&cx).unwrap();
+        let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        feed(&mut operator, &keys.map(|key| (key, 12)));
+        let expected = keys.map(|key| format!("{key}\t10\t2"));
+        assert_eq!(advance(&mut operator, 19), expected);
     }
 
     #[test]

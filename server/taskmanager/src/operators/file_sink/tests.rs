@@ -166,6 +166,23 @@ fn a_crash_after_the_commit_publishes_nothing_twice() {
 }
 
 #[test]
+fn parts_are_numbered_on_over_attempts() {
+    let folder = folder();
+    let mut sink = FileSink::new(&first(folder.path())).unwrap();
+    let mut state = Vec::new();
+    for (checkpoint, line) in [(1, "a"), (2, "b")] {
+        write(&mut sink, &[line]);
+        state = sink.snapshot(CheckpointId(checkpoint)).unwrap();
+    }
+    crash(sink);
+    let mut again = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
+    write(&mut again, &["c"]);
+    again.snapshot(CheckpointId(3)).unwrap();
+    again.commit(CheckpointId(3)).unwrap();
+    assert_eq!(published(folder.path()), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_crash_in_the_middle_of_a_commit_is_finished_by_the_restored_attempt() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
@@ -273,6 +290,16 @@ fn jobs_vertices_and_subtasks_share_a_folder_in_peace() {
     fs::write(folder.path().join("somebody's notes"), "stay").unwrap();
     FileSink::new(&base).unwrap();
     assert_eq!(names(folder.path()).len(), 6);
+    let mut one = base.clone();
+    one.attempt.job.0 = 1;
+    one.attempt.task.vertex.0 = 0;
+    one.subtask = 1;
+    FileSink::new(&one).unwrap();
+    assert_eq!(
+        names(folder.path()).len(),
+        5,
+        "subtask 1 deletes its own, not that of 11"
+    );
 }
 
 #[test]
