@@ -3,6 +3,7 @@
 use super::state::{StateReader, StateWriter};
 use crate::sdk::{OperatorContext, OperatorError, Record};
 use jobmanager_core::graph::{key_group, subtask_of_key_group};
+use jobmanager_proto::records::key_hash;
 
 /// The key of a record; its value, if it has none.
 pub(super) fn key_of<'a>(record: &Record<'a>) -> &'a [u8] {
@@ -48,11 +49,4 @@ impl KeyRange {
         let group = key_group(key_hash(key), self.max_parallelism);
         subtask_of_key_group(group, self.max_parallelism, self.parallelism) == self.subtask
     }
-}
-
-/// The 32-bit hash of a key, as the data exchange defines it.
-fn key_hash(key: &[u8]) -> u32 {
-    key.iter().fold(0, |hash: u32, byte| {
-        hash.wrapping_mul(31).wrapping_add(u32::from(*byte))
-    })
 }
