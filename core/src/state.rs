@@ -198,3 +198,57 @@ impl fmt::Display for ExecutionState {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use core::fmt::{Display, Write};
+
+    /// One row per state: the states that it may become.
+    fn matrix<S: Copy + Display>(all: &[S], can_become: impl Fn(S, S) -> bool) -> String {
+        let mut text = String::new();
+        for &from in all {
+            write!(text, "{from:<13}→").expect("a string takes everything");
+            for &to in all.iter().filter(|to| can_become(from, **to)) {
+                write!(text, " {to}").expect("a string takes everything");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    #[test]
+    fn job_status_transitions_are_these() {
+        insta::assert_snapshot!(matrix(&JobStatus::ALL, JobStatus::can_become));
+    }
+
+    #[test]
+    fn execution_state_transitions_are_these() {
+        insta::assert_snapshot!(matrix(&ExecutionState::ALL, ExecutionState::can_become));
+    }
+
+    #[test]
+    fn a_terminal_state_is_final() {
+        for status in JobStatus::ALL
+            .into_iter()
+            .filter(|status| status.is_terminal())
+        {
+            assert!(
+                !JobStatus::ALL.iter().any(|next| status.can_become(*next)),
+                "{status}"
+            );
+        }
+        for state in ExecutionState::ALL
+            .into_iter()
+            .filter(|state| state.is_terminal())
+        {
+            assert!(
+                !ExecutionState::ALL
+                    .iter()
+                    .any(|next| state.can_become(*next)),
+                "{state}"
+            );
+        }
+    }
+}
