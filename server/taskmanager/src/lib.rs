@@ -1,5 +1,169 @@
-//! The tokio shell of the worker: data exchange, tasks, checkpoint storage, and the [`sdk`] with which
-//! users write their own operators.
+//! The worker of the stream-processing cluster, and the SDK for operators of your own.
+//!
+//! A TaskManager registers with a JobManager, offers slots and operators, and runs what it is told to:
+//! each subtask on a thread of its own, connected to others by bounded channels. Checkpoints, restarts
+//! and exactly-once output are the machinery's affair; an operator only says what its state is.
+//!
+//! # An operator of your own
+//!
+//! Implement [`sdk::Operator`] (or [`sdk::Source`], [`sdk::Sink`]), register it under the name that
+//! JobGraphs use, and run the TaskManager with it. This one numbers the records that it sees:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use clap::Parser;
+//! use taskmanager::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+//! use taskmanager::{Args, CheckpointId, main_with, operators};
+//!
+//! struct Number {
+//!     next: u64,
+//! }
+//!
+//! impl Number {
+//!     /// Starts where the restored checkpoint was, or at the configured place.
+//!     fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
+//!         let Some(state) = cx.state.first() else {
+//!             let next = cx.config["from"].as_u64().unwrap_or(0);
+//!             return Ok(Number { next });
+//!         };
+//!         let state = state.as_slice().try_into();
+//!         let state = state.map_err(|_| OperatorError::about("number", "not 8 bytes of state"))?;
+//!         Ok(Number { next: u64::from_le_bytes(state) })
+//!     }
+//! }
+//!
+//! impl Operator for Number {
+//!     fn process(
+//!         &mut self,
+//!         record: Record<'_>,
+//!         output: &mut dyn Output,
+//!     ) -> Result<(), OperatorError> {
+//!         let text = String::from_utf8_lossy(record.value);
+//!         let value = format!("{}\t{text}", self.next);
+//!         self.next += 1;
+//!         output.record(Record { value: value.as_bytes(), ..record })
+//!     }
+//!
+//!     /// Whatever is kept between records is in here: after a failure, it comes back to `new`.
+//!     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+//!         Ok(self.next.to_le_bytes().to_vec())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     let registry = operators::builtin().operator("number", Number::new);
+//!     main_with(Args::parse(), registry)
+//! }
+//! ```
+//!
+//! A JobGraph uses it as `{"id": "numbered", "operator": "number", "parallelism": 1, "config": {"from":
+//! 1}}`. Start as many of these TaskManagers as you like; tasks go only to those that offer their operator.
+//!
+//! # The parts
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`sdk`] | what users implement |
+//! | [`operators`] | the built-in operators |
+//! | `session`, `link` | the conversation with the JobManager; decisions are the core's [`Worker`] |
+//! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
+//! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
+//! | `storage` | where snapshots are kept |
+//!
+//! Invariant: a task waits in one place only, its inbox, so canceling ends every wait. Invariant: the
+//! session's task never waits for the network, a disk or a task.
+//!
+//! [`Worker`]: jobmanager_core::taskmanager::Worker
 
+mod args;
+mod channel;
+mod exchange;
+mod link;
 pub mod operators;
+mod options;
 pub mod sdk;
+mod session;
+mod storage;
+mod task;
+mod tasks;
+
+pub use args::{Args, LogFormat, main_with};
+pub use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
+pub use options::{Options, StartError};
+
+use channel::Hub;
+use exchange::{Exchange, Peers};
+use jobmanager_core::taskmanager::WorkerConfig;
+use sdk::Registry;
+use session::Session;
+use std::error::Error;
+use std::future::Future;
+use std::sync::{Arc, RwLock};
+use storage::Storage;
+use task::Shared;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+/// Reports of tasks that wait for the session; tasks wait in turn.
+const REPORTS: usize = 1_024;
+
+/// Runs a TaskManager until `shutdown` is ready, then stops its tasks.
+///
+/// Without a JobManager it keeps trying to reach one.
+///
+/// # Errors
+/// An option is wrong, or the data exchange cannot listen where it should.
+pub async fn run(
+    options: Options,
+    registry: Registry,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let bound = options.bind().await?;
+    let config: WorkerConfig = bound.worker_config(&registry);
+    let hub = Arc::new(Hub::default());
+    let (running, is_running) = watch::channel(());
+    let exchange = Exchange::new(Arc::clone(&hub), is_running);
+    let exchange = tokio::spawn(exchange::serve(bound.listener, exchange));
+    let exchange_ends = exchange.abort_handle();
+    let (reports, reported) = mpsc::channel(REPORTS);
+    let shared = Shared {
+        registry: Arc::new(registry),
+        hub,
+        peers: Peers::new(Handle::current()),
+        storage: Arc::new(RwLock::new(Storage::Unknown)),
+        runtime: Handle::current(),
+        data_address: config.data_address.as_str().into(),
+        reports,
+    };
+    let peers = Arc::clone(&shared.peers);
+    let (id, address, slots) = (&config.taskmanager, &config.data_address, config.slots);
+    info!(%id, address, slots, jobmanager = bound.jobmanager, "taskmanager started");
+    let stop = async {
+        tokio::select! {
+            () = shutdown => {}
+            ended = exchange => error!(?ended, "the data exchange has ended, so this TaskManager stops"),
+        }
+    };
+    Session::run(bound.jobmanager, config, shared, reported, stop).await;
+    exchange_ends.abort();
+    drop(running);
+    peers.close();
+    info!("taskmanager stopped");
+    Ok(())
+}
+
+/// An error with all its causes: the outer ones often say nothing but where they come from.
+fn words(problem: &dyn Error) -> String {
+    let mut words = problem.to_string();
+    let mut cause = problem.source();
+    while let Some(problem) = cause {
+        let text = problem.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        cause = problem.source();
+    }
+    words
+}

@@ -1,0 +1,174 @@
+//! The command line of the binary `taskmanager`, and of whatever other binary has one built in.
+
+use crate::sdk::Registry;
+use crate::{Options, StartError, run};
+use clap::{Parser, ValueEnum};
+use std::io::{IsTerminal, Read};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// Threads of the runtime. Tasks have threads of their own; these only move frames and messages.
+const RUNTIME_THREADS: usize = 2;
+
+/// Runs tasks for a JobManager.
+///
+/// Exit codes: 0 after SIGTERM or Ctrl-C, 1 if it could not start, 2 for a wrong command line.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "taskmanager", version)]
+pub struct Args {
+    /// Where the JobManager listens for TaskManagers
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6123", env = "JOBMANAGER_RPC")]
+    pub jobmanager: String,
+
+    /// How many slots it offers [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub slots: Option<u32>,
+
+    /// Where it listens for the records of other TaskManagers; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub bind_addr: SocketAddr,
+
+    /// Its name, which no other TaskManager may have [default: address and a random number]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<String>,
+
+    /// How it logs, on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+
+    /// Stop when standard input ends: a child process that does not outlive its parent
+    #[arg(long, hide = true)]
+    pub stop_with_stdin: bool,
+}
+
+/// How to log. What is logged is chosen by the environment variable `RUST_LOG`, `info` without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl From<Args> for Options {
+    fn from(args: Args) -> Options {
+        Options {
+            jobmanager: args.jobmanager,
+            slots: args.slots,
+            bind_addr: args.bind_addr,
+            id: args.id,
+        }
+    }
+}
+
+/// Runs a TaskManager as a process of its own: logs, signals and exit code included.
+pub fn main_with(args: Args, registry: Registry) -> ExitCode {
+    log_to_stderr(args.log_format);
+    match run_until_told(args, registry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!(%problem, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_until_told(args: Args, registry: Registry) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .map_err(StartError::System)?;
+    let stop_with_stdin = args.stop_with_stdin;
+    let result = runtime.block_on(async {
+        let told = Told::listen(stop_with_stdin).map_err(StartError::System)?;
+        run(args.into(), registry, told.wait()).await
+    });
+    // A task in the middle of a record, or a write to a slow disk, does not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+/// Whoever tells this process to stop.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+    stdin: Option<oneshot::Receiver<()>>,
+}
+
+impl Told {
+    fn listen(stop_with_stdin: bool) -> std::io::Result<Told> {
+        Ok(Told {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stdin: stop_with_stdin.then(end_of_stdin),
+        })
+    }
+
+    async fn wait(mut self) {
+        let stdin = async {
+            match self.stdin {
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => info!("stopping after SIGTERM"),
+            _ = self.interrupt.recv() => info!("stopping after Ctrl-C"),
+            () = stdin => info!("stopping with the parent process"),
+        }
+    }
+}
+
+/// A thread of its own reads: it may sit in the read for as long as the process lives.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (ended, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut ignored = [0; 1_024];
+        while matches!(stdin.read(&mut ignored), Ok(1..)) {}
+        let _ = ended.send(());
+    });
+    receiver
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Whoever embeds this may have set up its own already.
+    let _ = match format {
+        LogFormat::Human => log
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_has_its_defaults() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["taskmanager"]).unwrap();
+        assert_eq!(args.jobmanager, "127.0.0.1:6123");
+        assert_eq!(args.bind_addr.to_string(), "127.0.0.1:0");
+        assert_eq!((args.slots, args.id), (None, None));
+    }
+
+    #[test]
+    fn no_slots_are_refused() {
+        assert!(Args::try_parse_from(["taskmanager", "--slots", "0"]).is_err());
+    }
+}

@@ -1,0 +1,234 @@
+//! Options of a TaskManager, checked and bound.
+
+use crate::sdk::Registry;
+use jobmanager_core::id::{Incarnation, TaskManagerId};
+use jobmanager_core::message::Hardware;
+use jobmanager_core::taskmanager::WorkerConfig;
+use jobmanager_proto::limits::{MAX_NAME, MAX_SLOTS};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// The first pause between two tries to register, and the longest one: short, because a JobManager that
+/// was restarted finds all its tasks still running if they come back at once.
+const REGISTRATION_INITIAL: Duration = Duration::from_millis(100);
+/// See [`REGISTRATION_INITIAL`].
+const REGISTRATION_MAX: Duration = Duration::from_secs(2);
+
+/// How a TaskManager is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the JobManager listens for TaskManagers, `host:port`.
+    pub jobmanager: String,
+    /// How many slots, 1 to 10,000; as many as processors if not given.
+    pub slots: Option<u32>,
+    /// Where the data exchange listens; port 0 is any free one.
+    pub bind_addr: SocketAddr,
+    /// Its name, 1 to 200 characters; address and a random number if not given.
+    pub id: Option<String>,
+}
+
+/// Why a TaskManager cannot start, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The JobManager's address is not one.
+    #[error("{0:?} is not the address of a JobManager: give it as host:port, such as 127.0.0.1:6123")]
+    JobManager(String),
+    /// The name is too long or has characters that cannot be shown.
+    #[error("{0:?} is not a name for a TaskManager: use 1 to {MAX_NAME} characters, no control characters")]
+    Id(String),
+    /// Too few or too many slots.
+    #[error("{0} slots cannot be offered: choose 1 to {MAX_SLOTS}")]
+    Slots(u32),
+    /// The data exchange cannot listen.
+    #[error("cannot listen on {address}: {problem}; choose another address with --bind-addr, port 0 for any free one")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        problem: std::io::Error,
+    },
+    /// The system refuses what every process needs.
+    #[error("the system refuses threads, signals or sockets: {0}")]
+    System(std::io::Error),
+}
+
+/// Options that are right, with the socket that they ask for.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) jobmanager: String,
+    pub(crate) listener: TcpListener,
+    data_address: SocketAddr,
+    slots: u32,
+    id: String,
+}
+
+impl Options {
+    /// Checks everything and listens.
+    pub(crate) async fn bind(self) -> Result<Bound, StartError> {
+        let jobmanager = self.jobmanager;
+        if !is_host_and_port(&jobmanager) {
+            return Err(StartError::JobManager(jobmanager));
+        }
+        let slots = self.slots.unwrap_or_else(|| cpu_cores().min(MAX_SLOTS));
+        if !(1..=MAX_SLOTS).contains(&slots) {
+            return Err(StartError::Slots(slots));
+        }
+        if let Some(id) = self.id.as_ref().filter(|id| !is_name(id)) {
+            return Err(StartError::Id(id.clone()));
+        }
+        let address = self.bind_addr;
+        let fail = |problem| StartError::Bind { address, problem };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let mut data_address = listener.local_addr().map_err(fail)?;
+        if data_address.ip().is_unspecified() {
+            data_address.set_ip(own_address(&jobmanager).await.map_err(StartError::System)?);
+        }
+        let random_id = || format!("{data_address}-{:06x}", random() & 0xff_ffff);
+        Ok(Bound {
+            id: self.id.unwrap_or_else(random_id),
+            jobmanager,
+            listener,
+            data_address,
+            slots,
+        })
+    }
+}
+
+impl Bound {
+    /// What the core's half of this TaskManager has to know.
+    pub(crate) fn worker_config(&self, registry: &Registry) -> WorkerConfig {
+        WorkerConfig {
+            taskmanager: TaskManagerId(self.id.clone()),
+            incarnation: incarnation(),
+            slots: self.slots,
+            data_address: self.data_address.to_string(),
+            hardware: Hardware {
+                cpu_cores: cpu_cores(),
+                memory: memory(),
+            },
+            operators: registry.names().map(str::to_owned).collect(),
+            registration_initial: REGISTRATION_INITIAL,
+            registration_max: REGISTRATION_MAX,
+        }
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
+    let colons_are_bracketed = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    let port_is_real = port.parse::<u16>().is_ok_and(|port| port != 0);
+    !host.is_empty() && !host.contains(bad) && colons_are_bracketed && port_is_real
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.chars().count()) && !text.contains(char::is_control)
+}
+
+/// The address of ours from which the JobManager is reached. Sends nothing.
+async fn own_address(jobmanager: &str) -> std::io::Result<IpAddr> {
+    let any: IpAddr = match jobmanager.starts_with('[') {
+        true => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        false => std::net::Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(jobmanager).await?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The nanoseconds of the start: another number for every life of the process.
+fn incarnation() -> Incarnation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.unwrap_or_default().as_nanos();
+    Incarnation(u64::try_from(nanos).unwrap_or_else(|_| random()))
+}
+
+/// The standard library seeds its hashes from the system's randomness.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+fn cpu_cores() -> u32 {
+    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
+}
+
+/// Bytes; 0 where the system does not tell. For people.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+    let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
+    kib.unwrap_or(0).saturating_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            jobmanager: "127.0.0.1:6123".to_owned(),
+            slots: Some(2),
+            bind_addr: "127.0.0.1:0".parse().unwrap(),
+            id: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_free_port_is_found_and_is_part_of_the_name() {
+        let bound = options().bind().await.unwrap();
+        let config = bound.worker_config(&Registry::new());
+        let address = bound.listener.local_addr().unwrap().to_string();
+        assert_eq!(config.data_address, address);
+        assert!(config.taskmanager.0.starts_with(&address));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_what_to_do() {
+        let other = options().bind().await.unwrap();
+        let bind_addr = other.listener.local_addr().unwrap();
+        let refused = Options {
+            bind_addr,
+            ..options()
+        };
+        let refused = refused.bind().await.unwrap_err().to_string();
+        assert!(refused.contains(&bind_addr.to_string()), "{refused}");
+        assert!(refused.contains("--bind-addr"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn an_address_for_everybody_is_advertised_as_one_that_can_be_reached() {
+        let open = Options {
+            bind_addr: "0.0.0.0:0".parse().unwrap(),
+            ..options()
+        };
+        let bound = open.bind().await.unwrap();
+        assert!(bound.data_address.ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn wrong_options_are_refused_with_what_would_be_right() {
+        for address in ["", "host", "host:", "host:0", "http://h:1", "a b:1", "::1:6123"] {
+            let jobmanager = address.to_owned();
+            let wrong = Options {
+                jobmanager,
+                ..options()
+            };
+            let refused = wrong.bind().await.unwrap_err().to_string();
+            assert!(refused.contains("host:port"), "{refused}");
+        }
+        let id = Some("a\nb".to_owned());
+        let wrong = Options { id, ..options() };
+        assert!(matches!(wrong.bind().await, Err(StartError::Id(_))));
+        let slots = Some(0);
+        let wrong = Options { slots, ..options() };
+        assert!(matches!(wrong.bind().await, Err(StartError::Slots(0))));
+    }
+}

@@ -1,0 +1,304 @@
+//! Owns the core's [`Worker`]: facts in, orders out.
+//!
+//! One task of tokio. It never waits for the network, for a task or for a disk: what is said to the
+//! JobManager goes into a bounded outbox, and a full outbox is a lost connection.
+
+use crate::channel::Order;
+use crate::link::{Link, LinkEvent};
+use crate::storage::Storage;
+use crate::task::{Report, Shared};
+use crate::tasks::Tasks;
+use jobmanager_core::message::{Envelope, ToTaskManager};
+use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker, WorkerConfig};
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::{TaskMetrics, v1};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+/// How often people are told what the tasks do, and old channels are swept.
+const TICK: Duration = Duration::from_secs(1);
+/// Messages of the JobManager that wait here; more wait in the connection.
+const LINK_EVENTS: usize = 256;
+/// How long tasks may take to stop when the TaskManager stops. One in the middle of a record ends with
+/// the process.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct Session {
+    worker: Worker,
+    clock: Clock,
+    jobmanager: String,
+    shared: Shared,
+    tasks: Tasks,
+    link: Option<Link>,
+    /// Tells events of the present link from those of an earlier one.
+    links: u64,
+    link_events: mpsc::Sender<(u64, LinkEvent)>,
+    /// Facts that carrying out orders has brought about.
+    facts: VecDeque<Input>,
+    was_registered: bool,
+}
+
+impl Session {
+    /// Serves the JobManager until `shutdown`, then stops all tasks.
+    pub(crate) async fn run(
+        jobmanager: String,
+        config: WorkerConfig,
+        shared: Shared,
+        reports: mpsc::Receiver<Report>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let (link_events, events) = mpsc::channel(LINK_EVENTS);
+        let clock = Clock::start();
+        let mut session = Session {
+            worker: Worker::new(config, clock.now()),
+            clock,
+            jobmanager,
+            tasks: Tasks::new(shared.clone()),
+            shared,
+            link: None,
+            links: 0,
+            link_events,
+            facts: VecDeque::new(),
+            was_registered: false,
+        };
+        let reports = session.serve(reports, events, shutdown).await;
+        session.stop(reports).await;
+    }
+
+    async fn serve(
+        &mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut events: mpsc::Receiver<(u64, LinkEvent)>,
+        shutdown: impl Future<Output = ()>,
+    ) -> mpsc::Receiver<Report> {
+        let mut shutdown = pin!(shutdown);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.learn(Input::Wake);
+        loop {
+            let deadline = self.worker.next_deadline();
+            let wake = self.clock.instant(deadline);
+            tokio::select! {
+                () = &mut shutdown => return reports,
+                Some(report) = reports.recv() => self.reported(report),
+                Some((link, event)) = events.recv() => self.happened(link, event),
+                () = sleep_until(wake.into()), if deadline.is_some() => self.learn(Input::Wake),
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Ends the session, so that the JobManager knows at once, and waits a little for the tasks.
+    async fn stop(mut self, mut reports: mpsc::Receiver<Report>) {
+        self.link = None;
+        self.tasks.cancel_all();
+        let ended = async {
+            while !self.tasks.is_empty()
+                && let Some((attempt, event)) = reports.recv().await
+            {
+                if is_terminal(&event) {
+                    self.tasks.ended(attempt);
+                }
+            }
+        };
+        if timeout(STOP_WAIT, ended).await.is_err() {
+            let tasks = self.tasks.metrics().len();
+            warn!(tasks, "tasks did not stop in time and end with the process");
+        }
+    }
+
+    fn reported(&mut self, (attempt, event): Report) {
+        // A snapshot may be stored after its task has ended.
+        if !self.tasks.has(attempt) {
+            return;
+        }
+        if is_terminal(&event) {
+            match &event {
+                TaskEvent::Failed { cause } => warn!(%attempt, cause, "task failed"),
+                event => info!(%attempt, ?event, "task ended"),
+            }
+            // Before the state: of a task that has ended, the JobManager takes nothing.
+            let metrics = self.tasks.ended(attempt);
+            self.send_metrics(metrics.as_slice());
+        }
+        self.learn(Input::Task { attempt, event });
+    }
+
+    fn happened(&mut self, link: u64, event: LinkEvent) {
+        if self.link.as_ref().map(Link::number) != Some(link) {
+            return;
+        }
+        match event {
+            LinkEvent::Connected => self.learn(Input::Connected),
+            LinkEvent::Message(envelope) => self.message(envelope),
+            LinkEvent::Lost(reason) => {
+                warn!(reason, "no session with the JobManager");
+                self.link = None;
+                self.learn(Input::Disconnected);
+            }
+        }
+    }
+
+    fn message(&mut self, envelope: Envelope) {
+        let storage = match &envelope.message {
+            ToTaskManager::Welcome(welcome) => Some(welcome.checkpoint_storage.clone()),
+            _ => None,
+        };
+        self.learn(Input::Message(envelope));
+        // A welcome of an old leader is not obeyed.
+        if let Some(url) = storage
+            && self.worker.is_registered()
+        {
+            self.use_storage(&url);
+        }
+    }
+
+    fn use_storage(&self, url: &str) {
+        let storage = Storage::open(url).unwrap_or_else(|problem| {
+            error!(%problem, "the checkpoint storage cannot be used: set execution.checkpointing.dir");
+            Storage::Unusable(problem.to_string())
+        });
+        let mut current = self.shared.storage.write();
+        match &mut current {
+            Ok(current) => **current = storage,
+            Err(poisoned) => **poisoned.get_mut() = storage,
+        }
+    }
+
+    fn tick(&mut self) {
+        self.shared.hub.sweep(Instant::now());
+        let metrics = self.tasks.metrics();
+        self.send_metrics(&metrics);
+    }
+
+    /// Metrics are for people: without a session, or with a full outbox, they are left out.
+    fn send_metrics(&self, metrics: &[TaskMetrics]) {
+        if let Some(link) = &self.link
+            && self.worker.is_registered()
+            && !metrics.is_empty()
+        {
+            let _ = link.send(metrics.into());
+        }
+    }
+
+    /// Lets the worker learn a fact, and carries out what it orders.
+    fn learn(&mut self, fact: Input) {
+        self.facts.push_back(fact);
+        let mut effects = Vec::new();
+        while let Some(fact) = self.facts.pop_front() {
+            self.worker.step(self.clock.now(), fact, &mut effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect);
+            }
+        }
+        let registered = self.worker.is_registered();
+        if registered != self.was_registered {
+            self.was_registered = registered;
+            let jobmanager = &self.jobmanager;
+            match registered {
+                true => info!(jobmanager, "registered"),
+                false => info!(jobmanager, "not registered any more"),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect => {
+                self.links += 1;
+                let events = self.link_events.clone();
+                self.link = Some(Link::open(self.links, self.jobmanager.clone(), events));
+            }
+            Effect::Close => self.link = None,
+            Effect::SendHello(hello) => self.send((&hello).into()),
+            Effect::Send(message) => self.send((&message).into()),
+            Effect::Start(start) => {
+                let attempt = start.attempt;
+                debug!(%attempt, "task starts");
+                if let Err(cause) = self.tasks.start(start) {
+                    let event = TaskEvent::Failed { cause };
+                    self.facts.push_back(Input::Task { attempt, event });
+                }
+            }
+            Effect::Cancel(attempt) => self.tasks.cancel(attempt),
+            Effect::Trigger {
+                attempt,
+                checkpoint,
+                timestamp: _,
+            } => self.tasks.order(attempt, Order::Trigger(checkpoint)),
+            Effect::Complete {
+                attempt,
+                checkpoint,
+                finish,
+            } => {
+                let order = Order::Complete { checkpoint, finish };
+                self.tasks.order(attempt, order);
+            }
+            Effect::Abort {
+                attempt,
+                checkpoint,
+            } => self.tasks.order(attempt, Order::Abort(checkpoint)),
+            Effect::AbortBelow { attempt, next } => {
+                self.tasks.order(attempt, Order::AbortBelow(next));
+            }
+        }
+    }
+
+    fn send(&mut self, message: v1::FromTaskManager) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        if !link.send(message) {
+            warn!("the JobManager does not take messages: the session is given up");
+            self.link = None;
+            self.facts.push_back(Input::Disconnected);
+        }
+    }
+}
+
+fn is_terminal(event: &TaskEvent) -> bool {
+    match event {
+        TaskEvent::Finished | TaskEvent::Canceled | TaskEvent::Failed { .. } => true,
+        TaskEvent::Running
+        | TaskEvent::EndOfData
+        | TaskEvent::Snapshotted { .. }
+        | TaskEvent::Declined { .. } => false,
+    }
+}
+
+/// The wall clock at the start, and the monotonic time since then.
+#[derive(Debug)]
+struct Clock {
+    wall: Timestamp,
+    start: Instant,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        Clock {
+            wall: Timestamp(0) + wall.unwrap_or_default(),
+            start: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.wall + self.start.elapsed()
+    }
+
+    /// When a deadline is due: never before its millisecond has begun. Without one, now.
+    fn instant(&self, deadline: Option<Timestamp>) -> Instant {
+        let deadline = deadline.unwrap_or(self.wall);
+        let due = self.start.checked_add(deadline.since(self.wall));
+        due.unwrap_or_else(|| self.start + FAR)
+    }
+}
+
+/// A deadline further away than any process lives.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);

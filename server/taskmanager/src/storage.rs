@@ -1,0 +1,258 @@
+//! Checkpoint storage: where snapshots are kept that are too large to travel inside an acknowledgement.
+//!
+//! A snapshot is acknowledged only after it would survive a loss of power. In a file system that takes
+//! care of our own: the file and every folder on the way to it are synchronised. Object stores (S3, Azure,
+//! GCS, each behind a cargo feature) promise it with their answer.
+
+use jobmanager_core::id::JobId;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// What goes wrong with a snapshot: where, and the system's own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub(crate) struct StorageError {
+    place: String,
+    problem: String,
+}
+
+impl StorageError {
+    fn new(place: impl ToString, problem: impl ToString) -> StorageError {
+        let (place, problem) = (place.to_string(), problem.to_string());
+        StorageError { place, problem }
+    }
+}
+
+/// A checkpoint storage.
+#[derive(Debug, Clone)]
+pub(crate) enum Storage {
+    /// Nobody has said yet where it is.
+    Unknown,
+    /// The JobManager named one that cannot be opened; why.
+    Unusable(String),
+    /// A folder.
+    Folder(PathBuf),
+    /// A bucket or container, with the path that everything is under.
+    Objects(Arc<dyn ObjectStore>, ObjectPath),
+}
+
+impl Storage {
+    /// Opens the storage behind a URL. Credentials of object stores come from the environment.
+    pub(crate) fn open(url: &str) -> Result<Storage, StorageError> {
+        if let Some(folder) = url.strip_prefix("file://") {
+            let folder = PathBuf::from(folder);
+            if !folder.is_absolute() {
+                let problem = "a file URL needs an absolute path: file:///folder";
+                return Err(StorageError::new(url, problem));
+            }
+            return Ok(Storage::Folder(folder));
+        }
+        if url.starts_with('/') {
+            return Ok(Storage::Folder(PathBuf::from(url)));
+        }
+        let parsed = url.parse();
+        let parsed = parsed.map_err(|problem| StorageError::new(url, problem))?;
+        // The builders know which of the variables are theirs.
+        let environment = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+        let (store, root) = object_store::parse_url_opts(&parsed, environment)
+            .map_err(|problem| StorageError::new(url, crate::words(&problem)))?;
+        Ok(Storage::Objects(store.into(), root))
+    }
+
+    /// Keeps a snapshot under `name`, relative to the job's folder. Durable when it returns.
+    pub(crate) async fn write(
+        &self,
+        job: JobId,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        match self {
+            Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
+            Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
+            Storage::Folder(root) => {
+                let file = root.join(job.to_string()).join(relative(name)?);
+                blocking(file, move |file| write_durably(file, &bytes)).await
+            }
+            Storage::Objects(store, root) => {
+                let path = object(root, job, name);
+                let written = store.put(&path, bytes.into()).await;
+                written.map_err(|problem| StorageError::new(&path, crate::words(&problem)))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a snapshot of exactly `size` bytes back.
+    pub(crate) async fn read(
+        &self,
+        job: JobId,
+        name: &str,
+        size: u64,
+    ) -> Result<Vec<u8>, StorageError> {
+        match self {
+            Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
+            Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
+            Storage::Folder(root) => {
+                let file = root.join(job.to_string()).join(relative(name)?);
+                blocking(file, move |file| read_exactly(file, size)).await
+            }
+            Storage::Objects(store, root) => {
+                let path = object(root, job, name);
+                let fail = |problem| StorageError::new(&path, crate::words(&problem));
+                let found = store.get(&path).await.map_err(fail)?;
+                let bytes = found.bytes().await.map_err(fail)?;
+                let as_expected = bytes.len() as u64 == size;
+                if !as_expected {
+                    return Err(StorageError::new(&path, wrong_size(bytes.len() as u64, size)));
+                }
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+/// The name came from a peer: it must stay within the job's folder.
+fn relative(name: &str) -> Result<&Path, StorageError> {
+    let path = Path::new(name);
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !inside || name.is_empty() {
+        return Err(StorageError::new(name, "not a path within the job's folder"));
+    }
+    Ok(path)
+}
+
+fn object(root: &ObjectPath, job: JobId, name: &str) -> ObjectPath {
+    let folder = root.clone().join(job.to_string());
+    name.split('/').fold(folder, |path, part| path.join(part))
+}
+
+async fn blocking<T: Send + 'static>(
+    file: PathBuf,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, StorageError> {
+    let place = file.display().to_string();
+    let done = tokio::task::spawn_blocking(move || work(&file)).await;
+    done.map_err(|problem| StorageError::new(&place, problem))?
+        .map_err(|problem| StorageError::new(&place, problem))
+}
+
+/// Under another name first: a file that has its name is whole.
+fn write_durably(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    create_durably(folder)?;
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".inprogress");
+    let mut open = File::create(&unfinished)?;
+    open.write_all(bytes)?;
+    open.sync_all()?;
+    fs::rename(&unfinished, file)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Creates a folder and those above it, each entered durably in the one above.
+fn create_durably(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    create_durably(above)?;
+    match fs::create_dir(folder) {
+        // Another task was faster.
+        Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => {}
+        created => created?,
+    }
+    File::open(above)?.sync_all()
+}
+
+fn read_exactly(file: &Path, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One more than expected: a file that is too long is noticed.
+    File::open(file)?.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != size {
+        let found = File::open(file)?.metadata()?.len();
+        return Err(io::Error::other(wrong_size(found, size)));
+    }
+    Ok(bytes)
+}
+
+fn wrong_size(found: u64, expected: u64) -> String {
+    format!("the snapshot has {found} bytes, not the {expected} that were acknowledged")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const JOB: JobId = JobId(0xabc);
+
+    fn folder() -> (tempfile::TempDir, Storage) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let storage = Storage::open(&url).unwrap();
+        (folder, storage)
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_back_and_nothing_else_is_left() {
+        let (folder, storage) = folder();
+        let name = "chk-7/0-1-1.0";
+        storage.write(JOB, name, b"state".to_vec()).await.unwrap();
+        assert_eq!(storage.read(JOB, name, 5).await.unwrap(), b"state");
+        let chk = folder.path().join(JOB.to_string()).join("chk-7");
+        let left: Vec<_> = fs::read_dir(chk).unwrap().collect();
+        assert_eq!(left.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_missing_snapshot_is_named_with_the_systems_words() {
+        let (folder, storage) = folder();
+        let problem = storage.read(JOB, "chk-7/0-1-1.0", 5).await.unwrap_err();
+        let problem = problem.to_string();
+        assert!(problem.contains(&*folder.path().to_string_lossy()), "{problem}");
+        assert!(problem.contains("chk-7/0-1-1.0: No such file"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_another_size_is_refused() {
+        let (_folder, storage) = folder();
+        storage.write(JOB, "a", b"state".to_vec()).await.unwrap();
+        for size in [4, 6] {
+            let problem = storage.read(JOB, "a", size).await.unwrap_err();
+            assert!(problem.to_string().contains("has 5 bytes"), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_cannot_leave_the_jobs_folder() {
+        let (_folder, storage) = folder();
+        for name in ["../other", "/etc/passwd", "chk-1/../../x", ""] {
+            assert!(storage.write(JOB, name, vec![]).await.is_err(), "{name}");
+            assert!(storage.read(JOB, name, 0).await.is_err(), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_named_with_the_systems_words() {
+        let (folder, _) = folder();
+        let file = folder.path().join("a file");
+        fs::write(&file, "").unwrap();
+        let storage = Storage::Folder(file);
+        let problem = storage.write(JOB, "a", vec![]).await.unwrap_err();
+        assert!(problem.to_string().contains("Not a directory"), "{problem}");
+    }
+
+    #[test]
+    fn a_url_that_is_not_understood_is_refused_with_itself() {
+        for url in ["file://relative/path", "nonsense", "gopher://host/path"] {
+            let problem = Storage::open(url).unwrap_err().to_string();
+            assert!(problem.starts_with(url), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Snapshots of a task: their envelope, storing them, and reading them back.
+//!
+//! Around the operator's bytes there is one byte of version, [`VERSION`], and one byte that is 1 if the
+//! snapshot was taken after the end of the task's data, else 0.
+
+use super::{Shared, Stop, Task};
+use crate::sdk::OperatorError;
+use crate::storage::StorageError;
+use jobmanager_core::id::{AttemptId, CheckpointId};
+use jobmanager_core::message::{DeclineReason, JobTable, StateHandle, StateLocation};
+use jobmanager_core::taskmanager::TaskEvent;
+
+/// The version of the envelope.
+const VERSION: u8 = 1;
+
+/// What a task is restored from.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// The operator's bytes, one per handle.
+    pub(crate) state: Vec<Vec<u8>>,
+    /// Whether each of them was taken after the end of its task's data; false without any.
+    pub(crate) end_of_data: bool,
+}
+
+/// Reads what the deployment says the task starts from.
+pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
+    let storage = task.shared.storage();
+    let mut restored = Restored {
+        state: Vec::new(),
+        end_of_data: !task.start.state.is_empty(),
+    };
+    for handle in &task.start.state {
+        let (bytes, place) = match &handle.location {
+            StateLocation::Inline(bytes) => (bytes.clone(), "an inline snapshot"),
+            StateLocation::File(name) => {
+                let job = task.start.attempt.job;
+                let read = storage.read(job, name, handle.size);
+                let read = task.shared.runtime.block_on(read);
+                let fail = |problem: StorageError| Stop::Failed(format!("restore: {problem}"));
+                (read.map_err(fail)?, name.as_str())
+            }
+        };
+        let (end_of_data, state) = open(bytes)
+            .map_err(|problem| Stop::Failed(format!("restore: {place}: {problem}")))?;
+        restored.end_of_data &= end_of_data;
+        restored.state.push(state);
+    }
+    Ok(restored)
+}
+
+/// Stores the snapshots of one task and reports them.
+pub(crate) struct Snapshots {
+    attempt: AttemptId,
+    inline_threshold: u64,
+    shared: Shared,
+}
+
+impl Snapshots {
+    pub(crate) fn new(attempt: AttemptId, table: &JobTable, shared: Shared) -> Snapshots {
+        Snapshots {
+            attempt,
+            inline_threshold: table.checkpoints.map_or(0, |how| how.inline_threshold),
+            shared,
+        }
+    }
+
+    /// Takes over what the operator answered. A small snapshot is reported at once, a large one when it
+    /// is stored.
+    pub(crate) fn taken(
+        &self,
+        checkpoint: CheckpointId,
+        end_of_data: bool,
+        snapshot: Result<Vec<u8>, OperatorError>,
+    ) {
+        let bytes = match snapshot {
+            Ok(bytes) => seal(end_of_data, &bytes),
+            Err(OperatorError(problem)) => {
+                let reason = DeclineReason::AsyncException;
+                return self.decline(checkpoint, reason, problem);
+            }
+        };
+        let size = bytes.len() as u64;
+        if size <= self.inline_threshold {
+            let location = StateLocation::Inline(bytes);
+            let state = StateHandle { location, size };
+            return self.report(snapshotted(checkpoint, end_of_data, state));
+        }
+        let name = file_name(self.attempt, checkpoint);
+        let (attempt, shared) = (self.attempt, self.shared.clone());
+        let storage = shared.storage();
+        self.shared.runtime.spawn(async move {
+            let event = match storage.write(attempt.job, &name, bytes).await {
+                Ok(()) => {
+                    let location = StateLocation::File(name);
+                    snapshotted(checkpoint, end_of_data, StateHandle { location, size })
+                }
+                Err(problem) => TaskEvent::Declined {
+                    checkpoint,
+                    reason: DeclineReason::AsyncException,
+                    message: problem.to_string(),
+                },
+            };
+            // Without a session nobody is left to tell.
+            let _ = shared.reports.send((attempt, event)).await;
+        });
+    }
+
+    /// The barrier of a later checkpoint came first.
+    pub(crate) fn subsumed(&self, checkpoint: CheckpointId) {
+        let message = "the barrier of a later checkpoint came first".to_owned();
+        self.decline(checkpoint, DeclineReason::Subsumed, message);
+    }
+
+    fn decline(&self, checkpoint: CheckpointId, reason: DeclineReason, message: String) {
+        self.report(TaskEvent::Declined {
+            checkpoint,
+            reason,
+            message,
+        });
+    }
+
+    fn report(&self, event: TaskEvent) {
+        // Without a session nobody is left to tell.
+        let _ = self.shared.reports.blocking_send((self.attempt, event));
+    }
+}
+
+fn snapshotted(checkpoint: CheckpointId, end_of_data: bool, state: StateHandle) -> TaskEvent {
+    TaskEvent::Snapshotted {
+        checkpoint,
+        state,
+        end_of_data,
+    }
+}
+
+/// No other attempt has this name: a late write cannot replace what a later attempt wrote.
+fn file_name(attempt: AttemptId, checkpoint: CheckpointId) -> String {
+    let (vertex, subtask) = (attempt.task.vertex.0, attempt.task.subtask.0);
+    let (epoch, number) = (attempt.attempt.epoch.0, attempt.attempt.number);
+    let checkpoint = checkpoint.0;
+    format!("chk-{checkpoint}/{vertex}-{subtask}-{epoch}.{number}")
+}
+
+fn seal(end_of_data: bool, state: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(state.len() + 2);
+    bytes.extend([VERSION, u8::from(end_of_data)]);
+    bytes.extend_from_slice(state);
+    bytes
+}
+
+fn open(mut bytes: Vec<u8>) -> Result<(bool, Vec<u8>), String> {
+    match bytes.as_slice() {
+        [VERSION, end_of_data @ (0 | 1), ..] => {
+            let end_of_data = *end_of_data == 1;
+            bytes.drain(..2);
+            Ok((end_of_data, bytes))
+        }
+        [VERSION, ..] | [] => Err("the snapshot is damaged".to_owned()),
+        [version, ..] => Err(format!(
+            "the snapshot has version {version}, this TaskManager reads version {VERSION}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_envelope_gives_back_what_was_put_in() {
+        for end_of_data in [false, true] {
+            let sealed = seal(end_of_data, b"state");
+            assert_eq!(open(sealed).unwrap(), (end_of_data, b"state".to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_ours_is_refused() {
+        assert!(open(vec![]).is_err());
+        assert!(open(vec![VERSION]).is_err());
+        assert!(open(vec![VERSION, 2]).is_err());
+        assert!(open(vec![9, 0]).unwrap_err().contains("version 9"));
+    }
+}
