@@ -21,7 +21,12 @@ const RUNTIME_THREADS: usize = 2;
 #[command(name = "taskmanager", version)]
 pub struct Args {
     /// Where the JobManager listens for TaskManagers
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6123", env = "JOBMANAGER_RPC")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:6123",
+        env = "JOBMANAGER_RPC"
+    )]
     pub jobmanager: String,
 
     /// How many slots it offers [default: the number of processors]

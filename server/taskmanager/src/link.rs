@@ -129,7 +129,9 @@ async fn keep(
                 }
             }
             Err(problem @ WireError::UnknownMessage) => debug!(%problem, "ignored"),
-            Err(WireError::Bad(problem)) => return format!("it sent a message that makes no sense: {problem}"),
+            Err(WireError::Bad(problem)) => {
+                return format!("it sent a message that makes no sense: {problem}");
+            }
         }
     }
 }

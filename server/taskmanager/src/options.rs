@@ -34,16 +34,22 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The JobManager's address is not one.
-    #[error("{0:?} is not the address of a JobManager: give it as host:port, such as 127.0.0.1:6123")]
+    #[error(
+        "{0:?} is not the address of a JobManager: give it as host:port, such as 127.0.0.1:6123"
+    )]
     JobManager(String),
     /// The name is too long or has characters that cannot be shown.
-    #[error("{0:?} is not a name for a TaskManager: use 1 to {MAX_NAME} characters, no control characters")]
+    #[error(
+        "{0:?} is not a name for a TaskManager: use 1 to {MAX_NAME} characters, no control characters"
+    )]
     Id(String),
     /// Too few or too many slots.
     #[error("{0} slots cannot be offered: choose 1 to {MAX_SLOTS}")]
     Slots(u32),
     /// The data exchange cannot listen.
-    #[error("cannot listen on {address}: {problem}; choose another address with --bind-addr, port 0 for any free one")]
+    #[error(
+        "cannot listen on {address}: {problem}; choose another address with --bind-addr, port 0 for any free one"
+    )]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -121,7 +127,8 @@ fn is_host_and_port(text: &str) -> bool {
         return false;
     };
     let bad = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
-    let colons_are_bracketed = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    let colons_are_bracketed =
+        !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
     let port_is_real = port.parse::<u16>().is_ok_and(|port| port != 0);
     !host.is_empty() && !host.contains(bad) && colons_are_bracketed && port_is_real
 }
@@ -215,7 +222,15 @@ mod tests {
 
     #[tokio::test]
     async fn wrong_options_are_refused_with_what_would_be_right() {
-        for address in ["", "host", "host:", "host:0", "http://h:1", "a b:1", "::1:6123"] {
+        for address in [
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "http://h:1",
+            "a b:1",
+            "::1:6123",
+        ] {
             let jobmanager = address.to_owned();
             let wrong = Options {
                 jobmanager,

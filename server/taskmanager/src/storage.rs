@@ -107,7 +107,10 @@ impl Storage {
                 let bytes = found.bytes().await.map_err(fail)?;
                 let as_expected = bytes.len() as u64 == size;
                 if !as_expected {
-                    return Err(StorageError::new(&path, wrong_size(bytes.len() as u64, size)));
+                    return Err(StorageError::new(
+                        &path,
+                        wrong_size(bytes.len() as u64, size),
+                    ));
                 }
                 Ok(bytes.into())
             }
@@ -122,7 +125,10 @@ fn relative(name: &str) -> Result<&Path, StorageError> {
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !inside || name.is_empty() {
-        return Err(StorageError::new(name, "not a path within the job's folder"));
+        return Err(StorageError::new(
+            name,
+            "not a path within the job's folder",
+        ));
     }
     Ok(path)
 }
@@ -173,7 +179,9 @@ fn create_durably(folder: &Path) -> io::Result<()> {
 fn read_exactly(file: &Path, size: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more than expected: a file that is too long is noticed.
-    File::open(file)?.take(size.saturating_add(1)).read_to_end(&mut bytes)?;
+    File::open(file)?
+        .take(size.saturating_add(1))
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 != size {
         let found = File::open(file)?.metadata()?.len();
         return Err(io::Error::other(wrong_size(found, size)));
@@ -215,7 +223,10 @@ mod tests {
         let (folder, storage) = folder();
         let problem = storage.read(JOB, "chk-7/0-1-1.0", 5).await.unwrap_err();
         let problem = problem.to_string();
-        assert!(problem.contains(&*folder.path().to_string_lossy()), "{problem}");
+        assert!(
+            problem.contains(&*folder.path().to_string_lossy()),
+            "{problem}"
+        );
         assert!(problem.contains("chk-7/0-1-1.0: No such file"), "{problem}");
     }
 

@@ -47,16 +47,14 @@ pub(crate) async fn serve(
     exchange: Exchange,
 ) -> Result<(), tonic::transport::Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let service =
-        TaskExchangeServer::new(exchange).max_decoding_message_size(MAX_REQUEST_MESSAGE);
+    let service = TaskExchangeServer::new(exchange).max_decoding_message_size(MAX_REQUEST_MESSAGE);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
-        .add_service(service)
-        .serve_with_incoming(incoming)
+        .serve_with_incoming(service, incoming)
         .await
 }
 
@@ -156,7 +154,8 @@ impl ExchangeStream {
         };
         let peer = self.peer.map_or("?".to_owned(), |peer| peer.to_string());
         debug!(peer, reason, "exchange stream ended");
-        let reason = format!("lost the connection from the consumers' TaskManager at {peer}: {reason}");
+        let reason =
+            format!("lost the connection from the consumers' TaskManager at {peer}: {reason}");
         let reason: Arc<str> = reason.into();
         for served in self.channels.into_values() {
             self.exchange.hub.forget(served.id, &served.pipe);
@@ -229,7 +228,9 @@ impl ExchangeStream {
             return self.refuse(channel, problem).await;
         }
         let Ok(pipe) = self.exchange.hub.take(id, Side::Consumer) else {
-            return self.refuse(channel, "the channel has a consumer already").await;
+            return self
+                .refuse(channel, "the channel has a consumer already")
+                .await;
         };
         pipe.attach_reader(self.ready.clone(), channel);
         if !pipe.has_writer() {

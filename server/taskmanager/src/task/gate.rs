@@ -68,11 +68,7 @@ pub(crate) struct Aligned {
 }
 
 impl Gate {
-    pub(crate) fn new(
-        inbox: Arc<Inbox>,
-        inlets: Vec<Inlet>,
-        mode: Option<CheckpointMode>,
-    ) -> Gate {
+    pub(crate) fn new(inbox: Arc<Inbox>, inlets: Vec<Inlet>, mode: Option<CheckpointMode>) -> Gate {
         let count = u32::try_from(inlets.len()).expect("bounded by the largest parallelism");
         Gate {
             inbox,

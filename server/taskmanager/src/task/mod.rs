@@ -18,9 +18,9 @@ mod partition;
 mod process;
 mod snapshot;
 mod source;
-mod wiring;
 #[cfg(test)]
 mod tests;
+mod wiring;
 
 pub(crate) use metrics::Counters;
 pub(crate) use output::MAX_RECORD_BYTES;
@@ -128,9 +128,12 @@ impl Task {
             Behaviour::Operator(_) | Behaviour::Sink(_) if !inputs => {
                 Err(self.misplaced("not a source", "no inputs"))
             }
-            Behaviour::Operator(operator) => {
-                process::run(&self, wiring, process::Work::Operator(operator), end_of_data)
-            }
+            Behaviour::Operator(operator) => process::run(
+                &self,
+                wiring,
+                process::Work::Operator(operator),
+                end_of_data,
+            ),
             Behaviour::Sink(sink) => {
                 process::run(&self, wiring, process::Work::Sink(sink), end_of_data)
             }
@@ -143,7 +146,9 @@ impl Task {
         let vertex = self.vertex()?;
         let config = serde_json::from_str(&vertex.config).map_err(|problem| {
             let name = &vertex.name;
-            Stop::Failed(format!("the configuration of {name} is not JSON: {problem}"))
+            Stop::Failed(format!(
+                "the configuration of {name} is not JSON: {problem}"
+            ))
         })?;
         let cx = OperatorContext {
             job_name: self.table().name.clone(),
@@ -167,7 +172,10 @@ impl Task {
 
     fn report(&self, event: TaskEvent) {
         // Without a session nobody is left to tell; the task is about to be canceled.
-        let _ = self.shared.reports.blocking_send((self.start.attempt, event));
+        let _ = self
+            .shared
+            .reports
+            .blocking_send((self.start.attempt, event));
     }
 
     fn table(&self) -> &JobTable {

@@ -141,7 +141,8 @@ impl Output for Outputs {
     fn record(&mut self, record: Record<'_>) -> Result<(), OperatorError> {
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.len();
         if bytes > MAX_RECORD_BYTES {
-            let problem = format!("a record of {bytes} bytes; at most {MAX_RECORD_BYTES} can be sent");
+            let problem =
+                format!("a record of {bytes} bytes; at most {MAX_RECORD_BYTES} can be sent");
             return Err(OperatorError(problem));
         }
         let (way_out, limit) = (&self.way_out, self.frame_bytes);

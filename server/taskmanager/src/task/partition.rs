@@ -49,8 +49,14 @@ pub(crate) enum Choice {
 #[derive(Debug)]
 pub(crate) enum Partitioner {
     First,
-    InTurn { next: usize, channels: usize },
-    Hash { max_parallelism: u32, consumers: u32 },
+    InTurn {
+        next: usize,
+        channels: usize,
+    },
+    Hash {
+        max_parallelism: u32,
+        consumers: u32,
+    },
     All,
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
                 (read.map_err(fail)?, name.as_str())
             }
         };
-        let (end_of_data, state) = open(bytes)
-            .map_err(|problem| Stop::Failed(format!("restore: {place}: {problem}")))?;
+        let (end_of_data, state) =
+            open(bytes).map_err(|problem| Stop::Failed(format!("restore: {place}: {problem}")))?;
         restored.end_of_data &= end_of_data;
         restored.state.push(state);
     }

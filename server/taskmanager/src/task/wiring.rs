@@ -58,11 +58,7 @@ pub(crate) fn connect(task: &Task) -> Result<Wiring, Stop> {
     let edges = connect_outputs(task, &mut claims)?;
     Ok(Wiring {
         has_outputs: !edges.is_empty(),
-        outputs: Outputs::new(
-            edges,
-            Arc::clone(&task.inbox),
-            Arc::clone(&task.counters),
-        ),
+        outputs: Outputs::new(edges, Arc::clone(&task.inbox), Arc::clone(&task.counters)),
         inlets: connect_inputs(task, &mut claims)?,
         claims,
     })

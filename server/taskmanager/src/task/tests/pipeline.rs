@@ -1,0 +1,164 @@
+//! Records, barriers and ends of data through several tasks.
+
+use super::operators::{Committed, registry};
+use super::*;
+use jobmanager_core::message::StateLocation;
+use serde_json::json;
+
+const COUNT: u64 = 20_000;
+
+/// What `numbers` → `sum` → `collect` must yield.
+fn expected() -> Vec<String> {
+    let sum = |key| (0..COUNT).filter(|n| n % 10 == key).sum::<u64>();
+    (0..10).map(|key| format!("{key}={}", sum(key))).collect()
+}
+
+fn sums(config: serde_json::Value, checkpoints: Option<TableCheckpoints>) -> Job {
+    let vertices = [
+        ("numbers", 2, config),
+        ("sum", 3, json!({})),
+        ("collect", 1, json!({})),
+    ];
+    let edges = [Partitioning::Hash, Partitioning::Rebalance];
+    Job::new(&vertices, &edges, checkpoints)
+}
+
+fn sorted(committed: &Committed) -> Vec<String> {
+    let mut lines = committed.lock().unwrap().clone();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn without_checkpoints_tasks_finish_by_themselves() {
+    for taskmanagers in [1, 2] {
+        let (registry, committed) = registry();
+        let mut cluster = Cluster::new(taskmanagers, registry);
+        let attempts = cluster.deploy(&sums(json!({"count": COUNT}), None));
+        cluster.all(&attempts, &TaskEvent::Finished);
+        assert_eq!(sorted(&committed), expected(), "{taskmanagers}");
+    }
+}
+
+#[test]
+fn with_checkpoints_tasks_finish_with_the_final_one_and_not_before() {
+    let (registry, committed) = registry();
+    let mut cluster = Cluster::new(2, registry);
+    let attempts = cluster.deploy(&sums(json!({"count": COUNT}), exactly_once(1_000)));
+    cluster.all(&attempts, &TaskEvent::EndOfData);
+    assert_eq!(sorted(&committed), Vec::<String>::new());
+    let states = cluster.checkpoint(&attempts, 1);
+    assert!(states.values().all(|(_, end_of_data)| *end_of_data));
+    cluster.complete(&attempts, 1, true);
+    cluster.all(&attempts, &TaskEvent::Finished);
+    assert_eq!(sorted(&committed), expected());
+}
+
+/// Runs until the sources pause, takes checkpoint 1 there, and gives its states back.
+fn interrupted(cluster: &mut Cluster, job: &Job) -> BTreeMap<TaskId, (StateHandle, bool)> {
+    let attempts = cluster.deploy(job);
+    cluster.all(&attempts, &TaskEvent::Running);
+    let states = cluster.checkpoint(&attempts, 1);
+    assert!(states.values().all(|(_, end_of_data)| !*end_of_data));
+    for attempt in &attempts {
+        cluster.cancel(*attempt);
+    }
+    cluster.all(&attempts, &TaskEvent::Canceled);
+    states
+}
+
+fn finish(cluster: &mut Cluster, job: &Job) {
+    let attempts = cluster.deploy(job);
+    cluster.all(&attempts, &TaskEvent::EndOfData);
+    cluster.checkpoint(&attempts, 2);
+    cluster.complete(&attempts, 2, true);
+    cluster.all(&attempts, &TaskEvent::Finished);
+}
+
+#[test]
+fn a_restored_job_goes_on_where_its_snapshots_were_taken() {
+    for inline_threshold in [0, 100_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let (registry, committed) = registry();
+        let mut cluster = Cluster::new(2, registry);
+        cluster.store_in(folder.path());
+        let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
+        let job = sums(config, exactly_once(inline_threshold));
+        let states = interrupted(&mut cluster, &job);
+        for (task, (state, _)) in &states {
+            let is_file = matches!(state.location, StateLocation::File(_));
+            assert_eq!(is_file, inline_threshold == 0, "{task:?}");
+        }
+        finish(&mut cluster, &job.restored(states));
+        assert_eq!(sorted(&committed), expected());
+    }
+}
+
+#[test]
+fn what_was_restored_from_after_its_end_of_data_does_not_end_twice() {
+    let (registry, committed) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    let job = sums(json!({"count": COUNT}), exactly_once(100_000));
+    let attempts = cluster.deploy(&job);
+    cluster.all(&attempts, &TaskEvent::EndOfData);
+    let states = cluster.checkpoint(&attempts, 1);
+    for attempt in &attempts {
+        cluster.cancel(*attempt);
+    }
+    cluster.all(&attempts, &TaskEvent::Canceled);
+    // The checkpoint completed, so the sink publishes what its state describes: everything.
+    finish(&mut cluster, &job.restored(states));
+    assert_eq!(sorted(&committed), expected());
+}
+
+#[test]
+fn a_snapshot_that_is_gone_fails_the_task_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, _) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    cluster.store_in(folder.path());
+    let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
+    let job = sums(config, exactly_once(0));
+    let states = interrupted(&mut cluster, &job);
+    let lost = folder
+        .path()
+        .join(JobId(7).to_string())
+        .join("chk-1/1-2-1.0");
+    std::fs::remove_file(&lost).unwrap();
+    cluster.deploy(&job.restored(states));
+    let (failed, cause) = cluster.failure();
+    assert_eq!(failed, task(1, 2));
+    assert!(cause.contains(&*lost.to_string_lossy()), "{cause}");
+    assert!(cause.contains("No such file"), "{cause}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_stored_or_taken_declines_the_checkpoint() {
+    let (registry, _) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    let vertices = [("stuck", 1, json!({})), ("collect", 1, json!({}))];
+    let job = Job::new(&vertices, &[Partitioning::Forward], exactly_once(0));
+    let attempts = cluster.deploy(&job);
+    cluster.order(&attempts, Order::Trigger(CheckpointId(1)));
+    let messages = cluster.each(&attempts, |event| match event {
+        TaskEvent::Declined { message, .. } => Some(message.clone()),
+        _ => None,
+    });
+    assert_eq!(messages[&task(0, 0)], "will not");
+    assert!(messages[&task(1, 0)].contains("no checkpoint storage is known"));
+}
+
+#[test]
+fn two_hundred_tasks_exchange_all_to_all() {
+    let (registry, committed) = registry();
+    let mut cluster = Cluster::new(2, registry);
+    let vertices = [
+        ("numbers", 100, json!({"count": COUNT})),
+        ("sum", 100, json!({})),
+        ("collect", 1, json!({})),
+    ];
+    let edges = [Partitioning::Hash, Partitioning::Rebalance];
+    let attempts = cluster.deploy(&Job::new(&vertices, &edges, None));
+    cluster.all(&attempts, &TaskEvent::Finished);
+    assert_eq!(sorted(&committed), expected());
+}
