@@ -1,0 +1,114 @@
+//! The command line of the binary `jobmanager`.
+
+use crate::options::{Options, ServeArgs};
+use crate::serve::{ServeError, Server};
+use clap::{Parser, Subcommand};
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::error;
+
+/// A command line or configuration that is wrong (`EX_USAGE`): clap's own 2 would look like a
+/// canceled job.
+const USAGE: u8 = 64;
+/// At most this many threads serve the network; the coordinator itself is one task.
+const MAX_WORKERS: usize = 4;
+
+/// The coordinator of a stream-processing cluster.
+#[derive(Debug, Parser)]
+#[command(name = "jobmanager", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a JobManager until SIGTERM or Ctrl-C
+    Serve(ServeArgs),
+}
+
+/// The whole program: parses the command line, runs it, and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let CommandLine { command } = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return refuse(&error),
+    };
+    match command {
+        Command::Serve(args) => serve(&args),
+    }
+}
+
+/// `--help` and `--version` come as errors, too, and are none.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // A closed output cannot be told about.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => ExitCode::from(USAGE),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    crate::logging::start(args.log_format);
+    let options = match Options::from_args(args) {
+        Ok(options) => options,
+        Err(error) => {
+            error!("{error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.clamp(2, MAX_WORKERS))
+        .enable_all()
+        .build();
+    let served = match runtime {
+        Ok(runtime) => {
+            let served = runtime.block_on(serve_until_signal(options));
+            // Whatever still runs has no more to say.
+            runtime.shutdown_background();
+            served
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_until_signal(options: Options) -> Result<(), String> {
+    // Before the start, so that a signal during it is not lost.
+    let stop = signals().map_err(|error| error.to_string())?;
+    let words = |error: ServeError| error.to_string();
+    let server = Server::start(options).await.map_err(words)?;
+    announce(&server);
+    server.run(stop).await.map_err(words)
+}
+
+/// Tells whoever started this where it answers, which with port 0 nobody else knows.
+fn announce(server: &Server) {
+    let bound = server.bound();
+    let mut out = io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ =
+        writeln!(out, "REST http://{}\nRPC {}", bound.rest, bound.rpc).and_then(|()| out.flush());
+}
+
+/// Ready at the first SIGTERM or Ctrl-C.
+fn signals() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate: Signal = signal(SignalKind::terminate())?;
+    let mut interrupt: Signal = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

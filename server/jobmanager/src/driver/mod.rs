@@ -1,0 +1,235 @@
+//! The task that owns the [`Coordinator`]: takes what happened in batches, steps, carries out the
+//! effects, sleeps until the next deadline or event. It never waits for a peer, a client or the disk.
+//!
+//! Invariants: one task owns the coordinator, so reads (views) happen between steps; a session whose
+//! outbox is full is ended, not waited for; a panic of the core ends [`run`] with its words.
+
+mod handle;
+mod sessions;
+
+pub(crate) use handle::OUTBOX;
+pub use handle::{Driver, Outbox, Session, Unavailable};
+
+use crate::clock::Clock;
+use crate::discard::DiscardQueue;
+use crate::store::Store;
+use handle::{Event, Look};
+use jobmanager_core::id::{CommitId, Epoch, RequestId, SessionId};
+use jobmanager_core::jobmanager::{Command, Coordinator, Effect, Input, Reply};
+use jobmanager_core::record::RecordOp;
+use sessions::Sessions;
+use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error};
+
+/// How many events may wait. Whoever brings more waits: a TaskManager by the flow control of its
+/// stream, a client up to its timeout. A full queue is about 1 MB and a fraction of a second of work.
+const WAITING_EVENTS: usize = 4096;
+/// How many events are taken before their effects are carried out.
+const BATCH: usize = 256;
+/// How many client commands may wait for their reply; each holds a connection of a client.
+const WAITING_COMMANDS: usize = 1024;
+/// How many writes may wait for the store: the coordinator has one under way at any time.
+const WAITING_COMMITS: usize = 1;
+
+/// Why the driver ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DriverEnd {
+    /// Another coordinator leads.
+    #[error("this JobManager no longer leads: {0}; another process has taken over its store")]
+    StepDown(String),
+    /// An invariant is broken.
+    #[error(
+        "the coordinator is broken: {0}; its durable state is safe: start it again and report this"
+    )]
+    Panicked(String),
+}
+
+/// The loop's own belongings. See the module's doc.
+pub struct DriverLoop {
+    coordinator: Coordinator,
+    clock: Clock,
+    events: mpsc::Receiver<Event>,
+    sessions: Sessions,
+    commands: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    last_request: u64,
+    commits: mpsc::Sender<Commit>,
+    discards: DiscardQueue,
+    /// What the carrying out of effects itself brought up.
+    follow_ups: VecDeque<Input>,
+    effects: Vec<Effect>,
+}
+
+/// A write on its way to the store.
+#[derive(Debug)]
+struct Commit {
+    id: CommitId,
+    ops: Vec<RecordOp>,
+}
+
+/// Puts a driver around a coordinator. The loop does nothing until [`DriverLoop::run`]; the handle is
+/// cloned for everybody who has something to say.
+pub fn driver<S: Store>(
+    coordinator: Coordinator,
+    epoch: Epoch,
+    clock: Clock,
+    store: S,
+    checkpoint_storage: crate::discard::CheckpointStorage,
+) -> (Driver, DriverLoop) {
+    let (sender, events) = mpsc::channel(WAITING_EVENTS);
+    let (commits, writes) = mpsc::channel(WAITING_COMMITS);
+    let driver = Driver::new(sender);
+    tokio::spawn(write_commits(store, epoch, writes, driver.clone()));
+    let discards = DiscardQueue::start(checkpoint_storage, driver.clone());
+    let driver_loop = DriverLoop {
+        coordinator,
+        clock,
+        events,
+        sessions: Sessions::default(),
+        commands: BTreeMap::new(),
+        last_request: 0,
+        commits,
+        discards,
+        follow_ups: VecDeque::new(),
+        effects: Vec::new(),
+    };
+    (driver, driver_loop)
+}
+
+/// Brings the writes to the store, one after the other, and their outcomes back.
+async fn write_commits<S: Store>(
+    store: S,
+    epoch: Epoch,
+    mut writes: mpsc::Receiver<Commit>,
+    driver: Driver,
+) {
+    while let Some(Commit { id, ops }) = writes.recv().await {
+        let outcome = store.commit(epoch, ops).await;
+        driver
+            .input(Input::Stored {
+                commit: id,
+                outcome,
+            })
+            .await;
+    }
+}
+
+impl DriverLoop {
+    /// Runs until the coordinator steps down or breaks. Dropping the future stops it between two steps.
+    pub async fn run(mut self) -> DriverEnd {
+        let mut batch = Vec::with_capacity(BATCH);
+        self.step(Input::Wake);
+        loop {
+            if let Some(end) = self.carry_out() {
+                return end;
+            }
+            let deadline = self
+                .coordinator
+                .next_deadline()
+                .and_then(|deadline| self.clock.instant(deadline));
+            tokio::select! {
+                biased;
+                // Never 0: the commit task and the deletion task hold senders.
+                _ = self.events.recv_many(&mut batch, BATCH) => {}
+                () = sleep_until(deadline) => self.step(Input::Wake),
+            }
+            for event in batch.drain(..) {
+                self.take(event);
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Connected(session) => {
+                let Session { id, hello, outbox } = *session;
+                self.sessions.open(id, outbox);
+                self.step(Input::Connected { session: id, hello });
+            }
+            Event::Disconnected(session) => {
+                self.sessions.end(session);
+                self.step(Input::Disconnected { session });
+            }
+            Event::Input(input) => self.step(*input),
+            Event::Command(command, reply) => self.command(command, reply),
+            Event::Look(look) => self.look(look),
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        self.coordinator
+            .step(self.clock.now(), input, &mut self.effects);
+    }
+
+    fn command(&mut self, command: Command, reply: oneshot::Sender<Reply>) {
+        if self.commands.len() >= WAITING_COMMANDS {
+            let words = "too many commands wait for an answer".to_owned();
+            // A client that has gone away needs no answer.
+            let _ = reply.send(Reply::Overloaded(words));
+            return;
+        }
+        self.last_request += 1;
+        let request = RequestId(self.last_request);
+        self.commands.insert(request, reply);
+        self.step(Input::Command { request, command });
+    }
+
+    fn look(&mut self, look: Look) {
+        look(&self.coordinator, self.clock.now());
+    }
+
+    /// Carries out what the last steps ordered, and what follows from that.
+    fn carry_out(&mut self) -> Option<DriverEnd> {
+        loop {
+            for effect in std::mem::take(&mut self.effects) {
+                if let Some(end) = self.carry_out_one(effect) {
+                    return Some(end);
+                }
+            }
+            let input = self.follow_ups.pop_front()?;
+            self.step(input);
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) -> Option<DriverEnd> {
+        match effect {
+            Effect::Send { session, message } => self.sessions.send(session, message),
+            Effect::Disconnect { session } => self.sessions.end(session),
+            Effect::Reply { request, reply } => match self.commands.remove(&request) {
+                // A client that has gone away needs no answer.
+                Some(waiting) => drop(waiting.send(reply)),
+                None => error!(request = request.0, "a reply to no command"),
+            },
+            Effect::Store { commit, ops } => self.store(commit, ops),
+            Effect::Discard(discard) => {
+                if let Some(refused) = self.discards.push(discard) {
+                    self.follow_ups.push_back(refused);
+                }
+            }
+            Effect::StepDown { reason } => return Some(DriverEnd::StepDown(reason)),
+        }
+        None
+    }
+
+    fn store(&mut self, id: CommitId, ops: Vec<RecordOp>) {
+        debug!(commit = id.0, ops = ops.len(), "write");
+        self.commits
+            .try_send(Commit { id, ops })
+            .expect("one write is under way at a time, and its task lives as long as the driver");
+    }
+}
+
+async fn sleep_until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number that no other session of this process has.
+#[must_use]
+pub(crate) fn fresh_session() -> SessionId {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    SessionId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}

@@ -1,0 +1,35 @@
+//! Log lines on standard error: for people by default, one JSON object per line by option.
+
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Starts logging for the whole process, panics included. A second call changes nothing.
+pub fn start(format: Format) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder: SubscriberBuilder<_, _, EnvFilter, _> = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let started = match format {
+        Format::Human => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init(),
+        Format::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(
+            |panic| tracing::error!(%panic, "broken invariant"),
+        ));
+    }
+}

@@ -1,0 +1,452 @@
+//! The options of `serve`: flags, `-D key=value`, a YAML file and defaults, in that order of precedence.
+//!
+//! The table of what the machines read is the core's; what only this shell reads is in [`SHELL_OPTIONS`].
+//! Every problem is reported, not just the first.
+
+use jobmanager_core::config::{
+    ClusterConfig, OptionProblem, OptionSpec, Scope, cluster_config, parse_duration,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = HELP)]
+pub struct ServeArgs {
+    /// A YAML file of options, flat (`rest.port: 8081`) or nested.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// An option; overrides the file. Can be repeated.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub define: Vec<String>,
+    /// Where REST listens [default: 127.0.0.1:8081]; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rest_addr: Option<String>,
+    /// Where TaskManagers connect [default: 127.0.0.1:6123]; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub rpc_addr: Option<String>,
+    /// The folder of the durable metadata [default: jobmanager-data in the current folder].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The URL or path of the checkpoint storage, which every TaskManager has to reach
+    /// [default: checkpoints in the data folder].
+    #[arg(long, value_name = "URL")]
+    pub checkpoint_dir: Option<String>,
+    /// How log lines look.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub log_format: crate::logging::Format,
+}
+
+const HELP: &str = "\
+When it is ready, two lines appear on standard output: `REST http://HOST:PORT` and `RPC HOST:PORT`.
+Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
+
+Exit codes: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or go on, 64 for a wrong command line or configuration.";
+
+const fn shell(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        default,
+        scope: Scope::Cluster,
+        doc,
+    }
+}
+
+const REST_BIND: &str = "rest.bind-address";
+const REST_ADDRESS: &str = "rest.address";
+const REST_PORT: &str = "rest.port";
+const RPC_BIND: &str = "jobmanager.bind-host";
+const RPC_ADDRESS: &str = "jobmanager.rpc.address";
+const RPC_PORT: &str = "jobmanager.rpc.port";
+const DATA_DIR: &str = "jobmanager.data-dir";
+const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
+const WEB_TIMEOUT: &str = "web.timeout";
+const WEB_REFRESH: &str = "web.refresh-interval";
+
+/// The options that only this shell reads.
+pub static SHELL_OPTIONS: [OptionSpec; 9] = [
+    shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
+    shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
+    shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
+    shell(
+        RPC_BIND,
+        "",
+        "Where TaskManagers connect; jobmanager.rpc.address if unset.",
+    ),
+    shell(
+        RPC_ADDRESS,
+        "127.0.0.1",
+        "Where TaskManagers reach the JobManager.",
+    ),
+    shell(
+        RPC_PORT,
+        "6123",
+        "The port for TaskManagers; 0 takes a free one.",
+    ),
+    shell(
+        DATA_DIR,
+        "jobmanager-data",
+        "The folder of the durable metadata.",
+    ),
+    shell(
+        WEB_TIMEOUT,
+        "10 min",
+        "How long a client waits for an answer.",
+    ),
+    shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
+];
+
+/// Everything a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where REST listens.
+    pub rest: Listen,
+    /// Where TaskManagers connect.
+    pub rpc: Listen,
+    /// The folder of the durable metadata; absolute.
+    pub data_dir: PathBuf,
+    /// What the coordinator reads.
+    pub cluster: ClusterConfig,
+    /// The options of jobs that the cluster sets.
+    pub job_defaults: BTreeMap<String, String>,
+    /// How long a client waits for an answer.
+    pub web_timeout: Duration,
+    /// How often a page should ask again.
+    pub web_refresh: Duration,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The flag and the key that change it, for the error when it is in use.
+    pub changed_by: &'static str,
+}
+
+/// Options that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The file cannot be read, or is not what it should be.
+    #[error("configuration file {path}: {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A `-D` without its value.
+    #[error("-D {0}: expected KEY=VALUE")]
+    Define(String),
+    /// Wrong keys or values, each in a line.
+    #[error("the configuration has {} problem(s):\n  {}", .0.len(), .0.join("\n  "))]
+    Problems(Vec<String>),
+}
+
+impl Options {
+    /// Options from a command line and the file that it names.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a key or value is wrong.
+    pub fn from_args(args: &ServeArgs) -> Result<Options, OptionsError> {
+        let mut map = match &args.config {
+            Some(path) => read_file(path)?,
+            None => BTreeMap::new(),
+        };
+        for define in &args.define {
+            let (key, value) = define
+                .split_once('=')
+                .ok_or_else(|| OptionsError::Define(define.clone()))?;
+            map.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+        if let Some(address) = &args.rest_addr {
+            put_address(&mut map, address, REST_BIND, REST_PORT);
+        }
+        if let Some(address) = &args.rpc_addr {
+            put_address(&mut map, address, RPC_BIND, RPC_PORT);
+        }
+        if let Some(folder) = &args.data_dir {
+            map.insert(DATA_DIR.to_owned(), folder.to_string_lossy().into_owned());
+        }
+        if let Some(url) = &args.checkpoint_dir {
+            map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
+        }
+        Options::from_map(map)
+    }
+
+    /// Options from keys and values.
+    ///
+    /// # Errors
+    /// Every key and value that is wrong.
+    pub fn from_map(mut map: BTreeMap<String, String>) -> Result<Options, OptionsError> {
+        let mut problems = Vec::new();
+        let shell = Shell { map: &map };
+        let rest_port = shell.port(REST_PORT, &mut problems);
+        let rpc_port = shell.port(RPC_PORT, &mut problems);
+        let web_timeout = shell.duration(WEB_TIMEOUT, &mut problems);
+        let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
+        let data_dir = shell.data_dir(&mut problems);
+        let rest = Listen {
+            host: shell.host(REST_BIND, REST_ADDRESS),
+            port: rest_port,
+            changed_by: "--rest-addr (rest.bind-address, rest.port)",
+        };
+        let rpc = Listen {
+            host: shell.host(RPC_BIND, RPC_ADDRESS),
+            port: rpc_port,
+            changed_by: "--rpc-addr (jobmanager.bind-host, jobmanager.rpc.port)",
+        };
+        let checkpoints = shell.checkpoint_storage(&data_dir);
+        map.insert(CHECKPOINT_DIR.to_owned(), checkpoints);
+        match cluster_config(&map, &SHELL_OPTIONS) {
+            Ok(cluster) if problems.is_empty() => Ok(Options {
+                rest,
+                rpc,
+                data_dir,
+                cluster,
+                job_defaults: map,
+                web_timeout,
+                web_refresh,
+            }),
+            Ok(_) => Err(OptionsError::Problems(problems)),
+            Err(more) => {
+                problems.extend(more.iter().map(describe));
+                Err(OptionsError::Problems(problems))
+            }
+        }
+    }
+}
+
+fn describe(OptionProblem { key, problem }: &OptionProblem) -> String {
+    format!("{key}: {problem}")
+}
+
+/// Reads the shell's own options.
+struct Shell<'a> {
+    map: &'a BTreeMap<String, String>,
+}
+
+impl Shell<'_> {
+    /// The value, or the default of the table.
+    fn text(&self, key: &'static str) -> &str {
+        let spec = SHELL_OPTIONS.iter().find(|spec| spec.key == key);
+        let default = spec.map_or("", |spec| spec.default);
+        self.map.get(key).map_or(default, String::as_str)
+    }
+
+    fn host(&self, bind: &'static str, address: &'static str) -> String {
+        let bind = self.text(bind);
+        let host = if bind.is_empty() {
+            self.text(address)
+        } else {
+            bind
+        };
+        host.to_owned()
+    }
+
+    fn port(&self, key: &'static str, problems: &mut Vec<String>) -> u16 {
+        let text = self.text(key);
+        text.parse().unwrap_or_else(|_| {
+            let text = text.escape_debug();
+            problems.push(format!("{key}: `{text}` is not a port from 0 to 65535"));
+            0
+        })
+    }
+
+    fn duration(&self, key: &'static str, problems: &mut Vec<String>) -> Duration {
+        parse_duration(self.text(key)).unwrap_or_else(|error| {
+            problems.push(format!("{key}: {error}"));
+            Duration::ZERO
+        })
+    }
+
+    fn data_dir(&self, problems: &mut Vec<String>) -> PathBuf {
+        let text = self.text(DATA_DIR);
+        std::path::absolute(text).unwrap_or_else(|error| {
+            let text = text.escape_debug();
+            problems.push(format!("{DATA_DIR}: `{text}`: {error}"));
+            PathBuf::new()
+        })
+    }
+
+    /// The URL; a plain path becomes one.
+    fn checkpoint_storage(&self, data_dir: &Path) -> String {
+        let given = self.map.get(CHECKPOINT_DIR).map(|url| url.trim());
+        match given.filter(|url| !url.is_empty()) {
+            Some(url) if url.contains(':') => url.to_owned(),
+            Some(path) => {
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+                format!("file://{}", absolute.display())
+            }
+            None => format!("file://{}", data_dir.join("checkpoints").display()),
+        }
+    }
+}
+
+/// `HOST:PORT`, `HOST`, `:PORT` or `PORT`. What is not a port is left for [`Shell::port`] to name.
+fn put_address(map: &mut BTreeMap<String, String>, address: &str, host_key: &str, port_key: &str) {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (host, port) = match address.rsplit_once(':') {
+        _ if is_port(address) => ("", address),
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        Some(_) | None => (address, ""),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    for (key, text) in [(host_key, host), (port_key, port)] {
+        if !text.is_empty() {
+            map.insert(key.to_owned(), text.to_owned());
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, OptionsError> {
+    let problem = |problem: String| OptionsError::File {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+    if text
+        .lines()
+        .all(|line| line.trim_start().starts_with('#') || line.trim().is_empty())
+    {
+        return Ok(BTreeMap::new());
+    }
+    let value: Value = serde_saphyr::from_str(&text).map_err(|error| problem(error.to_string()))?;
+    let mut map = BTreeMap::new();
+    flatten(String::new(), &value, &mut map).map_err(problem)?;
+    Ok(map)
+}
+
+/// Joins the keys of nested maps with dots.
+fn flatten(path: String, value: &Value, map: &mut BTreeMap<String, String>) -> Result<(), String> {
+    let text = match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                let dot = if path.is_empty() { "" } else { "." };
+                flatten(format!("{path}{dot}{key}"), value, map)?;
+            }
+            return Ok(());
+        }
+        Value::Null => return Ok(()),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(_) => return Err(format!("{path}: a list is not expected here")),
+    };
+    if path.is_empty() {
+        return Err("lines of the form `key: value` are expected".to_owned());
+    }
+    if map.insert(path.clone(), text).is_some() {
+        return Err(format!("{path} is set twice"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn with_file(text: &str, args: ServeArgs) -> Result<Options, OptionsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, text).unwrap();
+        let config = Some(path);
+        Options::from_args(&ServeArgs { config, ..args })
+    }
+
+    #[test]
+    fn flags_beat_definitions_beat_the_file_beats_the_defaults() {
+        let args = ServeArgs {
+            define: vec!["rest.port=2".into(), "jobmanager.rpc.port=22".into()],
+            rpc_addr: Some("0.0.0.0:33".into()),
+            ..ServeArgs::default()
+        };
+        let file = "rest.port: 1\njobmanager:\n  rpc:\n    port: 11\nweb:\n  timeout: 5 s\n";
+        let options = with_file(file, args).unwrap();
+        assert_eq!(
+            (options.rest.host.as_str(), options.rest.port),
+            ("127.0.0.1", 2)
+        );
+        assert_eq!(
+            (options.rpc.host.as_str(), options.rpc.port),
+            ("0.0.0.0", 33)
+        );
+        assert_eq!(options.web_timeout, Duration::from_secs(5));
+        assert_eq!(options.web_refresh, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn checkpoints_are_in_the_data_folder_unless_said_otherwise() {
+        let storage = |args: ServeArgs| {
+            let options = Options::from_args(&args).unwrap();
+            options.cluster.checkpoint_storage
+        };
+        let data_dir = Some(PathBuf::from("/d"));
+        let args = ServeArgs {
+            data_dir,
+            ..ServeArgs::default()
+        };
+        assert_eq!(storage(args.clone()), "file:///d/checkpoints");
+        for (given, expected) in [("/c/x", "file:///c/x"), ("s3://b", "s3://b")] {
+            let checkpoint_dir = Some(given.to_owned());
+            let args = ServeArgs {
+                checkpoint_dir,
+                ..args.clone()
+            };
+            assert_eq!(storage(args), expected);
+        }
+    }
+
+    #[test]
+    fn every_wrong_option_is_named() {
+        let args = ServeArgs {
+            define: vec![
+                "rest.prot=1".into(),
+                "jobmanager.rpc.port=x".into(),
+                "heartbeat.interval=soon".into(),
+                "web.timeout=later".into(),
+            ],
+            ..ServeArgs::default()
+        };
+        let words = Options::from_args(&args).unwrap_err().to_string();
+        for key in [
+            "rest.prot:",
+            "rest.port",
+            "jobmanager.rpc.port: `x`",
+            "heartbeat.interval:",
+            "web.timeout:",
+        ] {
+            assert!(words.contains(key), "{key} in {words}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_map_of_options_is_refused_with_its_name() {
+        for text in ["just words", "a: [1, 2]", "a: b: c", "a.b: 1\na:\n  b: 2\n"] {
+            let error = with_file(text, ServeArgs::default()).unwrap_err();
+            assert!(error.to_string().contains("config.yaml"), "{text}: {error}");
+        }
+        assert!(with_file("# nothing\n", ServeArgs::default()).is_ok());
+    }
+
+    #[test]
+    fn an_address_may_leave_out_either_part() {
+        let parse = |address: &str| {
+            let mut map = BTreeMap::new();
+            put_address(&mut map, address, "h", "p");
+            (map.remove("h"), map.remove("p"))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parse("localhost:1"), (some("localhost"), some("1")));
+        assert_eq!(parse("localhost"), (some("localhost"), None));
+        assert_eq!(parse(":1"), (None, some("1")));
+        assert_eq!(parse("1"), (None, some("1")));
+        assert_eq!(parse("[::1]:1"), (some("::1"), some("1")));
+        assert_eq!(parse("[::1]"), (some("::1"), None));
+    }
+}

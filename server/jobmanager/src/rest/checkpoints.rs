@@ -1,0 +1,259 @@
+//! The checkpoints of a job.
+
+use super::error::Answer;
+use super::{JobOf, Rest, elapsed, job_not_found, time};
+use axum::Json;
+use axum::extract::State;
+use jobmanager_core::id::{CheckpointId, JobId};
+use jobmanager_core::jobmanager::{
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Coordinator,
+};
+use jobmanager_core::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// `GET /jobs/:id/checkpoints`
+pub(super) async fn checkpoints(State(rest): State<Rest>, JobOf(job): JobOf) -> Answer {
+    let absent = || job_not_found(job);
+    let view = move |coordinator: &Coordinator, now: Timestamp| {
+        let details = coordinator.checkpoints(job)?;
+        let retained = retained(coordinator, job);
+        Some((details, retained, now))
+    };
+    let (details, retained, now) = rest.find(absent, view).await?;
+    let shown = Shown {
+        job,
+        storage: &rest.checkpoint_storage,
+        kept: kept(&details, retained),
+        now,
+    };
+    Ok(Json(shown.checkpoints(&details)))
+}
+
+/// How many completed checkpoints of the job are kept: none once it has ended.
+fn retained(coordinator: &Coordinator, job: JobId) -> usize {
+    let graph = coordinator.job(job).and_then(|details| details.graph);
+    let checkpointing = graph.and_then(|graph| graph.config().checkpointing.clone());
+    checkpointing.map_or(0, |config| config.retained as usize)
+}
+
+/// The completed checkpoints whose state is still there.
+fn kept(details: &CheckpointsDetails, retained: usize) -> BTreeSet<CheckpointId> {
+    let completed: BTreeSet<CheckpointId> = details
+        .history
+        .iter()
+        .filter(|entry| entry.outcome == CheckpointOutcome::Completed)
+        .map(|entry| entry.id)
+        .collect();
+    completed.into_iter().rev().take(retained).collect()
+}
+
+/// What one answer has in common.
+struct Shown<'a> {
+    job: JobId,
+    storage: &'a str,
+    kept: BTreeSet<CheckpointId>,
+    now: Timestamp,
+}
+
+impl Shown<'_> {
+    fn checkpoints(&self, details: &CheckpointsDetails) -> Value {
+        let entry = |entry: &Option<CheckpointEntry>| {
+            entry
+                .as_ref()
+                .map_or(Value::Null, |entry| self.entry(entry))
+        };
+        let restored = details.latest_restored.as_ref().map(|restore| {
+            json!({
+                "id": restore.checkpoint.0,
+                "restore_timestamp": restore.at.0,
+                "is_savepoint": false,
+                "external_path": self.path(restore.checkpoint),
+            })
+        });
+        let history: Vec<Value> = details.history.iter().map(|e| self.entry(e)).collect();
+        json!({
+            "counts": {
+                "restored": details.restored,
+                "total": details.completed + details.failed + details.in_progress,
+                "in_progress": details.in_progress,
+                "completed": details.completed,
+                "failed": details.failed,
+            },
+            "summary": self.summary(&details.history),
+            "latest": {
+                "completed": entry(&details.latest_completed),
+                "savepoint": null,
+                "failed": entry(&details.latest_failed),
+                "restored": restored,
+            },
+            "history": history,
+        })
+    }
+
+    fn entry(&self, entry: &CheckpointEntry) -> Value {
+        let (class, status) = match entry.outcome {
+            CheckpointOutcome::InProgress => ("in_progress", "IN_PROGRESS"),
+            CheckpointOutcome::Completed => ("completed", "COMPLETED"),
+            CheckpointOutcome::Failed { .. } => ("failed", "FAILED"),
+        };
+        let mut value = json!({
+            "className": class,
+            "id": entry.id.0,
+            "status": status,
+            "is_savepoint": false,
+            "savepointFormat": null,
+            "trigger_timestamp": entry.triggered.0,
+            "latest_ack_timestamp": time(entry.latest_ack),
+            "checkpointed_size": entry.size,
+            "state_size": entry.size,
+            "end_to_end_duration": self.duration(entry),
+            "alignment_buffered": 0,
+            "processed_data": 0,
+            "persisted_data": 0,
+            "num_subtasks": entry.subtasks,
+            "num_acknowledged_subtasks": entry.acknowledged,
+            "checkpoint_type": "CHECKPOINT",
+            "tasks": {},
+        });
+        match &entry.outcome {
+            CheckpointOutcome::InProgress => {}
+            CheckpointOutcome::Completed => {
+                value["external_path"] = self.path(entry.id).into();
+                value["discarded"] = (!self.kept.contains(&entry.id)).into();
+            }
+            CheckpointOutcome::Failed { at, reason } => {
+                value["failure_timestamp"] = at.0.into();
+                value["failure_message"] = reason.as_str().into();
+            }
+        }
+        value
+    }
+
+    fn duration(&self, entry: &CheckpointEntry) -> i64 {
+        let end = match entry.outcome {
+            CheckpointOutcome::InProgress => self.now,
+            CheckpointOutcome::Completed => entry.latest_ack.unwrap_or(entry.triggered),
+            CheckpointOutcome::Failed { at, .. } => at,
+        };
+        elapsed(entry.triggered, end)
+    }
+
+    fn path(&self, checkpoint: CheckpointId) -> String {
+        let root = self.storage.trim_end_matches('/');
+        format!("{root}/{}/chk-{}", self.job, checkpoint.0)
+    }
+
+    fn summary(&self, history: &[CheckpointEntry]) -> Value {
+        let completed: Vec<&CheckpointEntry> = history
+            .iter()
+            .filter(|entry| entry.outcome == CheckpointOutcome::Completed)
+            .collect();
+        let of = |number: &dyn Fn(&CheckpointEntry) -> u64| {
+            statistics(completed.iter().map(|entry| number(entry)).collect())
+        };
+        let size = of(&|entry| entry.size);
+        let nothing = of(&|_| 0);
+        json!({
+            "checkpointed_size": size,
+            "state_size": size,
+            "end_to_end_duration": of(&|entry| u64::try_from(self.duration(entry)).unwrap_or(0)),
+            "alignment_buffered": nothing,
+            "processed_data": nothing,
+            "persisted_data": nothing,
+        })
+    }
+}
+
+/// Least, largest, mean and percentiles; of nothing they are zero and `NaN`, as with Flink.
+fn statistics(mut values: Vec<u64>) -> Value {
+    values.sort_unstable();
+    let sum: u64 = values.iter().sum();
+    let average = sum.checked_div(values.len() as u64).unwrap_or(0);
+    let percentile =
+        |p: f64| -> Value { percentile(&values, p).map_or_else(|| "NaN".into(), Value::from) };
+    json!({
+        "min": values.first().copied().unwrap_or(0),
+        "max": values.last().copied().unwrap_or(0),
+        "avg": average,
+        "p50": percentile(50.0),
+        "p90": percentile(90.0),
+        "p95": percentile(95.0),
+        "p99": percentile(99.0),
+        "p999": percentile(99.9),
+    })
+}
+
+/// The value below which `p` percent of the sorted values lie, by linear interpolation at the position
+/// `p / 100 * (n + 1)`, counted from 1: the estimate that Flink shows.
+fn percentile(sorted: &[u64], p: f64) -> Option<f64> {
+    let (first, last) = (*sorted.first()?, *sorted.last()?);
+    let position = p / 100.0 * (sorted.len() as f64 + 1.0);
+    if position < 1.0 {
+        return Some(first as f64);
+    }
+    if position >= sorted.len() as f64 {
+        return Some(last as f64);
+    }
+    let below = sorted[position as usize - 1] as f64;
+    let above = sorted[position as usize] as f64;
+    Some(below + position.fract() * (above - below))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_that_flink_shows() {
+        let sorted = [6055, 8996, 10000, 12000, 14492, 15000, 17000, 19196];
+        assert_eq!(percentile(&sorted, 50.0), Some(13246.0));
+        assert_eq!(percentile(&sorted, 90.0), Some(19196.0));
+        assert_eq!(percentile(&[], 50.0), None);
+        assert_eq!(percentile(&[3], 1.0), Some(3.0));
+    }
+
+    #[test]
+    fn only_the_retained_checkpoints_are_shown_as_there() {
+        let entry = |id, outcome| CheckpointEntry {
+            id: CheckpointId(id),
+            outcome,
+            triggered: Timestamp(10),
+            latest_ack: Some(Timestamp(12)),
+            subtasks: 3,
+            acknowledged: 3,
+            size: 5,
+        };
+        let failed = CheckpointOutcome::Failed {
+            at: Timestamp(15),
+            reason: "CHECKPOINT_EXPIRED".to_owned(),
+        };
+        let details = CheckpointsDetails {
+            history: vec![
+                entry(4, CheckpointOutcome::InProgress),
+                entry(3, failed),
+                entry(2, CheckpointOutcome::Completed),
+                entry(1, CheckpointOutcome::Completed),
+            ],
+            ..CheckpointsDetails::default()
+        };
+        let shown = Shown {
+            job: JobId(1),
+            storage: "file:///c/",
+            kept: kept(&details, 1),
+            now: Timestamp(20),
+        };
+        let value = shown.checkpoints(&details);
+        let discarded: Vec<Option<bool>> = (0..4)
+            .map(|i| value["history"][i]["discarded"].as_bool())
+            .collect();
+        assert_eq!(discarded, [None, None, Some(false), Some(true)]);
+        assert_eq!(
+            value["history"][2]["external_path"],
+            "file:///c/00000000000000000000000000000001/chk-2"
+        );
+        assert_eq!(value["history"][1]["failure_timestamp"], 15);
+        assert_eq!(value["summary"]["end_to_end_duration"]["avg"], 2);
+    }
+}

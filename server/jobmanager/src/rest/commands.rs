@@ -1,0 +1,147 @@
+//! What clients may order: submit a job, cancel a job.
+
+use super::error::Failure;
+use super::{JobOf, Parameters, Rest, job_not_found};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures::StreamExt;
+use jobmanager_core::graph::{JobGraph, Problem};
+use jobmanager_core::id::JobId;
+use jobmanager_core::jobmanager::{Command, Reply};
+use serde_json::{Value, json};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The largest body that is read. Bytes. A JobGraph is smaller by far, and is checked on its own.
+const MAX_BODY: usize = 16 << 20;
+/// How much more of an oversized body is read and thrown away, so that its sender gets to read the
+/// answer. Bytes.
+const MAX_DRAIN: usize = 64 << 20;
+/// How many bodies are in memory at a time.
+static BODIES: Semaphore = Semaphore::const_new(4);
+
+type Accepted = Result<(StatusCode, Json<Value>), Failure>;
+
+/// `POST /jobs`: the body is a JobGraph as JSON.
+pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
+    let submitting = async {
+        let Ok(_permit) = BODIES.acquire().await else {
+            return Err(Failure::unavailable("no more jobs are accepted".to_owned()));
+        };
+        let bytes = read(body).await?;
+        parse(bytes, &rest)
+    };
+    let graph = tokio::time::timeout(rest.timeout, submitting)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Failure::bad_request(
+                "the body did not come in time".to_owned(),
+            ))
+        })?;
+    let command = Command::Submit(Arc::new(graph));
+    match rest.driver.command(command, rest.timeout).await? {
+        Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
+            let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
+            Ok((StatusCode::ACCEPTED, Json(body)))
+        }
+        reply @ (Reply::CancelAccepted(_)
+        | Reply::AlreadyEnded(..)
+        | Reply::UnknownJob(_)
+        | Reply::Overloaded(_)) => Err(failure(reply)),
+    }
+}
+
+/// `PATCH /jobs/:id?mode=cancel`
+pub(super) async fn cancel(
+    State(rest): State<Rest>,
+    JobOf(job): JobOf,
+    Parameters(parameters): Parameters,
+) -> Accepted {
+    let mode = parameters.get("mode").map_or("cancel", String::as_str);
+    if !mode.eq_ignore_ascii_case("cancel") {
+        let words = format!("mode `{}` is not known; `cancel` is", mode.escape_debug());
+        return Err(Failure::bad_request(words));
+    }
+    match rest
+        .driver
+        .command(Command::Cancel(job), rest.timeout)
+        .await?
+    {
+        Reply::CancelAccepted(_) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
+        reply @ (Reply::Submitted(_)
+        | Reply::AlreadySubmitted(_)
+        | Reply::AlreadyEnded(..)
+        | Reply::UnknownJob(_)
+        | Reply::Overloaded(_)) => Err(failure(reply)),
+    }
+}
+
+/// What a reply that is not the hoped-for one means to the client.
+fn failure(reply: Reply) -> Failure {
+    match reply {
+        Reply::UnknownJob(job) => job_not_found(job),
+        Reply::AlreadyEnded(job, status) => Failure::conflict(format!(
+            "Job {job} has already reached another terminal state: {status}"
+        )),
+        Reply::Overloaded(reason) => Failure::unavailable(reason),
+        Reply::Submitted(job) | Reply::AlreadySubmitted(job) | Reply::CancelAccepted(job) => {
+            Failure::unavailable(format!("the answer for job {job} was lost; try again"))
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Failure> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut length = 0usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk
+            .map_err(|error| Failure::bad_request(format!("the body cannot be read: {error}")))?;
+        length += chunk.len();
+        if length > MAX_DRAIN {
+            break;
+        }
+        if length <= MAX_BODY {
+            bytes.extend_from_slice(&chunk);
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if length > MAX_BODY {
+        let words = format!("the body is larger than {MAX_BODY} bytes");
+        return Err(Failure::too_large(words));
+    }
+    Ok(bytes)
+}
+
+fn parse(bytes: Vec<u8>, rest: &Rest) -> Result<JobGraph, Failure> {
+    let parsed = jobmanager_proto::job_json::parse(&bytes, fresh_job_id(), &rest.job_defaults);
+    parsed.map_err(|problems| Failure::bad_body(problems.iter().map(describe).collect()))
+}
+
+fn describe(problem: &Problem) -> String {
+    if problem.path.is_empty() {
+        return problem.problem.clone();
+    }
+    format!("{}: {}", problem.path, problem.problem)
+}
+
+/// An id for a job whose client gave none. Drawn from the keys that the standard library takes from the
+/// system for its hash maps: 128 bits that two clients or two processes do not share.
+fn fresh_job_id() -> JobId {
+    let half = || u128::from(RandomState::new().hash_one(std::time::Instant::now()));
+    JobId(half() << 64 | half())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_job_ids_differ() {
+        assert_ne!(fresh_job_id(), fresh_job_id());
+    }
+}

@@ -1,0 +1,70 @@
+//! Errors as clients get them: a status, and `{"errors": ["…"]}`.
+
+use crate::driver::Unavailable;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// What a handler of a view answers.
+pub(super) type Answer = Result<Json<Value>, Failure>;
+
+/// A request that is not answered as asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    errors: Vec<String>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, error: String) -> Failure {
+        let errors = vec![error];
+        Failure { status, errors }
+    }
+
+    pub(super) fn bad_request(error: String) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// Everything that is wrong with a body, one entry each.
+    pub(super) fn bad_body(errors: Vec<String>) -> Failure {
+        let status = StatusCode::BAD_REQUEST;
+        Failure { status, errors }
+    }
+
+    pub(super) fn not_found(error: String) -> Failure {
+        Failure::new(StatusCode::NOT_FOUND, error)
+    }
+
+    pub(super) fn wrong_method(error: String) -> Failure {
+        Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
+    }
+
+    pub(super) fn conflict(error: String) -> Failure {
+        Failure::new(StatusCode::CONFLICT, error)
+    }
+
+    pub(super) fn too_large(error: String) -> Failure {
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error)
+    }
+
+    pub(super) fn unavailable(error: String) -> Failure {
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(unavailable: Unavailable) -> Failure {
+        let status = match unavailable {
+            Unavailable::Ended => StatusCode::SERVICE_UNAVAILABLE,
+            Unavailable::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        };
+        Failure::new(status, unavailable.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "errors": self.errors }))).into_response()
+    }
+}

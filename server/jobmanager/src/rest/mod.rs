@@ -1,0 +1,150 @@
+//! The REST interface for clients, in Flink's JSON shapes; what is ours alone is an additional field.
+//!
+//! Every route also answers under `/v1`. Every error, whatever made it, is `{"errors": ["…"]}` with the
+//! status that fits. Nothing in here decides: commands and views go to the [`Driver`].
+
+mod checkpoints;
+mod cluster;
+mod commands;
+mod error;
+mod job;
+
+use crate::driver::Driver;
+use crate::metrics::MetricsTable;
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use axum::routing::get;
+use error::{Answer, Failure};
+use jobmanager_core::id::JobId;
+use jobmanager_core::jobmanager::Coordinator;
+use jobmanager_core::time::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the handlers know.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    /// The coordinator.
+    pub driver: Driver,
+    /// What tasks have done.
+    pub metrics: MetricsTable,
+    /// `web.timeout`: how long a client waits for an answer.
+    pub timeout: Duration,
+    /// `web.refresh-interval`: how often a page should ask again.
+    pub refresh: Duration,
+    /// The options of jobs that the cluster's configuration sets.
+    pub job_defaults: Arc<BTreeMap<String, String>>,
+    /// The URL of the checkpoint storage, to show where a checkpoint is.
+    pub checkpoint_storage: Arc<str>,
+}
+
+impl Rest {
+    /// The routes.
+    pub fn router(self) -> Router {
+        let routes = routes();
+        Router::new()
+            .nest("/v1", routes.clone())
+            .merge(routes)
+            .fallback(not_found)
+            .method_not_allowed_fallback(wrong_method)
+            .with_state(self)
+    }
+
+    /// Looks at the coordinator.
+    async fn look(
+        &self,
+        view: impl FnOnce(&Coordinator, Timestamp) -> Value + Send + 'static,
+    ) -> Answer {
+        Ok(axum::Json(self.driver.look(self.timeout, view).await?))
+    }
+
+    /// Looks at something that may not be there.
+    async fn find<T: Send + 'static>(
+        &self,
+        absent: impl FnOnce() -> Failure,
+        view: impl FnOnce(&Coordinator, Timestamp) -> Option<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let found = self.driver.look(self.timeout, view).await?;
+        found.ok_or_else(absent)
+    }
+}
+
+fn routes() -> Router<Rest> {
+    Router::new()
+        .route("/overview", get(cluster::overview))
+        .route("/config", get(cluster::config))
+        .route("/taskmanagers", get(cluster::taskmanagers))
+        .route("/taskmanagers/{taskmanager}", get(cluster::taskmanager))
+        .route("/jobs", get(job::ids).post(commands::submit))
+        .route("/jobs/overview", get(job::overview))
+        .route("/jobs/{job}", get(job::details).patch(commands::cancel))
+        .route("/jobs/{job}/status", get(job::status))
+        .route("/jobs/{job}/checkpoints", get(checkpoints::checkpoints))
+        .route("/jobs/{job}/exceptions", get(job::exceptions))
+}
+
+async fn not_found(uri: Uri) -> Failure {
+    Failure::not_found(format!("Not found: {}", uri.path()))
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    Failure::wrong_method(format!(
+        "{} is not allowed here: {}",
+        request.method(),
+        request.uri().path()
+    ))
+}
+
+/// The job that a path names.
+struct JobOf(JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobOf {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<JobOf, Failure> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|error| Failure::bad_request(error.body_text()))?;
+        let id = text.parse().map_err(|error| {
+            Failure::bad_request(format!("`{}` is {error}", text.escape_debug()))
+        })?;
+        Ok(JobOf(id))
+    }
+}
+
+/// The parameters behind the `?` of a request.
+struct Parameters(BTreeMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Parameters, Failure> {
+        let query = axum::extract::Query::from_request_parts(parts, state).await;
+        match query {
+            Ok(axum::extract::Query(parameters)) => Ok(Parameters(parameters)),
+            Err(error) => Err(Failure::bad_request(error.body_text())),
+        }
+    }
+}
+
+/// A time as Flink's JSON has it: milliseconds, or -1 for one that has not come.
+fn time(at: Option<Timestamp>) -> i64 {
+    at.map_or(-1, |at| i64::try_from(at.0).unwrap_or(i64::MAX))
+}
+
+/// Milliseconds from one time to another.
+fn elapsed(from: Timestamp, to: Timestamp) -> i64 {
+    i64::try_from(to.since(from).as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A 128-bit number as 32 hex digits.
+fn hex(id: u128) -> String {
+    format!("{id:032x}")
+}
+
+fn job_not_found(job: JobId) -> Failure {
+    Failure::not_found(format!("Job {job} not found"))
+}

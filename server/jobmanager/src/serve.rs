@@ -1,0 +1,280 @@
+//! A running JobManager: what `main`, `local` and the tests all start.
+//!
+//! [`Server::start`] takes the ports, opens the store, mints an epoch and rebuilds the coordinator;
+//! [`Server::run`] serves until it is told to stop or cannot go on.
+
+use crate::clock::Clock;
+use crate::discard::{CheckpointStorage, StorageProblem};
+use crate::driver::{Driver, DriverEnd, DriverLoop, driver};
+use crate::grpc::SessionService;
+use crate::metrics::MetricsTable;
+use crate::options::{Listen, Options};
+use crate::rest::Rest;
+use crate::store::{EmbeddedStore, Store, StoreError};
+use axum::serve::ListenerExt;
+use jobmanager_core::jobmanager::{Coordinator, RecoverError};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tonic::transport::server::TcpIncoming;
+use tracing::{error, info};
+
+/// How long open requests and streams may take to end once they are told to.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// How often an idle connection of a TaskManager is asked whether its peer is there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer that.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a JobManager does not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {problem}; choose another address with {changed_by}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's words.
+        problem: String,
+        /// The flag and the keys that change it.
+        changed_by: &'static str,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoint storage cannot be used.
+    #[error(transparent)]
+    Checkpoints(#[from] StorageProblem),
+    /// The records contradict each other.
+    #[error(
+        "{folder} is damaged: {problem}; restore it from a copy, or choose another folder with --data-dir to start without its jobs"
+    )]
+    Recover {
+        /// The data folder.
+        folder: PathBuf,
+        /// What contradicts.
+        problem: RecoverError,
+    },
+    /// The coordinator ended by itself.
+    #[error(transparent)]
+    Ended(#[from] DriverEnd),
+    /// A server loop ended by itself.
+    #[error("the {service} server stopped: {problem}")]
+    Stopped {
+        /// Which.
+        service: &'static str,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Where a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// REST, for clients.
+    pub rest: SocketAddr,
+    /// gRPC, for TaskManagers.
+    pub rpc: SocketAddr,
+}
+
+/// A JobManager that leads, and answers as soon as it is [run](Server::run).
+pub struct Server {
+    bound: Bound,
+    rest_listener: TcpListener,
+    rpc_listener: TcpListener,
+    rest: Rest,
+    driver: Driver,
+    driver_loop: DriverLoop,
+    store: EmbeddedStore,
+}
+
+/// Serves until `shutdown` is ready: [`Server::start`] and [`Server::run`] in one.
+///
+/// # Errors
+/// It cannot start, or cannot go on.
+pub async fn serve(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    Server::start(options).await?.run(shutdown).await
+}
+
+impl Server {
+    /// Takes the ports and the leadership.
+    ///
+    /// # Errors
+    /// A port is in use; the store or the checkpoint storage cannot be used.
+    pub async fn start(options: Options) -> Result<Server, ServeError> {
+        let rest_listener = listen(&options.rest).await?;
+        let rpc_listener = listen(&options.rpc).await?;
+        let bound = Bound {
+            rest: local_address(&rest_listener, &options.rest)?,
+            rpc: local_address(&rpc_listener, &options.rpc)?,
+        };
+        let url = options.cluster.checkpoint_storage.clone();
+        // The folder first: the checkpoints may be inside it, and it has to be empty or ours.
+        let store = EmbeddedStore::open(options.data_dir.clone()).await?;
+        let storage = CheckpointStorage::open(&url)?;
+        let leadership = store.load().await?;
+        let (epoch, clock) = (leadership.epoch, Clock::start());
+        let records = leadership.records.len();
+        let coordinator =
+            Coordinator::recover(options.cluster, epoch, leadership.records, clock.now()).map_err(
+                |problem| ServeError::Recover {
+                    folder: options.data_dir.clone(),
+                    problem,
+                },
+            )?;
+        info!(epoch = epoch.0, records, data_dir = %options.data_dir.display(), "leading");
+        let (driver, driver_loop) = driver(coordinator, epoch, clock, store.clone(), storage);
+        let rest = Rest {
+            driver: driver.clone(),
+            metrics: MetricsTable::default(),
+            timeout: options.web_timeout,
+            refresh: options.web_refresh,
+            job_defaults: Arc::new(options.job_defaults),
+            checkpoint_storage: url.into(),
+        };
+        Ok(Server {
+            bound,
+            rest_listener,
+            rpc_listener,
+            rest,
+            driver,
+            driver_loop,
+            store,
+        })
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// Serves until `shutdown` is ready. Then sessions end, open requests are answered, and the store is
+    /// closed, within a second.
+    ///
+    /// # Errors
+    /// It cannot go on: another process leads, or an invariant is broken.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (stop, stopped) = watch::channel(());
+        let service = SessionService::server(self.driver, self.rest.metrics.clone());
+        let mut rest = serve_rest(self.rest_listener, self.rest, stopped.clone());
+        let mut rpc = serve_rpc(self.rpc_listener, service, stopped);
+        let mut driver = tokio::spawn(self.driver_loop.run());
+        info!(rest = %self.bound.rest, rpc = %self.bound.rpc, "ready");
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            end = &mut driver => Err(driver_end(end).into()),
+            end = &mut rest => Err(stopped_by_itself("REST", end)),
+            end = &mut rpc => Err(stopped_by_itself("gRPC", end)),
+        };
+        match &outcome {
+            Ok(()) => info!("shutting down"),
+            Err(error) => error!(%error, "cannot go on"),
+        }
+        // With the driver its outboxes are dropped, and so every session ends.
+        driver.abort();
+        drop(stop);
+        for task in [rest, rpc] {
+            end_in_time(task).await;
+        }
+        self.store.close().await;
+        outcome
+    }
+}
+
+async fn listen(listen: &Listen) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
+    bound.map_err(|problem| listen_error(listen, &problem))
+}
+
+fn local_address(listener: &TcpListener, listen: &Listen) -> Result<SocketAddr, ServeError> {
+    let address = listener.local_addr();
+    address.map_err(|problem| listen_error(listen, &problem))
+}
+
+fn listen_error(listen: &Listen, problem: &std::io::Error) -> ServeError {
+    let problem = match problem.kind() {
+        std::io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
+        _ => problem.to_string(),
+    };
+    ServeError::Listen {
+        address: format!("{}:{}", listen.host, listen.port),
+        problem,
+        changed_by: listen.changed_by,
+    }
+}
+
+/// A server loop; its error as text.
+type ServerTask = JoinHandle<Result<(), String>>;
+
+fn serve_rest(listener: TcpListener, rest: Rest, stopped: watch::Receiver<()>) -> ServerTask {
+    let listener = listener.tap_io(|connection| {
+        // A connection that does not take the option is only slower.
+        let _ = connection.set_nodelay(true);
+    });
+    let server = axum::serve(listener, rest.router()).with_graceful_shutdown(dropped(stopped));
+    tokio::spawn(async move { server.await.map_err(|error| error.to_string()) })
+}
+
+fn serve_rpc(
+    listener: TcpListener,
+    service: jobmanager_proto::v1::job_manager_server::JobManagerServer<SessionService>,
+    stopped: watch::Receiver<()>,
+) -> ServerTask {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, dropped(stopped));
+    tokio::spawn(async move { server.await.map_err(|error| error.to_string()) })
+}
+
+/// Ready when the other end is dropped.
+async fn dropped(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
+}
+
+async fn end_in_time(mut task: ServerTask) {
+    if task.is_finished() {
+        return;
+    }
+    if tokio::time::timeout(LAST_ANSWERS, &mut task).await.is_err() {
+        task.abort();
+    }
+}
+
+fn driver_end(end: Result<DriverEnd, JoinError>) -> DriverEnd {
+    match end {
+        Ok(end) => end,
+        Err(error) => DriverEnd::Panicked(panic_words(error)),
+    }
+}
+
+fn panic_words(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else {
+        return "its task was canceled".to_owned();
+    };
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(words), _) => (*words).to_owned(),
+        (None, Some(words)) => words.clone(),
+        (None, None) => "a panic without words".to_owned(),
+    }
+}
+
+fn stopped_by_itself(
+    service: &'static str,
+    end: Result<Result<(), String>, JoinError>,
+) -> ServeError {
+    let problem = match end {
+        Ok(Ok(())) => "it ended".to_owned(),
+        Ok(Err(problem)) => problem,
+        Err(error) => panic_words(error),
+    };
+    ServeError::Stopped { service, problem }
+}
