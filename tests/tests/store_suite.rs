@@ -245,7 +245,10 @@ async fn damage_is_refused_or_harmless_but_never_repaired_in_silence() {
                     refused += 1;
                     let name = file.to_str().unwrap();
                     assert!(error.to_string().contains(name), "{error}");
-                    assert!(fs::read(&file).unwrap() == bytes, "changed, damaged at {at}");
+                    assert!(
+                        fs::read(&file).unwrap() == bytes,
+                        "changed, damaged at {at}"
+                    );
                 }
             }
         }

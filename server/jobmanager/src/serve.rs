@@ -198,9 +198,10 @@ fn local_address(listener: &TcpListener, listen: &Listen) -> Result<SocketAddr, 
 }
 
 fn listen_error(listen: &Listen, problem: &std::io::Error) -> ServeError {
-    let problem = match problem.kind() {
-        std::io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
-        _ => problem.to_string(),
+    let problem = if problem.kind() == std::io::ErrorKind::AddrInUse {
+        "the port is in use by another process".to_owned()
+    } else {
+        problem.to_string()
     };
     ServeError::Listen {
         address: format!("{}:{}", listen.host, listen.port),
@@ -277,4 +278,96 @@ fn stopped_by_itself(
         Err(error) => panic_words(error),
     };
     ServeError::Stopped { service, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::options::ServeArgs;
+
+    async fn start(folder: &std::path::Path) -> Server {
+        let free = || Some("127.0.0.1:0".to_owned());
+        let args = ServeArgs {
+            data_dir: Some(folder.to_owned()),
+            rest_addr: free(),
+            rpc_addr: free(),
+            ..ServeArgs::default()
+        };
+        Server::start(Options::from_args(&args).unwrap())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_broken_invariant_ends_the_server_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = start(folder.path()).await;
+        let driver = server.driver.clone();
+        tokio::spawn(async move {
+            let look = driver.look(Duration::MAX, |_, _| panic!("the sky fell"));
+            look.await
+        });
+        let error = server.run(std::future::pending()).await.unwrap_err();
+        assert!(error.to_string().contains("the sky fell"), "{error}");
+        // Nothing is left open: the folder can be used at once.
+        start(folder.path()).await;
+    }
+
+    #[tokio::test]
+    async fn a_later_leader_of_the_store_ends_the_server() {
+        use jobmanager_core::jobmanager::Command;
+        let folder = tempfile::tempdir().unwrap();
+        let server = start(folder.path()).await;
+        server.store.load().await.unwrap();
+        let graph = br#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+        let id = jobmanager_core::id::JobId(1);
+        let graph = jobmanager_proto::job_json::parse(graph, id, &Default::default()).unwrap();
+        let driver = server.driver.clone();
+        let submitted = tokio::spawn(async move {
+            let submit = Command::Submit(Arc::new(graph));
+            driver.command(submit, Duration::MAX).await
+        });
+        let error = server.run(std::future::pending()).await.unwrap_err();
+        assert!(
+            matches!(error, ServeError::Ended(DriverEnd::StepDown(_))),
+            "{error}"
+        );
+        let answer = submitted.await.unwrap();
+        assert_eq!(answer, Err(crate::driver::Unavailable::Ended));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
+        use crate::driver::{Outbox, Session, fresh_session};
+        use jobmanager_core::message::Hello;
+        let folder = tempfile::tempdir().unwrap();
+        let server = start(folder.path()).await;
+        let driver = server.driver.clone();
+        let serving = tokio::spawn(server.run(std::future::pending()));
+        // No room for a second message: the welcome fills it.
+        let (messages, _unread) = tokio::sync::mpsc::channel(1);
+        let (open, ended) = tokio::sync::oneshot::channel();
+        let hello = Hello {
+            taskmanager: jobmanager_core::id::TaskManagerId("mute".to_owned()),
+            incarnation: jobmanager_core::id::Incarnation(1),
+            seen_epoch: Default::default(),
+            slots: 1,
+            data_address: "127.0.0.1:1".to_owned(),
+            hardware: Default::default(),
+            operators: vec!["x".to_owned()],
+            inventory: Vec::new(),
+        };
+        let id = fresh_session();
+        let outbox = Outbox::new(messages, open);
+        driver.connected(Session { id, hello, outbox }).await;
+        let graph = br#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+        let job = jobmanager_core::id::JobId(1);
+        let graph = jobmanager_proto::job_json::parse(graph, job, &Default::default()).unwrap();
+        let submit = jobmanager_core::jobmanager::Command::Submit(Arc::new(graph));
+        driver.command(submit, Duration::MAX).await.unwrap();
+        // The sender is only ever dropped.
+        assert!(ended.await.is_err());
+        serving.abort();
+    }
 }

@@ -278,7 +278,7 @@ fn node_json(graph: &JobGraph, index: VertexIndex) -> Value {
         "operator": "",
         "parallelism": vertex.parallelism,
         "operator_strategy": "",
-        "description": format!("{}<br/>", vertex.name),
+        "description": format!("{}<br/>", escape(&vertex.name)),
         "optimizer_properties": {},
     });
     let edges = graph.edges().iter().filter(|edge| edge.target == index);
@@ -290,6 +290,13 @@ fn node_json(graph: &JobGraph, index: VertexIndex) -> Value {
         node["inputs"] = inputs.into();
     }
     node
+}
+
+/// A description is HTML, a name is anything.
+fn escape(name: &str) -> String {
+    name.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 fn input_json(graph: &JobGraph, num: usize, edge: &JobEdge) -> Value {

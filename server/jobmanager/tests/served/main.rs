@@ -1,0 +1,10 @@
+//! A JobManager as its users meet it: REST and gRPC of one that runs inside the test's process, and the
+//! binary itself.
+
+#![allow(clippy::unwrap_used)]
+
+mod binary;
+mod rest;
+mod session;
+mod shapes;
+mod support;
