@@ -76,12 +76,7 @@ async fn a_taskmanager_and_its_tasks_appear() {
 
     let (_, accepted) = running.request("POST", "/jobs", job("")).await;
     let id = accepted["jobid"].as_str().unwrap().to_owned();
-    let deploy = loop {
-        match session.hear().await.unwrap() {
-            Heard::Deploy(deploy) => break deploy,
-            other => assert!(matches!(other, Heard::Heartbeat(_)), "{other:?}"),
-        }
-    };
+    let deploy = session.hear_deploy().await;
     let attempt = |task: Option<v1::TaskId>| v1::AttemptId {
         job: deploy.job,
         task,
@@ -130,11 +125,7 @@ async fn a_failure_is_told_with_its_task_and_its_taskmanager() {
     let mut session = running.taskmanager("tm-1", 2).await;
     let (_, accepted) = running.request("POST", "/jobs", job("")).await;
     let id = accepted["jobid"].as_str().unwrap().to_owned();
-    let deploy = loop {
-        if let Heard::Deploy(deploy) = session.hear().await.unwrap() {
-            break deploy;
-        }
-    };
+    let deploy = session.hear_deploy().await;
     let change = |task: &v1::TaskDeployment| v1::TaskStateChange {
         attempt: Some(v1::AttemptId {
             job: deploy.job,

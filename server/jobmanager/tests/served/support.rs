@@ -151,6 +151,15 @@ impl Session {
             .ok_or_else(ended)
     }
 
+    /// The next deployment, whatever else comes before it.
+    pub(crate) async fn hear_deploy(&mut self) -> v1::Deploy {
+        loop {
+            if let v1::to_task_manager::Message::Deploy(deploy) = self.hear().await.unwrap() {
+                return deploy;
+            }
+        }
+    }
+
     /// How the stream ends.
     pub(crate) async fn end(&mut self) -> Status {
         loop {
