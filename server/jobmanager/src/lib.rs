@@ -10,6 +10,7 @@
 //! [`serve`] puts it together; [`main`] is the binary.
 
 mod args;
+pub mod cli;
 pub mod clock;
 pub mod discard;
 pub mod driver;

@@ -1,0 +1,189 @@
+//! What the JobManager answers, as far as the commands read it. Fields that they do not know are
+//! ignored, fields that an older JobManager does not send have a default.
+
+use jobmanager_core::state::JobStatus;
+use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Submitted {
+    #[serde(rename = "jobUrl")]
+    pub(crate) job_url: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) errors: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<JobLine>,
+}
+
+/// A job in one line.
+#[derive(Debug, Deserialize)]
+pub(crate) struct JobLine {
+    pub(crate) jid: String,
+    pub(crate) name: String,
+    #[serde(deserialize_with = "job_status")]
+    pub(crate) state: JobStatus,
+    /// Milliseconds.
+    #[serde(default)]
+    pub(crate) duration: i64,
+    /// How many tasks are in each state, and their `total`.
+    #[serde(default)]
+    pub(crate) tasks: BTreeMap<String, u64>,
+}
+
+/// A job.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    #[serde(deserialize_with = "job_status")]
+    pub(crate) state: JobStatus,
+    /// Milliseconds.
+    #[serde(default)]
+    pub(crate) duration: i64,
+    #[serde(default)]
+    pub(crate) vertices: Vec<Vertex>,
+    /// What it waits for, in words.
+    #[serde(default)]
+    pub(crate) waiting_for: Option<String>,
+    /// How often a region of it was restarted.
+    #[serde(default)]
+    pub(crate) restarts: u64,
+}
+
+impl Job {
+    /// How many records its tasks have taken in.
+    pub(crate) fn records(&self) -> u64 {
+        let read = |vertex: &Vertex| vertex.metrics.read_records;
+        self.vertices.iter().map(read).sum()
+    }
+
+    /// How many of its tasks run or have finished, and how many there are.
+    pub(crate) fn tasks(&self) -> (u64, u64) {
+        let running = |vertex: &Vertex| vertex.in_state("RUNNING") + vertex.in_state("FINISHED");
+        (
+            self.vertices.iter().map(running).sum(),
+            self.vertices.iter().map(|vertex| vertex.parallelism).sum(),
+        )
+    }
+}
+
+/// A vertex of a job.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Vertex {
+    pub(crate) name: String,
+    pub(crate) parallelism: u64,
+    #[serde(default)]
+    pub(crate) tasks: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub(crate) metrics: Metrics,
+}
+
+impl Vertex {
+    pub(crate) fn in_state(&self, state: &str) -> u64 {
+        self.tasks.get(state).copied().unwrap_or(0)
+    }
+}
+
+/// What the tasks of a vertex have done since they were deployed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct Metrics {
+    pub(crate) read_records: u64,
+    pub(crate) write_records: u64,
+}
+
+/// The checkpoints of a job.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Checkpoints {
+    pub(crate) counts: CheckpointCounts,
+    #[serde(default)]
+    pub(crate) latest: LatestCheckpoints,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CheckpointCounts {
+    pub(crate) restored: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) in_progress: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LatestCheckpoints {
+    pub(crate) completed: Option<CheckpointLine>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CheckpointLine {
+    pub(crate) id: u64,
+    /// Milliseconds.
+    #[serde(default)]
+    pub(crate) end_to_end_duration: i64,
+    /// Bytes.
+    #[serde(default)]
+    pub(crate) state_size: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Exceptions {
+    pub(crate) exception_history: ExceptionHistory,
+}
+
+impl Exceptions {
+    /// The latest failure, with the failure that it came from if that is told apart.
+    pub(crate) fn root_cause(&self) -> Option<&Exception> {
+        let latest = self.exception_history.entries.first()?;
+        Some(latest.concurrent_exceptions.first().unwrap_or(latest))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExceptionHistory {
+    /// The newest first.
+    pub(crate) entries: Vec<Exception>,
+}
+
+/// A failure that a job has seen.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Exception {
+    pub(crate) stacktrace: String,
+    #[serde(default)]
+    pub(crate) task_name: Option<String>,
+    #[serde(default)]
+    pub(crate) task_manager_id: Option<String>,
+    #[serde(default)]
+    pub(crate) concurrent_exceptions: Vec<Exception>,
+}
+
+impl Exception {
+    /// The system's words, and where they were said.
+    pub(crate) fn in_words(&self) -> String {
+        let mut words = self.stacktrace.trim_end().to_owned();
+        if let Some(task) = &self.task_name {
+            words = format!("{task}: {words}");
+        }
+        if let Some(taskmanager) = &self.task_manager_id {
+            words = format!("{words} (on {taskmanager})");
+        }
+        words
+    }
+}
+
+fn job_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobStatus, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let known = JobStatus::ALL.into_iter();
+    known
+        .into_iter()
+        .find(|status| status.to_string() == name)
+        .ok_or_else(|| de::Error::custom(format!("`{name}` is not the state of a job")))
+}

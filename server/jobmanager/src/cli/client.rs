@@ -1,0 +1,264 @@
+//! The REST interface from the outside: one method per request, errors that say what to do next.
+
+use super::answer::{Checkpoints, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
+use super::{REFUSED, UNREACHABLE, USAGE};
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::time::Duration;
+use ureq::http::Request;
+use ureq::{Agent, SendBody};
+
+/// A JobManager on the same network accepts a connection at once, or is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A submission is answered once it is durable; a slow disk is no reason to give up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a command did not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers there.
+    #[error(
+        "no JobManager answers at {address} ({problem}); start one with `jobmanager serve` or \
+         `jobmanager local --keep`, or name another one with --jobmanager http://HOST:PORT"
+    )]
+    Unreachable { address: String, problem: String },
+    /// Somebody else answers there.
+    #[error(
+        "what answers at {address} is not a JobManager's REST interface ({problem}); \
+         its default port is 8081, 6123 is for TaskManagers"
+    )]
+    BadAnswer { address: String, problem: String },
+    /// The JobManager's own words.
+    #[error("{}", refusal(*.status, .problems))]
+    Refused { status: u16, problems: Vec<String> },
+    /// Not an address at all.
+    #[error("`{address}` is not an address ({problem}); write --jobmanager http://HOST:PORT")]
+    BadAddress { address: String, problem: String },
+    /// A file that the command line names.
+    #[error("{}: {problem}; name a file that can be read", path.display())]
+    File {
+        path: PathBuf,
+        problem: std::io::Error,
+    },
+}
+
+impl ClientError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::BadAnswer { .. } => UNREACHABLE,
+            ClientError::Refused { .. } => REFUSED,
+            ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
+        }
+    }
+}
+
+fn refusal(status: u16, problems: &[String]) -> String {
+    match problems {
+        [] => format!("the JobManager refuses with HTTP status {status} and no reason"),
+        [one] => format!("the JobManager refuses: {one}"),
+        many => format!("the JobManager refuses:\n  {}", many.join("\n  ")),
+    }
+}
+
+/// A JobManager somewhere.
+pub(crate) struct Client {
+    address: String,
+    agent: Agent,
+}
+
+impl Client {
+    /// A client of the JobManager at `http://HOST:PORT`; no connection is made yet.
+    pub(crate) fn new(address: &str) -> Result<Self, ClientError> {
+        let bad = |problem: &str| ClientError::BadAddress {
+            address: address.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if address.starts_with("https://") {
+            return Err(bad("the REST interface speaks plain http"));
+        }
+        let address = match address.contains("://") {
+            true => address.strip_suffix('/').unwrap_or(address).to_owned(),
+            false => format!("http://{address}"),
+        };
+        let uri: ureq::http::Uri = address
+            .parse()
+            .map_err(|problem: ureq::http::uri::InvalidUri| bad(&problem.to_string()))?;
+        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+            return Err(bad("it has no host"));
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .build()
+            .new_agent();
+        Ok(Client { address, agent })
+    }
+
+    /// Where it looks for the JobManager.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Submits a JobGraph in JSON; gives the job's id once the job is durable.
+    pub(crate) fn submit(&self, job: Vec<u8>) -> Result<String, ClientError> {
+        let submitted: Submitted = self.ask("POST", "/jobs", job)?;
+        let id = submitted.job_url.rsplit('/').next().unwrap_or_default();
+        Ok(id.to_owned())
+    }
+
+    pub(crate) fn cancel(&self, id: &str) -> Result<(), ClientError> {
+        let _: serde_json::Value =
+            self.ask("PATCH", &format!("/jobs/{id}?mode=cancel"), Vec::new())?;
+        Ok(())
+    }
+
+    pub(crate) fn jobs(&self) -> Result<Vec<JobLine>, ClientError> {
+        let answer: Jobs = self.get("/jobs/overview")?;
+        Ok(answer.jobs)
+    }
+
+    pub(crate) fn job(&self, id: &str) -> Result<Job, ClientError> {
+        self.get(&format!("/jobs/{id}"))
+    }
+
+    pub(crate) fn checkpoints(&self, id: &str) -> Result<Checkpoints, ClientError> {
+        self.get(&format!("/jobs/{id}/checkpoints"))
+    }
+
+    pub(crate) fn exceptions(&self, id: &str) -> Result<Exceptions, ClientError> {
+        self.get(&format!("/jobs/{id}/exceptions"))
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask("GET", path, Vec::new())
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let (status, text) = self
+            .exchange(method, path, body)
+            .map_err(|problem| self.explain(problem))?;
+        if !(200..300).contains(&status) {
+            let refusal: Refusal = self.parse(&text)?;
+            let problems = refusal.errors;
+            return Err(ClientError::Refused { status, problems });
+        }
+        self.parse(&text)
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(u16, String), ureq::Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.address));
+        let mut response = if body.is_empty() {
+            self.agent.run(request.body(SendBody::none())?)?
+        } else {
+            let request = request.header("content-type", "application/json");
+            self.agent.run(request.body(body)?)?
+        };
+        let text = response.body_mut().read_to_string()?;
+        Ok((response.status().as_u16(), text))
+    }
+
+    fn explain(&self, problem: ureq::Error) -> ClientError {
+        let address = self.address.clone();
+        let problem = problem.to_string();
+        if problem.starts_with("protocol") || problem.starts_with("http:") {
+            return ClientError::BadAnswer { address, problem };
+        }
+        ClientError::Unreachable { address, problem }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, ClientError> {
+        serde_json::from_str(text).map_err(|problem| ClientError::BadAnswer {
+            address: self.address.clone(),
+            problem: problem.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A client of something that answers one request with these bytes.
+    fn answered_with(answer: &'static str) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            assert!(read > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        Client::new(&address).unwrap()
+    }
+
+    #[test]
+    fn a_refused_connection_says_what_to_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = Client::new(&address).unwrap().jobs().unwrap_err();
+        assert_eq!(error.exit_code(), UNREACHABLE);
+        let words = error.to_string();
+        assert!(words.contains(&address), "{words}");
+        assert!(words.contains("`jobmanager serve`"), "{words}");
+    }
+
+    #[test]
+    fn every_problem_of_a_refused_job_is_shown() {
+        let client = answered_with(
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 27\r\n\r\n{\"errors\":[\"a: x\",\"b: y\"]} ",
+        );
+        let error = client.submit(b"{}".to_vec()).unwrap_err();
+        assert_eq!(error.exit_code(), REFUSED);
+        assert_eq!(error.to_string(), "the JobManager refuses:\n  a: x\n  b: y");
+    }
+
+    #[test]
+    fn a_stranger_on_the_port_is_named_as_one() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
+            "SSH-2.0-OpenSSH_9.2p1\r\n\r\n\r\n",
+        ] {
+            let error = answered_with(answer).jobs().unwrap_err();
+            let words = error.to_string();
+            assert!(words.contains("is not a JobManager"), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_checked_before_it_is_used() {
+        for (address, right) in [
+            ("http://127.0.0.1:8081/", Some("http://127.0.0.1:8081")),
+            ("localhost:8081", Some("http://localhost:8081")),
+            ("https://localhost:8081", None),
+            ("ftp://localhost", None),
+            ("http://", None),
+            ("a b", None),
+        ] {
+            let client = Client::new(address);
+            assert_eq!(
+                client.as_ref().ok().map(Client::address),
+                right,
+                "{address}"
+            );
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Follows a job to its end, through restarts of the job and of the JobManager.
+
+use super::answer::{Checkpoints, Job};
+use super::client::{Client, ClientError};
+use super::progress::Progress;
+use jobmanager_core::state::JobStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Often enough for a live display, rare enough to cost nothing.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a JobManager may be away before the command gives up: it may be restarting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a job ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Finished,
+    Canceled,
+    Failed { cause: String },
+}
+
+/// Polls the job until it has ended, and shows every look at it.
+pub(crate) fn follow(
+    client: &Client,
+    id: &str,
+    progress: &mut Progress,
+) -> Result<End, ClientError> {
+    let mut last_answer = Instant::now();
+    loop {
+        match look(client, id) {
+            Ok((job, checkpoints)) => {
+                last_answer = Instant::now();
+                progress.show(&job, &checkpoints);
+                if let Some(end) = end_of(client, id, &job)? {
+                    return Ok(end);
+                }
+            }
+            Err(error @ ClientError::Unreachable { .. }) => {
+                if last_answer.elapsed() > PATIENCE {
+                    return Err(error);
+                }
+                progress.note(&format!(
+                    "no answer from the JobManager at {}; trying again",
+                    client.address()
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+fn look(client: &Client, id: &str) -> Result<(Job, Checkpoints), ClientError> {
+    Ok((client.job(id)?, client.checkpoints(id)?))
+}
+
+fn end_of(client: &Client, id: &str, job: &Job) -> Result<Option<End>, ClientError> {
+    Ok(match job.state {
+        JobStatus::Finished => Some(End::Finished),
+        JobStatus::Canceled => Some(End::Canceled),
+        JobStatus::Failed => Some(End::Failed {
+            cause: cause(client, id)?,
+        }),
+        JobStatus::Initializing
+        | JobStatus::Created
+        | JobStatus::Running
+        | JobStatus::Restarting
+        | JobStatus::Failing
+        | JobStatus::Cancelling
+        | JobStatus::Reconciling
+        | JobStatus::Suspended => None,
+    })
+}
+
+fn cause(client: &Client, id: &str) -> Result<String, ClientError> {
+    let exceptions = client.exceptions(id)?;
+    let words = exceptions.root_cause().map(|cause| cause.in_words());
+    Ok(words.unwrap_or_else(|| "the JobManager gives no reason".to_owned()))
+}

@@ -1,0 +1,186 @@
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `cancel`.
+//!
+//! They are clients of the REST interface like any other: nothing in here knows the coordinator.
+
+mod answer;
+mod client;
+mod follow;
+mod progress;
+mod text;
+
+pub(crate) use client::{Client, ClientError};
+pub(crate) use follow::{End, follow};
+pub(crate) use progress::Progress;
+pub(crate) use text::{print_job, problem_lines};
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The exit codes of the client commands and of `local`, for `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; for an attached `run` and for `local`: the job is FINISHED
+  1    the job is FAILED
+  2    the job is CANCELED
+  3    no JobManager answers
+  4    the JobManager refuses: an invalid job, an unknown job, a job that has ended already
+  64   the command line is wrong, or a file that it names cannot be read
+  130  interrupted by Ctrl-C";
+
+pub(crate) const JOB_FAILED: u8 = 1;
+pub(crate) const JOB_CANCELED: u8 = 2;
+pub(crate) const UNREACHABLE: u8 = 3;
+pub(crate) const REFUSED: u8 = 4;
+/// `EX_USAGE`: clap's own 2 would look like a canceled job.
+pub const USAGE: u8 = 64;
+
+/// Where the JobManager answers.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Target {
+    /// The address of the JobManager's REST interface
+    #[arg(
+        long,
+        value_name = "http://HOST:PORT",
+        env = "JOBMANAGER",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    jobmanager: String,
+}
+
+/// `run`: submit a job, and follow it to its end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct RunArgs {
+    /// The JobGraph: a JSON file
+    job: PathBuf,
+    /// Return as soon as the job is durable
+    #[arg(long)]
+    detached: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `list`: the jobs of a cluster.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct ListArgs {
+    /// Also the jobs that have ended
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `status`: one job, its tasks, checkpoints and latest failures.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct StatusArgs {
+    /// The job's id: 32 hex digits
+    id: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `cancel`: end a job.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CancelArgs {
+    /// The job's id: 32 hex digits
+    id: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Runs `run`.
+#[must_use]
+pub fn run(args: &RunArgs) -> ExitCode {
+    exit(submit_and_follow(args))
+}
+
+/// Runs `list`.
+#[must_use]
+pub fn list(args: &ListArgs) -> ExitCode {
+    exit(print_jobs(args))
+}
+
+/// Runs `status`.
+#[must_use]
+pub fn status(args: &StatusArgs) -> ExitCode {
+    exit(print_status(args))
+}
+
+/// Runs `cancel`.
+#[must_use]
+pub fn cancel(args: &CancelArgs) -> ExitCode {
+    exit(ask_to_cancel(args))
+}
+
+fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
+    let client = Client::new(&args.target.jobmanager)?;
+    let id = client.submit(read_job(&args.job)?)?;
+    println!("Job has been submitted with JobID {id}");
+    if args.detached {
+        return Ok(0);
+    }
+    let mut progress = Progress::new();
+    let end = follow(&client, &id, &mut progress)?;
+    progress.done();
+    Ok(report(&id, &end))
+}
+
+/// Says how a job ended, and gives the exit code that says the same.
+pub(crate) fn report(id: &str, end: &End) -> u8 {
+    match end {
+        End::Finished => {
+            println!("Job {id} is FINISHED");
+            0
+        }
+        End::Canceled => {
+            println!("Job {id} is CANCELED");
+            JOB_CANCELED
+        }
+        End::Failed { cause } => {
+            println!("Job {id} is FAILED");
+            eprintln!("{}", problem_lines("caused by", cause));
+            JOB_FAILED
+        }
+    }
+}
+
+fn print_jobs(args: &ListArgs) -> Result<u8, ClientError> {
+    let jobs = Client::new(&args.target.jobmanager)?.jobs()?;
+    print!("{}", text::jobs(&jobs, args.all));
+    Ok(0)
+}
+
+fn print_status(args: &StatusArgs) -> Result<u8, ClientError> {
+    let client = Client::new(&args.target.jobmanager)?;
+    print_job(&client, &args.id)?;
+    Ok(0)
+}
+
+fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
+    Client::new(&args.target.jobmanager)?.cancel(&args.id)?;
+    println!("Job {} is being canceled", args.id);
+    Ok(0)
+}
+
+/// The bytes of a JobGraph file.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
+    std::fs::read(path).map_err(|problem| ClientError::File {
+        path: path.to_path_buf(),
+        problem,
+    })
+}
+
+/// Prints what went wrong, and gives the exit code that says the same.
+pub(crate) fn exit(outcome: Result<u8, ClientError>) -> ExitCode {
+    let code = outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        error.exit_code()
+    });
+    ExitCode::from(code)
+}

@@ -1,0 +1,119 @@
+//! Shows a running job: a live line on a terminal, otherwise a plain line when the state changes.
+
+use super::answer::{Checkpoints, Job};
+use super::text::group_digits;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Without a terminal, a job that does not change its state is still heard of this often.
+const QUIET: Duration = Duration::from_secs(2);
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where progress is shown: standard error if it is a terminal, else standard output.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    said: String,
+    said_at: Option<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+            bar.set_style(style.expect("the template is well-formed"));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Progress {
+            bar,
+            said: String::new(),
+            said_at: None,
+        }
+    }
+
+    /// Shows a look at the job.
+    pub(crate) fn show(&mut self, job: &Job, checkpoints: &Checkpoints) {
+        let line = line(job, checkpoints);
+        let Some(bar) = &self.bar else {
+            let state = state(job, checkpoints);
+            let quiet = |at: Instant| at.elapsed() >= QUIET;
+            if state != self.said || self.said_at.is_some_and(quiet) {
+                self.say(&line, state);
+            }
+            return;
+        };
+        bar.set_message(line);
+    }
+
+    /// Shows a remark once.
+    pub(crate) fn note(&mut self, remark: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(remark.to_owned()),
+            None if self.said != remark => self.say(remark, remark.to_owned()),
+            None => {}
+        }
+    }
+
+    /// Leaves the last look on the screen.
+    pub(crate) fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+
+    fn say(&mut self, line: &str, state: String) {
+        println!("{line}");
+        self.said = state;
+        self.said_at = Some(Instant::now());
+    }
+}
+
+/// What a plain line is printed for when it changes.
+fn state(job: &Job, checkpoints: &Checkpoints) -> String {
+    let waiting = job.waiting_for.as_deref().unwrap_or_default();
+    format!(
+        "{} {} {} {waiting}",
+        job.state, job.restarts, checkpoints.counts.restored
+    )
+}
+
+fn line(job: &Job, checkpoints: &Checkpoints) -> String {
+    let (running, tasks) = job.tasks();
+    let mut line = format!(
+        "{:<11} {running}/{tasks} tasks, {} records, {} checkpoints, {} restarts",
+        job.state,
+        group_digits(job.records()),
+        checkpoints.counts.completed,
+        job.restarts,
+    );
+    if let Some(waiting) = &job.waiting_for {
+        line = format!("{line}; waiting for {waiting}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_a_job_does_and_what_it_waits_for() {
+        let job = serde_json::json!({"name": "a", "state": "RESTARTING", "restarts": 2,
+            "waiting-for": "3 slots",
+            "vertices": [
+                {"name": "v", "parallelism": 2, "tasks": {"RUNNING": 1, "SCHEDULED": 1},
+                 "metrics": {"read-records": 1234, "write-records": 5}},
+                {"name": "w", "parallelism": 1, "tasks": {"FINISHED": 1}}]});
+        let job: Job = serde_json::from_value(job).unwrap();
+        let mut checkpoints = Checkpoints::default();
+        checkpoints.counts.completed = 7;
+        assert_eq!(
+            line(&job, &checkpoints),
+            "RESTARTING  2/3 tasks, 1,234 records, 7 checkpoints, 2 restarts; waiting for 3 slots"
+        );
+    }
+}
