@@ -11,7 +11,7 @@ mod text;
 pub(crate) use client::{Client, ClientError};
 pub(crate) use follow::{End, follow};
 pub(crate) use progress::Progress;
-pub(crate) use text::{print_job, problem_lines};
+pub(crate) use text::{group_digits, print_job, problem_lines};
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,0 +1,231 @@
+//! `jobmanager local`: a whole cluster from one command, to try things on one machine.
+//!
+//! The JobManager runs inside this process with its durable store, the TaskManagers are child
+//! processes, so that they can be killed. The job is submitted and watched over REST, as any other
+//! client would do it.
+
+mod cluster;
+mod folder;
+mod words;
+mod workers;
+
+use crate::cli::{self, Client, ClientError, End, Progress};
+use cluster::Cluster;
+use folder::WorkFolder;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use words::{Counts, WordCount};
+
+/// What a shell gives a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// `local`: a cluster of one machine, and a job on it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = cli::EXIT_CODES)]
+pub struct LocalArgs {
+    /// The job to run: a JobGraph in JSON; without it, words are counted
+    job: Option<PathBuf>,
+    /// How many TaskManagers, each a process of its own
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    taskmanagers: u32,
+    /// How many slots each TaskManager has
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    slots: u32,
+    /// Count the words of this file or folder, as fast as it goes; without it, those of the
+    /// project's own documentation, slowly enough to watch
+    #[arg(long, value_name = "PATH", conflicts_with = "job")]
+    input: Option<PathBuf>,
+    /// Where the counted words go: a new or empty folder; without it, one in the place for
+    /// temporary files
+    #[arg(long, value_name = "DIR", conflicts_with = "job")]
+    output: Option<PathBuf>,
+    /// Where jobs and checkpoints are kept; without it, they go when the command ends
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Leave the cluster up when the job has ended, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// An option of the cluster, as for `serve`
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    options: Vec<String>,
+}
+
+/// Why a local cluster does not come up, or cannot show its result.
+#[derive(Debug, thiserror::Error)]
+enum LocalError {
+    /// What a client of the cluster would be told.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// A file or folder, with its name in the words.
+    #[error("{path}: {problem}", path = path.display())]
+    File { path: PathBuf, problem: io::Error },
+    /// The words of [`crate::serve`].
+    #[error("the JobManager cannot run: {0}")]
+    JobManager(String),
+    /// A child process or thread.
+    #[error("the cluster cannot be started: {0}")]
+    Start(#[from] io::Error),
+}
+
+impl LocalError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            LocalError::Client(error) => error.exit_code(),
+            LocalError::File { .. } => cli::USAGE,
+            LocalError::JobManager(_) | LocalError::Start(_) => cli::UNREACHABLE,
+        }
+    }
+}
+
+/// Runs `local`.
+#[must_use]
+pub fn run(args: &LocalArgs) -> ExitCode {
+    let code = run_job(args).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        error.exit_code()
+    });
+    ExitCode::from(code)
+}
+
+/// A job, and what is to be shown when it has finished.
+struct Work {
+    job: Vec<u8>,
+    output: Option<PathBuf>,
+}
+
+fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let folder = WorkFolder::new()?;
+    let kept = folder.path().join("output");
+    let code = prepare(args, &folder).and_then(|work| {
+        let code = runtime.block_on(run_on_cluster(args, &folder, work));
+        if !matches!(code, Ok(0 | INTERRUPTED)) {
+            eprintln!("logs are in {}", folder.path().display());
+        }
+        code
+    });
+    // The thread that watches the job may be in the middle of a request to what is gone now.
+    runtime.shutdown_background();
+    match code {
+        Ok(0) => folder.remove_all_but(&[&kept]),
+        Ok(INTERRUPTED) => folder.remove_all_but(&[]),
+        Ok(_) | Err(_) => {}
+    }
+    code
+}
+
+async fn run_on_cluster(
+    args: &LocalArgs,
+    folder: &WorkFolder,
+    work: Work,
+) -> Result<u8, LocalError> {
+    let mut cluster = Cluster::start(args, folder.path()).await?;
+    let address = cluster.rest_address().to_owned();
+    println!("REST answers at {address}");
+    let job = tokio::task::spawn_blocking(move || run_to_its_end(&address, work));
+    let mut code = tokio::select! {
+        ended = job => ended.map_err(io::Error::other)?,
+        problem = cluster.failed() => Err(LocalError::JobManager(problem)),
+        () = interrupted() => Ok(INTERRUPTED),
+    };
+    if args.keep && matches!(code, Ok(0..=2)) {
+        println!("The cluster stays up until Ctrl-C");
+        tokio::select! {
+            problem = cluster.failed() => code = Err(LocalError::JobManager(problem)),
+            () = interrupted() => {}
+        }
+    }
+    cluster.stop().await;
+    code
+}
+
+/// Ctrl-C, or the signal that asks a process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn prepare(args: &LocalArgs, folder: &WorkFolder) -> Result<Work, LocalError> {
+    if let Some(path) = &args.job {
+        let job = cli::read_job(path)?;
+        return Ok(Work { job, output: None });
+    }
+    let file = |path: &Path| {
+        let path = path.to_path_buf();
+        move |problem| LocalError::File { path, problem }
+    };
+    let output = args.output.clone();
+    let output = output.unwrap_or_else(|| folder.path().join("output"));
+    std::fs::create_dir_all(&output).map_err(file(&output))?;
+    let output = std::path::absolute(&output).map_err(file(&output))?;
+    if std::fs::read_dir(&output).map_err(file(&output))?.next().is_some() {
+        let problem = io::Error::other("is not empty; name a new or empty folder");
+        return Err(file(&output)(problem));
+    }
+    let slots = args.taskmanagers * args.slots;
+    let count = match &args.input {
+        Some(input) => WordCount {
+            input: input.canonicalize().map_err(file(input))?,
+            output: output.clone(),
+            parallelism: slots,
+            rate: None,
+        },
+        None => documentation(folder, output.clone(), slots).map_err(file(folder.path()))?,
+    };
+    let job = count.job().to_string().into_bytes();
+    let output = Some(output);
+    Ok(Work { job, output })
+}
+
+/// The paced word count. It takes half the slots, so that the other half is there when a TaskManager
+/// is killed.
+fn documentation(folder: &WorkFolder, output: PathBuf, slots: u32) -> io::Result<WordCount> {
+    let input = folder.path().join("input");
+    words::write_documents(&input)?;
+    let parallelism = slots.div_ceil(2);
+    Ok(WordCount {
+        input,
+        output,
+        parallelism,
+        rate: Some(words::paced_rate(parallelism)),
+    })
+}
+
+/// Submits the job, watches it, and shows what became of it.
+fn run_to_its_end(address: &str, work: Work) -> Result<u8, LocalError> {
+    let client = Client::new(address)?;
+    let id = client.submit(work.job)?;
+    println!("Job has been submitted with JobID {id}");
+    let mut progress = Progress::new();
+    let end = cli::follow(&client, &id, &mut progress)?;
+    progress.done();
+    let code = cli::report(&id, &end);
+    if let (End::Finished, Some(output)) = (end, work.output) {
+        let counts = Counts::read(&output);
+        let counts = counts.map_err(|problem| LocalError::File {
+            path: output.clone(),
+            problem,
+        })?;
+        show(&counts, &output);
+    }
+    Ok(code)
+}
+
+fn show(counts: &Counts, output: &Path) {
+    let (words, different) = (counts.words, counts.different);
+    let (words, different) = (cli::group_digits(words), cli::group_digits(different));
+    println!("\n{words} words, {different} different ones. The most frequent:");
+    for (count, word) in &counts.top {
+        println!("{:>12}  {word}", cli::group_digits(*count));
+    }
+    println!("\nAll of them are in {}", output.display());
+}

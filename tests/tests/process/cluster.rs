@@ -1,0 +1,144 @@
+//! A JobManager and its TaskManagers, each a process of its own.
+
+use crate::process::{Process, Signal, wait_for};
+use crate::rest::Rest;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU8, Ordering};
+use tempfile::TempDir;
+
+/// Options with which everything happens soon.
+const QUICK: [(&str, &str); 5] = [
+    ("heartbeat.interval", "200 ms"),
+    ("heartbeat.timeout", "5 s"),
+    ("cluster.registration.initial-timeout", "50 ms"),
+    ("cluster.registration.max-timeout", "200 ms"),
+    ("cluster.registration.refused-registration-delay", "200 ms"),
+];
+
+/// The binary `jobmanager`.
+pub(crate) fn jobmanager() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_test-jobmanager"))
+}
+
+/// The binary `taskmanager`.
+pub(crate) fn taskmanager() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_test-taskmanager"))
+}
+
+/// An address of this machine that no other cluster uses, so that its ports stay free while their
+/// process is down. Systems without the whole of 127.0.0.0/8 have to live with one address.
+pub(crate) fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = u8::try_from(std::process::id() % 250).unwrap();
+    let own = Ipv4Addr::new(127, process + 1, number, 1);
+    match TcpListener::bind((own, 0)) {
+        Ok(_) => own,
+        Err(_) => Ipv4Addr::LOCALHOST,
+    }
+}
+
+/// `HOST:PORT` with a port that is free now.
+pub(crate) fn free_port(host: Ipv4Addr) -> String {
+    let listener = TcpListener::bind((host, 0)).unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A cluster. Dropping it kills its processes and removes its files.
+pub(crate) struct Cluster {
+    pub(crate) rest: Rest,
+    pub(crate) rpc: String,
+    pub(crate) taskmanagers: Vec<Process>,
+    jobmanager: Option<Process>,
+    host: Ipv4Addr,
+    options: Vec<String>,
+    slots: u32,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a JobManager with these options beside [`QUICK`], and TaskManagers; waits until all of
+    /// them are registered.
+    pub(crate) fn start(taskmanagers: usize, slots: u32, options: &[(&str, &str)]) -> Self {
+        let host = own_address();
+        let all = QUICK.iter().chain(options);
+        let mut cluster = Cluster {
+            rest: Rest::new(&format!("http://{}", free_port(host))),
+            rpc: free_port(host),
+            taskmanagers: Vec::new(),
+            jobmanager: None,
+            host,
+            options: all.map(|(key, value)| format!("-D{key}={value}")).collect(),
+            slots,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        cluster.start_jobmanager();
+        for number in 0..taskmanagers {
+            let taskmanager = cluster.start_taskmanager(number);
+            cluster.taskmanagers.push(taskmanager);
+        }
+        cluster.wait_for_taskmanagers(taskmanagers);
+        cluster
+    }
+
+    /// A path inside the cluster's own folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// SIGKILLs the JobManager, and starts it again at the same addresses with the same data.
+    pub(crate) fn kill_and_restart_jobmanager(&mut self) {
+        self.kill_jobmanager();
+        self.start_jobmanager();
+    }
+
+    pub(crate) fn kill_jobmanager(&mut self) {
+        self.jobmanager.take().unwrap().kill();
+    }
+
+    /// Asks the JobManager to end, and waits until it has.
+    pub(crate) fn end_jobmanager(&mut self, signal: Signal) -> ExitStatus {
+        let mut jobmanager = self.jobmanager.take().unwrap();
+        jobmanager.signal(signal);
+        jobmanager.end()
+    }
+
+    pub(crate) fn start_jobmanager(&mut self) {
+        let rest = self.rest.address.strip_prefix("http://").unwrap();
+        let mut command = jobmanager();
+        command
+            .args(["serve", "--rest-addr", rest, "--rpc-addr", &self.rpc])
+            .arg("--data-dir")
+            .arg(self.path("data"))
+            .args(&self.options);
+        let started = Process::start(&mut command, &self.path("jobmanager.log"));
+        self.jobmanager = Some(started);
+        wait_for("the JobManager to answer", || {
+            self.rest.ask("GET", "/overview", b"")
+        });
+    }
+
+    /// SIGKILLs a TaskManager, and starts one of the same name.
+    pub(crate) fn kill_and_restart_taskmanager(&mut self, number: usize) {
+        self.taskmanagers[number].kill();
+        self.taskmanagers[number] = self.start_taskmanager(number);
+    }
+
+    fn start_taskmanager(&self, number: usize) -> Process {
+        let mut command = taskmanager();
+        command
+            .args(["--jobmanager", &self.rpc, "--id", &format!("tm-{number}")])
+            .args(["--slots", &self.slots.to_string()])
+            .args(["--bind-addr", &format!("{}:0", self.host)]);
+        Process::start(&mut command, &self.path(&format!("tm-{number}.log")))
+    }
+
+    pub(crate) fn wait_for_taskmanagers(&self, count: usize) {
+        wait_for("the TaskManagers to register", || {
+            let overview = self.rest.get("/overview");
+            (overview["taskmanagers"] == count).then_some(())
+        });
+    }
+}

@@ -1,0 +1,16 @@
+//! Real processes, real sockets, real files: what a cluster must do while its processes are killed,
+//! stopped and lied to. Processes are watched over REST alone, as their users would.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod clients;
+mod cluster;
+mod failures;
+mod jobs;
+mod kills;
+mod local;
+mod process;
+mod rest;
+mod text;
+mod word_count;
