@@ -15,6 +15,7 @@ pub mod clock;
 pub mod discard;
 pub mod driver;
 pub mod grpc;
+pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod options;

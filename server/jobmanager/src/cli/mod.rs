@@ -22,7 +22,7 @@ Exit codes:
   0    done; for an attached `run` and for `local`: the job is FINISHED
   1    the job is FAILED
   2    the job is CANCELED
-  3    no JobManager answers
+  3    no JobManager answers, or it cannot start or go on
   4    the JobManager refuses: an invalid job, an unknown job, a job that has ended already
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C";

@@ -10,6 +10,8 @@ mod words;
 mod workers;
 
 use crate::cli::{self, Client, ClientError, End, Progress};
+use crate::options::OptionsError;
+use crate::serve::ServeError;
 use cluster::Cluster;
 use folder::WorkFolder;
 use std::io;
@@ -45,6 +47,9 @@ pub struct LocalArgs {
     /// Where jobs and checkpoints are kept; without it, they go when the command ends
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where REST listens; without it, 127.0.0.1:8081, or a free port if that is taken
+    #[arg(long, value_name = "HOST:PORT")]
+    rest_addr: Option<String>,
     /// Leave the cluster up when the job has ended, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -62,8 +67,14 @@ enum LocalError {
     /// A file or folder, with its name in the words.
     #[error("{path}: {problem}", path = path.display())]
     File { path: PathBuf, problem: io::Error },
-    /// The words of [`crate::serve`].
-    #[error("the JobManager cannot run: {0}")]
+    /// An option that is wrong.
+    #[error("{0}")]
+    Options(#[from] OptionsError),
+    /// The JobManager does not start.
+    #[error("{0}")]
+    Serve(#[from] ServeError),
+    /// The JobManager has ended.
+    #[error("the JobManager cannot go on: {0}")]
     JobManager(String),
     /// A child process or thread.
     #[error("the cluster cannot be started: {0}")]
@@ -74,8 +85,10 @@ impl LocalError {
     fn exit_code(&self) -> u8 {
         match self {
             LocalError::Client(error) => error.exit_code(),
-            LocalError::File { .. } => cli::USAGE,
-            LocalError::JobManager(_) | LocalError::Start(_) => cli::UNREACHABLE,
+            LocalError::File { .. } | LocalError::Options(_) => cli::USAGE,
+            LocalError::Serve(_) | LocalError::JobManager(_) | LocalError::Start(_) => {
+                cli::UNREACHABLE
+            }
         }
     }
 }

@@ -1,0 +1,78 @@
+//! What README.md says of the code is so.
+
+#![allow(clippy::unwrap_used)]
+
+use jobmanager_core::config::{OptionSpec, Scope, known_options};
+use jobmanager_core::id::JobId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+fn root() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap()
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The cells of the table rows whose first cell begins with a name in code, below a heading.
+fn table_below(heading: &str) -> Vec<Vec<String>> {
+    let readme = readme();
+    let (_, below) = readme.split_once(heading).unwrap();
+    let section = below.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_options_are_those_of_the_code() {
+    let shell = jobmanager::options::SHELL_OPTIONS.iter();
+    let row = |option: &OptionSpec| {
+        let default = if option.default.is_empty() { "—" } else { option.default };
+        let scope = match option.scope {
+            Scope::Job => "job",
+            Scope::Cluster => "cluster",
+        };
+        let key = format!("`{}`", option.key);
+        let doc = option.doc;
+        ["", &key, default, scope, doc, ""].map(str::to_owned).to_vec()
+    };
+    let wanted: BTreeSet<_> = known_options().iter().chain(shell).map(row).collect();
+    let found: BTreeSet<_> = table_below("\n## Options").into_iter().collect();
+    let missing: Vec<_> = wanted.difference(&found).map(|row| row.join(" | ")).collect();
+    let wrong: Vec<_> = found.difference(&wanted).map(|row| row.join(" | ")).collect();
+    assert!(missing.is_empty(), "missing:\n{}", missing.join("\n"));
+    assert!(wrong.is_empty(), "not in the code:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_operators_are_the_built_in_ones() {
+    let rows = table_below("\n## A job");
+    let cells = rows.iter().flat_map(|row| row[1].split(", "));
+    let found: BTreeSet<_> = cells.map(|cell| cell.trim_matches('`').to_owned()).collect();
+    let registry = taskmanager::operators::builtin();
+    let wanted: BTreeSet<_> = registry.names().map(str::to_owned).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_job_is_valid() {
+    let readme = readme();
+    let (_, job) = readme.split_once("```json\n").unwrap();
+    let (job, _) = job.split_once("```").unwrap();
+    let parsed = jobmanager_proto::job_json::parse(job.as_bytes(), JobId(1), &BTreeMap::new());
+    assert_eq!(parsed.unwrap().name(), "word-count");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let readme = readme();
+    let links = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let links: Vec<_> = links.collect();
+    assert!(links.len() > 5);
+    for link in links {
+        assert!(root().join(link).exists(), "{link}");
+    }
+}
