@@ -30,19 +30,31 @@ fn table_below(heading: &str) -> Vec<Vec<String>> {
 fn the_options_are_those_of_the_code() {
     let shell = jobmanager::options::SHELL_OPTIONS.iter();
     let row = |option: &OptionSpec| {
-        let default = if option.default.is_empty() { "—" } else { option.default };
+        let default = if option.default.is_empty() {
+            "—"
+        } else {
+            option.default
+        };
         let scope = match option.scope {
             Scope::Job => "job",
             Scope::Cluster => "cluster",
         };
         let key = format!("`{}`", option.key);
         let doc = option.doc;
-        ["", &key, default, scope, doc, ""].map(str::to_owned).to_vec()
+        ["", &key, default, scope, doc, ""]
+            .map(str::to_owned)
+            .to_vec()
     };
     let wanted: BTreeSet<_> = known_options().iter().chain(shell).map(row).collect();
     let found: BTreeSet<_> = table_below("\n## Options").into_iter().collect();
-    let missing: Vec<_> = wanted.difference(&found).map(|row| row.join(" | ")).collect();
-    let wrong: Vec<_> = found.difference(&wanted).map(|row| row.join(" | ")).collect();
+    let missing: Vec<_> = wanted
+        .difference(&found)
+        .map(|row| row.join(" | "))
+        .collect();
+    let wrong: Vec<_> = found
+        .difference(&wanted)
+        .map(|row| row.join(" | "))
+        .collect();
     assert!(missing.is_empty(), "missing:\n{}", missing.join("\n"));
     assert!(wrong.is_empty(), "not in the code:\n{}", wrong.join("\n"));
 }
@@ -51,7 +63,9 @@ fn the_options_are_those_of_the_code() {
 fn the_operators_are_the_built_in_ones() {
     let rows = table_below("\n## A job");
     let cells = rows.iter().flat_map(|row| row[1].split(", "));
-    let found: BTreeSet<_> = cells.map(|cell| cell.trim_matches('`').to_owned()).collect();
+    let found: BTreeSet<_> = cells
+        .map(|cell| cell.trim_matches('`').to_owned())
+        .collect();
     let registry = taskmanager::operators::builtin();
     let wanted: BTreeSet<_> = registry.names().map(str::to_owned).collect();
     assert_eq!(found, wanted);
@@ -69,7 +83,10 @@ fn the_job_is_valid() {
 #[test]
 fn every_link_leads_somewhere() {
     let readme = readme();
-    let links = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let links = readme
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap());
     let links: Vec<_> = links.collect();
     assert!(links.len() > 5);
     for link in links {

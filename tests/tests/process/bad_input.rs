@@ -117,8 +117,8 @@ fn an_invalid_job_is_refused_with_every_problem_and_leaves_nothing() {
         b"[]",
         b"null",
         b"\xff\xfe",
-        &[b'['; 10 << 20],
-        &[0; 10 << 20],
+        &vec![b'['; 10 << 20],
+        &vec![0; 10 << 20],
     ] {
         refused(&cluster, garbage);
     }

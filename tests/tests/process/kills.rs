@@ -5,9 +5,11 @@ use crate::cluster::Cluster;
 use crate::jobs::WordJob;
 use crate::process::{Signal, let_run, wait_for};
 use crate::text::{assert_same, below, committed, counted, seeded, words, write_files};
-use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How fast each of the four readers of a [`Run`] reads, in lines per second.
+const RATE: u64 = 60;
 
 /// A word count that reads slowly enough for faults.
 struct Run {
@@ -19,19 +21,14 @@ struct Run {
 }
 
 impl Run {
-    /// `lines` are read at `rate` lines per second by each of four readers.
-    fn start(seed: u64, taskmanagers: usize, rate: u64, lines: u64, between: (&str, u64)) -> Self {
-        let cluster = Cluster::start(taskmanagers, 2, &[("heartbeat.timeout", "1500 ms")]);
-        let text = write_files(&cluster.path("input"), seed, lines);
+    /// Starts a run whose input lasts this long, on TaskManagers with two slots each.
+    fn start(seed: u64, seconds: u64, taskmanagers: usize, options: &[(&str, &str)]) -> Self {
+        let cluster = Cluster::start(taskmanagers, 2, options);
+        let text = write_files(&cluster.path("input"), seed, seconds * 4 * RATE);
         let (out, copy) = (cluster.path("out"), cluster.path("copy"));
         let input = cluster.path("input");
         let mut job = WordJob::new(&input, &out, &copy);
-        job.rate = Some(rate);
-        let (operator, number) = between;
-        job.between = match operator {
-            "throttle" => (operator, json!({"rate": number})),
-            _ => (operator, json!({"contains": ""})),
-        };
+        job.rate = Some(RATE);
         let job = cluster.rest.submit(&job.json());
         cluster.rest.wait_for_all_running(&job);
         cluster.rest.wait_for_new_checkpoint(&job);
@@ -42,6 +39,24 @@ impl Run {
             out,
             copy,
         }
+    }
+
+    /// The number of a TaskManager that runs tasks.
+    fn busy_taskmanager(&self) -> usize {
+        wait_for("a TaskManager with tasks", || {
+            let answer = self.cluster.rest.get("/taskmanagers");
+            let all = answer["taskmanagers"].as_array().unwrap();
+            let busy = all.iter().find(|tm| tm["freeSlots"] != tm["slotsNumber"])?;
+            let number = busy["id"].as_str().unwrap().strip_prefix("tm-").unwrap();
+            Some(number.parse().unwrap())
+        })
+    }
+
+    /// Waits until everything is as it was before a fault.
+    fn wait_for_recovery(&self, taskmanagers: usize) {
+        self.cluster.wait_for_taskmanagers(taskmanagers);
+        self.cluster.rest.wait_for_all_running(&self.job);
+        self.cluster.rest.wait_for_new_checkpoint(&self.job);
     }
 
     fn assert_still_reading(&self) {
@@ -65,16 +80,14 @@ fn moment(random: &mut rand_chacha::ChaCha8Rng) -> Duration {
 
 #[test]
 fn no_record_is_lost_or_doubled_while_taskmanagers_are_killed() {
-    let mut run = Run::start(11, 3, 60, 2_400, ("filter", 0));
+    let mut run = Run::start(11, 15, 3, &[]);
     let mut random = seeded(12);
     for _ in 0..6 {
         let_run(moment(&mut random));
         run.assert_still_reading();
         let victim = usize::try_from(below(&mut random, 3)).unwrap();
         run.cluster.kill_and_restart_taskmanager(victim);
-        run.cluster.wait_for_taskmanagers(3);
-        run.cluster.rest.wait_for_all_running(&run.job);
-        run.cluster.rest.wait_for_new_checkpoint(&run.job);
+        run.wait_for_recovery(3);
     }
     let restored = run.cluster.rest.checkpoint_count(&run.job, "restored");
     assert!(restored >= 1, "nothing was restored from a checkpoint");
@@ -83,7 +96,7 @@ fn no_record_is_lost_or_doubled_while_taskmanagers_are_killed() {
 
 #[test]
 fn no_record_is_lost_or_doubled_while_the_jobmanager_is_killed() {
-    let mut run = Run::start(21, 3, 60, 2_400, ("throttle", 60));
+    let mut run = Run::start(21, 15, 3, &[]);
     let mut random = seeded(22);
     for kill in 0..4 {
         let_run(moment(&mut random));
@@ -93,35 +106,40 @@ fn no_record_is_lost_or_doubled_while_the_jobmanager_is_killed() {
         } else {
             run.cluster.kill_and_restart_jobmanager();
         }
-        run.cluster.wait_for_taskmanagers(3);
-        run.cluster.rest.wait_for_all_running(&run.job);
-        run.cluster.rest.wait_for_new_checkpoint(&run.job);
+        run.wait_for_recovery(3);
     }
     run.finish();
 }
 
-/// The tasks go on, so the checkpoint that was under way must not complete under the new JobManager.
+/// Holds a TaskManager, so that no checkpoint can complete, and kills the JobManager once one is under
+/// way. That checkpoint must never complete; one that still did before the kill was not meant.
 fn kill_during_a_checkpoint(run: &mut Run) {
-    let rest = &run.cluster.rest;
-    let pending = wait_for("a checkpoint in flight", || {
-        let checkpoints = rest.checkpoints(&run.job);
-        let history = checkpoints["history"].as_array().unwrap();
-        let pending = history.iter().find(|c| c["status"] == "IN_PROGRESS");
-        pending.map(|checkpoint| checkpoint["id"].as_u64().unwrap())
+    let busy = run.busy_taskmanager();
+    wait_for("a checkpoint that was in flight", || {
+        run.cluster.taskmanagers[busy].signal(Signal::Stop);
+        let rest = &run.cluster.rest;
+        let pending = wait_for("a checkpoint in flight", || {
+            let checkpoints = rest.checkpoints(&run.job);
+            let history = checkpoints["history"].as_array().unwrap();
+            let pending = history.iter().find(|c| c["status"] == "IN_PROGRESS");
+            pending.map(|checkpoint| checkpoint["id"].as_u64().unwrap())
+        });
+        run.cluster.kill_jobmanager();
+        run.cluster.taskmanagers[busy].signal(Signal::Continue);
+        run.cluster.start_jobmanager();
+        if run.cluster.rest.latest_checkpoint(&run.job) == pending {
+            return None;
+        }
+        run.cluster.rest.wait_for_new_checkpoint(&run.job);
+        let latest = run.cluster.rest.latest_checkpoint(&run.job);
+        assert!(latest > pending, "checkpoint {latest} after {pending}");
+        Some(())
     });
-    run.cluster.kill_and_restart_jobmanager();
-    run.cluster.wait_for_taskmanagers(3);
-    run.cluster.rest.wait_for_new_checkpoint(&run.job);
-    let latest = run.cluster.rest.latest_checkpoint(&run.job);
-    assert!(
-        latest >= pending,
-        "checkpoint ids went back: {latest} after {pending}"
-    );
 }
 
 #[test]
 fn running_tasks_survive_the_death_of_the_jobmanager_without_a_restart() {
-    let mut run = Run::start(31, 2, 100, 1_200, ("filter", 0));
+    let mut run = Run::start(31, 5, 2, &[]);
     run.cluster.kill_and_restart_jobmanager();
     run.cluster.wait_for_taskmanagers(2);
     run.finish();
@@ -131,22 +149,13 @@ fn running_tasks_survive_the_death_of_the_jobmanager_without_a_restart() {
 
 #[test]
 fn a_taskmanager_that_wakes_up_too_late_changes_nothing() {
-    let run = Run::start(41, 3, 60, 2_400, ("filter", 0));
-    let rest = &run.cluster.rest;
-    let sleeper = wait_for("a TaskManager with tasks", || {
-        let answer = rest.get("/taskmanagers");
-        let all = answer["taskmanagers"].as_array().unwrap();
-        let busy = all.iter().find(|tm| tm["freeSlots"] != tm["slotsNumber"])?;
-        let id = busy["id"].as_str().unwrap().strip_prefix("tm-").unwrap();
-        Some(id.parse::<usize>().unwrap())
-    });
-    let process = &run.cluster.taskmanagers[sleeper];
-    process.signal(Signal::Stop);
-    run.cluster.wait_for_taskmanagers(2);
-    rest.wait_for_all_running(&run.job);
-    rest.wait_for_new_checkpoint(&run.job);
-    process.signal(Signal::Continue);
+    let run = Run::start(41, 12, 3, &[("heartbeat.timeout", "1500 ms")]);
+    let sleeper = &run.cluster.taskmanagers[run.busy_taskmanager()];
+    sleeper.signal(Signal::Stop);
+    run.wait_for_recovery(2);
+    run.assert_still_reading();
+    sleeper.signal(Signal::Continue);
     run.cluster.wait_for_taskmanagers(3);
-    assert!(rest.checkpoint_count(&run.job, "restored") >= 1);
+    assert!(run.cluster.rest.checkpoint_count(&run.job, "restored") >= 1);
     run.finish();
 }

@@ -52,7 +52,7 @@ fn pick<'a>(random: &mut ChaCha8Rng, from: &[&'a str]) -> &'a str {
 fn line(random: &mut ChaCha8Rng) -> String {
     let words = match below(random, 100) {
         0..10 => 0,
-        10 => 20_000, // very long
+        10 => 4_000, // longer than a frame
         _ => 1 + below(random, 12),
     };
     let mut line = String::new();
