@@ -229,19 +229,10 @@ impl Job {
             JobPhase::Running => JobStatus::Restarting,
             JobPhase::Ending(Ending::Cancelling) => JobStatus::Cancelling,
             JobPhase::Ending(Ending::Failing(_)) => JobStatus::Failing,
-            // Until the result is durable the job is on its way there, also when no task had to stop first.
             JobPhase::Ended(Ended {
                 cleanup: Cleanup::Storing,
-                result,
-            }) => {
-                if result.status == JobStatus::Canceled {
-                    JobStatus::Cancelling
-                } else if result.status == JobStatus::Failed {
-                    JobStatus::Failing
-                } else {
-                    self.status
-                }
-            }
+                ..
+            }) => self.status,
             JobPhase::Ended(ended) => ended.result.status,
         };
         if self.status == JobStatus::Initializing && next != JobStatus::Initializing {
