@@ -32,7 +32,7 @@ struct Task {
 }
 
 /// A scenario under way.
-pub struct Script {
+pub(crate) struct Script {
     coordinator: Coordinator,
     now: u64,
     epoch: u64,
@@ -49,7 +49,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
         let coordinator = Coordinator::recover(config, Epoch(1), Vec::new(), Timestamp(0)).unwrap();
         Script {
@@ -70,12 +70,12 @@ impl Script {
     }
 
     /// Everything since the last cut.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Forgets what happened so far: it was only the way to the scenario.
-    pub fn cut(&mut self) -> &mut Self {
+    pub(crate) fn cut(&mut self) -> &mut Self {
         self.text.clear();
         self
     }
@@ -94,7 +94,7 @@ impl Script {
     }
 
     /// Time passes, timer by timer.
-    pub fn pass(&mut self, millis: u64) -> &mut Self {
+    pub(crate) fn pass(&mut self, millis: u64) -> &mut Self {
         let end = self.now + millis;
         while let Some(at) = self.coordinator.next_deadline().filter(|at| at.0 <= end) {
             self.now = at.0;
@@ -104,7 +104,7 @@ impl Script {
         self
     }
 
-    pub fn submit(&mut self, json: &str) -> &mut Self {
+    pub(crate) fn submit(&mut self, json: &str) -> &mut Self {
         let graph = job_json::parse(json.as_bytes(), JobId(99), &BTreeMap::new()).unwrap();
         self.job = Some(graph.id());
         let request = self.request();
@@ -117,7 +117,7 @@ impl Script {
         )
     }
 
-    pub fn cancel(&mut self) -> &mut Self {
+    pub(crate) fn cancel(&mut self) -> &mut Self {
         let (request, job) = (self.request(), self.job.unwrap());
         self.step(
             "cancel",
@@ -134,13 +134,13 @@ impl Script {
     }
 
     /// Another process of this name says hello.
-    pub fn connect(&mut self, name: &str, slots: u32) -> &mut Self {
+    pub(crate) fn connect(&mut self, name: &str, slots: u32) -> &mut Self {
         let incarnation = Incarnation(self.last_session + 1);
         self.hello(name, slots, incarnation, Vec::new())
     }
 
     /// The process of this name, which never died, says hello to the next coordinator.
-    pub fn connect_again(&mut self, name: &str, slots: u32) -> &mut Self {
+    pub(crate) fn connect_again(&mut self, name: &str, slots: u32) -> &mut Self {
         let of_tm = self.tasks.iter().filter(|(_, task)| task.tm == name);
         let item = |(attempt, task): (&AttemptId, &Task)| InventoryItem {
             attempt: *attempt,
@@ -181,14 +181,14 @@ impl Script {
         self.step(&what, Input::Connected { session, hello })
     }
 
-    pub fn disconnect(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn disconnect(&mut self, name: &str) -> &mut Self {
         let session = self.sessions.remove(name).unwrap();
         self.tasks.retain(|_, task| task.tm != name);
         self.step(&format!("{name} is gone"), Input::Disconnected { session })
     }
 
     /// The store answers the write that is under way.
-    pub fn stored(&mut self, how: &str) -> &mut Self {
+    pub(crate) fn stored(&mut self, how: &str) -> &mut Self {
         let (commit, ops) = self.write.take().unwrap();
         let outcome = match how {
             "done" => {
@@ -218,7 +218,7 @@ impl Script {
         }
     }
 
-    pub fn discarded(&mut self) -> &mut Self {
+    pub(crate) fn discarded(&mut self) -> &mut Self {
         let discard = self.discard.take().unwrap();
         self.step(
             "discarded",
@@ -230,7 +230,7 @@ impl Script {
     }
 
     /// The coordinator dies; another one starts with what is durable. TaskManagers lose their sessions.
-    pub fn recover(&mut self) -> &mut Self {
+    pub(crate) fn recover(&mut self) -> &mut Self {
         self.epoch += 1;
         let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
         let records = self.records.values().cloned().collect();
@@ -242,7 +242,7 @@ impl Script {
     }
 
     /// Every deployed task reports what a fresh task reports.
-    pub fn all_running(&mut self) -> &mut Self {
+    pub(crate) fn all_running(&mut self) -> &mut Self {
         for attempt in self.alive() {
             self.report(attempt, TaskReport::Initializing);
             self.report(attempt, TaskReport::Running);
@@ -250,14 +250,14 @@ impl Script {
         self
     }
 
-    pub fn all_at_end_of_data(&mut self) -> &mut Self {
+    pub(crate) fn all_at_end_of_data(&mut self) -> &mut Self {
         for attempt in self.alive() {
             self.report(attempt, TaskReport::EndOfData);
         }
         self
     }
 
-    pub fn all_finished(&mut self) -> &mut Self {
+    pub(crate) fn all_finished(&mut self) -> &mut Self {
         for attempt in self.alive() {
             self.report(attempt, TaskReport::Finished);
         }
@@ -265,7 +265,7 @@ impl Script {
     }
 
     /// Every running task acknowledges the checkpoint that was triggered last.
-    pub fn acknowledge_all(&mut self) -> &mut Self {
+    pub(crate) fn acknowledge_all(&mut self) -> &mut Self {
         let checkpoint = self.checkpoint.unwrap();
         for attempt in self.alive() {
             let state = StateHandle {
@@ -286,7 +286,7 @@ impl Script {
     }
 
     /// The tasks of a TaskManager that were told to stop report that they have.
-    pub fn canceled(&mut self, tm: &str, epoch_back: u64) -> &mut Self {
+    pub(crate) fn canceled(&mut self, tm: &str, epoch_back: u64) -> &mut Self {
         let epoch = self.epoch - epoch_back;
         let canceling = |(attempt, task): (&AttemptId, &Task)| {
             let wanted = task.tm == tm && task.state == ExecutionState::Canceling;
@@ -300,7 +300,7 @@ impl Script {
     }
 
     /// The first task of a TaskManager fails.
-    pub fn failed(&mut self, tm: &str, cause: &str) -> &mut Self {
+    pub(crate) fn failed(&mut self, tm: &str, cause: &str) -> &mut Self {
         let attempt = self
             .alive()
             .into_iter()

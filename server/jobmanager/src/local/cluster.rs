@@ -95,7 +95,11 @@ async fn serve(
 /// The address where clients look first, or another port if somebody is there.
 fn free_rest_address() -> String {
     let taken = TcpListener::bind(FIRST_REST_ADDRESS).is_err();
-    let address = if taken { "127.0.0.1:0" } else { FIRST_REST_ADDRESS };
+    let address = if taken {
+        "127.0.0.1:0"
+    } else {
+        FIRST_REST_ADDRESS
+    };
     address.to_owned()
 }
 

@@ -180,7 +180,11 @@ fn prepare(args: &LocalArgs, folder: &WorkFolder) -> Result<Work, LocalError> {
     let output = output.unwrap_or_else(|| folder.path().join("output"));
     std::fs::create_dir_all(&output).map_err(file(&output))?;
     let output = std::path::absolute(&output).map_err(file(&output))?;
-    if std::fs::read_dir(&output).map_err(file(&output))?.next().is_some() {
+    if std::fs::read_dir(&output)
+        .map_err(file(&output))?
+        .next()
+        .is_some()
+    {
         let problem = io::Error::other("is not empty; name a new or empty folder");
         return Err(file(&output)(problem));
     }

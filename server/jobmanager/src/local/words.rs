@@ -9,15 +9,33 @@ use std::path::{Path, PathBuf};
 const DOCUMENTS: [(&str, &str); 12] = [
     ("README.md", include_str!("../../../../README.md")),
     ("LICENSE", include_str!("../../../../LICENSE")),
-    ("session.proto", include_str!("../../../../proto/v1/session.proto")),
-    ("exchange.proto", include_str!("../../../../proto/v1/exchange.proto")),
-    ("record.proto", include_str!("../../../../proto/v1/record.proto")),
+    (
+        "session.proto",
+        include_str!("../../../../proto/v1/session.proto"),
+    ),
+    (
+        "exchange.proto",
+        include_str!("../../../../proto/v1/exchange.proto"),
+    ),
+    (
+        "record.proto",
+        include_str!("../../../../proto/v1/record.proto"),
+    ),
     ("core.rs", include_str!("../../../../core/src/lib.rs")),
     ("state.rs", include_str!("../../../../core/src/state.rs")),
-    ("message.rs", include_str!("../../../../core/src/message.rs")),
-    ("graph.rs", include_str!("../../../../core/src/graph/mod.rs")),
+    (
+        "message.rs",
+        include_str!("../../../../core/src/message.rs"),
+    ),
+    (
+        "graph.rs",
+        include_str!("../../../../core/src/graph/mod.rs"),
+    ),
     ("id.rs", include_str!("../../../../core/src/id.rs")),
-    ("view.rs", include_str!("../../../../core/src/jobmanager/view.rs")),
+    (
+        "view.rs",
+        include_str!("../../../../core/src/jobmanager/view.rs"),
+    ),
     ("sdk.rs", include_str!("../../../taskmanager/src/sdk.rs")),
 ];
 /// How long the paced word count should read: time enough to kill a process or two.
@@ -168,7 +186,10 @@ mod tests {
         let lines: usize = DOCUMENTS.iter().map(|(_, text)| text.lines().count()).sum();
         for readers in [1, 2, 4] {
             let seconds = lines / (paced_rate(readers) * readers as usize);
-            assert!((9..=11).contains(&seconds), "{readers} readers: {seconds} s");
+            assert!(
+                (9..=11).contains(&seconds),
+                "{readers} readers: {seconds} s"
+            );
         }
     }
 }

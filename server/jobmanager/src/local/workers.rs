@@ -44,7 +44,10 @@ impl Launch {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        say(&format!("{name} is process {}", child.id().unwrap_or_default()));
+        say(&format!(
+            "{name} is process {}",
+            child.id().unwrap_or_default()
+        ));
         let lifeline = child.stdin.take();
         Ok(Running { child, lifeline })
     }
