@@ -8,7 +8,6 @@ use crate::link::{Link, LinkEvent};
 use crate::storage::Storage;
 use crate::task::{Report, Shared};
 use crate::tasks::Tasks;
-use jobmanager_core::message::{Envelope, ToTaskManager};
 use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker, WorkerConfig};
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::{TaskMetrics, v1};
@@ -42,6 +41,7 @@ pub(crate) struct Session {
     /// Facts that carrying out orders has brought about.
     facts: VecDeque<Input>,
     was_registered: bool,
+    storage_url: String,
 }
 
 impl Session {
@@ -66,6 +66,7 @@ impl Session {
             link_events,
             facts: VecDeque::new(),
             was_registered: false,
+            storage_url: String::new(),
         };
         let reports = session.serve(reports, events, shutdown).await;
         session.stop(reports).await;
@@ -119,9 +120,10 @@ impl Session {
             return;
         }
         if is_terminal(&event) {
-            match &event {
-                TaskEvent::Failed { cause } => warn!(%attempt, cause, "task failed"),
-                event => info!(%attempt, ?event, "task ended"),
+            if let TaskEvent::Failed { cause } = &event {
+                warn!(%attempt, cause, "task failed");
+            } else {
+                info!(%attempt, ?event, "task ended");
             }
             // Before the state: of a task that has ended, the JobManager takes nothing.
             let metrics = self.tasks.ended(attempt);
@@ -136,7 +138,7 @@ impl Session {
         }
         match event {
             LinkEvent::Connected => self.learn(Input::Connected),
-            LinkEvent::Message(envelope) => self.message(envelope),
+            LinkEvent::Message(envelope) => self.learn(Input::Message(envelope)),
             LinkEvent::Lost(reason) => {
                 warn!(reason, "no session with the JobManager");
                 self.link = None;
@@ -145,18 +147,17 @@ impl Session {
         }
     }
 
-    fn message(&mut self, envelope: Envelope) {
-        let storage = match &envelope.message {
-            ToTaskManager::Welcome(welcome) => Some(welcome.checkpoint_storage.clone()),
-            _ => None,
+    /// Opens the checkpoint storage that the JobManager has named, if that is another one.
+    fn follow_storage(&mut self) {
+        let welcome = self.worker.welcome();
+        let Some(url) = welcome.map(|welcome| &welcome.checkpoint_storage) else {
+            return;
         };
-        self.learn(Input::Message(envelope));
-        // A welcome of an old leader is not obeyed.
-        if let Some(url) = storage
-            && self.worker.is_registered()
-        {
-            self.use_storage(&url);
+        if *url == self.storage_url {
+            return;
         }
+        self.storage_url.clone_from(url);
+        self.use_storage(&self.storage_url);
     }
 
     fn use_storage(&self, url: &str) {
@@ -206,6 +207,7 @@ impl Session {
                 false => info!(jobmanager, "not registered any more"),
             }
         }
+        self.follow_storage();
     }
 
     fn carry_out(&mut self, effect: Effect) {

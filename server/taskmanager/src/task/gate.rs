@@ -261,10 +261,11 @@ mod tests {
     fn drain(gate: &mut Gate) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
-            match gate.next(Some(Instant::now())).unwrap() {
-                Event::Timeout => return events,
-                event => events.push(event),
+            let event = gate.next(Some(Instant::now())).unwrap();
+            if event == Event::Timeout {
+                return events;
             }
+            events.push(event);
         }
     }
 

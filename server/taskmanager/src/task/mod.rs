@@ -103,10 +103,9 @@ impl Task {
             // An operator may dress the error of a canceled wait in words of its own.
             Err(_) if inbox.is_canceled() => TaskEvent::Canceled,
             Err(Stop::Canceled) => TaskEvent::Canceled,
-            Err(Stop::Failed(mut cause)) => {
-                cause.truncate(cause.floor_char_boundary(limits::MAX_PROSE));
-                TaskEvent::Failed { cause }
-            }
+            Err(Stop::Failed(cause)) => TaskEvent::Failed {
+                cause: shortened(cause),
+            },
         };
         // Without a session nobody is left to tell.
         let _ = reports.blocking_send((attempt, event));
@@ -193,6 +192,16 @@ impl Task {
         let problem = format!("the operator {operator} is {is}, but its vertex has {has}");
         Stop::Failed(problem)
     }
+}
+
+/// Nobody reads more, and a message to the JobManager holds no more.
+fn shortened(mut cause: String) -> String {
+    let mut end = cause.len().min(limits::MAX_PROSE);
+    while !cause.is_char_boundary(end) {
+        end -= 1;
+    }
+    cause.truncate(end);
+    cause
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

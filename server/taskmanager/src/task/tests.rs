@@ -169,13 +169,16 @@ impl Cluster {
     ) -> BTreeMap<TaskId, (StateHandle, bool)> {
         let checkpoint = CheckpointId(checkpoint);
         self.order(attempts, Order::Trigger(checkpoint));
-        self.each(attempts, |event| match event {
-            TaskEvent::Snapshotted {
+        self.each(attempts, |event| {
+            let TaskEvent::Snapshotted {
                 checkpoint: of,
                 state,
                 end_of_data,
-            } if *of == checkpoint => Some((state.clone(), *end_of_data)),
-            _ => None,
+            } = event
+            else {
+                return None;
+            };
+            (*of == checkpoint).then(|| (state.clone(), *end_of_data))
         })
     }
 

@@ -90,9 +90,8 @@ fn a_lost_taskmanager_fails_the_consumers_of_its_tasks_with_its_address() {
     cluster.all(&attempts, &TaskEvent::Running);
     // A checkpoint that was aligned has crossed the connection: it is open.
     cluster.order(&attempts, Order::Trigger(CheckpointId(1)));
-    cluster.each(&attempts, |event| match event {
-        TaskEvent::Declined { .. } => Some(()),
-        _ => None,
+    cluster.each(&attempts, |event| {
+        matches!(event, TaskEvent::Declined { .. }).then_some(())
     });
     let (running, _) = watch::channel(());
     drop(std::mem::replace(&mut cluster._running, running));

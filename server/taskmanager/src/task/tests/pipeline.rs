@@ -140,9 +140,11 @@ fn a_snapshot_that_cannot_be_stored_or_taken_declines_the_checkpoint() {
     let job = Job::new(&vertices, &[Partitioning::Forward], exactly_once(0));
     let attempts = cluster.deploy(&job);
     cluster.order(&attempts, Order::Trigger(CheckpointId(1)));
-    let messages = cluster.each(&attempts, |event| match event {
-        TaskEvent::Declined { message, .. } => Some(message.clone()),
-        _ => None,
+    let messages = cluster.each(&attempts, |event| {
+        let TaskEvent::Declined { message, .. } = event else {
+            return None;
+        };
+        Some(message.clone())
     });
     assert_eq!(messages[&task(0, 0)], "will not");
     assert!(messages[&task(1, 0)].contains("no checkpoint storage is known"));
