@@ -338,6 +338,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_is_told_that_the_store_takes_no_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = start(folder.path()).await;
+        server.rest.timeout = Duration::from_millis(100);
+        server.store.close().await;
+        let url = format!("http://{}/jobs", server.bound.rest);
+        let serving = tokio::spawn(server.run(std::future::pending()));
+        let asked = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .into();
+            let graph = r#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+            let mut answer = agent.post(url).send(graph).unwrap();
+            let words = answer.body_mut().read_to_string().unwrap();
+            (answer.status().as_u16(), words)
+        });
+        let (status, words) = asked.await.unwrap();
+        assert_eq!(status, 503, "{words}");
+        assert!(words.contains("the store takes no writes"), "{words}");
+        serving.abort();
+    }
+
+    #[tokio::test]
     async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
         use crate::driver::{Outbox, Session, fresh_session};
         use jobmanager_core::message::Hello;

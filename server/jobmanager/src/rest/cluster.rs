@@ -1,9 +1,9 @@
 //! The cluster and its TaskManagers.
 
-use super::Rest;
 use super::error::{Answer, Failure};
+use super::{Named, Rest};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jobmanager_core::jobmanager::{Coordinator, Overview, TaskManagerDetails};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ pub(super) async fn taskmanagers(State(rest): State<Rest>) -> Answer {
 }
 
 /// `GET /taskmanagers/:id`
-pub(super) async fn taskmanager(State(rest): State<Rest>, Path(name): Path<String>) -> Answer {
+pub(super) async fn taskmanager(State(rest): State<Rest>, Named(name): Named) -> Answer {
     let wanted = name.clone();
     let absent = || Failure::not_found(format!("No TaskManager registered under {name}"));
     let view = move |coordinator: &Coordinator, _| {
@@ -107,7 +107,7 @@ pub(super) fn line_json(tm: &TaskManagerDetails) -> Value {
             "totalFlinkMemory": 0,
             "totalProcessMemory": 0,
         },
-        "incarnation": tm.incarnation.0,
+        "incarnation": tm.incarnation.0.to_string(),
     })
 }
 

@@ -9,10 +9,11 @@ use axum::http::StatusCode;
 use futures::StreamExt;
 use jobmanager_core::graph::{JobGraph, Problem};
 use jobmanager_core::id::JobId;
-use jobmanager_core::jobmanager::{Command, Reply};
+use jobmanager_core::jobmanager::{Command, Coordinator, Reply};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The largest body that is read. Bytes. A JobGraph is smaller by far, and is checked on its own.
@@ -20,6 +21,8 @@ const MAX_BODY: usize = 16 << 20;
 /// How much more of an oversized body is read and thrown away, so that its sender gets to read the
 /// answer. Bytes.
 const MAX_DRAIN: usize = 64 << 20;
+/// How long an unanswered client still waits to hear why.
+const STORE_QUESTION: Duration = Duration::from_secs(1);
 /// How many bodies are in memory at a time.
 static BODIES: Semaphore = Semaphore::const_new(4);
 
@@ -42,7 +45,7 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
             ))
         })?;
     let command = Command::Submit(Arc::new(graph));
-    match rest.driver.command(command, rest.timeout).await? {
+    match order(&rest, command).await? {
         Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
             let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
             Ok((StatusCode::ACCEPTED, Json(body)))
@@ -65,17 +68,29 @@ pub(super) async fn cancel(
         let words = format!("mode `{}` is not known; `cancel` is", mode.escape_debug());
         return Err(Failure::bad_request(words));
     }
-    match rest
-        .driver
-        .command(Command::Cancel(job), rest.timeout)
-        .await?
-    {
+    match order(&rest, Command::Cancel(job)).await? {
         Reply::CancelAccepted(_) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
         reply @ (Reply::Submitted(_)
         | Reply::AlreadySubmitted(_)
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),
+    }
+}
+
+/// Brings a command to the coordinator. One that gets no reply because nothing can be made durable is
+/// told so.
+async fn order(rest: &Rest, command: Command) -> Result<Reply, Failure> {
+    let unavailable = match rest.driver.command(command, rest.timeout).await {
+        Ok(reply) => return Ok(reply),
+        Err(unavailable) => unavailable,
+    };
+    let problem = |coordinator: &Coordinator, _| coordinator.overview().store_problem;
+    match rest.driver.look(STORE_QUESTION, problem).await {
+        Ok(Some(problem)) => Err(Failure::unavailable(format!(
+            "the store takes no writes: {problem}; the command may still be carried out when it does"
+        ))),
+        Ok(None) | Err(_) => Err(unavailable.into()),
     }
 }
 

@@ -99,6 +99,20 @@ async fn wrong_method(request: Request) -> Failure {
     ))
 }
 
+/// The part of a path that names something.
+struct Named(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Failure> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Named(name)),
+            Err(error) => Err(Failure::bad_request(error.body_text())),
+        }
+    }
+}
+
 /// The job that a path names.
 struct JobOf(JobId);
 
@@ -106,8 +120,7 @@ impl<S: Send + Sync> FromRequestParts<S> for JobOf {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<JobOf, Failure> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|error| Failure::bad_request(error.body_text()))?;
+        let Named(text) = Named::from_request_parts(parts, state).await?;
         let id = text.parse().map_err(|error| {
             Failure::bad_request(format!("`{}` is {error}", text.escape_debug()))
         })?;

@@ -1,4 +1,4 @@
-//! A store that forgets when the process ends: for tests and for clusters that need no recovery.
+//! A store that forgets when the process ends: the contract at its simplest, and for tests.
 
 use super::{Leadership, Store, StoreError};
 use jobmanager_core::id::Epoch;

@@ -244,6 +244,8 @@ async fn every_bad_request_gets_its_status_and_its_reasons_as_json() {
         ),
         ("GET", "/taskmanagers/nosuch".to_owned(), 404, "nosuch"),
         ("GET", "/jobs/%ff".to_owned(), 400, ""),
+        ("GET", "/taskmanagers/%ff".to_owned(), 400, ""),
+        ("GET", "/jobs/".to_owned(), 404, "Not found: /jobs/"),
         ("POST", "/jobs".to_owned(), 400, ""),
     ];
     for (method, path, expected, words) in cases {
