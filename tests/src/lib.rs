@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Nothing: the package is its tests, and the binaries that they need.

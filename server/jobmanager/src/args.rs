@@ -1,5 +1,7 @@
 //! The command line of the binary `jobmanager`.
 
+use crate::cli::{self, CancelArgs, ListArgs, RunArgs, StatusArgs, USAGE};
+use crate::local::{self, LocalArgs};
 use crate::options::{Options, ServeArgs};
 use crate::serve::{ServeError, Server};
 use clap::{Parser, Subcommand};
@@ -9,9 +11,6 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::error;
 
-/// A command line or configuration that is wrong (`EX_USAGE`): clap's own 2 would look like a
-/// canceled job.
-const USAGE: u8 = 64;
 /// At most this many threads serve the network; the coordinator itself is one task.
 const MAX_WORKERS: usize = 4;
 
@@ -27,6 +26,19 @@ struct CommandLine {
 enum Command {
     /// Run a JobManager until SIGTERM or Ctrl-C
     Serve(ServeArgs),
+    /// Run a whole cluster on this machine, and a job on it
+    Local(LocalArgs),
+    /// Submit a job, and follow it to its end
+    Run(RunArgs),
+    /// Show the jobs of a cluster
+    List(ListArgs),
+    /// Show one job
+    Status(StatusArgs),
+    /// Cancel a job
+    Cancel(CancelArgs),
+    /// The TaskManagers of `local` are this program, too
+    #[command(name = "taskmanager", hide = true)]
+    TaskManager(taskmanager::Args),
 }
 
 /// The whole program: parses the command line, runs it, and says how it ended.
@@ -38,6 +50,14 @@ pub fn main() -> ExitCode {
     };
     match command {
         Command::Serve(args) => serve(&args),
+        Command::Local(args) => local::run(&args),
+        Command::Run(args) => cli::run(&args),
+        Command::List(args) => cli::list(&args),
+        Command::Status(args) => cli::status(&args),
+        Command::Cancel(args) => cli::cancel(&args),
+        Command::TaskManager(args) => {
+            taskmanager::main_with(args, taskmanager::operators::builtin())
+        }
     }
 }
 

@@ -70,6 +70,12 @@ impl From<Args> for Options {
     }
 }
 
+/// The whole program `taskmanager`: the built-in operators, and the process's own command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    main_with(Args::parse(), crate::operators::builtin())
+}
+
 /// Runs a TaskManager as a process of its own: logs, signals and exit code included.
 pub fn main_with(args: Args, registry: Registry) -> ExitCode {
     log_to_stderr(args.log_format);

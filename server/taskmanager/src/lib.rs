@@ -87,7 +87,7 @@ mod storage;
 mod task;
 mod tasks;
 
-pub use args::{Args, LogFormat, main_with};
+pub use args::{Args, LogFormat, main, main_with};
 pub use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 pub use options::{Options, StartError};
 

@@ -1,9 +1,7 @@
-//! The binary `taskmanager`: the library with the built-in operators.
+//! The binary `taskmanager`: see the library's `main`.
 
-use clap::Parser;
 use std::process::ExitCode;
-use taskmanager::{Args, main_with, operators};
 
 fn main() -> ExitCode {
-    main_with(Args::parse(), operators::builtin())
+    taskmanager::main()
 }

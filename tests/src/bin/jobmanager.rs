@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `jobmanager` for the tests of this package: cargo gives them only binaries of their own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jobmanager::main()
+}

@@ -139,10 +139,14 @@ pub(crate) struct Exceptions {
 }
 
 impl Exceptions {
-    /// The latest failure, with the failure that it came from if that is told apart.
+    /// The latest failure; if that is of the whole job and repeats what a task said, the task's.
     pub(crate) fn root_cause(&self) -> Option<&Exception> {
-        let latest = self.exception_history.entries.first()?;
-        Some(latest.concurrent_exceptions.first().unwrap_or(latest))
+        let entries = &self.exception_history.entries;
+        let latest = entries.first()?;
+        let repeated = |other: &&Exception| {
+            other.task_name.is_some() && latest.stacktrace.contains(other.stacktrace.trim_end())
+        };
+        Some(entries.iter().find(repeated).unwrap_or(latest))
     }
 }
 
@@ -161,8 +165,6 @@ pub(crate) struct Exception {
     pub(crate) task_name: Option<String>,
     #[serde(default)]
     pub(crate) task_manager_id: Option<String>,
-    #[serde(default)]
-    pub(crate) concurrent_exceptions: Vec<Exception>,
 }
 
 impl Exception {
@@ -181,9 +183,42 @@ impl Exception {
 
 fn job_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobStatus, D::Error> {
     let name = String::deserialize(deserializer)?;
-    let known = JobStatus::ALL.into_iter();
-    known
+    JobStatus::ALL
         .into_iter()
         .find(|status| status.to_string() == name)
         .ok_or_else(|| de::Error::custom(format!("`{name}` is not the state of a job")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_root_cause_is_what_the_task_said() {
+        let answer = |latest: &str| {
+            let entries = serde_json::json!([
+                {"stacktrace": latest},
+                {"stacktrace": "no such file: /x", "taskName": "b (1/2) - execution #3"},
+                {"stacktrace": "something older", "taskName": "a (1/2) - execution #2"}]);
+            let answer = serde_json::json!({"exceptionHistory": {"entries": entries}});
+            let answer: Exceptions = serde_json::from_value(answer).unwrap();
+            answer.root_cause().unwrap().in_words()
+        };
+        assert_eq!(
+            answer("recovery is suppressed; the failure was: no such file: /x"),
+            "b (1/2) - execution #3: no such file: /x"
+        );
+        assert_eq!(
+            answer("too many checkpoints failed"),
+            "too many checkpoints failed"
+        );
+    }
+
+    #[test]
+    fn a_state_that_does_not_exist_is_refused() {
+        let job = |state: &str| serde_json::json!({"name": "a", "state": state});
+        assert!(serde_json::from_value::<Job>(job("RUNNING")).is_ok());
+        assert!(serde_json::from_value::<Job>(job("running")).is_err());
+    }
 }

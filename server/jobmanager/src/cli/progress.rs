@@ -22,7 +22,7 @@ impl Progress {
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+            let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}");
             bar.set_style(style.expect("the template is well-formed"));
             bar.enable_steady_tick(TICK);
             bar
@@ -60,7 +60,9 @@ impl Progress {
     /// Leaves the last look on the screen.
     pub(crate) fn done(&self) {
         if let Some(bar) = &self.bar {
-            bar.abandon();
+            let last = bar.message();
+            bar.finish_and_clear();
+            println!("{last}");
         }
     }
 
@@ -90,7 +92,7 @@ fn line(job: &Job, checkpoints: &Checkpoints) -> String {
         job.restarts,
     );
     if let Some(waiting) = &job.waiting_for {
-        line = format!("{line}; waiting for {waiting}");
+        line = format!("{line}; waiting: {waiting}");
     }
     line
 }
@@ -103,7 +105,7 @@ mod tests {
     #[test]
     fn a_line_says_what_a_job_does_and_what_it_waits_for() {
         let job = serde_json::json!({"name": "a", "state": "RESTARTING", "restarts": 2,
-            "waiting-for": "3 slots",
+            "waiting-for": "3 slots are missing",
             "vertices": [
                 {"name": "v", "parallelism": 2, "tasks": {"RUNNING": 1, "SCHEDULED": 1},
                  "metrics": {"read-records": 1234, "write-records": 5}},
@@ -113,7 +115,7 @@ mod tests {
         checkpoints.counts.completed = 7;
         assert_eq!(
             line(&job, &checkpoints),
-            "RESTARTING  2/3 tasks, 1,234 records, 7 checkpoints, 2 restarts; waiting for 3 slots"
+            "RESTARTING  2/3 tasks, 1,234 records, 7 checkpoints, 2 restarts; waiting: 3 slots are missing"
         );
     }
 }

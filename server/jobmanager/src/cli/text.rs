@@ -51,7 +51,7 @@ fn describe(id: &str, job: &Job, checkpoints: &Checkpoints, exceptions: &Excepti
         job.restarts
     );
     if let Some(waiting) = &job.waiting_for {
-        let _ = writeln!(text, "waits for {waiting}");
+        let _ = writeln!(text, "waiting: {waiting}");
     }
     let _ = writeln!(text, "\n{}", vertices(job));
     text.push_str(&checkpoint_lines(checkpoints));

@@ -137,7 +137,7 @@ async fn run_on_cluster(
 ) -> Result<u8, LocalError> {
     let mut cluster = Cluster::start(args, folder.path()).await?;
     let address = cluster.rest_address().to_owned();
-    println!("REST answers at {address}");
+    println!("REST answers at {address}; `kill -9` a TaskManager to see it come back");
     let job = tokio::task::spawn_blocking(move || run_to_its_end(&address, work));
     let mut code = tokio::select! {
         ended = job => ended.map_err(io::Error::other)?,

@@ -50,15 +50,30 @@ const SHOWN: usize = 10;
 pub(super) fn write_documents(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, text) in DOCUMENTS {
-        std::fs::write(folder.join(name), text)?;
+        std::fs::write(folder.join(name), prose(name, text))?;
     }
     Ok(())
 }
 
+/// What is written for people: of sources, the comments.
+fn prose(name: &str, text: &str) -> String {
+    let is_source = name.ends_with(".rs") || name.ends_with(".proto");
+    let lines = text.lines().filter_map(|line| match is_source {
+        true => line.trim_start().strip_prefix("//"),
+        false => Some(line),
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// How many lines there are to count.
+fn lines() -> usize {
+    let lines = |(name, text)| prose(name, text).lines().count();
+    DOCUMENTS.into_iter().map(lines).sum()
+}
+
 /// How many lines each of `readers` reads in a second so that the documents last.
 pub(super) fn paced_rate(readers: u32) -> usize {
-    let lines: usize = DOCUMENTS.iter().map(|(_, text)| text.lines().count()).sum();
-    (lines / (readers as usize * PACED_SECONDS)).max(1)
+    (lines() / (readers as usize * PACED_SECONDS)).max(1)
 }
 
 /// The word count as a JobGraph.
@@ -182,10 +197,16 @@ mod tests {
     }
 
     #[test]
+    fn of_sources_only_the_comments_are_counted() {
+        let source = "//! What it is.\nuse a;\n    /// Why.\n    b(); // not this\n";
+        assert_eq!(prose("a.rs", source), "! What it is.\n/ Why.\n");
+        assert_eq!(prose("a.md", "text\n"), "text\n");
+    }
+
+    #[test]
     fn the_documents_last_about_ten_seconds() {
-        let lines: usize = DOCUMENTS.iter().map(|(_, text)| text.lines().count()).sum();
         for readers in [1, 2, 4] {
-            let seconds = lines / (paced_rate(readers) * readers as usize);
+            let seconds = lines() / (paced_rate(readers) * readers as usize);
             assert!(
                 (9..=11).contains(&seconds),
                 "{readers} readers: {seconds} s"

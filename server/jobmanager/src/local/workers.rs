@@ -36,7 +36,7 @@ impl Launch {
             .append(true)
             .open(self.logs.join(format!("{name}.log")))?;
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["taskmanager", "--end-with-stdin", "--id", name])
+            .args(["taskmanager", "--stop-with-stdin", "--id", name])
             .args(["--jobmanager", &self.jobmanager])
             .args(["--slots", &self.slots.to_string()])
             .stdin(Stdio::piped())
