@@ -81,6 +81,22 @@ fn the_job_is_valid() {
 }
 
 #[test]
+fn the_invariants_are_those_that_the_coordinator_checks() {
+    let found: BTreeSet<_> = table_below("\n## Invariants")
+        .into_iter()
+        .map(|row| row[1].trim_matches('`').to_owned())
+        .collect();
+    let code = root().join("core/src/jobmanager/invariants.rs");
+    let code = std::fs::read_to_string(code).unwrap();
+    let literals = code.split('"').skip(1).step_by(2);
+    let is_name = |text: &&str| {
+        text.contains('-') && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let wanted: BTreeSet<_> = literals.filter(is_name).map(str::to_owned).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let readme = readme();
     let links = readme
