@@ -12,6 +12,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Where progress is shown: standard error if it is a terminal, else standard output.
+#[derive(Clone)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     said: String,
@@ -63,6 +64,13 @@ impl Progress {
             let last = bar.message();
             bar.finish_and_clear();
             println!("{last}");
+        }
+    }
+
+    /// Takes the display away, also from whoever still shows something on it.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 

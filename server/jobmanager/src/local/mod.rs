@@ -138,12 +138,15 @@ async fn run_on_cluster(
     let mut cluster = Cluster::start(args, folder.path()).await?;
     let address = cluster.rest_address().to_owned();
     println!("REST answers at {address}; `kill -9` a TaskManager to see it come back");
-    let job = tokio::task::spawn_blocking(move || run_to_its_end(&address, work));
+    let progress = Progress::new();
+    let display = progress.clone();
+    let job = tokio::task::spawn_blocking(move || run_to_its_end(&address, work, progress));
     let mut code = tokio::select! {
         ended = job => ended.map_err(io::Error::other)?,
         problem = cluster.failed() => Err(LocalError::JobManager(problem)),
         () = interrupted() => Ok(INTERRUPTED),
     };
+    display.clear();
     if args.keep && matches!(code, Ok(0..=2)) {
         println!("The cluster stays up until Ctrl-C");
         tokio::select! {
@@ -218,11 +221,14 @@ fn documentation(folder: &WorkFolder, output: PathBuf, slots: u32) -> io::Result
 }
 
 /// Submits the job, watches it, and shows what became of it.
-fn run_to_its_end(address: &str, work: Work) -> Result<u8, LocalError> {
+fn run_to_its_end(
+    address: &str,
+    work: Work,
+    mut progress: Progress,
+) -> Result<u8, LocalError> {
     let client = Client::new(address)?;
     let id = client.submit(work.job)?;
     println!("Job has been submitted with JobID {id}");
-    let mut progress = Progress::new();
     let end = cli::follow(&client, &id, &mut progress)?;
     progress.done();
     let code = cli::report(&id, &end);
