@@ -221,11 +221,7 @@ fn documentation(folder: &WorkFolder, output: PathBuf, slots: u32) -> io::Result
 }
 
 /// Submits the job, watches it, and shows what became of it.
-fn run_to_its_end(
-    address: &str,
-    work: Work,
-    mut progress: Progress,
-) -> Result<u8, LocalError> {
+fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u8, LocalError> {
     let client = Client::new(address)?;
     let id = client.submit(work.job)?;
     println!("Job has been submitted with JobID {id}");
