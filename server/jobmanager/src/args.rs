@@ -2,6 +2,7 @@
 
 use crate::cli::{self, CancelArgs, ListArgs, RunArgs, StatusArgs, USAGE};
 use crate::local::{self, LocalArgs};
+use crate::logging::Format;
 use crate::options::{Options, ServeArgs};
 use crate::serve::{ServeError, Server};
 use clap::{Parser, Subcommand};
@@ -76,7 +77,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     let options = match Options::from_args(args) {
         Ok(options) => options,
         Err(error) => {
-            error!("{error}");
+            complain(args.log_format, &error.to_string());
             return ExitCode::from(USAGE);
         }
     };
@@ -97,9 +98,17 @@ fn serve(args: &ServeArgs) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error}");
+            complain(args.log_format, &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says why it ends. Not a log line for people, as it has to be seen whatever RUST_LOG says.
+fn complain(format: Format, words: &str) {
+    match format {
+        Format::Human => eprintln!("error: {words}"),
+        Format::Json => error!("{words}"),
     }
 }
 

@@ -30,11 +30,29 @@ impl Clock {
         Timestamp(self.started_ms) + self.started.elapsed()
     }
 
-    /// When [`Self::now`] will have reached `time`; at once if it has.
+    /// When [`Self::now`] reaches `time`; nothing for a time that never comes.
     #[must_use]
     pub fn instant(&self, time: Timestamp) -> Option<Instant> {
-        // One more millisecond: `now` cuts fractions off, and waking before the deadline is no use.
-        let ahead = time.since(Timestamp(self.started_ms)) + std::time::Duration::from_millis(1);
+        let ahead = time.since(Timestamp(self.started_ms));
         self.started.checked_add(ahead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_time_is_reached_at_its_instant_and_the_end_of_time_never() {
+        let clock = Clock::start();
+        let soon = Timestamp(clock.started_ms) + Duration::from_millis(5);
+        let expected = clock.started + Duration::from_millis(5);
+        assert_eq!(clock.instant(soon), Some(expected));
+        assert_eq!(clock.instant(Timestamp(0)), Some(clock.started));
+        let later = clock.instant(Timestamp(u64::MAX));
+        assert!(later.is_none_or(|later| later > expected));
+        assert!(clock.now() >= Timestamp(clock.started_ms));
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tonic::transport::server::TcpIncoming;
-use tracing::{error, info};
+use tracing::info;
 
 /// How long open requests and streams may take to end once they are told to.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -172,10 +172,7 @@ impl Server {
             end = &mut rest => Err(stopped_by_itself("REST", end)),
             end = &mut rpc => Err(stopped_by_itself("gRPC", end)),
         };
-        match &outcome {
-            Ok(()) => info!("shutting down"),
-            Err(error) => error!(%error, "cannot go on"),
-        }
+        info!("shutting down");
         // With the driver its outboxes are dropped, and so every session ends.
         driver.abort();
         drop(stop);

@@ -52,8 +52,9 @@ impl Process {
 
     /// Sends a signal; returns the exit code and everything logged.
     fn end_by(mut self, name: &str) -> (Option<i32>, String) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &id]).status().unwrap();
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let kill = format!("kill {name} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
         let mut logged = String::new();
         let stderr = self.child.stderr.as_mut().unwrap();
