@@ -244,7 +244,7 @@ impl Job {
             self.remember(
                 cx,
                 Some(position),
-                Some(tm),
+                cx.name(tm),
                 format!("checkpoint {}: {message}", checkpoint.0),
             );
         }

@@ -4,7 +4,7 @@ use super::effect::Effect;
 use super::journal::Journal;
 use super::taskmanagers::{TaskManagers, TmKey};
 use crate::config::ClusterConfig;
-use crate::id::Epoch;
+use crate::id::{Epoch, TaskManagerId};
 use crate::message::{Envelope, ToTaskManager};
 use crate::time::Timestamp;
 use alloc::vec::Vec;
@@ -20,6 +20,11 @@ pub(super) struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// The name of a TaskManager, if it is still registered.
+    pub(super) fn name(&self, tm: TmKey) -> Option<TaskManagerId> {
+        self.tms.get(tm).map(|tm| tm.hello.taskmanager.clone())
+    }
+
     /// Says something to a TaskManager, if it is still registered.
     pub(super) fn send(&mut self, tm: TmKey, message: ToTaskManager) {
         if let Some(tm) = self.tms.get(tm) {

@@ -17,7 +17,7 @@ use super::taskmanagers::TmKey;
 use super::view::ExceptionEntry;
 use crate::digest::Digest;
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, JobId, RequestId};
+use crate::id::{CheckpointId, JobId, RequestId, TaskManagerId};
 use crate::record::{CheckpointRecord, JobResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
@@ -292,14 +292,11 @@ impl Job {
         &mut self,
         cx: &Cx<'_>,
         position: Option<u32>,
-        tm: Option<TmKey>,
+        taskmanager: Option<TaskManagerId>,
         message: String,
     ) {
         let task = position.map(|position| self.task_name(position));
         tracing::warn!(job = %self.id(), task, message, "failure");
-        let taskmanager = tm
-            .and_then(|tm| cx.tms.get(tm))
-            .map(|tm| tm.hello.taskmanager.clone());
         self.exceptions.push_front(ExceptionEntry {
             at: cx.now,
             message,

@@ -205,7 +205,7 @@ impl Coordinator {
         jobs.dedup();
         for job in jobs {
             self.with_job(job, effects, |job: &mut Job, cx: &mut Cx<'_>| {
-                job.taskmanager_lost(cx, key, &cause)
+                job.taskmanager_lost(cx, key, &tm.hello.taskmanager, &cause)
             });
         }
     }

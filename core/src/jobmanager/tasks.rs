@@ -4,7 +4,7 @@ use super::cx::Cx;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::taskmanagers::TmKey;
-use crate::id::{Attempt, AttemptId, RegionIndex, TaskId};
+use crate::id::{Attempt, AttemptId, RegionIndex, TaskId, TaskManagerId};
 use crate::message::{TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -64,15 +64,22 @@ impl Job {
     }
 
     fn task_failed(&mut self, cx: &mut Cx<'_>, position: u32, cause: String) {
-        let tm = self.execution.location(position).map(|at| at.tm);
-        self.remember(cx, Some(position), tm, cause.clone());
+        let at = self.execution.location(position);
+        let taskmanager = at.and_then(|at| cx.name(at.tm));
+        self.remember(cx, Some(position), taskmanager, cause.clone());
         self.end_task(cx, position, ExecutionState::Failed);
         let region = self.execution.layout().of(position);
         self.fail_regions(cx, &BTreeSet::from([region]), cause);
     }
 
     /// A TaskManager is gone, and with it every task that was on it.
-    pub(super) fn taskmanager_lost(&mut self, cx: &mut Cx<'_>, tm: TmKey, cause: &str) {
+    pub(super) fn taskmanager_lost(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tm: TmKey,
+        name: &TaskManagerId,
+        cause: &str,
+    ) {
         let mut regions = BTreeSet::new();
         let mut first = None;
         for position in self.positions_on(tm) {
@@ -84,7 +91,7 @@ impl Job {
             }
         }
         if let Some(position) = first {
-            self.remember(cx, Some(position), None, String::from(cause));
+            self.remember(cx, Some(position), Some(name.clone()), String::from(cause));
             self.fail_regions(cx, &regions, String::from(cause));
         }
     }

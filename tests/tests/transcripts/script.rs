@@ -12,8 +12,8 @@ use jobmanager_core::jobmanager::{
     Command, Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
 };
 use jobmanager_core::message::{
-    Acknowledgement, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle, StateLocation,
-    TaskReport, TaskStateChange, ToTaskManager,
+    Acknowledgement, Deployment, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle,
+    StateLocation, TaskReport, TaskStateChange, ToTaskManager,
 };
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
 use jobmanager_core::state::ExecutionState;
@@ -378,48 +378,18 @@ impl Script {
 
     fn observe_message(&mut self, tm: &str, message: &ToTaskManager) -> String {
         match message {
-            ToTaskManager::Deploy(deployment) => {
-                let mut names = Vec::new();
-                for task in &deployment.tasks {
-                    let attempt = AttemptId {
-                        job: deployment.job,
-                        task: task.task,
-                        attempt: deployment.attempt,
-                    };
-                    names.push(format!("{} in slot {}", name(attempt), task.slot.0));
-                    let state = ExecutionState::Deploying;
-                    self.tasks.insert(
-                        attempt,
-                        Task {
-                            tm: tm.into(),
-                            slot: task.slot,
-                            state,
-                        },
-                    );
-                }
-                let restore = deployment
-                    .restore
-                    .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
-                format!("deploy {}{restore}", names.join(", "))
-            }
+            ToTaskManager::Deploy(deployment) => self.observe_deployment(tm, deployment),
             ToTaskManager::Cancel {
                 job,
                 attempt,
                 tasks,
             } => {
-                let ids = tasks.iter().map(|task| AttemptId {
+                let id = |task: &TaskId| AttemptId {
                     job: *job,
                     task: *task,
                     attempt: *attempt,
-                });
-                let ids: Vec<AttemptId> = ids.collect();
-                for id in &ids {
-                    if let Some(task) = self.tasks.get_mut(id) {
-                        task.state = ExecutionState::Canceling;
-                    }
-                }
-                let names: Vec<String> = ids.into_iter().map(name).collect();
-                format!("cancel {}", names.join(", "))
+                };
+                self.observe_cancel(tasks.iter().map(id).collect())
             }
             ToTaskManager::TriggerCheckpoint { checkpoint, .. } => {
                 self.checkpoint = Some(*checkpoint);
@@ -450,6 +420,41 @@ impl Script {
             ToTaskManager::Welcome(_) => "welcome".into(),
             ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),
         }
+    }
+
+    fn observe_deployment(&mut self, tm: &str, deployment: &Deployment) -> String {
+        let mut names = Vec::new();
+        for task in &deployment.tasks {
+            let attempt = AttemptId {
+                job: deployment.job,
+                task: task.task,
+                attempt: deployment.attempt,
+            };
+            names.push(format!("{} in slot {}", name(attempt), task.slot.0));
+            let state = ExecutionState::Deploying;
+            self.tasks.insert(
+                attempt,
+                Task {
+                    tm: tm.into(),
+                    slot: task.slot,
+                    state,
+                },
+            );
+        }
+        let restore = deployment
+            .restore
+            .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
+        format!("deploy {}{restore}", names.join(", "))
+    }
+
+    fn observe_cancel(&mut self, attempts: Vec<AttemptId>) -> String {
+        for attempt in &attempts {
+            if let Some(task) = self.tasks.get_mut(attempt) {
+                task.state = ExecutionState::Canceling;
+            }
+        }
+        let names: Vec<String> = attempts.into_iter().map(name).collect();
+        format!("cancel {}", names.join(", "))
     }
 }
 
