@@ -185,9 +185,11 @@ mod tests {
     const JOB: JobId = JobId(7);
 
     fn commits(effects: &[Effect]) -> Vec<(CommitId, usize)> {
-        let commit = |effect: &Effect| match effect {
-            Effect::Store { commit, ops } => (*commit, ops.len()),
-            other => panic!("the journal only writes, not {other:?}"),
+        let commit = |effect: &Effect| {
+            let Effect::Store { commit, ops } = effect else {
+                panic!("the journal only writes, not {effect:?}");
+            };
+            (*commit, ops.len())
         };
         effects.iter().map(commit).collect()
     }

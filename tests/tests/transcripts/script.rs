@@ -6,7 +6,7 @@
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::id::{
     AttemptId, CheckpointId, CommitId, Epoch, Incarnation, JobId, RequestId, SessionId, SlotIndex,
-    TaskManagerId,
+    TaskId, TaskManagerId,
 };
 use jobmanager_core::jobmanager::{
     Command, Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
