@@ -1,7 +1,7 @@
 //! The command line of the binary `taskmanager`, and of whatever other binary has one built in.
 
 use crate::sdk::Registry;
-use crate::{Options, StartError, run};
+use crate::{Options, StartError, operators, run};
 use clap::{Parser, ValueEnum};
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
@@ -21,12 +21,7 @@ const RUNTIME_THREADS: usize = 2;
 #[command(name = "taskmanager", version)]
 pub struct Args {
     /// Where the JobManager listens for TaskManagers
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:6123",
-        env = "JOBMANAGER_RPC"
-    )]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6123")]
     pub jobmanager: String,
 
     /// How many slots it offers [default: the number of processors]
@@ -70,13 +65,14 @@ impl From<Args> for Options {
     }
 }
 
-/// The whole program `taskmanager`: the built-in operators, and the process's own command line.
+/// The binary `taskmanager`: its command line, with the built-in operators.
 #[must_use]
 pub fn main() -> ExitCode {
-    main_with(Args::parse(), crate::operators::builtin())
+    main_with(Args::parse(), operators::builtin())
 }
 
 /// Runs a TaskManager as a process of its own: logs, signals and exit code included.
+#[must_use]
 pub fn main_with(args: Args, registry: Registry) -> ExitCode {
     log_to_stderr(args.log_format);
     match run_until_told(args, registry) {

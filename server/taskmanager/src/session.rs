@@ -42,6 +42,8 @@ pub(crate) struct Session {
     facts: VecDeque<Input>,
     was_registered: bool,
     storage_url: String,
+    /// Why the last link was lost; empty once registered again.
+    last_loss: String,
 }
 
 impl Session {
@@ -67,6 +69,7 @@ impl Session {
             facts: VecDeque::new(),
             was_registered: false,
             storage_url: String::new(),
+            last_loss: String::new(),
         };
         let reports = session.serve(reports, events, shutdown).await;
         session.stop(reports).await;
@@ -123,7 +126,7 @@ impl Session {
             if let TaskEvent::Failed { cause } = &event {
                 warn!(%attempt, cause, "task failed");
             } else {
-                info!(%attempt, ?event, "task ended");
+                debug!(%attempt, ?event, "task ended");
             }
             // Before the state: of a task that has ended, the JobManager takes nothing.
             let metrics = self.tasks.ended(attempt);
@@ -140,7 +143,13 @@ impl Session {
             LinkEvent::Connected => self.learn(Input::Connected),
             LinkEvent::Message(envelope) => self.learn(Input::Message(envelope)),
             LinkEvent::Lost(reason) => {
-                warn!(reason, "no session with the JobManager");
+                // Every try fails alike while the JobManager is away: said once.
+                if reason == self.last_loss {
+                    debug!(reason, "still no session with the JobManager");
+                } else {
+                    warn!(reason, "no session with the JobManager");
+                    self.last_loss = reason;
+                }
                 self.link = None;
                 self.learn(Input::Disconnected);
             }
@@ -202,9 +211,11 @@ impl Session {
         if registered != self.was_registered {
             self.was_registered = registered;
             let jobmanager = &self.jobmanager;
-            match registered {
-                true => info!(jobmanager, "registered"),
-                false => info!(jobmanager, "not registered any more"),
+            if registered {
+                info!(jobmanager, "registered");
+                self.last_loss.clear();
+            } else {
+                info!(jobmanager, "not registered any more");
             }
         }
         self.follow_storage();

@@ -54,7 +54,7 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     orders: VecDeque<Order>,
-    /// Each input channel at most once, so never more than there are.
+    /// Each input channel once, and once more for its end: bounded by the channels there are.
     ready: VecDeque<u32>,
     writable: bool,
 }

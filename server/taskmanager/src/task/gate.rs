@@ -181,7 +181,9 @@ impl Gate {
             self.ended_before.remove(subsumed);
         }
         let aligned = (arrival.barrier == Barrier::Aligned).then(|| {
-            let ended = self.ended_before.remove(&checkpoint).unwrap_or(0);
+            let later = self.ended_before.split_off(&checkpoint.next());
+            let counted = std::mem::replace(&mut self.ended_before, later);
+            let ended = counted.get(&checkpoint).copied().unwrap_or(0);
             Aligned {
                 checkpoint,
                 end_of_data: ended as usize == self.inlets.len(),
