@@ -153,6 +153,21 @@ pub async fn run(
     Ok(())
 }
 
+/// What a peer or the connection to it says, in words only.
+fn status_words(status: &tonic::Status) -> String {
+    let mut words = match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    };
+    if let Some(cause) = status.source() {
+        let cause = self::words(cause);
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
 /// An error with all its causes: the outer ones often say nothing but where they come from.
 fn words(problem: &dyn Error) -> String {
     let mut words = problem.to_string();

@@ -114,13 +114,19 @@ async fn keep(
         .max_encoding_message_size(MAX_MESSAGE);
     let mut incoming = match client.session(ReceiverStream::new(messages)).await {
         Ok(answer) => answer.into_inner(),
-        Err(status) => return format!("the session was not opened: {status}"),
+        Err(status) => {
+            let problem = crate::status_words(&status);
+            return format!("the session was not opened: {problem}");
+        }
     };
     loop {
         let message = match incoming.message().await {
             Ok(Some(message)) => message,
             Ok(None) => return "it ended the session".to_owned(),
-            Err(status) => return format!("the session was lost: {status}"),
+            Err(status) => {
+                let problem = crate::status_words(&status);
+                return format!("the session was lost: {problem}");
+            }
         };
         match Envelope::try_from(message) {
             Ok(envelope) => {
@@ -133,5 +139,41 @@ async fn keep(
                 return format!("it sent a message that makes no sense: {problem}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn messages_that_are_not_taken_are_bounded_and_sending_never_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (events, _happened) = mpsc::channel(1);
+        let link = Link::open(1, address, events);
+        // The only thread is ours: nothing is sent meanwhile.
+        let sent = std::iter::repeat_with(|| link.send(v1::FromTaskManager::default()))
+            .take_while(|sent| *sent)
+            .count();
+        assert_eq!(sent, OUTBOX);
+    }
+
+    #[tokio::test]
+    async fn a_jobmanager_that_is_not_there_is_named_with_the_systems_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let (events, mut happened) = mpsc::channel(1);
+        let _link = Link::open(7, address.clone(), events);
+        let (number, event) = happened.recv().await.unwrap();
+        let LinkEvent::Lost(reason) = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!(number, 7);
+        assert!(reason.contains(&address), "{reason}");
+        assert!(reason.contains("Connection refused"), "{reason}");
     }
 }

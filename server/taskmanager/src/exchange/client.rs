@@ -207,19 +207,19 @@ impl Peer {
             TaskExchangeClient::new(channel).max_decoding_message_size(MAX_FRAME_MESSAGE);
         let mut frames = match client.exchange(Arc::clone(&self).requests()).await {
             Ok(answer) => answer.into_inner(),
-            Err(status) => return self.lost(&status),
+            Err(status) => return self.lost(&crate::status_words(&status)),
         };
         debug!(peer = address, "exchange stream opened");
         loop {
             match frames.message().await {
                 Ok(Some(frame)) => self.deliver(frame),
-                Ok(None) => return self.lost(&"it ended the stream"),
-                Err(status) => return self.lost(&status),
+                Ok(None) => return self.lost("it ended the stream"),
+                Err(status) => return self.lost(&crate::status_words(&status)),
             }
         }
     }
 
-    fn lost(&self, problem: &dyn std::fmt::Display) -> String {
+    fn lost(&self, problem: &str) -> String {
         let address = &self.address;
         format!("lost the connection to the TaskManager at {address}: {problem}")
     }

@@ -189,7 +189,7 @@ impl ExchangeStream {
         let request = match request {
             Ok(Some(request)) => request.request,
             Ok(None) => return Err(Over("it closed the stream".to_owned())),
-            Err(status) => return Err(Over(status.to_string())),
+            Err(status) => return Err(Over(crate::status_words(&status))),
         };
         match request {
             Some(Asked::Subscribe(subscribe)) => self.subscribe(subscribe).await,
