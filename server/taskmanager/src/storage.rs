@@ -12,6 +12,10 @@ use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+/// How environment variables begin that configure an object store. Without the prefix, the stores would
+/// take any `TOKEN` or `ENDPOINT` for theirs.
+const CREDENTIALS: [&str; 3] = ["aws_", "azure_", "google_"];
+
 /// What goes wrong with a snapshot: where, and the system's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
@@ -56,8 +60,9 @@ impl Storage {
         }
         let parsed = url.parse();
         let parsed = parsed.map_err(|problem| StorageError::new(url, problem))?;
-        // The builders know which of the variables are theirs.
-        let environment = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+        let environment = std::env::vars()
+            .map(|(key, value)| (key.to_lowercase(), value))
+            .filter(|(key, _)| CREDENTIALS.iter().any(|prefix| key.starts_with(prefix)));
         let (store, root) = object_store::parse_url_opts(&parsed, environment)
             .map_err(|problem| StorageError::new(url, crate::words(&problem)))?;
         Ok(Storage::Objects(store.into(), root))
