@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// Options with which everything happens soon.
 const QUICK: [(&str, &str); 5] = [
     ("heartbeat.interval", "200 ms"),
-    ("heartbeat.timeout", "5 s"),
+    ("heartbeat.timeout", "10 s"),
     ("cluster.registration.initial-timeout", "50 ms"),
     ("cluster.registration.max-timeout", "200 ms"),
     ("cluster.registration.refused-registration-delay", "200 ms"),
@@ -124,6 +124,22 @@ impl Cluster {
     pub(crate) fn kill_and_restart_taskmanager(&mut self, number: usize) {
         self.taskmanagers[number].kill();
         self.taskmanagers[number] = self.start_taskmanager(number);
+    }
+
+    /// SIGKILLs every process, the JobManager first.
+    pub(crate) fn kill_everything(&mut self) {
+        self.kill_jobmanager();
+        for taskmanager in &mut self.taskmanagers {
+            taskmanager.kill();
+        }
+    }
+
+    /// Starts what [`Cluster::kill_everything`] has killed.
+    pub(crate) fn start_everything(&mut self) {
+        self.start_jobmanager();
+        for number in 0..self.taskmanagers.len() {
+            self.taskmanagers[number] = self.start_taskmanager(number);
+        }
     }
 
     fn start_taskmanager(&self, number: usize) -> Process {

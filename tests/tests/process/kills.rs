@@ -20,16 +20,39 @@ struct Run {
     copy: PathBuf,
 }
 
+/// What a [`Run`] is like.
+struct Setting {
+    /// Of the input, and of the moments of the faults.
+    seed: u64,
+    /// How long the input lasts.
+    seconds: u64,
+    /// How many there are, with two slots each.
+    taskmanagers: usize,
+    interval: &'static str,
+    options: &'static [(&'static str, &'static str)],
+}
+
+/// A run that others differ from in what matters to them.
+const USUAL: Setting = Setting {
+    seed: 1,
+    seconds: 15,
+    taskmanagers: 3,
+    interval: "150 ms",
+    options: &[],
+};
+
 impl Run {
-    /// Starts a run whose input lasts this long, on TaskManagers with two slots each.
-    fn start(seed: u64, seconds: u64, taskmanagers: usize, options: &[(&str, &str)]) -> Self {
-        let cluster = Cluster::start(taskmanagers, 2, options);
-        let text = write_files(&cluster.path("input"), seed, seconds * 4 * RATE);
+    fn start(setting: &Setting) -> Self {
+        let cluster = Cluster::start(setting.taskmanagers, 2, setting.options);
+        let lines = setting.seconds * 4 * RATE;
+        let text = write_files(&cluster.path("input"), setting.seed, lines);
         let (out, copy) = (cluster.path("out"), cluster.path("copy"));
         let input = cluster.path("input");
         let mut job = WordJob::new(&input, &out, &copy);
         job.rate = Some(RATE);
-        let job = cluster.rest.submit(&job.json());
+        let mut job = job.json();
+        job["configuration"]["execution.checkpointing.interval"] = setting.interval.into();
+        let job = cluster.rest.submit(&job);
         cluster.rest.wait_for_all_running(&job);
         cluster.rest.wait_for_new_checkpoint(&job);
         Run {
@@ -80,8 +103,8 @@ fn moment(random: &mut rand_chacha::ChaCha8Rng) -> Duration {
 
 #[test]
 fn no_record_is_lost_or_doubled_while_taskmanagers_are_killed() {
-    let mut run = Run::start(11, 15, 3, &[]);
-    let mut random = seeded(12);
+    let mut run = Run::start(&USUAL);
+    let mut random = seeded(USUAL.seed);
     for _ in 0..6 {
         let_run(moment(&mut random));
         run.assert_still_reading();
@@ -96,8 +119,9 @@ fn no_record_is_lost_or_doubled_while_taskmanagers_are_killed() {
 
 #[test]
 fn no_record_is_lost_or_doubled_while_the_jobmanager_is_killed() {
-    let mut run = Run::start(21, 15, 3, &[]);
-    let mut random = seeded(22);
+    let setting = Setting { seed: 2, ..USUAL };
+    let mut run = Run::start(&setting);
+    let mut random = seeded(setting.seed);
     for kill in 0..4 {
         let_run(moment(&mut random));
         run.assert_still_reading();
@@ -138,8 +162,35 @@ fn kill_during_a_checkpoint(run: &mut Run) {
 }
 
 #[test]
+fn no_record_is_lost_or_doubled_when_everything_is_killed_at_once() {
+    // With checkpoints all the time, something is always between complete and committed.
+    let setting = Setting {
+        seed: 3,
+        seconds: 11,
+        interval: "10 ms",
+        options: &[("jobmanager.failover.reconciliation-timeout", "200 ms")],
+        ..USUAL
+    };
+    let mut run = Run::start(&setting);
+    let mut random = seeded(setting.seed);
+    for _ in 0..8 {
+        let_run(moment(&mut random));
+        run.assert_still_reading();
+        run.cluster.kill_everything();
+        run.cluster.start_everything();
+        run.wait_for_recovery(3);
+    }
+    run.finish();
+}
+
+#[test]
 fn running_tasks_survive_the_death_of_the_jobmanager_without_a_restart() {
-    let mut run = Run::start(31, 5, 2, &[]);
+    let mut run = Run::start(&Setting {
+        seed: 4,
+        seconds: 5,
+        taskmanagers: 2,
+        ..USUAL
+    });
     run.cluster.kill_and_restart_jobmanager();
     run.cluster.wait_for_taskmanagers(2);
     run.finish();
@@ -149,7 +200,11 @@ fn running_tasks_survive_the_death_of_the_jobmanager_without_a_restart() {
 
 #[test]
 fn a_taskmanager_that_wakes_up_too_late_changes_nothing() {
-    let run = Run::start(41, 12, 3, &[("heartbeat.timeout", "1500 ms")]);
+    let run = Run::start(&Setting {
+        seed: 5,
+        options: &[("heartbeat.timeout", "1500 ms")],
+        ..USUAL
+    });
     let sleeper = &run.cluster.taskmanagers[run.busy_taskmanager()];
     sleeper.signal(Signal::Stop);
     run.wait_for_recovery(2);
