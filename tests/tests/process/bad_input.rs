@@ -1,7 +1,7 @@
 //! Whatever may be wrong with what a cluster is given: it is refused with a reason, nothing is stored,
 //! and nobody else notices.
 
-use crate::cluster::{Cluster, free_port, jobmanager, own_address, taskmanager};
+use crate::cluster::{Cluster, free_ports, jobmanager, own_address, taskmanager};
 use crate::jobs::endless;
 use crate::process::{Process, wait_for};
 use serde_json::{Value, json};
@@ -219,7 +219,7 @@ fn serve_fails(arguments: &[&str], named: &[&str]) {
 fn a_jobmanager_that_cannot_start_says_why_and_touches_nothing() {
     let mut cluster = Cluster::start(0, 1, &[]);
     let host = own_address();
-    let (rest, rpc) = (free_port(host), free_port(host));
+    let [rest, rpc] = free_ports(host);
     let other = cluster.path("other");
     let other = other.to_str().unwrap();
 

@@ -1,6 +1,6 @@
 //! The client commands against a running cluster: what they print, how they exit.
 
-use crate::cluster::{Cluster, free_port, jobmanager, own_address};
+use crate::cluster::{Cluster, free_ports, jobmanager, own_address};
 use crate::jobs::{WordJob, endless};
 use crate::process::{Process, Signal, wait_for};
 use crate::text::write_files;
@@ -119,7 +119,8 @@ fn submitting_a_job_twice_runs_it_once() {
 
 #[test]
 fn a_client_says_what_to_do_when_it_gets_nowhere() {
-    let nobody = format!("http://{}", free_port(own_address()));
+    let [nobody] = free_ports(own_address());
+    let nobody = format!("http://{nobody}");
     let (code, _, error) = client(&nobody, &["list"]);
     assert_eq!(code, 3);
     assert!(

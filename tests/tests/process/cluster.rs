@@ -40,10 +40,10 @@ pub(crate) fn own_address() -> Ipv4Addr {
     }
 }
 
-/// `HOST:PORT` with a port that is free now.
-pub(crate) fn free_port(host: Ipv4Addr) -> String {
-    let listener = TcpListener::bind((host, 0)).unwrap();
-    listener.local_addr().unwrap().to_string()
+/// `HOST:PORT` with ports that are free now, all different.
+pub(crate) fn free_ports<const N: usize>(host: Ipv4Addr) -> [String; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind((host, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string())
 }
 
 /// A cluster. Dropping it kills its processes and removes its files.
@@ -63,10 +63,11 @@ impl Cluster {
     /// them are registered.
     pub(crate) fn start(taskmanagers: usize, slots: u32, options: &[(&str, &str)]) -> Self {
         let host = own_address();
+        let [rest, rpc] = free_ports(host);
         let all = QUICK.iter().chain(options);
         let mut cluster = Cluster {
-            rest: Rest::new(&format!("http://{}", free_port(host))),
-            rpc: free_port(host),
+            rest: Rest::new(&format!("http://{rest}")),
+            rpc,
             taskmanagers: Vec::new(),
             jobmanager: None,
             host,

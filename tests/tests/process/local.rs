@@ -1,6 +1,6 @@
 //! `jobmanager local`: a cluster that leaves nothing running, however it ends.
 
-use crate::cluster::{free_port, jobmanager, own_address};
+use crate::cluster::{free_ports, jobmanager, own_address};
 use crate::process::{Process, Signal, exists, send, wait_for};
 use crate::rest::Rest;
 use crate::text::{assert_same, committed, counted, write_files};
@@ -17,7 +17,7 @@ struct Local {
 impl Local {
     fn start(arguments: impl FnOnce(&mut Command, &TempDir)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let rest = free_port(own_address());
+        let [rest] = free_ports(own_address());
         let mut command = jobmanager();
         command.args(["local", "--rest-addr", &rest]);
         command.env("TMPDIR", folder.path());

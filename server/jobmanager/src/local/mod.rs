@@ -112,20 +112,14 @@ struct Work {
 fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let folder = WorkFolder::new()?;
-    let kept = folder.path().join("output");
-    let code = prepare(args, &folder).and_then(|work| {
-        let code = runtime.block_on(run_on_cluster(args, &folder, work));
-        if !matches!(code, Ok(0 | INTERRUPTED)) {
-            eprintln!("logs are in {}", folder.path().display());
-        }
-        code
-    });
+    let work = prepare(args, &folder).inspect_err(|_| folder.remove_all_but(&[]))?;
+    let code = runtime.block_on(run_on_cluster(args, &folder, work));
     // The thread that watches the job may be in the middle of a request to what is gone now.
     runtime.shutdown_background();
     match code {
-        Ok(0) => folder.remove_all_but(&[&kept]),
+        Ok(0) => folder.remove_all_but(&[&folder.path().join("output")]),
         Ok(INTERRUPTED) => folder.remove_all_but(&[]),
-        Ok(_) | Err(_) => {}
+        Ok(_) | Err(_) => eprintln!("logs are in {}", folder.path().display()),
     }
     code
 }
