@@ -82,6 +82,11 @@ enum LocalError {
 }
 
 impl LocalError {
+    /// Whether the logs add nothing: what was asked for was wrong.
+    fn says_it_all(&self) -> bool {
+        matches!(self.exit_code(), cli::USAGE | cli::REFUSED)
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             LocalError::Client(error) => error.exit_code(),
@@ -116,9 +121,10 @@ fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
     let code = runtime.block_on(run_on_cluster(args, &folder, work));
     // The thread that watches the job may be in the middle of a request to what is gone now.
     runtime.shutdown_background();
-    match code {
+    match &code {
         Ok(0) => folder.remove_all_but(&[&folder.path().join("output")]),
-        Ok(INTERRUPTED) => folder.remove_all_but(&[]),
+        Ok(INTERRUPTED | cli::JOB_CANCELED) => folder.remove_all_but(&[]),
+        Err(error) if error.says_it_all() => folder.remove_all_but(&[]),
         Ok(_) | Err(_) => eprintln!("logs are in {}", folder.path().display()),
     }
     code
