@@ -143,6 +143,10 @@ pub struct Welcome {
     pub heartbeat_timeout: Duration,
     /// How long the TaskManager keeps its tasks without a JobManager.
     pub grace_period: Duration,
+    /// The first pause between two tries to register after the session is lost; it doubles.
+    pub registration_initial: Duration,
+    /// The longest pause between two tries to register.
+    pub registration_max: Duration,
     /// The URL of the checkpoint storage.
     pub checkpoint_storage: String,
 }
@@ -156,7 +160,7 @@ pub struct Refusal {
     pub retry_after: Duration,
 }
 
-/// Tasks to run, all of one attempt of one region, with what they have in common.
+/// Tasks to run, all of one attempt, with what they have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Deployment {
     /// The job.

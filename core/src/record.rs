@@ -5,7 +5,7 @@
 //! refuses writes of older ones.
 
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, JobId};
+use crate::id::{Attempt, CheckpointId, JobId};
 use crate::message::StateHandle;
 use crate::state::JobStatus;
 use crate::time::Timestamp;
@@ -93,6 +93,9 @@ pub struct CheckpointRecord {
     pub completed: Timestamp,
     /// Whether every task had processed the end of its input.
     pub end_of_data: bool,
+    /// The attempt of every region that took it: an earlier one must never be adopted again, since what
+    /// it has not published, this one has.
+    pub attempts: Vec<Attempt>,
     /// The snapshot of every subtask, by its position in the job.
     pub states: Vec<StateHandle>,
 }

@@ -183,6 +183,7 @@ impl From<&CheckpointRecord> for v1::CheckpointRecord {
             completed_ms: record.completed.0,
             end_of_data: record.end_of_data,
             states: record.states.iter().cloned().map(state_to_wire).collect(),
+            attempts: record.attempts.iter().copied().map(Into::into).collect(),
         }
     }
 }
@@ -194,6 +195,12 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
         let field = "checkpoint.states";
         check::at_most(wire.states.len(), check::MAX_SUBTASKS, field)?;
         let states = wire.states.into_iter();
+        check::at_most(
+            wire.attempts.len(),
+            check::MAX_SUBTASKS,
+            "checkpoint.attempts",
+        )?;
+        let attempts = wire.attempts.into_iter();
         Ok(CheckpointRecord {
             job: ids::job(wire.job, "checkpoint.job")?,
             id: check::checkpoint(wire.id, "checkpoint.id")?,
@@ -202,6 +209,9 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
             end_of_data: wire.end_of_data,
             states: states
                 .map(|state| state_from_wire(state, field))
+                .collect::<Result<_, _>>()?,
+            attempts: attempts
+                .map(|attempt| ids::attempt(Some(attempt), "checkpoint.attempts"))
                 .collect::<Result<_, _>>()?,
         })
     }

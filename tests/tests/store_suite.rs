@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use jobmanager::store::{EmbeddedStore, Leadership, MemoryStore, Store, StoreError};
-use jobmanager_core::id::{CheckpointId, Epoch, JobId};
+use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId};
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::message::{StateHandle, StateLocation};
 use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
@@ -40,6 +40,10 @@ fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
         triggered: Timestamp(1),
         completed: Timestamp(2),
         end_of_data: false,
+        attempts: vec![Attempt {
+            epoch: Epoch(1),
+            number: 0,
+        }],
         states: vec![state],
     }))
 }

@@ -115,7 +115,8 @@ pub struct ClusterConfig {
     pub grace_period: Duration,
     /// `cluster.registration.initial-timeout`: the first pause between two tries to register.
     pub registration_initial: Duration,
-    /// `cluster.registration.max-timeout`: the longest pause between two tries to register.
+    /// `cluster.registration.max-timeout`: the longest pause between two tries to register; at most a
+    /// quarter of the reconciliation timeout is used.
     pub registration_max: Duration,
     /// `cluster.registration.refused-registration-delay`: the pause after a refusal.
     pub registration_refused: Duration,

@@ -1,5 +1,9 @@
 //! The checkpoints of a job at work: when one is triggered, what its acknowledgements lead to, and whom
 //! it concerns. A completion is announced by the step that learns that it is durable, never before.
+//!
+//! A checkpoint spans the job. While a region restarts none can be taken, but the schedule goes on: one
+//! that fell due meanwhile is triggered as soon as all tasks run again, so a region that fails again and
+//! again does not keep the others from ever completing one.
 
 use super::checkpoints::{Abort, Acknowledged, Checkpoints, Pending};
 use super::cx::Cx;
@@ -28,9 +32,7 @@ impl Job {
             return;
         };
         let running = self.execution.all_running();
-        if !running {
-            self.checkpoints.due = None;
-        } else if self.checkpoints.due.is_none() {
+        if running && self.checkpoints.due.is_none() {
             self.checkpoints.due = Some(cx.now + config.interval);
         }
         if self.execution.all_at_end_of_data() && self.checkpoints.is_final() {
@@ -41,13 +43,13 @@ impl Job {
     }
 
     /// When the next checkpoint is to be triggered, provided that every task is running: the periodic
-    /// one, or the final one as soon as no task has input left.
+    /// one, or, when no task has input left, the final one as soon as nothing else is under way.
     fn trigger_deadline(&self, config: &CheckpointConfig) -> Option<Timestamp> {
-        let finishing = self.execution.all_at_end_of_data() && self.checkpoints.pending.is_empty();
-        if finishing && !self.checkpoints.is_final() {
-            return Some(self.final_not_before);
+        if !self.execution.all_at_end_of_data() {
+            return self.checkpoints.trigger_at(config);
         }
-        self.checkpoints.trigger_at(config)
+        let free = self.checkpoints.pending.is_empty() && !self.checkpoints.is_final();
+        free.then_some(self.final_not_before)
     }
 
     fn trigger(&mut self, cx: &mut Cx<'_>, config: &CheckpointConfig) {
@@ -56,9 +58,8 @@ impl Job {
             return;
         }
         let (job, timestamp) = (self.id(), cx.now);
-        let checkpoint = self
-            .checkpoints
-            .trigger(cx.now, config, self.execution.subtasks());
+        let (tasks, attempts) = (self.execution.subtasks(), self.execution.attempts());
+        let checkpoint = self.checkpoints.trigger(cx.now, config, tasks, attempts);
         tracing::debug!(%job, checkpoint = checkpoint.0, "checkpoint triggered");
         for tm in self.source_taskmanagers() {
             cx.send(
@@ -197,7 +198,10 @@ impl Job {
     }
 
     fn announce(&mut self, cx: &mut Cx<'_>, checkpoint: CheckpointId, finish: bool) {
-        self.finish_announced |= finish;
+        if finish {
+            self.finish_announced = true;
+            self.abort_checkpoints(cx, Abort::Subsumed, "", |_| true);
+        }
         let job = self.id();
         for tm in self.taskmanagers() {
             cx.send(

@@ -14,7 +14,7 @@
 use super::execution::Bits;
 use super::view::{CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Restore};
 use crate::config::CheckpointConfig;
-use crate::id::{CheckpointId, JobId};
+use crate::id::{Attempt, CheckpointId, JobId};
 use crate::message::{Acknowledgement, StateHandle};
 use crate::record::CheckpointRecord;
 use crate::time::Timestamp;
@@ -78,6 +78,8 @@ pub(super) struct Pending {
     pub(super) missing: u32,
     states: Vec<StateHandle>,
     end_of_data: bool,
+    /// Of every region.
+    attempts: Vec<Attempt>,
     latest_ack: Option<Timestamp>,
     size: u64,
     /// Every task has acknowledged; this is being written.
@@ -118,7 +120,7 @@ pub(super) struct Checkpoints {
     pub(super) pending: Vec<Pending>,
     /// The retained ones, the latest last.
     pub(super) completed: VecDeque<Arc<CheckpointRecord>>,
-    /// When the next periodic trigger is due; `None` while not every task is running.
+    /// When the next periodic trigger is due; `None` until every task has been running once.
     pub(super) due: Option<Timestamp>,
     /// When the last one completed.
     last_completed: Option<Timestamp>,
@@ -144,11 +146,11 @@ impl Checkpoints {
             mark,
             marking: false,
             pending: Vec::new(),
-            completed,
             due: None,
-            last_completed: None,
+            last_completed: completed.back().map(|record| record.completed),
             failures: 0,
             counts,
+            completed,
         }
     }
 
@@ -193,12 +195,13 @@ impl Checkpoints {
         (self.next >= self.mark).then(|| CheckpointId(self.next.0 + MARK_STEP))
     }
 
-    /// Starts one in which this many tasks take part.
+    /// Starts one in which this many tasks take part, in these attempts of their regions.
     pub(super) fn trigger(
         &mut self,
         now: Timestamp,
         config: &CheckpointConfig,
         tasks: u32,
+        attempts: Vec<Attempt>,
     ) -> CheckpointId {
         assert!(
             self.next < self.mark,
@@ -218,6 +221,7 @@ impl Checkpoints {
             missing: tasks,
             states: alloc::vec![placeholder; tasks as usize],
             end_of_data: true,
+            attempts,
             latest_ack: None,
             size: 0,
             storing: None,
@@ -397,6 +401,7 @@ impl Pending {
             triggered: self.triggered,
             completed: now,
             end_of_data: self.end_of_data,
+            attempts: self.attempts.clone(),
             states: self.states.clone(),
         })
     }

@@ -4,6 +4,7 @@ use super::Coordinator;
 use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
+use super::execution::Phase;
 use super::input::Command;
 use super::job::{Job, JobPhase};
 use super::journal::{Fact, MAX_QUEUED};
@@ -14,6 +15,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// The most clients that wait for the durability of one thing.
+const MAX_WAITERS: usize = 1_000;
 /// The most jobs at a time.
 const MAX_JOBS: usize = 100_000;
 
@@ -34,7 +37,7 @@ impl Coordinator {
         let id = graph.id();
         if let Some(job) = self.jobs.get_mut(&id) {
             if let JobPhase::Submitting(waiters) = &mut job.phase {
-                waiters.push(request);
+                wait(waiters, request, effects);
                 return;
             }
             effects.push(Effect::Reply {
@@ -104,6 +107,19 @@ impl Coordinator {
     }
 }
 
+/// A client waits with others for the durability of one thing, if there are not too many of them.
+pub(super) fn wait(waiters: &mut Vec<RequestId>, request: RequestId, effects: &mut Vec<Effect>) {
+    if waiters.len() < MAX_WAITERS {
+        waiters.push(request);
+    } else {
+        let reason = String::from("too many clients wait for the metadata store to take this");
+        effects.push(Effect::Reply {
+            request,
+            reply: Reply::Overloaded(reason),
+        });
+    }
+}
+
 impl Job {
     /// The job is durable: whoever submitted it is told, and it may run.
     pub(super) fn submission_durable(&mut self, cx: &mut Cx<'_>) {
@@ -112,6 +128,10 @@ impl Job {
             unreachable!("a job becomes durable once");
         };
         let job = self.id();
+        for region in self.execution.region_indices() {
+            self.execution
+                .set_phase(region, Phase::Scheduled { since: cx.now });
+        }
         if self.graph.config().checkpointing.is_some() {
             self.marked(Checkpoints::first_mark());
         }

@@ -3,6 +3,7 @@
 //! next one goes on with the removal. So a job that has ended is never started again.
 
 use super::checkpoints::Abort;
+use super::commands::wait;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
 use super::execution::Phase;
@@ -25,7 +26,7 @@ impl Job {
     pub(super) fn cancel_requested(&mut self, cx: &mut Cx<'_>, request: RequestId) {
         let job = self.id();
         if matches!(self.phase, JobPhase::Ended(_)) {
-            self.end_waiters.push(request);
+            wait(&mut self.end_waiters, request, cx.effects);
             return;
         }
         match &mut self.cancel {
@@ -35,7 +36,7 @@ impl Job {
                 cx.journal
                     .write(Vec::from([put]), Fact::CancelRequested(job));
             }
-            CancelIntent::Storing(waiters) => waiters.push(request),
+            CancelIntent::Storing(waiters) => wait(waiters, request, cx.effects),
             CancelIntent::Durable => {
                 cx.effects.push(Effect::Reply {
                     request,

@@ -4,12 +4,12 @@
 //! ```text
 //!              place                 all finished
 //! Scheduled ───────────► Active ─────────────────────► Finished
-//!     ▲                  │    ▲
-//!     │ all ended, and   │    │ adopted
-//!     │ the delay over   │    │
-//!     └── Restarting ◄───┘  Reconciling ──► Scheduled
-//!                        │
-//!  any ──────────────────┴─► Stopping        (the job ends)
+//!     ▲                  │    ▲                           ▲
+//!     │ all ended, and   │    │ adopted                   │
+//!     │ the delay over   ▼    │                           │
+//!     └─────────── Restarting ◄── Reconciling ────────────┘
+//!
+//!  any ─► Stopping        (the job ends)
 //! ```
 //!
 //! Invariants: every count equals a recount; a region's tasks have the region's attempt; a slot of the
@@ -103,6 +103,8 @@ pub(super) struct Execution {
     regions: Vec<Region>,
     /// The regions in [`Phase::Scheduled`].
     scheduled: BTreeSet<RegionIndex>,
+    /// Counts the changes of [`Self::scheduled`].
+    demand: u64,
     /// The regions in [`Phase::Restarting`].
     restarting: BTreeSet<RegionIndex>,
     /// How many regions are in [`Phase::Finished`].
@@ -153,6 +155,7 @@ impl Execution {
         };
         Execution {
             scheduled,
+            demand: 0,
             restarting: BTreeSet::new(),
             finished: 0,
             alive: 0,
@@ -189,6 +192,11 @@ impl Execution {
         &self.scheduled
     }
 
+    /// Another number whenever other regions wait for slots.
+    pub(super) fn demand(&self) -> u64 {
+        self.demand
+    }
+
     /// The regions that wait for the end of their tasks or of their restart delay.
     pub(super) fn restarting(&self) -> &BTreeSet<RegionIndex> {
         &self.restarting
@@ -196,7 +204,7 @@ impl Execution {
 
     /// A region goes on to another phase.
     pub(super) fn set_phase(&mut self, index: RegionIndex, phase: Phase) {
-        self.scheduled.remove(&index);
+        self.demand += u64::from(self.scheduled.remove(&index));
         self.restarting.remove(&index);
         let region = &mut self.regions[index.0 as usize];
         self.finished -= u32::from(region.phase == Phase::Finished);
@@ -204,6 +212,7 @@ impl Execution {
         match phase {
             Phase::Scheduled { .. } => {
                 self.scheduled.insert(index);
+                self.demand += 1;
             }
             Phase::Restarting { .. } => {
                 self.restarting.insert(index);
@@ -256,6 +265,14 @@ impl Execution {
 
     pub(super) fn subtasks(&self) -> u32 {
         self.layout.subtasks()
+    }
+
+    /// The attempt of every region, all of which run.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.regions
+            .iter()
+            .map(|region| region.attempt.expect("a region that runs has an attempt"))
+            .collect()
     }
 
     /// How many tasks have been deployed and have not ended.

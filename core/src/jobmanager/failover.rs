@@ -26,6 +26,9 @@ impl Job {
         cause: String,
     ) {
         self.abort_checkpoints(cx, Abort::TaskFailure, &cause, |_| true);
+        for region in regions {
+            self.note_failed(*region, &cause);
+        }
         if self.phase != JobPhase::Running {
             return;
         }
@@ -35,7 +38,8 @@ impl Job {
                 self.remember(cx, None, None, cause.clone());
                 self.stop(cx, Ending::Failing(cause));
             }
-            Decision::Restart { delay, .. } => {
+            Decision::Restart { delay, new_attempt } => {
+                self.restarts += u64::from(new_attempt);
                 let at = cx.now + delay;
                 for &region in regions {
                     self.restart_region(cx, region, at);
@@ -52,7 +56,6 @@ impl Job {
     }
 
     fn restart_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex, at: Timestamp) {
-        self.restarts += 1;
         self.stop_region(cx, index);
         self.execution.set_phase(index, Phase::Restarting { at });
     }

@@ -47,7 +47,7 @@ impl Coordinator {
             job.check_regions()?;
             job.check_checkpoints()?;
             let wants = job.wants_slots();
-            let waits = self.waiting.contains(&(job.submitted, job.id()));
+            let waits = self.waiting.contains_key(&(job.submitted, job.id()));
             hold(
                 "a-job-waits-exactly-while-it-wants-slots",
                 wants == waits,
@@ -86,10 +86,10 @@ impl Coordinator {
                 hold("slot-tables-agree", by_job == usage.as_ref(), detail)?;
             }
             let count = entry.slots.iter().filter(|usage| usage.is_none()).count();
-            hold("slots-are-conserved", count == entry.free as usize, || {
+            hold("slots-are-conserved", count == entry.free.len(), || {
                 format!("{name}: {count} free")
             })?;
-            free += entry.free;
+            free += entry.free_count();
         }
         hold("slots-are-conserved", free == self.tms.free_slots(), || {
             format!("{free} free slots in all")

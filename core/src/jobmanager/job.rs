@@ -17,11 +17,11 @@ use super::taskmanagers::TmKey;
 use super::view::ExceptionEntry;
 use crate::digest::Digest;
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, JobId, RequestId, TaskManagerId};
+use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
 use crate::record::{CheckpointRecord, JobResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,14 +32,23 @@ use core::time::Duration;
 pub(super) enum JobPhase {
     /// Not durable yet; these wait for it, the one that submitted it first.
     Submitting(Vec<RequestId>),
-    /// Recovered; until this time its attempts may be reported.
-    Reconciling(Timestamp),
+    /// Recovered; its attempts are being reported.
+    Reconciling(Reconciling),
     /// Its regions do what they do.
     Running,
     /// Its tasks are told to stop.
     Ending(Ending),
     /// All its tasks have ended.
     Ended(Ended),
+}
+
+/// A recovered job that waits for its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Reconciling {
+    /// What is not reported by then is missing.
+    pub(super) deadline: Timestamp,
+    /// Regions of which a task is known to have failed, with the cause of the first failure.
+    pub(super) failed: BTreeMap<RegionIndex, String>,
 }
 
 /// Why a job's tasks are told to stop.
@@ -123,12 +132,23 @@ impl Job {
         deadline: Timestamp,
         now: Timestamp,
     ) -> Self {
+        let mut execution = Execution::new(&graph, Phase::Reconciling);
+        for (region, attempt) in (0..).map(RegionIndex).zip(
+            completed
+                .back()
+                .into_iter()
+                .flat_map(|latest| &latest.attempts),
+        ) {
+            execution.set_attempt(region, Some(*attempt));
+        }
         let checkpoints = Checkpoints::new(mark, completed);
-        let execution = Execution::new(&graph, Phase::Reconciling);
         let mut job = Self::new(
             graph,
             submitted,
-            JobPhase::Reconciling(deadline),
+            JobPhase::Reconciling(Reconciling {
+                deadline,
+                failed: BTreeMap::new(),
+            }),
             execution,
             checkpoints,
             now,
@@ -188,14 +208,20 @@ impl Job {
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         match &self.phase {
             JobPhase::Submitting(_) => {}
-            JobPhase::Reconciling(deadline) => {
+            JobPhase::Reconciling(Reconciling { deadline, .. }) => {
                 if *deadline <= cx.now || self.is_accounted_for() {
                     self.resolve(cx);
                     self.settle(cx);
                     return;
                 }
             }
-            JobPhase::Running => self.settle_running(cx),
+            JobPhase::Running => {
+                self.settle_running(cx);
+                if matches!(self.phase, JobPhase::Ending(_)) {
+                    self.settle(cx);
+                    return;
+                }
+            }
             JobPhase::Ending(ending) => {
                 let ending = ending.clone();
                 self.update_status(cx.now);
@@ -263,7 +289,7 @@ impl Job {
     pub(super) fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.phase {
             JobPhase::Submitting(_) | JobPhase::Ending(_) => None,
-            JobPhase::Reconciling(deadline) => Some(*deadline),
+            JobPhase::Reconciling(reconciling) => Some(reconciling.deadline),
             JobPhase::Running => {
                 let restarts = self.restart_deadline(now);
                 let slots = self.slot_deadline();

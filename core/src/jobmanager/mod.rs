@@ -76,7 +76,8 @@ pub struct Coordinator {
     tms: TaskManagers,
     jobs: BTreeMap<JobId, Job>,
     /// Jobs whose regions wait for slots, the one submitted first first.
-    waiting: BTreeSet<(Timestamp, JobId)>,
+    /// With what they wanted when they were settled last.
+    waiting: BTreeMap<(Timestamp, JobId), u64>,
     archive: Archive,
     journal: Journal,
     timers: Timers,
@@ -254,15 +255,14 @@ impl Coordinator {
             return;
         };
         job.settle(&mut cx);
-        let (deadline, wants_slots, entry) =
-            (job.deadline(cx.now), job.wants_slots(), (job.submitted, id));
+        let (deadline, entry) = (job.deadline(cx.now), (job.submitted, id));
+        let demand = job.wants_slots().then(|| job.execution.demand());
         self.timers.set(Timer::Job(id), deadline);
-        let changed = if wants_slots {
-            self.waiting.insert(entry)
-        } else {
-            self.waiting.remove(&entry)
+        let known = match demand {
+            Some(demand) => self.waiting.insert(entry, demand),
+            None => self.waiting.remove(&entry),
         };
-        if changed && wants_slots {
+        if demand.is_some() && demand != known {
             self.tms.note_demand();
         }
     }
@@ -273,7 +273,7 @@ impl Coordinator {
         if !self.tms.take_changed() {
             return false;
         }
-        let waiting: Vec<_> = self.waiting.iter().copied().collect();
+        let waiting: Vec<_> = self.waiting.keys().copied().collect();
         for (submitted, id) in waiting {
             let (jobs, mut cx) = self.jobs_and_cx(effects);
             let job = jobs.get_mut(&id).expect("only jobs that exist wait");

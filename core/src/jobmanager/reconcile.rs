@@ -12,19 +12,66 @@ use super::effect::Effect;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::taskmanagers::{SlotRef, SlotUse, TmKey};
-use super::tasks::cancel_one;
-use crate::id::RegionIndex;
-use crate::message::{InventoryItem, ToTaskManager};
+use crate::id::{Attempt, RegionIndex};
+use crate::message::{InventoryItem, TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
 use alloc::vec::Vec;
 
+/// Attempt numbers beyond this one are not adopted: there must be room for the next ones.
+const MAX_ATTEMPT_NUMBER: u32 = 1 << 30;
+
 impl Job {
-    /// A TaskManager that has just registered has this attempt.
-    pub(super) fn reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, item: &InventoryItem) {
-        let wanted = matches!(self.phase, JobPhase::Reconciling(_)) && self.adopt(cx, tm, item);
-        if !wanted {
-            let attempt = item.attempt;
-            cancel_one(cx, tm, attempt.job, attempt.attempt, attempt.task);
+    /// A TaskManager that has just registered has this attempt; tells whether it is to keep it.
+    pub(super) fn reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, item: &InventoryItem) -> bool {
+        if matches!(self.phase, JobPhase::Reconciling(_)) {
+            return self.adopt(cx, tm, item) || self.is_known_to_have_finished(item);
+        }
+        self.is_known_to_have_finished(item)
+    }
+
+    /// What has finished is kept by its TaskManager until the job has ended, for the next coordinator.
+    fn is_known_to_have_finished(&self, item: &InventoryItem) -> bool {
+        let Some(position) = self.execution.layout().position(item.attempt.task) else {
+            return false;
+        };
+        let region = self.execution.region(self.execution.layout().of(position));
+        let finished = item.state == ExecutionState::Finished
+            && self.execution.state(position) == ExecutionState::Finished;
+        finished && region.attempt == Some(item.attempt.attempt)
+    }
+
+    /// A task failed while nobody could be told, or of an attempt that is not complete: its region will
+    /// not be adopted.
+    pub(super) fn failed_before_adoption(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tm: TmKey,
+        change: &TaskStateChange,
+    ) {
+        let TaskReport::Failed { cause } = &change.report else {
+            return;
+        };
+        let Some(position) = self.execution.layout().position(change.attempt.task) else {
+            return;
+        };
+        let region = self.execution.layout().of(position);
+        let latest = self.execution.region(region).attempt <= Some(change.attempt.attempt);
+        if latest
+            && matches!(self.phase, JobPhase::Reconciling(_))
+            && is_earlier(cx, change.attempt.attempt)
+        {
+            self.remember(cx, Some(position), cx.name(tm), cause.clone());
+            self.note_failed(region, cause);
+        }
+    }
+
+    /// The restart strategy is asked about this region once the waiting is over.
+    pub(super) fn note_failed(&mut self, region: RegionIndex, cause: &str) {
+        if let JobPhase::Reconciling(reconciling) = &mut self.phase {
+            reconciling
+                .failed
+                .entry(region)
+                .or_insert_with(|| cause.into());
         }
     }
 
@@ -101,32 +148,41 @@ impl Job {
         }
     }
 
-    /// Whether every task has been reported.
+    /// Whether of every region it is known that it can be adopted, or that it cannot.
     pub(super) fn is_accounted_for(&self) -> bool {
+        let JobPhase::Reconciling(reconciling) = &self.phase else {
+            return false;
+        };
         let counts = self.execution.total_counts();
         let running =
             counts.get(ExecutionState::Initializing) + counts.get(ExecutionState::Running);
-        running + counts.get(ExecutionState::Finished) == self.execution.subtasks()
+        if running + counts.get(ExecutionState::Finished) == self.execution.subtasks() {
+            return true;
+        }
+        let known = |region| reconciling.failed.contains_key(&region) || self.is_complete(region);
+        !reconciling.failed.is_empty() && self.execution.region_indices().all(known)
     }
 
-    /// The waiting is over: complete regions are adopted, the others restart.
+    /// The waiting is over: complete regions are adopted, the others restart. Those of which a task
+    /// failed ask the restart strategy; those that nobody reported do not, since nothing failed.
     pub(super) fn resolve(&mut self, cx: &mut Cx<'_>) {
-        self.phase = JobPhase::Running;
+        let JobPhase::Reconciling(reconciling) =
+            core::mem::replace(&mut self.phase, JobPhase::Running)
+        else {
+            unreachable!("a job that does not wait for its attempts has nothing to resolve");
+        };
         let mut adopted = 0;
         for region in self.execution.region_indices() {
             if self.is_complete(region) {
                 adopted += 1;
                 let all_finished = self.execution.region(region).alive == 0;
-                self.execution.set_phase(
-                    region,
-                    if all_finished {
-                        Phase::Finished
-                    } else {
-                        Phase::Active
-                    },
-                );
+                let phase = if all_finished {
+                    Phase::Finished
+                } else {
+                    Phase::Active
+                };
+                self.execution.set_phase(region, phase);
             } else {
-                self.restarts += u64::from(self.execution.region(region).attempt.is_some());
                 self.stop_region(cx, region);
                 self.execution
                     .set_phase(region, Phase::Restarting { at: cx.now });
@@ -134,11 +190,18 @@ impl Job {
         }
         let (job, regions) = (self.id(), self.execution.layout().count());
         tracing::info!(%job, adopted, regions, "running attempts are accounted for");
+        let missing =
+            regions - adopted > u32::try_from(reconciling.failed.len()).unwrap_or(u32::MAX);
+        self.restarts += u64::from(missing);
         for vertex in &mut self.execution.deployed {
             vertex.get_or_insert(cx.now);
         }
         self.resume(cx);
         cx.effects.push(Effect::Discard(self.unreferenced()));
+        if let Some((_, cause)) = reconciling.failed.first_key_value() {
+            let regions = reconciling.failed.keys().copied().collect();
+            self.fail_regions(cx, &regions, cause.clone());
+        }
     }
 
     /// Whether every task of a region runs or has finished.
@@ -174,4 +237,9 @@ impl Job {
             );
         }
     }
+}
+
+/// Whether an attempt can have been minted by an earlier coordinator; one that cannot is a peer's mistake.
+fn is_earlier(cx: &Cx<'_>, attempt: Attempt) -> bool {
+    attempt.epoch < cx.epoch && attempt.number < MAX_ATTEMPT_NUMBER
 }

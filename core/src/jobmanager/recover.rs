@@ -7,6 +7,7 @@ use super::journal::Journal;
 use super::taskmanagers::TaskManagers;
 use super::timers::Timers;
 use crate::config::ClusterConfig;
+use crate::graph::regions;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::record::{CheckpointRecord, JobRecord, JobResult, Record};
 use crate::time::Timestamp;
@@ -25,17 +26,17 @@ pub enum RecoverError {
         /// The job.
         job: JobId,
     },
-    /// A checkpoint does not fit its job.
-    #[error("checkpoint {} of job {job} has the state of {found} subtasks, the job has {expected}", checkpoint.0)]
+    /// A checkpoint does not fit its job: it has another number of subtasks or regions.
+    #[error("checkpoint {} of job {job} is of [subtasks, regions] {found:?}, the job has {expected:?}", checkpoint.0)]
     Misfit {
         /// The job.
         job: JobId,
         /// The checkpoint.
         checkpoint: CheckpointId,
-        /// How many subtasks the job has.
-        expected: u32,
-        /// Of how many the checkpoint has the state.
-        found: usize,
+        /// The subtasks and regions of the job.
+        expected: [usize; 2],
+        /// The subtasks and regions of the checkpoint.
+        found: [usize; 2],
     },
 }
 
@@ -79,7 +80,7 @@ impl Coordinator {
             epoch,
             now,
             tms: TaskManagers::default(),
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             archive,
             journal: Journal::default(),
             timers: Timers::default(),
@@ -138,10 +139,11 @@ impl Sorted {
             .keys()
             .try_for_each(|job| orphan("checkpoint", job))?;
         for (job, checkpoints) in &self.checkpoints {
-            let expected = self.jobs[job].graph.subtasks();
+            let graph = &self.jobs[job].graph;
+            let expected = [graph.subtasks() as usize, regions(graph).count() as usize];
             for record in checkpoints.values() {
-                let found = record.states.len();
-                if found != expected as usize {
+                let found = [record.states.len(), record.attempts.len()];
+                if found != expected {
                     return Err(RecoverError::Misfit {
                         job: *job,
                         checkpoint: record.id,

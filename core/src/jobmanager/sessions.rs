@@ -10,13 +10,14 @@ use super::effect::Effect;
 use super::input::Discard;
 use super::job::Job;
 use super::taskmanagers::{CHALLENGE, Heartbeat, TmKey};
-use super::tasks::{cancel_one, stop_stranger};
+use super::tasks::stop_stranger;
 use super::timers::Timer;
-use crate::id::{AttemptId, JobId, SessionId};
+use crate::id::{Attempt, AttemptId, JobId, SessionId, TaskId};
 use crate::message::{
     Acknowledgement, Envelope, FromTaskManager, Hello, InventoryItem, Refusal, StateLocation,
     TaskStateChange, ToTaskManager, Welcome,
 };
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,9 +35,10 @@ impl Coordinator {
     ) {
         if let Some(reason) = self.objection(&hello, effects) {
             tracing::warn!(taskmanager = %hello.taskmanager, reason, "registration refused");
+            let retry_after = CHALLENGE.min(self.config.registration_refused);
             let refusal = Refusal {
                 reason,
-                retry_after: CHALLENGE,
+                retry_after,
             };
             let message = Envelope {
                 epoch: self.epoch,
@@ -57,6 +59,12 @@ impl Coordinator {
             heartbeat_interval: self.config.heartbeat_interval,
             heartbeat_timeout: self.config.heartbeat_timeout,
             grace_period: self.config.grace_period,
+            registration_initial: self.config.registration_initial,
+            // Whoever comes back comes back while a recovered job still waits for it.
+            registration_max: self
+                .config
+                .registration_max
+                .min(self.config.reconciliation_timeout / 4),
             checkpoint_storage: self.config.checkpoint_storage.clone(),
         });
         effects.push(Effect::Send {
@@ -66,9 +74,7 @@ impl Coordinator {
                 message: welcome,
             },
         });
-        for item in inventory {
-            self.inventory(tm, &item, effects);
-        }
+        self.take_inventory(tm, &inventory, effects);
     }
 
     /// Why a TaskManager cannot be registered now.
@@ -101,19 +107,41 @@ impl Coordinator {
         ))
     }
 
-    fn inventory(&mut self, tm: TmKey, item: &InventoryItem, effects: &mut Vec<Effect>) {
-        let AttemptId { job, task, attempt } = item.attempt;
+    /// The attempts of a TaskManager that has just registered: adopted, or told to stop.
+    fn take_inventory(
+        &mut self,
+        tm: TmKey,
+        inventory: &[InventoryItem],
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut strangers: BTreeMap<(JobId, Attempt), Vec<TaskId>> = BTreeMap::new();
+        let mut ended = BTreeSet::new();
         let (jobs, mut cx) = self.jobs_and_cx(effects);
-        match jobs.get_mut(&job) {
-            Some(found) => {
-                found.reported(&mut cx, tm, item);
-                self.dirty.insert(job);
+        for item in inventory {
+            let AttemptId { job, task, attempt } = item.attempt;
+            let known = jobs.get_mut(&job);
+            if known.is_none() {
+                ended.insert(job);
             }
-            None => {
-                cancel_one(&mut cx, tm, job, attempt, task);
-                cx.send(tm, ToTaskManager::ReleaseJob { job });
+            if !known.is_some_and(|known| known.reported(&mut cx, tm, item)) {
+                strangers.entry((job, attempt)).or_default().push(task);
             }
         }
+        for ((job, attempt), tasks) in strangers {
+            cx.send(
+                tm,
+                ToTaskManager::Cancel {
+                    job,
+                    attempt,
+                    tasks,
+                },
+            );
+        }
+        for job in ended {
+            cx.send(tm, ToTaskManager::ReleaseJob { job });
+        }
+        self.dirty
+            .extend(inventory.iter().map(|item| item.attempt.job));
     }
 
     /// A TaskManager says something.

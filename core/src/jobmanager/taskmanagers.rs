@@ -2,7 +2,8 @@
 //!
 //! A TaskManager is here from its hello to the end of its session; one that comes back is a new entry
 //! with a new key, so nothing of its earlier session can be taken for it. A slot is taken exactly while
-//! a task that has not ended is in it.
+//! a current task that has not ended is in it; an attempt that is not wanted any more, and was told to
+//! stop, may share it until it has.
 
 use super::effect::Effect;
 use crate::config::ClusterConfig;
@@ -46,7 +47,7 @@ pub(super) struct TaskManager {
     pub(super) hello: Hello,
     pub(super) session: SessionId,
     pub(super) slots: Vec<Option<SlotUse>>,
-    pub(super) free: u32,
+    pub(super) free: BTreeSet<SlotIndex>,
     pub(super) last_heard: Timestamp,
     /// Since when another process claims its name without a sign of life of this one.
     challenged: Option<Timestamp>,
@@ -97,7 +98,7 @@ impl TaskManagers {
             hello,
             session,
             slots: vec![None; slots as usize],
-            free: slots,
+            free: (0..slots).map(SlotIndex).collect(),
             last_heard: now,
             challenged: None,
             heartbeats: 0,
@@ -115,8 +116,8 @@ impl TaskManagers {
         let tm = self.all.remove(key)?;
         self.by_session.remove(&tm.session);
         self.by_id.remove(&tm.hello.taskmanager);
-        self.free.remove(&(Reverse(tm.free), key));
-        self.free_slots -= tm.free;
+        self.free.remove(&(Reverse(tm.free_count()), key));
+        self.free_slots -= tm.free_count();
         Some(tm)
     }
 
@@ -179,15 +180,14 @@ impl TaskManagers {
 
     /// Takes a free slot; `false` if it is taken or does not exist.
     pub(super) fn take(&mut self, at: SlotRef, usage: SlotUse) -> bool {
-        let Some(tm) = self.all.get_mut(at.tm) else {
-            return false;
-        };
-        let Some(slot @ None) = tm.slots.get_mut(at.slot.0 as usize) else {
-            return false;
-        };
-        *slot = Some(usage);
-        self.count(at.tm, |free| free - 1);
-        true
+        let known = self
+            .all
+            .get(at.tm)
+            .is_some_and(|tm| tm.free.contains(&at.slot));
+        if known {
+            self.change(at, Some(usage));
+        }
+        known
     }
 
     /// Gives a slot back; nothing happens if its TaskManager is gone.
@@ -198,22 +198,27 @@ impl TaskManagers {
 
     /// Gives a slot back in which nothing was: no supply that was not there before.
     pub(super) fn put_back(&mut self, at: SlotRef) {
-        let Some(tm) = self.all.get_mut(at.tm) else {
-            return;
-        };
-        let was = tm.slots[at.slot.0 as usize].take();
-        assert!(was.is_some(), "only a slot that is taken is given back");
-        self.count(at.tm, |free| free + 1);
+        if self.all.contains_key(at.tm) {
+            self.change(at, None);
+        }
     }
 
-    fn count(&mut self, key: TmKey, change: impl Fn(u32) -> u32) {
-        let tm = &mut self.all[key];
-        self.free.remove(&(Reverse(tm.free), key));
-        self.free_slots -= tm.free;
-        tm.free = change(tm.free);
-        self.free_slots += tm.free;
-        if tm.free > 0 {
-            self.free.insert((Reverse(tm.free), key));
+    fn change(&mut self, at: SlotRef, usage: Option<SlotUse>) {
+        let tm = &mut self.all[at.tm];
+        self.free.remove(&(Reverse(tm.free_count()), at.tm));
+        self.free_slots -= tm.free_count();
+        let changed = match usage {
+            Some(_) => tm.free.remove(&at.slot),
+            None => tm.free.insert(at.slot),
+        };
+        assert!(
+            changed,
+            "only a free slot is taken, only a taken one is given back"
+        );
+        tm.slots[at.slot.0 as usize] = usage;
+        self.free_slots += tm.free_count();
+        if tm.free_count() > 0 {
+            self.free.insert((Reverse(tm.free_count()), at.tm));
         }
     }
 
@@ -230,12 +235,11 @@ impl TaskManagers {
     /// A free slot of the TaskManager that has the most, among those that `suits` accepts.
     pub(super) fn free_slot(&self, suits: impl Fn(&TaskManager) -> bool) -> Option<SlotRef> {
         let (_, tm) = *self.free.iter().find(|(_, key)| suits(&self.all[*key]))?;
-        let slot = self.all[tm].slots.iter().position(Option::is_none);
-        let slot = slot.expect("an indexed TaskManager has a free slot");
-        Some(SlotRef {
-            tm,
-            slot: SlotIndex(u32::try_from(slot).expect("slots are counted in 32 bits")),
-        })
+        let slot = self.all[tm]
+            .free
+            .first()
+            .expect("an indexed TaskManager has a free slot");
+        Some(SlotRef { tm, slot: *slot })
     }
 
     pub(super) fn get(&self, key: TmKey) -> Option<&TaskManager> {
@@ -265,13 +269,18 @@ impl TaskManagers {
 }
 
 impl TaskManager {
+    /// How many of its slots are free.
+    pub(super) fn free_count(&self) -> u32 {
+        u32::try_from(self.free.len()).expect("slots are counted in 32 bits")
+    }
+
     /// Whether it offers all of these operators.
     pub(super) fn offers<'a>(&self, mut operators: impl Iterator<Item = &'a str>) -> bool {
+        let offered = &self.hello.operators;
         operators.all(|operator| {
-            self.hello
-                .operators
-                .iter()
-                .any(|offered| offered == operator)
+            offered
+                .binary_search_by(|offer| offer.as_str().cmp(operator))
+                .is_ok()
         })
     }
 }

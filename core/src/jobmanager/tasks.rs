@@ -4,7 +4,7 @@ use super::cx::Cx;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::taskmanagers::TmKey;
-use crate::id::{Attempt, AttemptId, RegionIndex, TaskId, TaskManagerId};
+use crate::id::{AttemptId, RegionIndex, TaskId, TaskManagerId};
 use crate::message::{TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,7 @@ impl Job {
     /// A TaskManager says what a task is now.
     pub(super) fn task_reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, change: TaskStateChange) {
         let Some(position) = self.current(change.attempt, tm) else {
+            self.failed_before_adoption(cx, tm, &change);
             stop_stranger(cx, tm, &change);
             return;
         };
@@ -90,7 +91,8 @@ impl Job {
                 regions.insert(self.execution.layout().of(position));
             }
         }
-        if let Some(position) = first {
+        // While the job's attempts are being reported, its TaskManager may come back with them.
+        if let Some(position) = first.filter(|_| !matches!(self.phase, JobPhase::Reconciling(_))) {
             self.remember(cx, Some(position), Some(name.clone()), String::from(cause));
             self.fail_regions(cx, &regions, String::from(cause));
         }
@@ -180,27 +182,16 @@ pub(super) fn stop_stranger(cx: &mut Cx<'_>, tm: TmKey, change: &TaskStateChange
     match change.report {
         TaskReport::Initializing | TaskReport::Running | TaskReport::EndOfData => {
             let AttemptId { job, task, attempt } = change.attempt;
-            cancel_one(cx, tm, job, attempt, task);
+            let tasks = Vec::from([task]);
+            cx.send(
+                tm,
+                ToTaskManager::Cancel {
+                    job,
+                    attempt,
+                    tasks,
+                },
+            );
         }
         TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => {}
     }
-}
-
-/// Tells a TaskManager to stop one attempt.
-pub(super) fn cancel_one(
-    cx: &mut Cx<'_>,
-    tm: TmKey,
-    job: crate::id::JobId,
-    attempt: Attempt,
-    task: TaskId,
-) {
-    let tasks = Vec::from([task]);
-    cx.send(
-        tm,
-        ToTaskManager::Cancel {
-            job,
-            attempt,
-            tasks,
-        },
-    );
 }

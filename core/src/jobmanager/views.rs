@@ -137,7 +137,7 @@ impl Coordinator {
             data_address: tm.hello.data_address.clone(),
             last_heard: tm.last_heard,
             slots: tm.hello.slots,
-            free_slots: tm.free,
+            free_slots: tm.free_count(),
             tasks: allocations.iter().map(|(_, _, tasks)| tasks).sum(),
             hardware: tm.hello.hardware,
             allocations,

@@ -1,7 +1,7 @@
 //! The attempts that a TaskManager has.
 //!
-//! Invariants: an attempt is started at most once; an earlier attempt of a task is stopped before a later
-//! one starts; a task is told that a checkpoint is complete only if this very attempt acknowledged it or
+//! Invariants: an attempt is started at most once; an earlier attempt of a task is told to stop before a
+//! later one starts; a task is told that a checkpoint is complete only if this very attempt acknowledged it or
 //! was restored from it, so a left-over attempt never publishes what its successor publishes again.
 
 use super::contract::{Effect, TaskEvent, TaskStart};
@@ -20,12 +20,16 @@ use alloc::vec::Vec;
 
 /// How many acknowledged checkpoints of an attempt are remembered: more than can be under way.
 const ACKNOWLEDGED: usize = 64;
+/// How many failures are kept while nobody can be told: the causes that matter are the latest.
+const UNSENT: usize = 1_000;
 
 /// The attempts that run, and those that finished and were not released.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Attempts {
     slots: u32,
     held: BTreeMap<AttemptId, Held>,
+    /// Failures that nobody could be told about. At most one of an attempt that was held.
+    unsent: Vec<TaskStateChange>,
 }
 
 /// An attempt that is known.
@@ -38,6 +42,8 @@ struct Held {
     has_inputs: bool,
     restored: Option<CheckpointId>,
     acknowledged: BTreeSet<CheckpointId>,
+    /// The latest of them of which it is known that it is complete: may be told again, to finish.
+    completed: Option<CheckpointId>,
 }
 
 impl Attempts {
@@ -46,6 +52,7 @@ impl Attempts {
         Attempts {
             slots,
             held: BTreeMap::new(),
+            unsent: Vec::new(),
         }
     }
 
@@ -64,6 +71,24 @@ impl Attempts {
             end_of_data: held.end_of_data,
         };
         self.held.iter().map(item).collect()
+    }
+
+    /// Keeps what could not be said: a failure, so that its cause is not lost. The rest is in the
+    /// inventory.
+    pub(super) fn keep(&mut self, message: FromTaskManager) {
+        if let FromTaskManager::TaskStates(changes) = message {
+            let failed =
+                |change: &TaskStateChange| matches!(change.report, TaskReport::Failed { .. });
+            self.unsent.extend(changes.into_iter().filter(failed));
+            let surplus = self.unsent.len().saturating_sub(UNSENT);
+            self.unsent.drain(..surplus);
+        }
+    }
+
+    /// What could not be said when it happened.
+    pub(super) fn take_unsent(&mut self) -> Option<FromTaskManager> {
+        let changes = core::mem::take(&mut self.unsent);
+        (!changes.is_empty()).then_some(FromTaskManager::TaskStates(changes))
     }
 
     /// Stops everything.
@@ -119,7 +144,7 @@ impl Attempts {
         };
         let others: Vec<AttemptId> = self.held.range(of_task).map(|(id, _)| *id).collect();
         if others.iter().any(|other| other.attempt > attempt.attempt) {
-            return None;
+            return Some(TaskReport::Canceled);
         }
         for earlier in others {
             self.cancel_one(earlier, effects);
@@ -135,6 +160,7 @@ impl Attempts {
             has_inputs: deployment.table.inputs(task.task.vertex).next().is_some(),
             restored: deployment.restore,
             acknowledged: BTreeSet::new(),
+            completed: None,
         };
         self.held.insert(attempt, held);
         effects.push(Effect::Start(TaskStart {
@@ -268,10 +294,12 @@ impl Attempts {
         effects: &mut Vec<Effect>,
     ) {
         for (attempt, held) in self.of_job(job) {
-            let took_part =
-                held.acknowledged.contains(&checkpoint) || held.restored == Some(checkpoint);
+            let took_part = held.acknowledged.contains(&checkpoint)
+                || held.restored == Some(checkpoint)
+                || held.completed == Some(checkpoint);
             if held.state == ExecutionState::Running && took_part {
                 held.acknowledged = held.acknowledged.split_off(&checkpoint.next());
+                held.completed = Some(checkpoint);
                 effects.push(Effect::Complete {
                     attempt,
                     checkpoint,

@@ -14,7 +14,7 @@ use super::attempts::Attempts;
 use super::contract::{Effect, Input, WorkerConfig};
 use crate::digest::Digest;
 use crate::id::{AttemptId, Epoch, SlotIndex};
-use crate::message::{Envelope, FromTaskManager, Hello, ToTaskManager, Welcome};
+use crate::message::{Envelope, FromTaskManager, Hello, Refusal, ToTaskManager, Welcome};
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
 use alloc::vec::Vec;
@@ -73,8 +73,10 @@ impl Worker {
             Input::Message(envelope) => self.message(now, envelope, effects),
             Input::Task { attempt, event } => {
                 let message = self.attempts.task(attempt, event);
-                if let Some(message) = message.filter(|_| self.is_open()) {
-                    effects.push(Effect::Send(message));
+                match message {
+                    Some(message) if self.is_open() => effects.push(Effect::Send(message)),
+                    Some(message) => self.attempts.keep(message),
+                    None => {}
                 }
             }
             Input::Wake => {}
@@ -188,16 +190,47 @@ impl Worker {
         }
         if self.is_registered() {
             self.alone_since = Some(now);
-            self.pause = self.config.registration_initial;
+            self.pause = self.registration().0;
         }
         self.link = Link::Waiting {
             until: now + self.pause,
         };
-        self.pause = self.config.registration_max.min(self.pause * 2);
+        self.pause = self.registration().1.min(self.pause * 2);
+    }
+
+    /// The first and the longest pause between two tries to register: as the last JobManager said.
+    fn registration(&self) -> (Duration, Duration) {
+        let own = (
+            self.config.registration_initial,
+            self.config.registration_max,
+        );
+        self.welcome.as_ref().map_or(own, |welcome| {
+            (welcome.registration_initial, welcome.registration_max)
+        })
+    }
+
+    /// The JobManager does not accept the session. Any one may say so: a refusal obeys no fence.
+    fn refused(&mut self, now: Timestamp, refusal: &Refusal, effects: &mut Vec<Effect>) {
+        tracing::warn!(
+            reason = refusal.reason,
+            "the JobManager refused the registration"
+        );
+        effects.push(Effect::Close);
+        self.lost(now);
+        self.link = Link::Waiting {
+            until: now + refusal.retry_after,
+        };
     }
 
     fn message(&mut self, now: Timestamp, envelope: Envelope, effects: &mut Vec<Effect>) {
-        if !self.is_open() || envelope.epoch < self.epoch {
+        if !self.is_open() {
+            return;
+        }
+        if let ToTaskManager::Refused(refusal) = &envelope.message {
+            self.refused(now, refusal, effects);
+            return;
+        }
+        if envelope.epoch < self.epoch {
             return;
         }
         self.epoch = envelope.epoch;
@@ -209,19 +242,10 @@ impl Worker {
                 self.welcome = Some(welcome);
                 self.link = Link::Registered { last_heard: now };
                 self.alone_since = None;
-                self.pause = self.config.registration_initial;
+                self.pause = self.registration().0;
+                effects.extend(self.attempts.take_unsent().map(Effect::Send));
             }
-            ToTaskManager::Refused(refusal) => {
-                tracing::warn!(
-                    reason = refusal.reason,
-                    "the JobManager refused the registration"
-                );
-                effects.push(Effect::Close);
-                self.lost(now);
-                self.link = Link::Waiting {
-                    until: now + refusal.retry_after,
-                };
-            }
+            ToTaskManager::Refused(_) => unreachable!("a refusal was dealt with before the fence"),
             ToTaskManager::Heartbeat { sequence } => {
                 effects.push(Effect::Send(FromTaskManager::Heartbeat { sequence }));
             }

@@ -88,6 +88,8 @@ impl From<Welcome> for v1::Welcome {
             heartbeat_timeout_ms: millis(welcome.heartbeat_timeout),
             grace_period_ms: millis(welcome.grace_period),
             checkpoint_storage: welcome.checkpoint_storage,
+            reconnect_initial_ms: millis(welcome.registration_initial),
+            reconnect_max_ms: millis(welcome.registration_max),
         }
     }
 }
@@ -177,6 +179,11 @@ impl TryFrom<v1::Welcome> for Welcome {
                 wire.checkpoint_storage,
                 "welcome.checkpoint_storage",
             )?,
+            registration_initial: positive(
+                wire.reconnect_initial_ms,
+                "welcome.reconnect_initial_ms",
+            )?,
+            registration_max: positive(wire.reconnect_max_ms, "welcome.reconnect_max_ms")?,
         })
     }
 }

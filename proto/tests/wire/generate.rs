@@ -145,12 +145,15 @@ prop_compose! {
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    (millis(1), millis(1), millis(0), "\\PC{0,20}").prop_map(
-        |(heartbeat_interval, heartbeat_timeout, grace_period, checkpoint_storage)| Welcome {
+    let registration = (millis(1), millis(1));
+    (millis(1), millis(1), millis(0), registration, "\\PC{0,20}").prop_map(
+        |(heartbeat_interval, heartbeat_timeout, grace_period, registration, storage)| Welcome {
             heartbeat_interval,
             heartbeat_timeout,
             grace_period,
-            checkpoint_storage,
+            registration_initial: registration.0,
+            registration_max: registration.1,
+            checkpoint_storage: storage,
         },
     )
 }
@@ -337,8 +340,9 @@ prop_compose! {
     fn checkpoint_record()(
         job in job(), id in checkpoint(), triggered in timestamp(), completed in timestamp(),
         end_of_data in any::<bool>(), states in vec(state(), 0..5),
+        attempts in vec(attempt(), 0..3),
     ) -> CheckpointRecord {
-        CheckpointRecord { job, id, triggered, completed, end_of_data, states }
+        CheckpointRecord { job, id, triggered, completed, end_of_data, attempts, states }
     }
 }
 
