@@ -87,7 +87,7 @@ impl Job {
         );
         let known =
             self.is_alive(position) || self.execution.state(position) == ExecutionState::Finished;
-        if known || !(finished || running) {
+        if known || !(finished || running) || !is_earlier(cx, item.attempt.attempt) {
             return false;
         }
         let region = self.execution.layout().of(position);

@@ -80,14 +80,7 @@ fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish
 #[test]
 fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
     let mut script = Script::new();
-    let job = JOB
-        .replace("fixed-delay\",", "none\",")
-        .replace("\"restart-strategy.fixed-delay.attempts\": \"3\",", "");
-    let job = job.replace(
-        ",\n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"",
-        "",
-    );
-    let job = job.replace("\"restart-strategy.type\": \"none\",\n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"", "\"restart-strategy.type\": \"none\"");
+    let job = without_fixed_delay(&JOB.replace("\"fixed-delay\",", "\"none\","));
     script
         .connect("a", 2)
         .submit(&job)
@@ -151,4 +144,114 @@ fn a_silent_taskmanager_is_lost_after_its_heartbeat_timeout() {
         script.pass(10_000);
     }
     insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn an_attempt_whose_successor_has_published_is_never_adopted() {
+    let mut script = Script::new();
+    script.connect("a", 2).connect("b", 2);
+    script.submit(JOB).stored("done").all_running();
+    let zombie = script.tasks_of("a");
+    script
+        .lose_sight_of("a")
+        .canceled("b", 0)
+        .pass(500)
+        .all_running();
+    script.pass(500).acknowledge_all().stored("done");
+    script.cut().recover();
+    script.hello_with("a", 2, zombie);
+    script.connect_again("b", 2);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn an_attempt_that_nobody_can_have_ordered_is_not_adopted() {
+    let mut script = Script::new();
+    script
+        .connect("a", 2)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script.cut().recover();
+    let forged = script.tasks_of("a").into_iter().map(|(mut attempt, slot)| {
+        attempt.attempt.epoch.0 = 7;
+        (attempt, slot)
+    });
+    let forged = forged.collect();
+    script.hello_with("a", 2, forged);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn tasks_that_wait_for_their_final_commit_are_told_to_finish_by_the_next_coordinator() {
+    let mut script = Script::new();
+    script
+        .connect("a", 2)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script
+        .all_at_end_of_data()
+        .acknowledge_all()
+        .durable_but_unheard();
+    script.cut().recover();
+    script.connect_again("a", 2);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_job_that_waits_too_long_for_slots_fails_with_what_was_missing() {
+    let mut script = Script::new();
+    let job = JOB.replace(
+        "\"fixed-delay\",",
+        "\"none\", \"slot.request.timeout\": \"5 s\",",
+    );
+    let job = without_fixed_delay(&job);
+    script.connect("a", 1).submit(&job);
+    script.pass(60_000).cut();
+    script.stored("done").pass(5_000).stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_failure_while_attempts_are_being_reported_asks_the_restart_strategy() {
+    let mut script = Script::new();
+    script
+        .connect("a", 1)
+        .connect("b", 1)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    script.cut().recover();
+    script.connect_again("a", 1);
+    script.failed("a", "disk full");
+    script.canceled("a", 1).connect("b", 1).pass(500);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_region_that_fails_again_and_again_does_not_keep_checkpoints_from_being_taken() {
+    let mut script = Script::new();
+    script
+        .connect("a", 2)
+        .submit(JOB)
+        .stored("done")
+        .all_running();
+    for _ in 0..2 {
+        script
+            .pass(700)
+            .failed("a", "again")
+            .canceled("a", 0)
+            .pass(500)
+            .cut()
+            .all_running();
+    }
+    insta::assert_snapshot!(script.text());
+}
+
+/// The job without the options of the fixed-delay strategy, which another strategy would refuse.
+fn without_fixed_delay(job: &str) -> String {
+    job.replace("\"restart-strategy.fixed-delay.attempts\": \"3\",", "")
+        .replace(",\n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"", "")
+        .replace(",\n                    \n                    \"restart-strategy.fixed-delay.delay\": \"500 ms\"", "")
 }

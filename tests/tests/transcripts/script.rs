@@ -29,6 +29,7 @@ struct Task {
     tm: String,
     slot: SlotIndex,
     state: ExecutionState,
+    end_of_data: bool,
 }
 
 /// A scenario under way.
@@ -146,7 +147,7 @@ impl Script {
             attempt: *attempt,
             slot: task.slot,
             state: task.state,
-            end_of_data: false,
+            end_of_data: task.end_of_data,
         };
         let inventory = of_tm.map(item).collect();
         self.hello(name, slots, Incarnation(1), inventory)
@@ -179,6 +180,41 @@ impl Script {
             inventory,
         };
         self.step(&what, Input::Connected { session, hello })
+    }
+
+    /// The attempts that a TaskManager has, with their slots.
+    pub(crate) fn tasks_of(&self, name: &str) -> Vec<(AttemptId, SlotIndex)> {
+        let of_tm = self.tasks.iter().filter(|(_, task)| task.tm == name);
+        of_tm.map(|(attempt, task)| (*attempt, task.slot)).collect()
+    }
+
+    /// A process says hello with these attempts, all of them running.
+    pub(crate) fn hello_with(
+        &mut self,
+        name: &str,
+        slots: u32,
+        attempts: Vec<(AttemptId, SlotIndex)>,
+    ) -> &mut Self {
+        let item = |(attempt, slot)| InventoryItem {
+            attempt,
+            slot,
+            state: ExecutionState::Running,
+            end_of_data: false,
+        };
+        let inventory = attempts.into_iter().map(item).collect();
+        self.hello(name, slots, Incarnation(1), inventory)
+    }
+
+    /// The session ends, but not the process.
+    pub(crate) fn lose_sight_of(&mut self, name: &str) -> &mut Self {
+        self.disconnect(name)
+    }
+
+    /// The write under way is applied, and the coordinator dies before it hears of it.
+    pub(crate) fn durable_but_unheard(&mut self) -> &mut Self {
+        let (_, ops) = self.write.take().unwrap();
+        self.apply(ops);
+        self
     }
 
     pub(crate) fn disconnect(&mut self, name: &str) -> &mut Self {
@@ -272,7 +308,7 @@ impl Script {
                 location: StateLocation::Inline(vec![7]),
                 size: 1,
             };
-            let end_of_data = self.text.contains("EndOfData");
+            let end_of_data = self.tasks[&attempt].end_of_data;
             let ack = Acknowledgement {
                 attempt,
                 checkpoint,
@@ -331,7 +367,8 @@ impl Script {
             TaskReport::Finished => task.state = ExecutionState::Finished,
             TaskReport::Canceled => task.state = ExecutionState::Canceled,
             TaskReport::Failed { .. } => task.state = ExecutionState::Failed,
-            TaskReport::Initializing | TaskReport::EndOfData => {}
+            TaskReport::EndOfData => task.end_of_data = true,
+            TaskReport::Initializing => {}
         }
         let what = format!("{} is {report:?}", name(attempt));
         self.say(
@@ -438,6 +475,7 @@ impl Script {
                     tm: tm.into(),
                     slot: task.slot,
                     state,
+                    end_of_data: false,
                 },
             );
         }
