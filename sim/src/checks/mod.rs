@@ -1,0 +1,237 @@
+//! The checkers: an omniscient observer of the whole world. Each broken promise has its own name.
+//!
+//! [`Checks`] is told what every coordinator receives and orders ([`orders`]), what the store applies and
+//! what is deleted ([`storage`]), and what TaskManagers do ([`workers`]). It never looks into a
+//! coordinator, so nothing that a coordinator believes can talk it out of what happened.
+
+mod orders;
+mod storage;
+mod workers;
+
+use crate::event::{Instance, Process};
+use crate::oracle::Failure;
+use crate::plan::JobPlan;
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
+use jobmanager_core::jobmanager::{Input, JobSummary};
+use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};
+use jobmanager_core::record::CheckpointRecord;
+use jobmanager_core::state::JobStatus;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a check says.
+pub(crate) type Verdict = Result<(), Failure>;
+
+/// `Err` with this name unless the condition holds.
+fn ensure(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> Verdict {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(name, detail()))
+    }
+}
+
+/// An acknowledgement that a coordinator received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ack {
+    attempt: Attempt,
+    state: StateHandle,
+    end_of_data: bool,
+}
+
+/// What is known about a job.
+#[derive(Debug)]
+struct History {
+    /// The tasks in the order of checkpoint records.
+    tasks: Vec<TaskId>,
+    retained_limit: usize,
+    /// The job's record is in the store.
+    recorded: bool,
+    /// The job's intended end is in the store.
+    cancel_recorded: bool,
+    /// A client was told that the job will be canceled.
+    cancel_accepted: bool,
+    result: Option<JobStatus>,
+    /// The first checkpoint id that the store does not say may have been used.
+    mark: CheckpointId,
+    last_trigger: Option<(CheckpointId, Instance, u64)>,
+    retained: BTreeMap<CheckpointId, Arc<CheckpointRecord>>,
+    /// Every checkpoint that was ever durable.
+    completed: BTreeSet<CheckpointId>,
+    aborted: BTreeSet<CheckpointId>,
+    acks: BTreeMap<CheckpointId, BTreeMap<TaskId, Vec<Ack>>>,
+    /// Writes of checkpoints that were ordered.
+    ordered: BTreeSet<(Instance, CheckpointId)>,
+    /// The last attempt of each task that was deployed, and to whom.
+    deployed: BTreeMap<TaskId, (Attempt, String)>,
+    /// Attempts that a coordinator knows to have ended without success.
+    lost: BTreeSet<(TaskId, Attempt)>,
+}
+
+/// The observer.
+#[derive(Default)]
+pub(crate) struct Checks {
+    jobs: BTreeMap<JobId, History>,
+    statuses: BTreeMap<(Instance, JobId), JobStatus>,
+    seen_epochs: BTreeMap<Process, Epoch>,
+    /// The attempts that run, with their slots.
+    running: BTreeMap<(Process, AttemptId), SlotIndex>,
+    stored_epoch: Epoch,
+}
+
+impl Checks {
+    pub(crate) fn new(plans: &[JobPlan]) -> Self {
+        let history = |plan: &JobPlan| (plan.id, History::new(plan));
+        Checks {
+            jobs: plans.iter().map(history).collect(),
+            ..Checks::default()
+        }
+    }
+
+    fn history(&mut self, job: JobId) -> Result<&mut History, Failure> {
+        let unknown = || Failure::new("every_job_was_submitted", format!("job {job}"));
+        self.jobs.get_mut(&job).ok_or_else(unknown)
+    }
+
+    /// A coordinator receives this.
+    pub(crate) fn received(&mut self, input: &Input) {
+        let Input::Message { message, .. } = input else {
+            return;
+        };
+        match message {
+            FromTaskManager::Acknowledge(ack) => {
+                if let Some(history) = self.jobs.get_mut(&ack.attempt.job) {
+                    let acks = history.acks.entry(ack.checkpoint).or_default();
+                    acks.entry(ack.attempt.task).or_default().push(Ack {
+                        attempt: ack.attempt.attempt,
+                        state: ack.state.clone(),
+                        end_of_data: ack.end_of_data,
+                    });
+                }
+            }
+            FromTaskManager::TaskStates(changes) => {
+                for change in changes {
+                    let lost = match change.report {
+                        TaskReport::Canceled | TaskReport::Failed { .. } => true,
+                        TaskReport::Initializing
+                        | TaskReport::Running
+                        | TaskReport::EndOfData
+                        | TaskReport::Finished => false,
+                    };
+                    let history = self.jobs.get_mut(&change.attempt.job);
+                    if let Some(history) = history.filter(|_| lost) {
+                        let attempt = (change.attempt.task, change.attempt.attempt);
+                        history.lost.insert(attempt);
+                    }
+                }
+            }
+            FromTaskManager::Heartbeat { .. } | FromTaskManager::Decline { .. } => {}
+        }
+    }
+
+    /// What a coordinator shows after a step: states change only as they may, ends are durable and final.
+    pub(crate) fn status(&mut self, instance: Instance, job: &JobSummary) -> Verdict {
+        let before = self.statuses.insert((instance, job.id), job.status);
+        if let Some(before) = before.filter(|before| *before != job.status) {
+            ensure(reaches(before, job.status), "job_states_change_only_as_they_may", || {
+                format!("job {}: {before} became {}", job.id, job.status)
+            })?;
+        }
+        let history = self.history(job.id)?;
+        if job.status.is_terminal() {
+            ensure(history.result == Some(job.status), "a_terminal_state_is_durable", || {
+                format!("job {} shows {}, stored {:?}", job.id, job.status, history.result)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The last checkpoint of a job that was ever durable.
+    pub(crate) fn latest_completed(&self, job: JobId) -> Option<CheckpointId> {
+        self.jobs.get(&job)?.completed.last().copied()
+    }
+
+    /// The durable end of a job.
+    pub(crate) fn result(&self, job: JobId) -> Option<JobStatus> {
+        self.jobs.get(&job)?.result
+    }
+
+    /// Whether the store has, or had, the job.
+    pub(crate) fn is_known(&self, job: JobId) -> bool {
+        let known = |history: &History| history.recorded || history.result.is_some();
+        self.jobs.get(&job).is_some_and(known)
+    }
+
+    /// Whether a checkpoint was ever durable.
+    pub(crate) fn is_completed(&self, job: JobId, checkpoint: CheckpointId) -> bool {
+        let history = self.jobs.get(&job);
+        history.is_some_and(|history| history.completed.contains(&checkpoint))
+    }
+
+    /// Whether a coordinator gave a checkpoint up.
+    pub(crate) fn is_aborted(&self, job: JobId, checkpoint: CheckpointId) -> bool {
+        let history = self.jobs.get(&job);
+        history.is_some_and(|history| history.aborted.contains(&checkpoint))
+    }
+
+    /// Whether this is the last attempt of its task that was deployed.
+    pub(crate) fn is_current(&self, attempt: AttemptId) -> bool {
+        let deployed = |history: &History| {
+            let last = history.deployed.get(&attempt.task);
+            last.is_some_and(|(last, _)| *last == attempt.attempt)
+        };
+        self.jobs.get(&attempt.job).is_some_and(deployed)
+    }
+}
+
+impl History {
+    fn new(plan: &JobPlan) -> Self {
+        let mut tasks = Vec::new();
+        for (vertex, plan) in (0..).zip(&plan.vertices) {
+            tasks.extend((0..plan.parallelism).map(|subtask| task(vertex, subtask)));
+        }
+        let retained = plan.configuration.get("execution.checkpointing.num-retained");
+        History {
+            tasks,
+            retained_limit: retained.and_then(|text| text.parse().ok()).unwrap_or(1),
+            recorded: false,
+            cancel_recorded: false,
+            cancel_accepted: false,
+            result: None,
+            mark: CheckpointId(1),
+            last_trigger: None,
+            retained: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            aborted: BTreeSet::new(),
+            acks: BTreeMap::new(),
+            ordered: BTreeSet::new(),
+            deployed: BTreeMap::new(),
+            lost: BTreeSet::new(),
+        }
+    }
+}
+
+fn task(vertex: u32, subtask: u32) -> TaskId {
+    TaskId {
+        vertex: jobmanager_core::id::VertexIndex(vertex),
+        subtask: jobmanager_core::id::SubtaskIndex(subtask),
+    }
+}
+
+/// Whether a job may get from one status to another within one step.
+fn reaches(from: JobStatus, to: JobStatus) -> bool {
+    let mut reached = vec![from];
+    let mut at = 0;
+    while let Some(status) = reached.get(at).copied() {
+        for next in JobStatus::ALL {
+            if status.can_become(next) && !reached.contains(&next) {
+                reached.push(next);
+            }
+        }
+        at += 1;
+    }
+    reached[1..].contains(&to)
+}
+
+#[cfg(test)]
+mod tests;

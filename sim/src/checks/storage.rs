@@ -1,0 +1,143 @@
+//! What is durable: the store's records and the checkpoint storage's files.
+
+use super::{Checks, History, Verdict, ensure};
+use jobmanager_core::id::{Epoch, JobId};
+use jobmanager_core::message::StateLocation;
+use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+
+impl Checks {
+    /// The store applied this write.
+    pub(crate) fn stored(&mut self, epoch: Epoch, ops: &[RecordOp]) -> Verdict {
+        ensure(epoch >= self.stored_epoch, "the_store_accepts_no_old_epoch", || {
+            format!("{epoch:?} after {:?}", self.stored_epoch)
+        })?;
+        self.stored_epoch = epoch;
+        // One transaction: what it deletes may rely on what it puts.
+        for op in ops {
+            match op {
+                RecordOp::Put(record) => self.put(record)?,
+                RecordOp::Delete(_) => {}
+            }
+        }
+        for op in ops {
+            match op {
+                RecordOp::Put(_) => {}
+                RecordOp::Delete(key) => self.deleted(*key)?,
+            }
+        }
+        self.jobs
+            .iter()
+            .try_for_each(|(job, history)| history.keeps_what_it_needs(*job))
+    }
+
+    fn put(&mut self, record: &Record) -> Verdict {
+        match record {
+            Record::Job(job) => {
+                let id = job.graph.id();
+                let history = self.history(id)?;
+                ensure(history.result.is_none(), "an_ended_job_is_never_resurrected", || {
+                    format!("job {id} ended {:?}", history.result)
+                })?;
+                history.recorded = true;
+            }
+            Record::Cancel(job) => self.history(*job)?.cancel_recorded = true,
+            Record::CheckpointMark { job, next } => {
+                let history = self.history(*job)?;
+                ensure(*next >= history.mark, "a_checkpoint_mark_never_goes_back", || {
+                    format!("job {job}: {:?}, then {next:?}", history.mark)
+                })?;
+                history.mark = *next;
+            }
+            Record::Checkpoint(checkpoint) => {
+                let history = self.history(checkpoint.job)?;
+                history.is_of_the_current_attempts(checkpoint)?;
+                history.completed.insert(checkpoint.id);
+                history.retained.insert(checkpoint.id, checkpoint.clone());
+            }
+            Record::Result(result) => {
+                let history = self.history(result.job)?;
+                let same = history.result.is_none_or(|before| before == result.status);
+                ensure(same, "the_end_of_a_job_is_final", || {
+                    format!("job {}: {:?}, then {}", result.job, history.result, result.status)
+                })?;
+                history.result = Some(result.status);
+            }
+        }
+        Ok(())
+    }
+
+    fn deleted(&mut self, key: RecordKey) -> Verdict {
+        match key {
+            RecordKey::Job(job) => {
+                let history = self.history(job)?;
+                history.recorded = false;
+                let ended = history.result.is_some();
+                ensure(ended, "a_job_is_removed_only_after_its_result_is_durable", || {
+                    format!("job {job}")
+                })
+            }
+            RecordKey::Checkpoint(job, checkpoint) => {
+                self.history(job)?.retained.remove(&checkpoint);
+                Ok(())
+            }
+            RecordKey::Cancel(job) => {
+                let history = self.history(job)?;
+                let ended = history.result.is_some();
+                ensure(ended, "a_durable_cancel_survives_until_the_job_has_ended", || {
+                    format!("job {job}")
+                })
+            }
+            RecordKey::CheckpointMark(job) => {
+                let history = self.history(job)?;
+                let ended = history.result.is_some();
+                ensure(ended, "a_checkpoint_mark_never_goes_back", || format!("job {job}"))
+            }
+            RecordKey::Result(_) => Ok(()),
+        }
+    }
+
+    /// A file was deleted from the checkpoint storage.
+    pub(crate) fn file_deleted(&self, job: JobId, path: &str) -> Verdict {
+        let retained = self.jobs.get(&job).map(|history| &history.retained);
+        let mut states = retained.into_iter().flatten().flat_map(|(_, record)| &record.states);
+        let referenced = states.any(|state| match &state.location {
+            StateLocation::File(file) => file == path,
+            StateLocation::Inline(_) => false,
+        });
+        ensure(!referenced, "retained_state_is_never_deleted", || {
+            format!("job {job} file {path}")
+        })
+    }
+}
+
+impl History {
+    fn keeps_what_it_needs(&self, job: JobId) -> Verdict {
+        if self.result.is_some() || !self.recorded {
+            return Ok(());
+        }
+        let latest = self.completed.last();
+        let kept = latest.is_none_or(|latest| self.retained.contains_key(latest));
+        ensure(kept, "the_latest_checkpoint_is_retained", || format!("job {job} {latest:?}"))?;
+        let count = self.retained.len();
+        ensure(count <= self.retained_limit + 1, "no_more_checkpoints_are_retained", || {
+            format!("job {job}: {count} of {}", self.retained_limit)
+        })
+    }
+
+    /// A checkpoint that becomes durable after its tasks were restarted would resurrect their past.
+    fn is_of_the_current_attempts(&self, record: &CheckpointRecord) -> Verdict {
+        let acks = self.acks.get(&record.id);
+        for task in &self.tasks {
+            let current = self.deployed.get(task).map(|(attempt, _)| *attempt);
+            let acks = acks.and_then(|acks| acks.get(task)).into_iter().flatten();
+            let current_acknowledged = acks.into_iter().any(|ack| Some(ack.attempt) == current);
+            let known = self.completed.contains(&record.id);
+            ensure(
+                known || current_acknowledged,
+                "no_checkpoint_of_a_past_attempt_becomes_durable",
+                || format!("job {} {:?}: {task:?} is at {current:?}", record.job, record.id),
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! What TaskManagers and their tasks do.
+
+use super::{Checks, Verdict, ensure};
+use crate::event::Process;
+use crate::external::Published;
+use jobmanager_core::id::{AttemptId, CheckpointId, Epoch};
+use jobmanager_core::message::StateLocation;
+use jobmanager_core::taskmanager::{Effect, TaskStart};
+
+impl Checks {
+    /// A TaskManager received a message of this epoch and did this in the same step.
+    pub(crate) fn obeyed(&mut self, process: Process, epoch: Epoch, effects: &[Effect]) -> Verdict {
+        let seen = self.seen_epochs.entry(process).or_default();
+        if epoch >= *seen {
+            *seen = epoch;
+            return Ok(());
+        }
+        let acted = effects.iter().any(|effect| match effect {
+            Effect::Start(_)
+            | Effect::Cancel(_)
+            | Effect::Trigger { .. }
+            | Effect::Complete { .. }
+            | Effect::Abort { .. }
+            | Effect::AbortBelow { .. } => true,
+            Effect::Connect | Effect::Close | Effect::SendHello(_) | Effect::Send(_) => false,
+        });
+        ensure(!acted, "a_command_of_an_old_epoch_is_never_obeyed", || {
+            format!("{process:?} has seen {seen:?} and obeyed {epoch:?}: {effects:?}")
+        })
+    }
+
+    /// Whether this process has seen a later epoch.
+    pub(crate) fn has_seen_later(&self, process: Process, epoch: Epoch) -> bool {
+        self.seen_epochs.get(&process).is_some_and(|seen| *seen > epoch)
+    }
+
+    /// A task starts. Tells whether another attempt of it runs somewhere.
+    pub(crate) fn started(&mut self, process: Process, start: &TaskStart) -> Result<bool, crate::oracle::Failure> {
+        let attempt = start.attempt;
+        for ((on, other), slot) in &self.running {
+            let here = *on == process && *slot == start.slot;
+            ensure(
+                !here || (other.job == attempt.job && other.task != attempt.task),
+                "a_slot_serves_one_job_and_one_attempt_of_a_task",
+                || format!("{process:?} {slot:?}: {other}, then {attempt}"),
+            )?;
+        }
+        let same = |other: &AttemptId| other.job == attempt.job && other.task == attempt.task;
+        let zombie = self.running.keys().any(|(_, other)| same(other));
+        let before = self.running.insert((process, attempt), start.slot);
+        ensure(before.is_none(), "a_repeated_deployment_starts_nothing", || format!("{attempt}"))?;
+        Ok(zombie)
+    }
+
+    /// A task ended.
+    pub(crate) fn ended(&mut self, process: Process, attempt: AttemptId) {
+        self.running.remove(&(process, attempt));
+    }
+
+    /// A process died with everything in it.
+    pub(crate) fn died(&mut self, process: Process) {
+        self.running.retain(|(on, _), _| *on != process);
+    }
+
+    /// Every attempt that runs anywhere.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (Process, AttemptId)> {
+        self.running.keys().copied()
+    }
+
+    /// A task could not find a state file that it was to restore.
+    pub(crate) fn state_is_missing(&self, attempt: AttemptId, location: &StateLocation) -> Verdict {
+        let current = self.is_current(attempt);
+        ensure(!current, "the_state_of_a_restore_exists", || format!("{attempt}: {location:?}"))
+    }
+
+    /// Rows became visible: only with a checkpoint that is durable.
+    pub(crate) fn published(&self, published: &Published) -> Verdict {
+        let Some(transaction) = published.transaction else {
+            return Ok(());
+        };
+        let history = self.jobs.get(&published.sink.job);
+        let completed = history.and_then(|history| history.completed.last());
+        let durable = completed.is_some_and(|completed| *completed >= transaction.checkpoint);
+        ensure(durable, "output_is_committed_only_after_its_checkpoint", || {
+            format!("{:?} {transaction:?}, durable up to {completed:?}", published.sink)
+        })
+    }
+
+    /// A task was told that a checkpoint is complete.
+    pub(crate) fn told_complete(
+        &self,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        finish: bool,
+        end_of_data: bool,
+    ) -> Verdict {
+        ensure(
+            self.is_completed(attempt.job, checkpoint),
+            "a_checkpoint_is_announced_only_after_it_is_durable",
+            || format!("{attempt} {checkpoint:?}"),
+        )?;
+        ensure(!finish || end_of_data, "a_task_finishes_only_at_the_end_of_its_data", || {
+            format!("{attempt} {checkpoint:?}")
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! What a task does with a row, what it keeps between rows, and how that becomes a snapshot.
+
+use crate::external::{Commit, External, SinkId, Transaction};
+use crate::plan::{OperatorPlan, Row, map_row, source_row};
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch};
+use std::collections::BTreeMap;
+
+/// A running operator with its state.
+#[derive(Debug)]
+pub(crate) enum Operator {
+    Source(Source),
+    Map { salt: u64 },
+    Count(Count),
+    Sink(Sink),
+}
+
+/// Makes rows in the order of their offsets.
+#[derive(Debug)]
+pub(crate) struct Source {
+    subtask: u32,
+    count: Option<u64>,
+    keys: u64,
+    batch: u64,
+    pub(crate) pause: u64,
+    pub(crate) offset: u64,
+}
+
+/// Counts rows per key.
+#[derive(Debug)]
+pub(crate) struct Count {
+    at_end: bool,
+    counts: BTreeMap<u64, u64>,
+    /// The counts were emitted at the end of the input, and are not emitted again.
+    finished: bool,
+}
+
+/// Collects rows into transactions.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    id: SinkId,
+    attempt: Attempt,
+    open: Vec<Row>,
+    closed: Vec<Transaction>,
+}
+
+impl Operator {
+    /// A fresh operator for this attempt.
+    pub(crate) fn new(plan: OperatorPlan, attempt: AttemptId) -> Self {
+        match plan {
+            OperatorPlan::Source {
+                count,
+                keys,
+                batch,
+                pause,
+            } => Operator::Source(Source {
+                subtask: attempt.task.subtask.0,
+                count,
+                keys,
+                batch,
+                pause,
+                offset: 0,
+            }),
+            OperatorPlan::Map { salt } => Operator::Map { salt },
+            OperatorPlan::Count { at_end } => Operator::Count(Count {
+                at_end,
+                counts: BTreeMap::new(),
+                finished: false,
+            }),
+            OperatorPlan::Sink => Operator::Sink(Sink {
+                id: SinkId {
+                    job: attempt.job,
+                    task: attempt.task,
+                },
+                attempt: attempt.attempt,
+                open: Vec::new(),
+                closed: Vec::new(),
+            }),
+        }
+    }
+
+    /// Takes one row; what it makes of it goes downstream.
+    pub(crate) fn process(&mut self, row: Row) -> Vec<Row> {
+        match self {
+            Operator::Source(_) => Vec::new(),
+            Operator::Map { salt } => map_row(*salt, row),
+            Operator::Count(count) => {
+                let n = count.counts.entry(row.key).or_default();
+                *n += 1;
+                if count.at_end {
+                    return Vec::new();
+                }
+                vec![Row {
+                    key: row.key,
+                    value: *n,
+                }]
+            }
+            Operator::Sink(sink) => {
+                sink.open.push(row);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The input has ended: what is left goes downstream, once over all attempts.
+    pub(crate) fn finish(&mut self) -> Vec<Row> {
+        match self {
+            Operator::Count(count) if count.at_end && !count.finished => {
+                count.finished = true;
+                let row = |(key, value): (&u64, &u64)| Row {
+                    key: *key,
+                    value: *value,
+                };
+                count.counts.iter().map(row).collect()
+            }
+            Operator::Count(_)
+            | Operator::Source(_)
+            | Operator::Map { .. }
+            | Operator::Sink(_) => Vec::new(),
+        }
+    }
+
+    /// The state; a sink's open transaction is closed and prepared outside.
+    pub(crate) fn snapshot(&mut self, checkpoint: CheckpointId, external: &mut External) -> Vec<u8> {
+        match self {
+            Operator::Source(source) => encode(&[source.offset]),
+            Operator::Map { .. } => Vec::new(),
+            Operator::Count(count) => {
+                let mut numbers = vec![u64::from(count.finished)];
+                numbers.extend(count.counts.iter().flat_map(|(key, n)| [*key, *n]));
+                encode(&numbers)
+            }
+            Operator::Sink(sink) => {
+                let transaction = Transaction {
+                    attempt: sink.attempt,
+                    checkpoint,
+                };
+                external.prepare(sink.id, transaction, std::mem::take(&mut sink.open));
+                sink.closed.push(transaction);
+                let numbers = |t: &Transaction| {
+                    [
+                        t.attempt.epoch.0,
+                        u64::from(t.attempt.number),
+                        t.checkpoint.0,
+                    ]
+                };
+                let numbers: Vec<u64> = sink.closed.iter().flat_map(numbers).collect();
+                encode(&numbers)
+            }
+        }
+    }
+
+    /// Starts from a snapshot, or from nothing. A sink publishes what the snapshot describes and has
+    /// the rest forgotten. Tells whether there was a rest.
+    pub(crate) fn restore(&mut self, state: Option<&[u8]>, external: &mut External) -> bool {
+        let numbers = state.map(decode).unwrap_or_default();
+        match self {
+            Operator::Source(source) => source.offset = numbers.first().copied().unwrap_or(0),
+            Operator::Map { .. } => {}
+            Operator::Count(count) => {
+                let Some((finished, pairs)) = numbers.split_first() else {
+                    return false;
+                };
+                count.finished = *finished == 1;
+                count.counts = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+            }
+            Operator::Sink(sink) => {
+                for described in numbers.chunks_exact(3) {
+                    let number = u32::try_from(described[1]).expect("it was a u32 before");
+                    let transaction = Transaction {
+                        attempt: Attempt {
+                            epoch: Epoch(described[0]),
+                            number,
+                        },
+                        checkpoint: CheckpointId(described[2]),
+                    };
+                    external.commit(sink.id, transaction);
+                }
+                return external.drop_leftovers(sink.id);
+            }
+        }
+        false
+    }
+
+    /// A sink publishes every closed transaction up to this checkpoint. Tells what became of the worst
+    /// one, if there was any.
+    pub(crate) fn commit(
+        &mut self,
+        checkpoint: CheckpointId,
+        external: &mut External,
+    ) -> Option<Commit> {
+        let Operator::Sink(sink) = self else {
+            return None;
+        };
+        let due = |t: &Transaction| t.checkpoint <= checkpoint;
+        let closed = sink.closed.iter().filter(|t| due(t));
+        let worst = closed.map(|t| external.commit(sink.id, *t)).max();
+        sink.closed.retain(|t| !due(t));
+        worst
+    }
+
+    /// A sink of a job without checkpoints publishes everything.
+    pub(crate) fn publish(&mut self, external: &mut External) {
+        if let Operator::Sink(sink) = self {
+            external.publish(sink.id, std::mem::take(&mut sink.open));
+        }
+    }
+}
+
+impl Source {
+    /// The next rows, and whether they are the last ones.
+    pub(crate) fn next_rows(&mut self) -> (Vec<Row>, bool) {
+        let end = self.count.unwrap_or(u64::MAX);
+        let until = end.min(self.offset + self.batch);
+        let rows = (self.offset..until)
+            .map(|offset| source_row(self.subtask, offset, self.keys))
+            .collect();
+        self.offset = self.offset.max(until);
+        (rows, self.offset >= end)
+    }
+}
+
+fn encode(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+}
+
+fn decode(bytes: &[u8]) -> Vec<u64> {
+    let number = |chunk: &[u8]| u64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes"));
+    bytes.chunks_exact(8).map(number).collect()
+}

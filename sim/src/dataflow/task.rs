@@ -1,0 +1,359 @@
+//! One attempt of one subtask: takes elements from its channels, aligns barriers, snapshots, ends.
+//!
+//! A task does not know where its peers are: it puts elements into the ends of its channels, and tells
+//! what happened in an [`Outcome`].
+
+use super::channels::Channels;
+use super::frame::{Element, key_bytes};
+use super::operator::Operator;
+use crate::external::External;
+use crate::plan::{OperatorPlan, Row};
+use jobmanager_core::graph::{
+    Partitioning, consumers_of, key_group, key_group_range, producers_of, subtask_of_key_group,
+};
+use jobmanager_core::id::{AttemptId, CheckpointId, SubtaskIndex};
+use jobmanager_core::message::{ChannelId, DeclineReason, JobTable};
+use jobmanager_core::taskmanager::{Aligner, Barrier, TaskEvent, TaskStart};
+use jobmanager_proto::records::key_hash;
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Restoring,
+    Running,
+    /// Told to stop: it does nothing more.
+    Stopping,
+}
+
+/// An edge out of a task.
+#[derive(Debug)]
+struct OutputEdge {
+    partitioning: Partitioning,
+    max_parallelism: u32,
+    parallelism: u32,
+    channels: Vec<ChannelId>,
+    turn: usize,
+}
+
+/// A running attempt.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) start: TaskStart,
+    pub(crate) phase: Phase,
+    pub(crate) operator: Operator,
+    pub(crate) inputs: Vec<ChannelId>,
+    outputs: Vec<OutputEdge>,
+    aligner: Option<Aligner>,
+    cursor: usize,
+    pub(crate) end_of_data: bool,
+    /// It will look for work without being told.
+    pub(crate) wakes: bool,
+    /// It waits for its consumers.
+    pub(crate) blocked: bool,
+    /// A keyed operator's key groups.
+    key_groups: Option<(u32, u32, u32)>,
+}
+
+/// A snapshot that is to be stored.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) state: Vec<u8>,
+    pub(crate) end_of_data: bool,
+}
+
+/// What happened while a task worked.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<TaskEvent>,
+    pub(crate) snapshots: Vec<Snapshot>,
+    /// Channels from which an element was taken.
+    pub(crate) taken: Vec<ChannelId>,
+    /// The offset after the rows that a source made.
+    pub(crate) made: Option<u64>,
+    /// A row of a key that is not this subtask's.
+    pub(crate) misplaced: Option<Row>,
+    /// Whether there is more to do at once.
+    pub(crate) more: bool,
+    /// The task has ended by itself.
+    pub(crate) finished: bool,
+}
+
+impl Task {
+    /// A task that has yet to restore its state. `Err` if its operator is not known.
+    pub(crate) fn new(start: TaskStart) -> Result<Task, String> {
+        let attempt = start.attempt;
+        let vertex = &start.table.vertices[attempt.task.vertex.0 as usize];
+        let plan = OperatorPlan::parse(&vertex.operator, &vertex.config)
+            .ok_or_else(|| format!("operator {} cannot be made", vertex.operator))?;
+        let inputs = input_channels(&start.table, attempt);
+        let mode = start.table.checkpoints.map(|checkpoints| checkpoints.mode);
+        let channels = u32::try_from(inputs.len()).expect("a handful of channels");
+        let aligner = mode.filter(|_| channels > 0).map(|mode| Aligner::new(channels, mode));
+        let keyed = matches!(plan, OperatorPlan::Count { .. });
+        let subtask = attempt.task.subtask.0;
+        let range = key_group_range(vertex.max_parallelism, vertex.parallelism, subtask);
+        let key_groups = keyed.then_some((vertex.max_parallelism, range.first, range.last));
+        Ok(Task {
+            outputs: output_edges(&start.table, attempt),
+            operator: Operator::new(plan, attempt),
+            phase: Phase::Restoring,
+            inputs,
+            aligner,
+            cursor: 0,
+            end_of_data: false,
+            wakes: false,
+            blocked: false,
+            key_groups,
+            start,
+        })
+    }
+
+    /// Every channel to a consumer.
+    pub(crate) fn output_channels(&self) -> impl Iterator<Item = ChannelId> {
+        self.outputs.iter().flat_map(|edge| edge.channels.iter().copied())
+    }
+
+    fn has_checkpoints(&self) -> bool {
+        self.start.table.checkpoints.is_some()
+    }
+
+    /// Does a little of whatever there is to do.
+    pub(crate) fn work(&mut self, channels: &mut Channels, external: &mut External) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.blocked = channels.is_full(self.output_channels());
+        if self.phase != Phase::Running || self.blocked {
+            return outcome;
+        }
+        if let Operator::Source(source) = &mut self.operator {
+            if self.end_of_data {
+                return outcome;
+            }
+            let (rows, last) = source.next_rows();
+            outcome.made = Some(source.offset);
+            self.emit(rows, channels);
+            if last {
+                self.reach_end(channels, external, &mut outcome);
+            }
+            outcome.more = !last;
+            return outcome;
+        }
+        self.take(channels, external, &mut outcome);
+        outcome
+    }
+
+    /// Takes the next element of a channel that is not blocked, in turn.
+    fn take(&mut self, channels: &mut Channels, external: &mut External, outcome: &mut Outcome) {
+        let count = self.inputs.len();
+        let ready = |at: &usize| {
+            let index = u32::try_from(*at).expect("a handful of channels");
+            let blocked = self.aligner.as_ref().is_some_and(|a| a.is_blocked(index));
+            let end = channels.incoming.get(&self.inputs[*at]);
+            !blocked && end.is_some_and(|end| !end.queue.is_empty())
+        };
+        let mut turn = (0..count).map(|step| (self.cursor + step) % count);
+        let Some(at) = turn.find(ready) else {
+            return;
+        };
+        self.cursor = (at + 1) % count;
+        let id = self.inputs[at];
+        let end = channels.incoming.get_mut(&id).expect("it was ready");
+        let element = end.queue.pop_front().expect("it was ready");
+        outcome.taken.push(id);
+        outcome.more = true;
+        match element {
+            Element::Rows(rows) => {
+                let mut made = Vec::new();
+                for row in rows {
+                    self.check_key(row, outcome);
+                    made.extend(self.operator.process(row));
+                }
+                self.emit(made, channels);
+            }
+            Element::Barrier(checkpoint) => {
+                let index = u32::try_from(at).expect("a handful of channels");
+                self.barrier(index, checkpoint, channels, external, outcome);
+            }
+            Element::EndOfData => {
+                end.ended = true;
+                let ended = |id| channels.incoming.get(id).is_none_or(|end| end.ended);
+                if self.inputs.iter().all(ended) {
+                    self.reach_end(channels, external, outcome);
+                }
+            }
+        }
+    }
+
+    fn barrier(
+        &mut self,
+        channel: u32,
+        checkpoint: CheckpointId,
+        channels: &mut Channels,
+        external: &mut External,
+        outcome: &mut Outcome,
+    ) {
+        let Some(aligner) = &mut self.aligner else {
+            return;
+        };
+        let arrival = aligner.barrier(channel, checkpoint);
+        for subsumed in arrival.subsumed {
+            outcome.events.push(TaskEvent::Declined {
+                checkpoint: subsumed,
+                reason: DeclineReason::Subsumed,
+                message: format!("the barrier of checkpoint {} came first", checkpoint.0),
+            });
+        }
+        if arrival.barrier == Barrier::Aligned {
+            let snapshot = self.snapshot(checkpoint, channels, external);
+            outcome.snapshots.push(snapshot);
+        }
+    }
+
+    /// Snapshots and sends the barrier on.
+    pub(crate) fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        channels: &mut Channels,
+        external: &mut External,
+    ) -> Snapshot {
+        for id in self.output_channels() {
+            channels.put(id, Element::Barrier(checkpoint));
+        }
+        Snapshot {
+            checkpoint,
+            state: self.operator.snapshot(checkpoint, external),
+            end_of_data: self.end_of_data,
+        }
+    }
+
+    fn reach_end(
+        &mut self,
+        channels: &mut Channels,
+        external: &mut External,
+        outcome: &mut Outcome,
+    ) {
+        let rest = self.operator.finish();
+        self.emit(rest, channels);
+        for id in self.output_channels() {
+            channels.put(id, Element::EndOfData);
+        }
+        self.end_of_data = true;
+        if self.has_checkpoints() {
+            outcome.events.push(TaskEvent::EndOfData);
+        } else {
+            self.operator.publish(external);
+            outcome.finished = true;
+        }
+    }
+
+    /// The JobManager gave checkpoints up: channels that wait for their barriers wait no longer.
+    pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
+        if let Some(aligner) = &mut self.aligner {
+            aligner.abort(checkpoint);
+        }
+    }
+
+    /// As [`Self::abort`], for every checkpoint below this one.
+    pub(crate) fn abort_below(&mut self, next: CheckpointId) {
+        if let Some(aligner) = &mut self.aligner {
+            aligner.abort_below(next);
+        }
+    }
+
+    fn check_key(&self, row: Row, outcome: &mut Outcome) {
+        if let Some((max_parallelism, first, last)) = self.key_groups {
+            let group = key_group(key_hash(&key_bytes(row.key)), max_parallelism);
+            if !(first..=last).contains(&group) {
+                outcome.misplaced = Some(row);
+            }
+        }
+    }
+
+    fn emit(&mut self, rows: Vec<Row>, channels: &mut Channels) {
+        for edge in &mut self.outputs {
+            let mut frames = vec![Vec::new(); edge.channels.len()];
+            for row in &rows {
+                for at in edge.choose(*row) {
+                    frames[at].push(*row);
+                }
+            }
+            for (id, frame) in edge.channels.iter().zip(frames) {
+                if !frame.is_empty() {
+                    channels.put(*id, Element::Rows(frame));
+                }
+            }
+        }
+    }
+}
+
+impl OutputEdge {
+    /// Which of the channels a row takes.
+    fn choose(&mut self, row: Row) -> std::ops::Range<usize> {
+        let count = self.channels.len();
+        let at = match self.partitioning {
+            Partitioning::Broadcast => return 0..count,
+            Partitioning::Forward | Partitioning::Global => 0,
+            Partitioning::Rescale | Partitioning::Rebalance => {
+                self.turn = (self.turn + 1) % count;
+                self.turn
+            }
+            Partitioning::Hash => {
+                let group = key_group(key_hash(&key_bytes(row.key)), self.max_parallelism);
+                let subtask = subtask_of_key_group(group, self.max_parallelism, self.parallelism);
+                subtask as usize
+            }
+        };
+        at..at + 1
+    }
+}
+
+/// The subtasks on the other side of a pointwise or all-to-all edge.
+fn output_edges(table: &JobTable, attempt: AttemptId) -> Vec<OutputEdge> {
+    let AttemptId { job, task, attempt } = attempt;
+    let producers = table.vertices[task.vertex.0 as usize].parallelism;
+    let edge = |(position, edge): (u32, &jobmanager_core::graph::JobEdge)| {
+        let target = &table.vertices[edge.target.0 as usize];
+        let consumers = if edge.partitioning.is_all_to_all() {
+            0..target.parallelism
+        } else {
+            consumers_of(producers, target.parallelism, task.subtask.0)
+        };
+        let channel = |consumer| ChannelId {
+            job,
+            attempt,
+            edge: position,
+            producer: task.subtask,
+            consumer: SubtaskIndex(consumer),
+        };
+        OutputEdge {
+            partitioning: edge.partitioning,
+            max_parallelism: target.max_parallelism,
+            parallelism: target.parallelism,
+            channels: consumers.map(channel).collect(),
+            turn: 0,
+        }
+    };
+    table.outputs(task.vertex).map(edge).collect()
+}
+
+fn input_channels(table: &JobTable, attempt: AttemptId) -> Vec<ChannelId> {
+    let AttemptId { job, task, attempt } = attempt;
+    let consumers = table.vertices[task.vertex.0 as usize].parallelism;
+    let mut channels = Vec::new();
+    for (position, edge) in table.inputs(task.vertex) {
+        let source = &table.vertices[edge.source.0 as usize];
+        let producers = if edge.partitioning.is_all_to_all() {
+            0..source.parallelism
+        } else {
+            producers_of(source.parallelism, consumers, task.subtask.0)
+        };
+        channels.extend(producers.map(|producer| ChannelId {
+            job,
+            attempt,
+            edge: position,
+            producer: SubtaskIndex(producer),
+            consumer: task.subtask,
+        }));
+    }
+    channels
+}

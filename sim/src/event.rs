@@ -1,0 +1,159 @@
+//! What will happen, ordered by time and, at one time, by the order in which it was planned.
+
+use crate::network::{ConnectionId, Side};
+use crate::options::{FaultKind, Micros};
+use crate::store::WriteId;
+use jobmanager_core::id::{AttemptId, CheckpointId, RequestId};
+use jobmanager_core::jobmanager::{Discard, Reply};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// One life of a JobManager process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Instance(pub(crate) u32);
+
+/// One life of a TaskManager process: its position in the world and its incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Process {
+    pub(crate) index: usize,
+    pub(crate) incarnation: u64,
+}
+
+/// A connection that a process tries to open. An older try of the same process no longer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Try(pub(crate) u64);
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The first message on its way to this side arrives.
+    Deliver(ConnectionId, Side),
+    /// This side learns that the connection is gone.
+    Broken(ConnectionId, Side),
+    /// A TaskManager's try to reach the JobManager ends, well or badly.
+    Reached(Process, Try),
+    /// A JobManager process mints its epoch and reads the store.
+    JobManagerStart(Instance),
+    /// It has read everything.
+    JobManagerRecover(Instance),
+    /// It asked to be woken.
+    JobManagerWake(Instance),
+    /// A write arrives at the store.
+    StoreApply(WriteId),
+    /// The store's answer arrives.
+    StoreAnswer(WriteId),
+    /// State was deleted, or not.
+    Discarded {
+        instance: Instance,
+        discard: Discard,
+        done: bool,
+    },
+    /// A TaskManager process starts.
+    TaskManagerStart(usize),
+    /// Its worker asked to be woken.
+    WorkerWake(Process),
+    /// A task has something to do.
+    TaskWake(Process, AttemptId),
+    /// A task has read its state, or could not.
+    Restored {
+        process: Process,
+        attempt: AttemptId,
+        failed: bool,
+    },
+    /// A snapshot arrived at the checkpoint storage, or could not.
+    SnapshotStored {
+        process: Process,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        failed: bool,
+    },
+    /// A canceled task ends.
+    TaskStops(Process, AttemptId),
+    /// A client does its next thing.
+    Client(usize),
+    /// A client's request arrives.
+    Request(RequestId),
+    /// An answer arrives at the client.
+    Answer(RequestId, Reply),
+    /// Something breaks.
+    Fault,
+    /// What broke is repaired.
+    Repair(Repair),
+    /// All faults end.
+    Heal,
+    /// Time to look whether everything is well again.
+    Judge,
+}
+
+/// The end of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// A process goes on.
+    ResumeTaskManager(Process),
+    /// A process goes on.
+    ResumeJobManager(Instance),
+    /// Two nodes hear each other again, unless another partition came after.
+    Link(u64),
+    /// The store answers again.
+    Store,
+}
+
+/// The coming events.
+#[derive(Default)]
+pub(crate) struct Queue {
+    order: BinaryHeap<Reverse<(Micros, u64)>>,
+    events: BTreeMap<u64, Event>,
+    sequence: u64,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, at: Micros, event: Event) {
+        self.sequence += 1;
+        self.order.push(Reverse((at, self.sequence)));
+        self.events.insert(self.sequence, event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Micros, Event)> {
+        let Reverse((at, sequence)) = self.order.pop()?;
+        let event = self.events.remove(&sequence);
+        Some((at, event.expect("every ordered event is kept")))
+    }
+}
+
+impl FaultKind {
+    /// A short name for traces.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FaultKind::TaskManagerCrash => "taskmanager crashes",
+            FaultKind::TaskManagerPause => "taskmanager pauses",
+            FaultKind::JobManagerCrash => "jobmanager crashes",
+            FaultKind::JobManagerPause => "jobmanager pauses",
+            FaultKind::ConnectionBreak => "connection breaks",
+            FaultKind::Partition => "partition",
+            FaultKind::OneWayPartition => "one-way partition",
+            FaultKind::StoreOutage => "store outage",
+            FaultKind::TaskFailure => "task throws",
+            FaultKind::TargetedCrash => "targeted crash armed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_time_keep_the_order_in_which_they_were_planned() {
+        let mut queue = Queue::default();
+        queue.push(2, Event::Heal);
+        queue.push(1, Event::Client(0));
+        queue.push(1, Event::Client(1));
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        let expected = [
+            (1, Event::Client(0)),
+            (1, Event::Client(1)),
+            (2, Event::Heal),
+        ];
+        assert_eq!(order, expected);
+    }
+}

@@ -1,0 +1,128 @@
+//! The world outside: where sinks commit. It keeps prepared transactions through every crash, publishes
+//! each at most once, and refuses one that it was told to forget.
+
+use crate::plan::Row;
+use jobmanager_core::id::{Attempt, CheckpointId, JobId, TaskId};
+use std::collections::BTreeMap;
+
+/// A subtask of a sink, whatever attempt runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SinkId {
+    pub(crate) job: JobId,
+    pub(crate) task: TaskId,
+}
+
+/// A transaction of a sink: closed by this attempt under this checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Transaction {
+    pub(crate) attempt: Attempt,
+    pub(crate) checkpoint: CheckpointId,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Prepared(Vec<Row>),
+    Committed,
+}
+
+/// Rows that became visible.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Published {
+    pub(crate) sink: SinkId,
+    /// Absent if the job takes no checkpoints.
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What became of a commit, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Commit {
+    Published,
+    /// It was published before: nothing changed.
+    Repeated,
+    /// It is not known any more: a later attempt has taken over.
+    Refused,
+}
+
+/// Every transaction of every sink, and what was published since somebody looked.
+#[derive(Default)]
+pub(crate) struct External {
+    transactions: BTreeMap<SinkId, BTreeMap<Transaction, State>>,
+    pub(crate) published: Vec<Published>,
+}
+
+impl External {
+    /// First phase. What was prepared before under the same name stays as it is.
+    pub(crate) fn prepare(&mut self, sink: SinkId, transaction: Transaction, rows: Vec<Row>) {
+        let known = self.transactions.entry(sink).or_default();
+        known.entry(transaction).or_insert(State::Prepared(rows));
+    }
+
+    /// Second phase. Repeated, it changes nothing.
+    pub(crate) fn commit(&mut self, sink: SinkId, transaction: Transaction) -> Commit {
+        let known = self.transactions.entry(sink).or_default();
+        let Some(state) = known.get_mut(&transaction) else {
+            return Commit::Refused;
+        };
+        match std::mem::replace(state, State::Committed) {
+            State::Committed => Commit::Repeated,
+            State::Prepared(rows) => {
+                self.published.push(Published {
+                    sink,
+                    transaction: Some(transaction),
+                    rows,
+                });
+                Commit::Published
+            }
+        }
+    }
+
+    /// Publishes rows of a job without checkpoints.
+    pub(crate) fn publish(&mut self, sink: SinkId, rows: Vec<Row>) {
+        self.published.push(Published {
+            sink,
+            transaction: None,
+            rows,
+        });
+    }
+
+    /// Forgets what is prepared and not committed. Tells whether there was anything.
+    pub(crate) fn drop_leftovers(&mut self, sink: SinkId) -> bool {
+        let known = self.transactions.entry(sink).or_default();
+        let before = known.len();
+        known.retain(|_, state| *state == State::Committed);
+        known.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobmanager_core::id::{Epoch, SubtaskIndex, VertexIndex};
+
+    #[test]
+    fn a_transaction_is_published_once_and_a_forgotten_one_never() {
+        let sink = SinkId {
+            job: JobId(1),
+            task: TaskId {
+                vertex: VertexIndex(0),
+                subtask: SubtaskIndex(0),
+            },
+        };
+        let transaction = |checkpoint| Transaction {
+            attempt: Attempt {
+                epoch: Epoch(1),
+                number: 0,
+            },
+            checkpoint: CheckpointId(checkpoint),
+        };
+        let mut external = External::default();
+        external.prepare(sink, transaction(1), vec![]);
+        external.prepare(sink, transaction(2), vec![]);
+        assert_eq!(external.commit(sink, transaction(1)), Commit::Published);
+        assert!(external.drop_leftovers(sink));
+        assert_eq!(external.commit(sink, transaction(1)), Commit::Repeated);
+        assert_eq!(external.commit(sink, transaction(2)), Commit::Refused);
+        assert_eq!(external.published.len(), 1);
+    }
+}

@@ -1,0 +1,263 @@
+//! Connections between nodes, as bytes in order; and the links over which they run.
+//!
+//! Messages on one connection never overtake each other and are never lost singly: what is lost is a
+//! whole connection. Connections overtake each other freely. A blocked link stalls what travels over it;
+//! a message that is stalled for long breaks its connection, as TCP would.
+
+use crate::event::{Instance, Process};
+use crate::options::{Micros, SECOND};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A message that is stalled for this long breaks its connection.
+pub(crate) const STALL_LIMIT: Micros = 8 * SECOND;
+
+/// A connection, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// A process with an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Node {
+    JobManager(Instance),
+    TaskManager(Process),
+}
+
+/// One end of a connection: 0 opened it, 1 accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Side {
+    Opener,
+    Acceptor,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Side {
+        match self {
+            Side::Opener => Side::Acceptor,
+            Side::Acceptor => Side::Opener,
+        }
+    }
+}
+
+/// What travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Bytes(Vec<u8>),
+    /// The sender closed the connection after what it sent before.
+    Close,
+}
+
+#[derive(Debug)]
+struct End {
+    node: Node,
+    /// Whether the process at this end still has it.
+    open: bool,
+    /// On the way to this end.
+    incoming: VecDeque<Payload>,
+    /// When the last one of them arrives.
+    last_arrival: Micros,
+    stalled_since: Option<Micros>,
+}
+
+/// Every connection and every blocked link.
+#[derive(Default)]
+pub(crate) struct Network {
+    connections: BTreeMap<ConnectionId, [End; 2]>,
+    next_connection: u64,
+    blocked: BTreeMap<u64, (Node, Node)>,
+    next_block: u64,
+}
+
+/// What became of an arrival.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It is for this node.
+    Payload(Node, Payload),
+    /// The link is blocked: look again later.
+    Stalled,
+    /// It was stalled for too long.
+    TimedOut,
+    /// The receiver is gone.
+    Nobody,
+}
+
+impl Network {
+    pub(crate) fn open(&mut self, opener: Node, acceptor: Node) -> ConnectionId {
+        let end = |node| End {
+            node,
+            open: true,
+            incoming: VecDeque::new(),
+            last_arrival: 0,
+            stalled_since: None,
+        };
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(id, [end(opener), end(acceptor)]);
+        id
+    }
+
+    /// Puts a message on its way to `side`; says when it arrives, if anybody can receive it.
+    pub(crate) fn send(
+        &mut self,
+        id: ConnectionId,
+        side: Side,
+        payload: Payload,
+        at: Micros,
+    ) -> Option<Micros> {
+        let ends = self.connections.get_mut(&id)?;
+        if !ends[side.other() as usize].open {
+            return None;
+        }
+        let end = &mut ends[side as usize];
+        end.last_arrival = end.last_arrival.max(at);
+        end.incoming.push_back(payload);
+        Some(end.last_arrival)
+    }
+
+    /// The first message on its way to `side` arrives.
+    pub(crate) fn arrive(&mut self, id: ConnectionId, side: Side, now: Micros) -> Arrival {
+        let Some(ends) = self.connections.get_mut(&id) else {
+            return Arrival::Nobody;
+        };
+        let (from, to) = (ends[side.other() as usize].node, ends[side as usize].node);
+        let end = &mut ends[side as usize];
+        if !end.open || end.incoming.is_empty() {
+            return Arrival::Nobody;
+        }
+        if self.blocked.values().any(|link| *link == (from, to)) {
+            let since = *end.stalled_since.get_or_insert(now);
+            let patient = now - since < STALL_LIMIT;
+            return if patient {
+                Arrival::Stalled
+            } else {
+                Arrival::TimedOut
+            };
+        }
+        end.stalled_since = None;
+        let payload = end.incoming.pop_front();
+        Arrival::Payload(to, payload.expect("it is not empty"))
+    }
+
+    /// The process at this end has no more to do with the connection.
+    pub(crate) fn leave(&mut self, id: ConnectionId, side: Side) {
+        let Some(ends) = self.connections.get_mut(&id) else {
+            return;
+        };
+        ends[side as usize].open = false;
+        ends[side as usize].incoming.clear();
+        if ends.iter().all(|end| !end.open) {
+            self.connections.remove(&id);
+        }
+    }
+
+    /// Loses everything that is on its way.
+    pub(crate) fn drop_in_flight(&mut self, id: ConnectionId) {
+        for end in self.connections.get_mut(&id).into_iter().flatten() {
+            end.incoming.clear();
+        }
+    }
+
+    /// Whether the process at this end still has the connection.
+    pub(crate) fn is_open(&self, id: ConnectionId, side: Side) -> bool {
+        let ends = self.connections.get(&id);
+        ends.is_some_and(|ends| ends[side as usize].open)
+    }
+
+    /// The node at this end.
+    pub(crate) fn node(&self, id: ConnectionId, side: Side) -> Option<Node> {
+        Some(self.connections.get(&id)?[side as usize].node)
+    }
+
+    /// Every connection that this node has open, with its side.
+    pub(crate) fn of(&self, node: Node) -> Vec<(ConnectionId, Side)> {
+        let mut found = Vec::new();
+        for (id, ends) in &self.connections {
+            for side in [Side::Opener, Side::Acceptor] {
+                let end = &ends[side as usize];
+                if end.open && end.node == node {
+                    found.push((*id, side));
+                }
+            }
+        }
+        found
+    }
+
+    /// Every connection.
+    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
+        self.connections.keys().copied().collect()
+    }
+
+    /// From now on `to` does not hear `from`. The answer names the block.
+    pub(crate) fn block(&mut self, from: Node, to: Node) -> u64 {
+        self.next_block += 1;
+        self.blocked.insert(self.next_block, (from, to));
+        self.next_block
+    }
+
+    pub(crate) fn unblock(&mut self, block: u64) {
+        self.blocked.remove(&block);
+    }
+
+    pub(crate) fn unblock_all(&mut self) {
+        self.blocked.clear();
+    }
+
+    /// Whether neither hears the other, or one of them does not.
+    pub(crate) fn is_blocked(&self, a: Node, b: Node) -> bool {
+        let between = |link: &(Node, Node)| *link == (a, b) || *link == (b, a);
+        self.blocked.values().any(between)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Node = Node::JobManager(Instance(0));
+    const B: Node = Node::JobManager(Instance(1));
+
+    fn bytes(byte: u8) -> Payload {
+        Payload::Bytes(vec![byte])
+    }
+
+    #[test]
+    fn messages_of_one_connection_do_not_overtake_each_other() {
+        let mut network = Network::default();
+        let id = network.open(A, B);
+        assert_eq!(network.send(id, Side::Acceptor, bytes(1), 50), Some(50));
+        assert_eq!(network.send(id, Side::Acceptor, bytes(2), 10), Some(50));
+        let first = network.arrive(id, Side::Acceptor, 50);
+        assert_eq!(first, Arrival::Payload(B, bytes(1)));
+    }
+
+    #[test]
+    fn a_one_way_partition_stalls_one_direction_and_breaks_it_in_the_end() {
+        let mut network = Network::default();
+        let id = network.open(A, B);
+        let block = network.block(A, B);
+        network.send(id, Side::Acceptor, bytes(1), 0);
+        network.send(id, Side::Opener, bytes(2), 0);
+        assert_eq!(network.arrive(id, Side::Acceptor, 0), Arrival::Stalled);
+        assert_eq!(
+            network.arrive(id, Side::Opener, 0),
+            Arrival::Payload(A, bytes(2))
+        );
+        assert_eq!(
+            network.arrive(id, Side::Acceptor, STALL_LIMIT),
+            Arrival::TimedOut
+        );
+        network.unblock(block);
+        assert_eq!(
+            network.arrive(id, Side::Acceptor, 1),
+            Arrival::Payload(B, bytes(1))
+        );
+    }
+
+    #[test]
+    fn nobody_receives_what_is_sent_to_a_process_that_left() {
+        let mut network = Network::default();
+        let id = network.open(A, B);
+        network.leave(id, Side::Acceptor);
+        network.send(id, Side::Acceptor, bytes(1), 0);
+        assert_eq!(network.arrive(id, Side::Acceptor, 0), Arrival::Nobody);
+    }
+}

@@ -1,0 +1,286 @@
+//! Everything that is drawn before a run starts: cluster, jobs, latencies, faults. Printed first.
+
+use crate::plan::JobPlan;
+use crate::rng::{Decisions, Stream};
+use crate::workload;
+use jobmanager_core::config::ClusterConfig;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Simulated time: microseconds since the start of the run.
+pub type Micros = u64;
+
+/// A millisecond of simulated time.
+pub const MS: Micros = 1_000;
+/// A second of simulated time.
+pub const SECOND: Micros = 1_000_000;
+
+/// A range of latencies, in microseconds.
+pub type Latency = RangeInclusive<Micros>;
+
+/// What a run is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The slots of each TaskManager.
+    pub slots: Vec<u32>,
+    /// The jobs that clients submit.
+    pub jobs: Vec<JobPlan>,
+    /// The options of JobManager and TaskManagers.
+    pub cluster: ClusterConfig,
+    /// Between any two nodes, one way.
+    pub network: Latency,
+    /// In how many of a thousand messages the network is a hundred times slower.
+    pub slow_messages: u64,
+    /// The metadata store.
+    pub store: StoreOptions,
+    /// The checkpoint storage.
+    pub blobs: BlobOptions,
+    /// How long a task takes for a few frames.
+    pub task_pace: Latency,
+    /// From the order to stop to the end of a task.
+    pub cancel_delay: Latency,
+    /// Frames that a producer may send ahead on a channel.
+    pub credit: u32,
+    /// What breaks.
+    pub faults: FaultOptions,
+    /// What clients do.
+    pub clients: ClientOptions,
+}
+
+/// How the metadata store behaves during the safety phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Of a write.
+    pub latency: Latency,
+    /// In how many of a thousand writes it is refused.
+    pub unavailable: u64,
+    /// In how many of a thousand writes the answer is lost.
+    pub unknown: u64,
+}
+
+/// How the checkpoint storage behaves during the safety phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobOptions {
+    /// Of every call.
+    pub latency: Latency,
+    /// In how many of a thousand calls it fails.
+    pub failing: u64,
+}
+
+/// Something that breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// A TaskManager's process dies; another of the same name starts later.
+    TaskManagerCrash,
+    /// A TaskManager's process stands still for a while.
+    TaskManagerPause,
+    /// The JobManager's process dies; another one starts later.
+    JobManagerCrash,
+    /// The JobManager's process stands still; another one takes over; the first one wakes up later.
+    JobManagerPause,
+    /// One connection breaks.
+    ConnectionBreak,
+    /// Two nodes do not hear each other for a while.
+    Partition,
+    /// One node does not hear another for a while.
+    OneWayPartition,
+    /// The store refuses everything for a while.
+    StoreOutage,
+    /// A task throws.
+    TaskFailure,
+    /// The JobManager dies at the most inconvenient moment of the coming ones.
+    TargetedCrash,
+}
+
+impl FaultKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [FaultKind; 10] = [
+        FaultKind::TaskManagerCrash,
+        FaultKind::TaskManagerPause,
+        FaultKind::JobManagerCrash,
+        FaultKind::JobManagerPause,
+        FaultKind::ConnectionBreak,
+        FaultKind::Partition,
+        FaultKind::OneWayPartition,
+        FaultKind::StoreOutage,
+        FaultKind::TaskFailure,
+        FaultKind::TargetedCrash,
+    ];
+}
+
+/// What breaks during the safety phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultOptions {
+    /// The kinds that are on.
+    pub kinds: Vec<FaultKind>,
+    /// From one fault to the next.
+    pub pause: Latency,
+    /// How long a fault lasts.
+    pub duration: Latency,
+    /// How long faults come.
+    pub safety: Micros,
+    /// TaskManagers that stay dead when everything else heals: the last ones.
+    pub dead: usize,
+}
+
+/// What clients do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// When each job is submitted.
+    pub submit: Vec<Micros>,
+    /// When each job is canceled, if it is.
+    pub cancel: Vec<Option<Micros>>,
+    /// How often each job is submitted once more, at any time.
+    pub repeats: u64,
+    /// How long a client waits for an answer before it asks again.
+    pub patience: Micros,
+}
+
+impl Options {
+    /// Draws what a run is like.
+    #[must_use]
+    pub fn draw(decisions: &mut Decisions) -> Options {
+        let jobs = workload::jobs(decisions);
+        let needed = jobs.iter().map(JobPlan::slots).sum();
+        let (slots, dead) = taskmanagers(decisions, needed);
+        let safety = decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND);
+        let clients = clients(decisions, jobs.len(), safety);
+        Options {
+            slots,
+            cluster: cluster(decisions),
+            network: latency(decisions, 20, 5 * MS),
+            slow_messages: decisions.choice(Stream::Options, &[0, 0, 1, 10, 50]),
+            store: StoreOptions {
+                latency: latency(decisions, 50, 40 * MS),
+                unavailable: decisions.choice(Stream::Options, &[0, 0, 20, 200]),
+                unknown: decisions.choice(Stream::Options, &[0, 0, 20, 200]),
+            },
+            blobs: BlobOptions {
+                latency: latency(decisions, 50, 40 * MS),
+                failing: decisions.choice(Stream::Options, &[0, 0, 5, 50]),
+            },
+            task_pace: latency(decisions, 50, 2 * MS),
+            cancel_delay: latency(decisions, 100, 500 * MS),
+            credit: decisions.choice(Stream::Options, &[8, 4, 2]),
+            faults: faults(decisions, safety, dead),
+            clients,
+            jobs,
+        }
+    }
+
+    /// How many TaskManagers there are at first.
+    #[must_use]
+    pub fn taskmanagers(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// A range of latencies: from its lower end up to somewhere below `high`.
+fn latency(decisions: &mut Decisions, low: Micros, high: Micros) -> Latency {
+    let magnitude = decisions.choice(Stream::Options, &[100, 10, 3, 1]);
+    let low = decisions.range(Stream::Options, low..=2 * low);
+    low..=low.max(high / magnitude)
+}
+
+/// The slots of each TaskManager, so that all jobs fit without the dead ones; and how many those are.
+fn taskmanagers(decisions: &mut Decisions, needed: u32) -> (Vec<u32>, usize) {
+    let count = decisions.range(Stream::Options, 1..=4);
+    let mut slots: Vec<u32> = (0..count)
+        .map(|_| decisions.choice(Stream::Options, &[2, 1, 3, 4]))
+        .collect();
+    for at in (0..slots.len()).cycle() {
+        if slots.iter().sum::<u32>() >= needed {
+            break;
+        }
+        slots[at] += 1;
+    }
+    let dead = usize::from(decisions.chance(Stream::Options, 250));
+    if dead > 0 {
+        slots.push(decisions.choice(Stream::Options, &[1, 2, 4]));
+    }
+    (slots, dead)
+}
+
+fn cluster(decisions: &mut Decisions) -> ClusterConfig {
+    let mut ms = |choices: &[u64]| {
+        let drawn = decisions.choice(Stream::Options, choices);
+        Duration::from_millis(drawn)
+    };
+    let heartbeat_interval = ms(&[500, 200, 1_000, 2_000]);
+    ClusterConfig {
+        heartbeat_interval,
+        heartbeat_timeout: heartbeat_interval * 4,
+        reconciliation_timeout: ms(&[2_000, 500, 5_000]),
+        grace_period: ms(&[10_000, 2_000, 30_000]),
+        registration_initial: ms(&[100, 20, 500]),
+        registration_max: ms(&[1_000, 500, 3_000]),
+        registration_refused: ms(&[500, 100, 2_000]),
+        checkpoint_storage: "blobs:///".to_owned(),
+        exception_history: 16,
+        checkpoint_history: 10,
+        job_store_capacity: 50,
+    }
+}
+
+fn faults(decisions: &mut Decisions, safety: Micros, dead: usize) -> FaultOptions {
+    let density = decisions.choice(Stream::Options, &[0, 200, 500, 900]);
+    let kinds = FaultKind::ALL
+        .into_iter()
+        .filter(|_| decisions.chance(Stream::Options, density))
+        .collect();
+    let pause = decisions.choice(Stream::Options, &[3 * SECOND, SECOND, 300 * MS]);
+    let duration = decisions.choice(Stream::Options, &[100 * MS, SECOND, 5 * SECOND]);
+    FaultOptions {
+        kinds,
+        pause: pause / 3..=pause,
+        duration: duration / 10..=duration,
+        safety,
+        dead,
+    }
+}
+
+fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOptions {
+    let submit = (0..jobs)
+        .map(|_| decisions.range(Stream::Options, 0..=safety / 3))
+        .collect();
+    let cancel = (0..jobs)
+        .map(|_| {
+            let wanted = decisions.chance(Stream::Options, 200);
+            wanted.then(|| decisions.range(Stream::Options, 0..=safety + SECOND))
+        })
+        .collect();
+    ClientOptions {
+        submit,
+        cancel,
+        repeats: decisions.choice(Stream::Options, &[0, 1, 3]),
+        patience: decisions.choice(Stream::Options, &[SECOND, 200 * MS, 5 * SECOND]),
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "slots        {:?}, the last {} dead in the end", self.slots, self.faults.dead)?;
+        writeln!(f, "network      {:?} us, slow {}/1000", self.network, self.slow_messages)?;
+        writeln!(f, "store        {:?}", self.store)?;
+        writeln!(f, "blobs        {:?}", self.blobs)?;
+        writeln!(f, "tasks        pace {:?} us, cancel {:?} us, credit {}", self.task_pace, self.cancel_delay, self.credit)?;
+        writeln!(f, "faults       {:?}", self.faults)?;
+        writeln!(f, "clients      {:?}", self.clients)?;
+        writeln!(f, "cluster      {:?}", self.cluster)?;
+        for job in &self.jobs {
+            writeln!(f, "job          {}", job.id)?;
+            for vertex in &job.vertices {
+                writeln!(f, "  vertex     {vertex:?}")?;
+            }
+            for edge in &job.edges {
+                let partitioning = edge.partitioning.name();
+                writeln!(f, "  edge       {} -> {} {partitioning}", edge.source, edge.target)?;
+            }
+            for (key, value) in &job.configuration {
+                writeln!(f, "  {key}: {value}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! What the committed output must be: a small interpreter of the dataflow that knows no subtasks, no
+//! channels, no checkpoints and no failures.
+//!
+//! It is fed every source row once, in any order, when some attempt first makes it, and derives which
+//! rows each sink may ever publish. During the run the published rows of an exactly-once job are among
+//! them, none too often; when the job has finished they are exactly them.
+
+use crate::external::Published;
+use crate::plan::{JobPlan, OperatorPlan, Row, map_row, source_row};
+use jobmanager_core::graph::Partitioning;
+use jobmanager_core::id::{JobId, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Counted = BTreeMap<Row, u64>;
+
+/// Something that must not be: the invariant's name and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The broken invariant's name.
+    pub name: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Failure {
+    pub(crate) fn new(name: &'static str, detail: String) -> Failure {
+        Failure { name, detail }
+    }
+}
+
+/// What a job's output promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
+/// The oracle of one job.
+pub(crate) struct JobOracle {
+    plan: JobPlan,
+    promise: Promise,
+    /// The first offset of each source subtask that was never made.
+    fed: BTreeMap<(u32, u32), u64>,
+    counts: BTreeMap<u32, BTreeMap<u64, u64>>,
+    flushed: BTreeSet<u32>,
+    expected: BTreeMap<u32, Counted>,
+    published: BTreeMap<u32, Counted>,
+    /// The last count of each key that a sink's subtask published.
+    last_count: BTreeMap<(TaskId, u64), u64>,
+}
+
+/// The oracles of all jobs.
+#[derive(Default)]
+pub(crate) struct Oracle(BTreeMap<JobId, JobOracle>);
+
+impl Oracle {
+    pub(crate) fn new(plans: &[JobPlan]) -> Self {
+        let oracle = |plan: &JobPlan| (plan.id, JobOracle::new(plan.clone()));
+        Oracle(plans.iter().map(oracle).collect())
+    }
+
+    /// A source's subtask made its rows up to this offset.
+    pub(crate) fn feed(&mut self, job: JobId, task: TaskId, until: u64) {
+        if let Some(oracle) = self.0.get_mut(&job) {
+            oracle.feed(task.vertex.0, task.subtask.0, until);
+        }
+    }
+
+    /// Rows became visible outside.
+    pub(crate) fn publish(&mut self, published: &Published) -> Result<(), Failure> {
+        match self.0.get_mut(&published.sink.job) {
+            Some(oracle) => oracle.publish(published.sink.task, &published.rows),
+            None => {
+                let detail = format!("job {} was never submitted", published.sink.job);
+                Err(Failure::new("output_belongs_to_a_job", detail))
+            }
+        }
+    }
+
+    /// The job has finished: its output is complete.
+    pub(crate) fn finish(&self, job: JobId) -> Result<(), Failure> {
+        self.0.get(&job).map_or(Ok(()), JobOracle::finish)
+    }
+}
+
+impl JobOracle {
+    pub(crate) fn new(plan: JobPlan) -> Self {
+        let option = |key: &str| plan.configuration.get(key).map(String::as_str);
+        let checkpoints = option("execution.checkpointing.interval").is_some();
+        let aligned = option("execution.checkpointing.mode") != Some("AT_LEAST_ONCE");
+        let promise = if checkpoints && aligned {
+            Promise::ExactlyOnce
+        } else {
+            Promise::AtLeastOnce
+        };
+        let mut oracle = JobOracle {
+            plan,
+            promise,
+            fed: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            flushed: BTreeSet::new(),
+            expected: BTreeMap::new(),
+            published: BTreeMap::new(),
+            last_count: BTreeMap::new(),
+        };
+        oracle.flush();
+        oracle
+    }
+
+    fn feed(&mut self, vertex: u32, subtask: u32, until: u64) {
+        let OperatorPlan::Source { keys, .. } = self.plan.vertices[vertex as usize].operator else {
+            return;
+        };
+        let fed = self.fed.entry((vertex, subtask)).or_default();
+        let from = std::mem::replace(fed, until.max(*fed));
+        for offset in from..until {
+            self.leave(vertex, source_row(subtask, offset, keys));
+        }
+        if from < until {
+            self.flush();
+        }
+    }
+
+    /// A row leaves a vertex over each of its edges.
+    fn leave(&mut self, vertex: u32, row: Row) {
+        for at in 0..self.plan.edges.len() {
+            let edge = self.plan.edges[at];
+            if edge.source != vertex {
+                continue;
+            }
+            let copies = if edge.partitioning == Partitioning::Broadcast {
+                self.plan.vertices[edge.target as usize].parallelism
+            } else {
+                1
+            };
+            for _ in 0..copies {
+                self.enter(edge.target, row);
+            }
+        }
+    }
+
+    fn enter(&mut self, vertex: u32, row: Row) {
+        match self.plan.vertices[vertex as usize].operator {
+            OperatorPlan::Source { .. } => {}
+            OperatorPlan::Map { salt } => {
+                for made in map_row(salt, row) {
+                    self.leave(vertex, made);
+                }
+            }
+            OperatorPlan::Count { at_end } => {
+                let n = self.counts.entry(vertex).or_default().entry(row.key).or_default();
+                *n += 1;
+                let counted = Row {
+                    key: row.key,
+                    value: *n,
+                };
+                if !at_end {
+                    self.leave(vertex, counted);
+                }
+            }
+            OperatorPlan::Sink => {
+                *self.expected.entry(vertex).or_default().entry(row).or_default() += 1;
+            }
+        }
+    }
+
+    /// Counts that are emitted at the end leave when everything before them has ended.
+    fn flush(&mut self) {
+        for at in 0..self.plan.vertices.len() {
+            let vertex = u32::try_from(at).expect("a handful of vertices");
+            let at_end = OperatorPlan::Count { at_end: true };
+            let due = self.plan.vertices[at].operator == at_end && self.has_ended(vertex);
+            if !due || !self.flushed.insert(vertex) {
+                continue;
+            }
+            for (key, value) in self.counts.get(&vertex).cloned().unwrap_or_default() {
+                self.leave(vertex, Row { key, value });
+            }
+        }
+    }
+
+    /// Whether no more rows come into or out of a vertex.
+    fn has_ended(&self, vertex: u32) -> bool {
+        let plan = &self.plan.vertices[vertex as usize];
+        if let OperatorPlan::Source { count, .. } = plan.operator {
+            let fed = |subtask| self.fed.get(&(vertex, subtask)).copied().unwrap_or(0);
+            return (0..plan.parallelism).all(|subtask| Some(fed(subtask)) == count);
+        }
+        let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
+        inputs.all(|edge| self.has_ended(edge.source))
+    }
+
+    pub(crate) fn publish(&mut self, task: TaskId, rows: &[Row]) -> Result<(), Failure> {
+        let vertex = task.vertex.0;
+        let ordered = self.promise == Promise::ExactlyOnce && self.keeps_counts_in_order(vertex);
+        for row in rows {
+            let counted = self.published.entry(vertex).or_default();
+            let times = counted.entry(*row).or_default();
+            *times += 1;
+            let expected = self.expected.get(&vertex).and_then(|rows| rows.get(row));
+            let expected = expected.copied().unwrap_or(0);
+            let wrong = match self.promise {
+                Promise::ExactlyOnce => *times > expected,
+                Promise::AtLeastOnce => false,
+            };
+            if wrong {
+                let detail = format!(
+                    "job {} vertex {vertex}: {row:?} published {times} times, expected {expected}",
+                    self.plan.id
+                );
+                return Err(Failure::new("output_is_a_prefix_of_the_oracle", detail));
+            }
+            if ordered {
+                let last = self.last_count.insert((task, row.key), row.value);
+                if last.is_some_and(|last| last >= row.value) {
+                    let detail = format!("{task:?} published {row:?} after {last:?}");
+                    return Err(Failure::new("output_keeps_the_order_of_each_key", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a sink reads a count directly: its rows of one key then come over one channel.
+    fn keeps_counts_in_order(&self, sink: u32) -> bool {
+        let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == sink);
+        inputs.all(|edge| {
+            let source = self.plan.vertices[edge.source as usize].operator;
+            matches!(source, OperatorPlan::Count { .. })
+        })
+    }
+
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        let name = "output_equals_the_oracle";
+        let sources = |at: &u32| {
+            let plan = self.plan.vertices[*at as usize].operator;
+            matches!(plan, OperatorPlan::Source { .. })
+        };
+        let vertices = u32::try_from(self.plan.vertices.len()).expect("a handful of vertices");
+        if let Some(source) = (0..vertices).filter(sources).find(|at| !self.has_ended(*at)) {
+            let detail = format!("job {} finished before source {source}", self.plan.id);
+            return Err(Failure::new(name, detail));
+        }
+        for (vertex, rows) in &self.expected {
+            let published = self.published.get(vertex);
+            for (row, expected) in rows {
+                let times = published.and_then(|rows| rows.get(row)).copied().unwrap_or(0);
+                let missing = times < *expected;
+                if missing || (self.promise == Promise::ExactlyOnce && times != *expected) {
+                    let detail = format!(
+                        "job {} vertex {vertex}: {row:?} published {times} times, expected {expected}",
+                        self.plan.id
+                    );
+                    return Err(Failure::new(name, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::plan::{EdgePlan, VertexPlan};
+    use jobmanager_core::id::{SubtaskIndex, VertexIndex};
+
+    const SINK: TaskId = TaskId {
+        vertex: VertexIndex(2),
+        subtask: SubtaskIndex(0),
+    };
+
+    /// A source with one key and two rows → count → sink.
+    fn counting() -> JobOracle {
+        let vertex = |operator| VertexPlan {
+            operator,
+            parallelism: 1,
+            max_parallelism: None,
+            group: 0,
+        };
+        let source = OperatorPlan::Source {
+            count: Some(2),
+            keys: 1,
+            batch: 1,
+            pause: 1,
+        };
+        let count = OperatorPlan::Count { at_end: false };
+        let edge = |source, target| EdgePlan {
+            source,
+            target,
+            partitioning: Partitioning::Hash,
+        };
+        let interval = ("execution.checkpointing.interval", "1 s");
+        JobOracle::new(JobPlan {
+            id: JobId(1),
+            vertices: vec![vertex(source), vertex(count), vertex(OperatorPlan::Sink)],
+            edges: vec![edge(0, 1), edge(1, 2)],
+            configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            fragile: false,
+            restart_delay: 0,
+        })
+    }
+
+    fn counted(value: u64) -> [Row; 1] {
+        [Row { key: 0, value }]
+    }
+
+    #[test]
+    fn a_row_published_twice_is_seen() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 2);
+        oracle.publish(SINK, &counted(1)).unwrap();
+        let failure = oracle.publish(SINK, &counted(1)).unwrap_err();
+        assert_eq!(failure.name, "output_is_a_prefix_of_the_oracle");
+    }
+
+    #[test]
+    fn a_row_that_nobody_made_is_seen() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 1);
+        let failure = oracle.publish(SINK, &counted(2)).unwrap_err();
+        assert_eq!(failure.name, "output_is_a_prefix_of_the_oracle");
+    }
+
+    #[test]
+    fn rows_of_a_key_out_of_order_are_seen() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 2);
+        oracle.publish(SINK, &counted(2)).unwrap();
+        let failure = oracle.publish(SINK, &counted(1)).unwrap_err();
+        assert_eq!(failure.name, "output_keeps_the_order_of_each_key");
+    }
+
+    #[test]
+    fn a_missing_row_is_seen_at_the_end_and_a_complete_output_is_right() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 2);
+        oracle.publish(SINK, &counted(1)).unwrap();
+        assert_eq!(oracle.finish().unwrap_err().name, "output_equals_the_oracle");
+        oracle.publish(SINK, &counted(2)).unwrap();
+        assert_eq!(oracle.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_job_that_finishes_before_its_sources_is_seen() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 1);
+        oracle.publish(SINK, &counted(1)).unwrap();
+        assert_eq!(oracle.finish().unwrap_err().name, "output_equals_the_oracle");
+    }
+}

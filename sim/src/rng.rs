@@ -1,0 +1,207 @@
+//! Decisions: independent named streams of random numbers, drawn through one door that writes a tape.
+//!
+//! Every draw is a whole number below a bound, made by our own samplers, so that no library release can
+//! change what a seed means. The tape of a run, played back, gives the same run; a shortened or lowered
+//! tape gives a calmer one, because zero is always the quiet choice.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+/// Who draws. Streams are independent: more draws on one do not move the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// What the run is like.
+    Options,
+    /// Latencies and losses of the network.
+    Network,
+    /// Latencies and failures of the metadata store.
+    Store,
+    /// Latencies and failures of the checkpoint storage.
+    Blobs,
+    /// Which fault comes when.
+    Faults,
+    /// What clients do.
+    Clients,
+    /// How long tasks take.
+    Tasks,
+}
+
+impl Stream {
+    /// Every stream, in the order of the declaration.
+    pub const ALL: [Stream; 7] = [
+        Stream::Options,
+        Stream::Network,
+        Stream::Store,
+        Stream::Blobs,
+        Stream::Faults,
+        Stream::Clients,
+        Stream::Tasks,
+    ];
+
+    /// Part of the stream's seed: renaming a stream changes every run.
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Options => "options",
+            Stream::Network => "network",
+            Stream::Store => "store",
+            Stream::Blobs => "blobs",
+            Stream::Faults => "faults",
+            Stream::Clients => "clients",
+            Stream::Tasks => "tasks",
+        }
+    }
+
+    fn generator(self, seed: u64) -> ChaCha8Rng {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let name = self.name().as_bytes();
+        bytes[8..8 + name.len()].copy_from_slice(name);
+        ChaCha8Rng::from_seed(bytes)
+    }
+}
+
+/// One decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// Who drew.
+    pub stream: Stream,
+    /// What came out: below the bound that was asked for.
+    pub value: u64,
+}
+
+enum Source {
+    Seed(Vec<ChaCha8Rng>),
+    Tape(Vec<VecDeque<u64>>),
+}
+
+/// The source of every decision of a run.
+pub struct Decisions {
+    source: Source,
+    tape: Vec<Draw>,
+}
+
+impl Decisions {
+    /// Fresh decisions.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let generators = Stream::ALL.map(|stream| stream.generator(seed));
+        Decisions {
+            source: Source::Seed(generators.into()),
+            tape: Vec::new(),
+        }
+    }
+
+    /// The decisions of an earlier run; after the end of the tape, zeros.
+    #[must_use]
+    pub fn from_tape(tape: &[Draw]) -> Self {
+        let of = |stream| {
+            let mine = tape.iter().filter(move |draw| draw.stream == stream);
+            mine.map(|draw| draw.value).collect()
+        };
+        Decisions {
+            source: Source::Tape(Stream::ALL.map(of).into()),
+            tape: Vec::new(),
+        }
+    }
+
+    /// A number from 0 to `bound` − 1. `bound` is at least 1.
+    pub fn below(&mut self, stream: Stream, bound: u64) -> u64 {
+        assert!(bound > 0, "nothing lies below zero");
+        let value = match &mut self.source {
+            Source::Seed(generators) => {
+                let wide = u128::from(generators[stream as usize].next_u64()) * u128::from(bound);
+                u64::try_from(wide >> 64).expect("the product's upper half is below the bound")
+            }
+            Source::Tape(streams) => {
+                let next = streams[stream as usize].pop_front();
+                next.unwrap_or(0).min(bound - 1)
+            }
+        };
+        self.tape.push(Draw { stream, value });
+        value
+    }
+
+    /// A number within the range, both ends included.
+    pub fn range(&mut self, stream: Stream, range: RangeInclusive<u64>) -> u64 {
+        let (low, high) = (*range.start(), *range.end());
+        assert!(low <= high, "an empty range");
+        low + self.below(stream, high - low + 1)
+    }
+
+    /// True in this many of a thousand cases. Never draws for 0, so that what is off costs nothing.
+    pub fn chance(&mut self, stream: Stream, permille: u64) -> bool {
+        permille > 0 && self.below(stream, 1000) >= 1000 - permille.min(1000)
+    }
+
+    /// One of these; the first one is the quiet choice.
+    pub fn choice<T: Copy>(&mut self, stream: Stream, from: &[T]) -> T {
+        from[self.index(stream, from.len())]
+    }
+
+    /// A position in a list of this length.
+    pub fn index(&mut self, stream: Stream, length: usize) -> usize {
+        let drawn = self.below(stream, length as u64);
+        usize::try_from(drawn).expect("a position fits")
+    }
+
+    /// Everything drawn so far.
+    #[must_use]
+    pub fn into_tape(self) -> Vec<Draw> {
+        self.tape
+    }
+}
+
+/// Scatters the bits of some numbers: equal numbers, equal result, on every platform (splitmix64).
+#[must_use]
+pub(crate) fn mix(numbers: &[u64]) -> u64 {
+    numbers
+        .iter()
+        .fold(0x9e37_79b9_7f4a_7c15, |state: u64, number| {
+            let mut z = (state ^ number).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(decisions: &mut Decisions, stream: Stream) -> Vec<u64> {
+        (0..20).map(|_| decisions.below(stream, 1000)).collect()
+    }
+
+    #[test]
+    fn streams_do_not_move_each_other() {
+        let mut alone = Decisions::from_seed(7);
+        let mut after = Decisions::from_seed(7);
+        draws(&mut after, Stream::Network);
+        assert_eq!(
+            draws(&mut alone, Stream::Store),
+            draws(&mut after, Stream::Store)
+        );
+    }
+
+    #[test]
+    fn a_tape_repeats_what_was_drawn_and_then_is_quiet() {
+        let mut fresh = Decisions::from_seed(7);
+        let drawn = draws(&mut fresh, Stream::Tasks);
+        let mut again = Decisions::from_tape(&fresh.into_tape());
+        assert_eq!(draws(&mut again, Stream::Tasks), drawn);
+        assert!(!again.chance(Stream::Tasks, 999));
+        assert_eq!(again.range(Stream::Tasks, 3..=9), 3);
+    }
+
+    #[test]
+    fn every_number_below_the_bound_comes_and_none_beyond() {
+        let mut decisions = Decisions::from_seed(1);
+        let mut seen = [false; 5];
+        for _ in 0..200 {
+            seen[decisions.index(Stream::Options, 5)] = true;
+        }
+        assert_eq!(seen, [true; 5]);
+    }
+}

@@ -1,0 +1,322 @@
+//! TaskManager processes: each drives one worker of the core and the task runtime around it.
+
+use crate::dataflow::channels::Channels;
+use crate::dataflow::task::{Snapshot, Task};
+use crate::event::{Event, Process, Try};
+use crate::marks::Mark;
+use crate::network::{ConnectionId, Node, Payload, Side};
+use crate::options::{MS, Micros, SECOND};
+use crate::plan::OperatorPlan;
+use crate::rng::Stream;
+use crate::world::World;
+use jobmanager_core::id::{AttemptId, CheckpointId, Incarnation, TaskManagerId};
+use jobmanager_core::message::{Envelope, Hardware};
+use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker, WorkerConfig};
+use jobmanager_proto::v1;
+use prost::Message as _;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A TaskManager: a name under which one process after the other lives.
+pub(crate) struct TaskManagerNode {
+    pub(crate) process: Process,
+    slots: u32,
+    /// Where its data exchange is reached.
+    pub(crate) address: String,
+    /// Absent while no process lives.
+    pub(crate) worker: Option<Worker>,
+    pub(crate) paused: bool,
+    pub(crate) backlog: Vec<Event>,
+    /// The connection to the JobManager.
+    session: Option<ConnectionId>,
+    attempt: Try,
+    inbox: VecDeque<Input>,
+    busy: bool,
+    pub(crate) tasks: BTreeMap<AttemptId, Task>,
+    pub(crate) channels: Channels,
+    /// Snapshots on their way to the checkpoint storage.
+    pub(crate) snapshots: BTreeMap<(AttemptId, CheckpointId), Snapshot>,
+    wake_at: Option<Micros>,
+}
+
+impl TaskManagerNode {
+    pub(crate) fn new(index: usize, slots: u32) -> Self {
+        TaskManagerNode {
+            process: Process {
+                index,
+                incarnation: 0,
+            },
+            slots,
+            address: format!("tm-{index}:6121"),
+            worker: None,
+            paused: false,
+            backlog: Vec::new(),
+            session: None,
+            attempt: Try(0),
+            inbox: VecDeque::new(),
+            busy: false,
+            tasks: BTreeMap::new(),
+            channels: Channels::default(),
+            snapshots: BTreeMap::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Whether this is the process that lives.
+    pub(crate) fn is(&self, process: Process) -> bool {
+        self.worker.is_some() && self.process == process
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.worker.is_some()
+    }
+}
+
+impl World {
+    pub(crate) fn node(&mut self, process: Process) -> Option<&mut TaskManagerNode> {
+        let node = self.taskmanagers.get_mut(process.index)?;
+        node.is(process).then_some(node)
+    }
+
+    pub(crate) fn taskmanager_starts(&mut self, index: usize) {
+        let now = self.timestamp();
+        let moves = self.decisions.chance(Stream::Faults, 300);
+        let cluster = &self.options.cluster;
+        let (initial, max) = (cluster.registration_initial, cluster.registration_max);
+        let fresh = |node: &TaskManagerNode| {
+            let mut next = TaskManagerNode::new(index, node.slots);
+            next.process.incarnation = node.process.incarnation + 1;
+            next.address = if moves {
+                format!("tm-{index}:{}", 6121 + next.process.incarnation)
+            } else {
+                node.address.clone()
+            };
+            next
+        };
+        let Some(node) = self.taskmanagers.get_mut(index).filter(|node| !node.is_up()) else {
+            return;
+        };
+        let mut next = fresh(node);
+        let incarnation = next.process.incarnation;
+        next.worker = Some(Worker::new(
+            WorkerConfig {
+                taskmanager: TaskManagerId(format!("tm-{index}")),
+                incarnation: Incarnation(incarnation),
+                slots: node.slots,
+                data_address: next.address.clone(),
+                hardware: Hardware::default(),
+                operators: OperatorPlan::NAMES.map(str::to_owned).into(),
+                registration_initial: initial,
+                registration_max: max,
+            },
+            now,
+        ));
+        let process = next.process;
+        *node = next;
+        if incarnation > 1 {
+            self.marks.hit(Mark::NewIncarnation);
+        }
+        self.trace.note(self.now, &(index, incarnation), "tm start");
+        self.worker_input(process, Input::Wake);
+    }
+
+    /// The process is gone, with all its tasks.
+    pub(crate) fn taskmanager_dies(&mut self, index: usize, silently: bool) {
+        let Some(node) = self.taskmanagers.get_mut(index).filter(|node| node.is_up()) else {
+            return;
+        };
+        node.worker = None;
+        node.paused = false;
+        node.backlog.clear();
+        node.tasks.clear();
+        node.channels = Channels::default();
+        let process = node.process;
+        self.trace.note(self.now, &(index, silently), "tm dies");
+        self.checks.died(process);
+        self.abandon(Node::TaskManager(process), silently);
+    }
+
+    pub(crate) fn worker_wakes(&mut self, process: Process) {
+        let now = self.now;
+        if let Some(node) = self.node(process)
+            && node.wake_at.is_some_and(|at| at <= now)
+        {
+            node.wake_at = None;
+            self.worker_input(process, Input::Wake);
+        }
+    }
+
+    /// A try to reach the JobManager ends.
+    pub(crate) fn reached(&mut self, process: Process, attempt: Try) {
+        let Some(node) = self.node(process).filter(|node| node.attempt == attempt) else {
+            return;
+        };
+        if node.session.is_some() {
+            return;
+        }
+        let here = Node::TaskManager(process);
+        let listening = self.current.filter(|current| {
+            let node = self.jobmanagers.get(current);
+            let ready = node.is_some_and(|node| node.coordinator.is_some());
+            ready && !self.network.is_blocked(here, Node::JobManager(*current))
+        });
+        let Some(current) = listening else {
+            self.worker_input(process, Input::Disconnected);
+            return;
+        };
+        let id = self.network.open(here, Node::JobManager(current));
+        if let Some(node) = self.node(process) {
+            node.session = Some(id);
+        }
+        self.worker_input(process, Input::Connected);
+    }
+
+    pub(crate) fn taskmanager_hears(
+        &mut self,
+        process: Process,
+        id: ConnectionId,
+        side: Side,
+        bytes: &[u8],
+    ) {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        if node.session != Some(id) {
+            self.exchange_hears(process, id, side, bytes);
+            return;
+        }
+        let message = v1::ToTaskManager::decode(bytes).expect("bytes arrive as they were sent");
+        let envelope = Envelope::try_from(message).expect("a coordinator says nothing malformed");
+        self.worker_input(process, Input::Message(envelope));
+    }
+
+    /// A connection of this process is gone.
+    pub(crate) fn connection_ends(&mut self, process: Process, id: ConnectionId) {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        if node.session == Some(id) {
+            node.session = None;
+            self.worker_input(process, Input::Disconnected);
+        } else {
+            self.exchange_ends(process, id);
+        }
+    }
+
+    /// Steps a worker, and goes on until nothing of what that caused is left to be told.
+    pub(crate) fn worker_input(&mut self, process: Process, input: Input) {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        node.inbox.push_back(input);
+        if std::mem::replace(&mut node.busy, true) {
+            return;
+        }
+        while let Some(input) = self.node(process).and_then(|node| node.inbox.pop_front()) {
+            self.worker_steps(process, input);
+        }
+        if let Some(node) = self.node(process) {
+            node.busy = false;
+        }
+        self.set_worker_alarm(process);
+    }
+
+    fn worker_steps(&mut self, process: Process, input: Input) {
+        let now = self.timestamp();
+        self.trace.note(self.now, &(process.index, &input), "tm <-");
+        let epoch = match &input {
+            Input::Message(envelope) => Some(envelope.epoch),
+            Input::Connected | Input::Disconnected | Input::Task { .. } | Input::Wake => None,
+        };
+        let mut effects = Vec::new();
+        let Some(worker) = self.node(process).and_then(|node| node.worker.as_mut()) else {
+            return;
+        };
+        worker.step(now, input, &mut effects);
+        if let Some(epoch) = epoch {
+            if self.checks.has_seen_later(process, epoch) {
+                self.marks.hit(Mark::OldEpochIgnored);
+            }
+            let verdict = self.checks.obeyed(process, epoch, &effects);
+            self.verdict(verdict);
+        }
+        for effect in effects {
+            self.trace.note(self.now, &(process.index, &effect), "tm ->");
+            self.obey(process, effect);
+        }
+    }
+
+    fn set_worker_alarm(&mut self, process: Process) {
+        let deadline = self.node(process).and_then(|node| node.worker.as_ref()?.next_deadline());
+        let Some(due) = deadline.map(|deadline| self.due(deadline)) else {
+            return;
+        };
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        if node.wake_at.is_none_or(|at| due < at) {
+            node.wake_at = Some(due);
+            self.queue.push(due, Event::WorkerWake(process));
+        }
+    }
+
+    fn obey(&mut self, process: Process, effect: Effect) {
+        match effect {
+            Effect::Connect => self.try_to_reach(process),
+            Effect::Close => {
+                let Some(node) = self.node(process) else {
+                    return;
+                };
+                node.attempt.0 += 1;
+                if let Some(id) = node.session.take() {
+                    self.close(id, Side::Opener);
+                }
+            }
+            Effect::SendHello(hello) => self.tell(process, &v1::FromTaskManager::from(&hello)),
+            Effect::Send(message) => self.tell(process, &v1::FromTaskManager::from(&message)),
+            Effect::Start(start) => self.task_starts(process, start),
+            Effect::Cancel(attempt) => self.task_is_canceled(process, attempt),
+            Effect::Trigger {
+                attempt,
+                checkpoint,
+                ..
+            } => self.task_is_triggered(process, attempt, checkpoint),
+            Effect::Complete {
+                attempt,
+                checkpoint,
+                finish,
+            } => self.task_completes(process, attempt, checkpoint, finish),
+            Effect::Abort {
+                attempt,
+                checkpoint,
+            } => self.task_aborts(process, attempt, |task| task.abort(checkpoint)),
+            Effect::AbortBelow { attempt, next } => {
+                self.task_aborts(process, attempt, |task| task.abort_below(next));
+            }
+        }
+    }
+
+    fn try_to_reach(&mut self, process: Process) {
+        let here = Node::TaskManager(process);
+        let current = self.current.map(Node::JobManager);
+        let blocked = current.is_some_and(|there| self.network.is_blocked(here, there));
+        let wait = if blocked { SECOND } else { MS / 5 };
+        let at = self.now + wait + 2 * self.network_latency();
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        node.attempt.0 += 1;
+        let attempt = node.attempt;
+        self.queue.push(at, Event::Reached(process, attempt));
+    }
+
+    fn tell(&mut self, process: Process, message: &v1::FromTaskManager) {
+        if let Some(id) = self.node(process).and_then(|node| node.session) {
+            let bytes = message.encode_to_vec();
+            self.send(id, Side::Acceptor, Payload::Bytes(bytes));
+        }
+    }
+
+    pub(crate) fn tell_worker(&mut self, process: Process, attempt: AttemptId, event: TaskEvent) {
+        self.worker_input(process, Input::Task { attempt, event });
+    }
+}

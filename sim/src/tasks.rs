@@ -1,0 +1,388 @@
+//! The lives of tasks on a TaskManager: start, restore, work, snapshot, commit, end.
+
+use crate::dataflow::operator::Operator;
+use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
+use crate::event::{Event, Process};
+use crate::external::Commit;
+use crate::marks::Mark;
+use crate::rng::Stream;
+use crate::world::World;
+use jobmanager_core::id::{AttemptId, CheckpointId};
+use jobmanager_core::message::{DeclineReason, StateHandle, StateLocation};
+use jobmanager_core::taskmanager::{TaskEvent, TaskStart};
+
+impl World {
+    pub(crate) fn task_starts(&mut self, process: Process, start: TaskStart) {
+        let attempt = start.attempt;
+        match self.checks.started(process, &start) {
+            Ok(true) => self.marks.hit(Mark::ZombieRuns),
+            Ok(false) => {}
+            Err(failure) => {
+                self.verdict(Err(failure));
+                return;
+            }
+        }
+        let task = match Task::new(start) {
+            Ok(task) => task,
+            Err(cause) => {
+                self.fail("a_deployment_can_be_run", cause);
+                return;
+            }
+        };
+        let inputs = task.inputs.clone();
+        let outputs: Vec<_> = task.output_channels().collect();
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        node.tasks.insert(attempt, task);
+        for id in outputs {
+            node.channels.add_outgoing(id, attempt);
+        }
+        for id in inputs {
+            let address = self.producer_address(process, attempt, id);
+            if let Err(cause) = self.connect_input(process, attempt, id, address) {
+                self.task_fails(process, attempt, &cause);
+                return;
+            }
+        }
+        let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
+        let failed = self.blob_fails();
+        self.queue.push(
+            self.now + latency,
+            Event::Restored {
+                process,
+                attempt,
+                failed,
+            },
+        );
+    }
+
+    /// The task of this attempt, if it is in this phase.
+    fn task(&mut self, process: Process, attempt: AttemptId, phase: Phase) -> Option<&mut Task> {
+        let task = self.node(process)?.tasks.get_mut(&attempt)?;
+        (task.phase == phase).then_some(task)
+    }
+
+    pub(crate) fn task_restores(&mut self, process: Process, attempt: AttemptId, failed: bool) {
+        let Some(task) = self.task(process, attempt, Phase::Restoring) else {
+            return;
+        };
+        let location = task.start.state.first().map(|state| state.location.clone());
+        let state = match &location {
+            None => None,
+            Some(StateLocation::Inline(bytes)) => Some(bytes.clone()),
+            Some(StateLocation::File(_)) if failed => {
+                self.task_fails(process, attempt, "the storage is busy");
+                return;
+            }
+            Some(missing @ StateLocation::File(path)) => {
+                let bytes = self.blobs.read(attempt.job, path).map(<[u8]>::to_vec);
+                if bytes.is_none() {
+                    let verdict = self.checks.state_is_missing(attempt, missing);
+                    self.verdict(verdict);
+                    self.task_fails(process, attempt, &format!("{path}: no such file"));
+                    return;
+                }
+                bytes
+            }
+        };
+        let node = self.taskmanagers.get_mut(process.index);
+        let Some(task) = node.and_then(|node| node.tasks.get_mut(&attempt)) else {
+            return;
+        };
+        let leftovers = task.operator.restore(state.as_deref(), &mut self.external);
+        task.phase = Phase::Running;
+        if leftovers {
+            self.marks.hit(Mark::LeftoversDropped);
+        }
+        self.look_outside();
+        self.tell_worker(process, attempt, TaskEvent::Running);
+        self.wake_task(process, attempt);
+    }
+
+    /// Has a task look for work soon.
+    pub(crate) fn wake_task(&mut self, process: Process, attempt: AttemptId) {
+        let pace = self.options.task_pace.clone();
+        let Some(task) = self.task(process, attempt, Phase::Running) else {
+            return;
+        };
+        if !std::mem::replace(&mut task.wakes, true) {
+            let at = self.now + self.draw(Stream::Tasks, &pace);
+            self.queue.push(at, Event::TaskWake(process, attempt));
+        }
+    }
+
+    /// Has a task look for work that waited for its consumers.
+    pub(crate) fn wake_if_blocked(&mut self, process: Process, attempt: AttemptId) {
+        let blocked = self.task(process, attempt, Phase::Running).is_some_and(|task| task.blocked);
+        if blocked {
+            self.wake_task(process, attempt);
+        }
+    }
+
+    pub(crate) fn task_wakes(&mut self, process: Process, attempt: AttemptId) {
+        let node = self.taskmanagers.get_mut(process.index);
+        let Some(node) = node.filter(|node| node.is(process)) else {
+            return;
+        };
+        let Some(task) = node.tasks.get_mut(&attempt) else {
+            return;
+        };
+        task.wakes = false;
+        let outcome = task.work(&mut node.channels, &mut self.external);
+        self.worked(process, attempt, outcome);
+    }
+
+    fn worked(&mut self, process: Process, attempt: AttemptId, outcome: Outcome) {
+        if let Some(until) = outcome.made {
+            self.oracle.feed(attempt.job, attempt.task, until);
+        }
+        if let Some(row) = outcome.misplaced {
+            let detail = format!("{attempt} got {row:?}");
+            self.fail("a_row_reaches_the_subtask_of_its_key_group", detail);
+        }
+        self.look_outside();
+        for snapshot in outcome.snapshots {
+            self.store_snapshot(process, attempt, snapshot);
+        }
+        for id in outcome.taken {
+            self.return_credit(process, id);
+        }
+        self.pump_outputs(process, attempt);
+        for event in outcome.events {
+            self.tell_worker(process, attempt, event);
+        }
+        if outcome.finished {
+            self.task_finishes(process, attempt);
+        } else if outcome.more {
+            self.work_again(process, attempt);
+        }
+    }
+
+    fn work_again(&mut self, process: Process, attempt: AttemptId) {
+        let Some(task) = self.task(process, attempt, Phase::Running) else {
+            return;
+        };
+        let Operator::Source(source) = &task.operator else {
+            self.wake_task(process, attempt);
+            return;
+        };
+        let pause = source.pause;
+        if !std::mem::replace(&mut task.wakes, true) {
+            let at = self.now + pause;
+            self.queue.push(at, Event::TaskWake(process, attempt));
+        }
+    }
+
+    fn pump_outputs(&mut self, process: Process, attempt: AttemptId) {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        let Some(task) = node.tasks.get(&attempt) else {
+            return;
+        };
+        let outputs: Vec<_> = task.output_channels().collect();
+        for id in outputs {
+            self.pump(process, id);
+        }
+    }
+
+    /// Shows the checkers what became visible outside.
+    fn look_outside(&mut self) {
+        for published in std::mem::take(&mut self.external.published) {
+            self.trace.note(self.now, &published, "outside");
+            let verdict = self.checks.published(&published);
+            self.verdict(verdict);
+            let verdict = self.oracle.publish(&published);
+            self.verdict(verdict);
+        }
+    }
+
+    pub(crate) fn task_is_triggered(
+        &mut self,
+        process: Process,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    ) {
+        let node = self.taskmanagers.get_mut(process.index);
+        let Some(node) = node.filter(|node| node.is(process)) else {
+            return;
+        };
+        let running = node.tasks.get_mut(&attempt).filter(|task| task.phase == Phase::Running);
+        let Some(task) = running else {
+            let declined = TaskEvent::Declined {
+                checkpoint,
+                reason: DeclineReason::TaskNotReady,
+                message: "the task does not run".to_owned(),
+            };
+            self.tell_worker(process, attempt, declined);
+            return;
+        };
+        let snapshot = task.snapshot(checkpoint, &mut node.channels, &mut self.external);
+        self.store_snapshot(process, attempt, snapshot);
+        self.pump_outputs(process, attempt);
+    }
+
+    fn store_snapshot(&mut self, process: Process, attempt: AttemptId, snapshot: Snapshot) {
+        let Some(task) = self.task(process, attempt, Phase::Running) else {
+            return;
+        };
+        let threshold = task.start.table.checkpoints.map_or(0, |c| c.inline_threshold);
+        let size = snapshot.state.len() as u64;
+        if size <= threshold {
+            let state = StateHandle {
+                location: StateLocation::Inline(snapshot.state),
+                size,
+            };
+            let stored = TaskEvent::Snapshotted {
+                checkpoint: snapshot.checkpoint,
+                state,
+                end_of_data: snapshot.end_of_data,
+            };
+            self.tell_worker(process, attempt, stored);
+            return;
+        }
+        let checkpoint = snapshot.checkpoint;
+        if let Some(node) = self.node(process) {
+            node.snapshots.insert((attempt, checkpoint), snapshot);
+        }
+        let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
+        let failed = self.blob_fails();
+        self.queue.push(
+            self.now + latency,
+            Event::SnapshotStored {
+                process,
+                attempt,
+                checkpoint,
+                failed,
+            },
+        );
+    }
+
+    /// The task may have ended meanwhile: then the file is there, and nobody will refer to it.
+    pub(crate) fn snapshot_stored(
+        &mut self,
+        process: Process,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        failed: bool,
+    ) {
+        let snapshots = self.node(process).map(|node| &mut node.snapshots);
+        let Some(snapshot) = snapshots.and_then(|all| all.remove(&(attempt, checkpoint))) else {
+            return;
+        };
+        let event = if failed {
+            TaskEvent::Declined {
+                checkpoint,
+                reason: DeclineReason::AsyncException,
+                message: "the storage is busy".to_owned(),
+            }
+        } else {
+            self.marks.hit(Mark::StateInFile);
+            let size = snapshot.state.len() as u64;
+            let (task, tried) = (attempt.task, attempt.attempt);
+            let name = format!(
+                "{}-{}-{}-{}",
+                task.vertex.0, task.subtask.0, tried.epoch.0, tried.number
+            );
+            let path = self.blobs.write(attempt.job, checkpoint, &name, snapshot.state);
+            TaskEvent::Snapshotted {
+                checkpoint,
+                state: StateHandle {
+                    location: StateLocation::File(path),
+                    size,
+                },
+                end_of_data: snapshot.end_of_data,
+            }
+        };
+        if self.task(process, attempt, Phase::Running).is_some() {
+            self.tell_worker(process, attempt, event);
+        }
+    }
+
+    pub(crate) fn task_completes(
+        &mut self,
+        process: Process,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        finish: bool,
+    ) {
+        let node = self.taskmanagers.get_mut(process.index);
+        let task = node.and_then(|node| node.tasks.get_mut(&attempt));
+        let Some(task) = task.filter(|task| task.phase == Phase::Running) else {
+            return;
+        };
+        let end_of_data = task.end_of_data;
+        let refused = task.operator.commit(checkpoint, &mut self.external);
+        if refused == Some(Commit::Refused) {
+            self.marks.hit(Mark::ZombieCommitRefused);
+        }
+        let verdict = self.checks.told_complete(attempt, checkpoint, finish, end_of_data);
+        self.verdict(verdict);
+        self.look_outside();
+        if finish {
+            self.task_finishes(process, attempt);
+        }
+    }
+
+    pub(crate) fn task_aborts(
+        &mut self,
+        process: Process,
+        attempt: AttemptId,
+        abort: impl FnOnce(&mut Task),
+    ) {
+        if let Some(task) = self.task(process, attempt, Phase::Running) {
+            abort(task);
+            // Channels that were blocked may be open now.
+            self.wake_task(process, attempt);
+        }
+    }
+
+    pub(crate) fn task_is_canceled(&mut self, process: Process, attempt: AttemptId) {
+        let delay = self.options.cancel_delay.clone();
+        let task = self.node(process).and_then(|node| node.tasks.get_mut(&attempt));
+        let Some(task) = task.filter(|task| task.phase != Phase::Stopping) else {
+            return;
+        };
+        task.phase = Phase::Stopping;
+        let at = self.now + self.draw(Stream::Tasks, &delay);
+        self.queue.push(at, Event::TaskStops(process, attempt));
+    }
+
+    pub(crate) fn task_stops(&mut self, process: Process, attempt: AttemptId) {
+        if self.remove_task(process, attempt, false) {
+            self.tell_worker(process, attempt, TaskEvent::Canceled);
+        }
+    }
+
+    fn task_finishes(&mut self, process: Process, attempt: AttemptId) {
+        if self.remove_task(process, attempt, true) {
+            self.look_outside();
+            self.tell_worker(process, attempt, TaskEvent::Finished);
+        }
+    }
+
+    /// A task ends by an error. Nothing happens if it has ended already.
+    pub(crate) fn task_fails(&mut self, process: Process, attempt: AttemptId, cause: &str) {
+        if self.remove_task(process, attempt, false) {
+            let cause = cause.to_owned();
+            self.tell_worker(process, attempt, TaskEvent::Failed { cause });
+        }
+    }
+
+    /// Takes a task and its ends of channels away. Tells whether it was there.
+    fn remove_task(&mut self, process: Process, attempt: AttemptId, finished: bool) -> bool {
+        let removed = self.node(process).and_then(|node| node.tasks.remove(&attempt));
+        let Some(task) = removed else {
+            return false;
+        };
+        self.checks.ended(process, attempt);
+        for id in &task.inputs {
+            self.remove_input(process, *id);
+        }
+        for id in task.output_channels() {
+            self.remove_output(process, id, finished);
+        }
+        true
+    }
+}

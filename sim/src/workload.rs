@@ -1,0 +1,221 @@
+//! Draws jobs: topologies, parallelisms, sources with and without end, checkpoint options, restart
+//! strategies.
+
+use crate::options::{MS, Micros};
+use crate::plan::{EdgePlan, JobPlan, OperatorPlan, VertexPlan};
+use crate::rng::{Decisions, Stream};
+use jobmanager_core::graph::Partitioning;
+use jobmanager_core::id::JobId;
+use std::collections::BTreeMap;
+
+/// The jobs of a run.
+pub(crate) fn jobs(decisions: &mut Decisions) -> Vec<JobPlan> {
+    let count = decisions.choice(Stream::Options, &[1, 1, 2, 3]);
+    (1..=count).map(|number| job(decisions, number)).collect()
+}
+
+fn job(decisions: &mut Decisions, number: u64) -> JobPlan {
+    let mut draft = Draft {
+        vertices: Vec::new(),
+        edges: Vec::new(),
+        bounded: !decisions.chance(Stream::Options, 350),
+    };
+    let pipelines = decisions.choice(Stream::Options, &[1, 1, 1, 2]);
+    let apart = decisions.chance(Stream::Options, 300);
+    for pipeline in 0..pipelines {
+        let group = if apart { pipeline } else { 0 };
+        draft.pipeline(decisions, group);
+    }
+    let mut configuration = BTreeMap::new();
+    checkpoints(decisions, draft.bounded, &mut configuration);
+    let (fragile, restart_delay) = restart_strategy(decisions, &mut configuration);
+    let slot_timeout = decisions.choice(Stream::Options, &["10 s", "2 s", "60 s"]);
+    configuration.insert("slot.request.timeout".to_owned(), slot_timeout.to_owned());
+    JobPlan {
+        id: JobId((u128::from(number) << 64) | 0xf00d),
+        vertices: draft.vertices,
+        edges: draft.edges,
+        configuration,
+        fragile,
+        restart_delay,
+    }
+}
+
+/// A topology under construction.
+struct Draft {
+    vertices: Vec<VertexPlan>,
+    edges: Vec<EdgePlan>,
+    bounded: bool,
+}
+
+impl Draft {
+    /// Adds source(s) → maps → count → map → sink, where all but the ends are optional.
+    fn pipeline(&mut self, decisions: &mut Decisions, group: u32) {
+        let source = self.source(decisions);
+        let mut last = vec![self.add(decisions, source, group)];
+        if decisions.chance(Stream::Options, 150) {
+            let second = self.source(decisions);
+            last.push(self.add(decisions, second, group));
+        }
+        if decisions.chance(Stream::Options, 400) {
+            last = vec![self.map(decisions, group, &last)];
+        }
+        if decisions.chance(Stream::Options, 700) {
+            let at_end = self.bounded && decisions.chance(Stream::Options, 250);
+            let count = self.add(decisions, OperatorPlan::Count { at_end }, group);
+            self.connect_all(&last, count, Partitioning::Hash);
+            last = vec![count];
+        }
+        if decisions.chance(Stream::Options, 200) {
+            last = vec![self.map(decisions, group, &last)];
+        }
+        let sink = self.add(decisions, OperatorPlan::Sink, group);
+        for source in last {
+            let partitioning = self.any_partitioning(decisions, source, sink);
+            self.connect(source, sink, partitioning);
+        }
+    }
+
+    fn source(&self, decisions: &mut Decisions) -> OperatorPlan {
+        let count = decisions.choice(Stream::Options, &[20, 0, 100, 400]);
+        OperatorPlan::Source {
+            count: self.bounded.then_some(count),
+            keys: decisions.choice(Stream::Options, &[3, 1, 8, 50]),
+            batch: decisions.choice(Stream::Options, &[5, 1, 20]),
+            pause: decisions.choice(Stream::Options, &[50 * MS, 10 * MS, 200 * MS]),
+        }
+    }
+
+    fn map(&mut self, decisions: &mut Decisions, group: u32, inputs: &[u32]) -> u32 {
+        let salt = decisions.below(Stream::Options, 100);
+        let map = self.add(decisions, OperatorPlan::Map { salt }, group);
+        for input in inputs {
+            let partitioning = self.any_partitioning(decisions, *input, map);
+            self.connect(*input, map, partitioning);
+        }
+        map
+    }
+
+    fn add(&mut self, decisions: &mut Decisions, operator: OperatorPlan, group: u32) -> u32 {
+        let position = u32::try_from(self.vertices.len()).expect("a handful of vertices");
+        let max_parallelism = decisions.choice(Stream::Options, &[None, Some(8), Some(5)]);
+        self.vertices.push(VertexPlan {
+            operator,
+            parallelism: decisions.choice(Stream::Options, &[1, 2, 2, 3, 4]),
+            max_parallelism,
+            group,
+        });
+        position
+    }
+
+    fn any_partitioning(&self, decisions: &mut Decisions, from: u32, to: u32) -> Partitioning {
+        let drawn = decisions.choice(
+            Stream::Options,
+            &[
+                Partitioning::Rebalance,
+                Partitioning::Forward,
+                Partitioning::Rescale,
+                Partitioning::Hash,
+                Partitioning::Broadcast,
+                Partitioning::Global,
+            ],
+        );
+        let parallelism = |vertex: u32| self.vertices[vertex as usize].parallelism;
+        if drawn == Partitioning::Forward && parallelism(from) != parallelism(to) {
+            return Partitioning::Rescale;
+        }
+        drawn
+    }
+
+    fn connect_all(&mut self, sources: &[u32], target: u32, partitioning: Partitioning) {
+        for source in sources {
+            self.connect(*source, target, partitioning);
+        }
+    }
+
+    fn connect(&mut self, source: u32, target: u32, partitioning: Partitioning) {
+        self.edges.push(EdgePlan {
+            source,
+            target,
+            partitioning,
+        });
+    }
+}
+
+fn checkpoints(
+    decisions: &mut Decisions,
+    bounded: bool,
+    configuration: &mut BTreeMap<String, String>,
+) {
+    if bounded && decisions.chance(Stream::Options, 100) {
+        return;
+    }
+    let mut set = |key: &str, choices: &[&str]| {
+        let value = decisions.choice(Stream::Options, choices);
+        let key = format!("execution.checkpointing.{key}");
+        configuration.insert(key, value.to_owned());
+    };
+    set("interval", &["500 ms", "100 ms", "1 s", "2 s"]);
+    set("timeout", &["10 s", "300 ms", "2 s"]);
+    set("min-pause", &["0 ms", "100 ms", "500 ms"]);
+    set("max-concurrent-checkpoints", &["1", "2", "3"]);
+    set("tolerable-failed-checkpoints", &["1000", "0", "3"]);
+    set(
+        "mode",
+        &[
+            "EXACTLY_ONCE",
+            "EXACTLY_ONCE",
+            "EXACTLY_ONCE",
+            "AT_LEAST_ONCE",
+        ],
+    );
+    set("num-retained", &["1", "2", "3"]);
+    set("data-inline-threshold", &["20 kb", "0 b", "100 b"]);
+}
+
+/// Whether the first failure ends the job, and the upper bound of restart delays.
+fn restart_strategy(
+    decisions: &mut Decisions,
+    configuration: &mut BTreeMap<String, String>,
+) -> (bool, Micros) {
+    let kinds = [
+        "fixed-delay",
+        "fixed-delay",
+        "exponential-delay",
+        "failure-rate",
+        "none",
+    ];
+    let mut kind = decisions.choice(Stream::Options, &kinds);
+    if kind == "none" && !decisions.chance(Stream::Options, 500) {
+        kind = "fixed-delay";
+    }
+    let delay = decisions.choice(Stream::Options, &[100, 0, 500]);
+    let mut set = |key: &str, value: String| {
+        configuration.insert(format!("restart-strategy.{key}"), value);
+    };
+    set("type", kind.to_owned());
+    match kind {
+        "fixed-delay" => {
+            set("fixed-delay.attempts", "1000000".to_owned());
+            set("fixed-delay.delay", format!("{delay} ms"));
+        }
+        "failure-rate" => {
+            set(
+                "failure-rate.max-failures-per-interval",
+                "100000".to_owned(),
+            );
+            set(
+                "failure-rate.failure-rate-interval",
+                "1 s".to_owned(),
+            );
+            set("failure-rate.delay", format!("{delay} ms"));
+        }
+        "exponential-delay" => {
+            set("exponential-delay.initial-backoff", "50 ms".to_owned());
+            set("exponential-delay.max-backoff", "2 s".to_owned());
+            return (false, 2_000 * MS);
+        }
+        _ => return (true, 0),
+    }
+    (false, delay * MS)
+}

@@ -1,0 +1,330 @@
+//! The world: virtual time, every node, and the one loop in which everything happens.
+//!
+//! The parts of its behaviour live beside what they are about: `jobmanager`, `taskmanager`, `exchange`,
+//! `tasks`, `client`, `faults` and `judge` each add an `impl World`. Nothing happens but by an event.
+
+use crate::blobs::Blobs;
+use crate::checks::{Checks, Verdict};
+use crate::client::Wish;
+use crate::event::{Event, Instance, Process, Queue};
+use crate::external::External;
+use crate::faults::Faults;
+use crate::jobmanager::JobManagerNode;
+use crate::judge::Judge;
+use crate::marks::{Mark, Marks};
+use crate::network::{Arrival, ConnectionId, Network, Node, Payload, Side};
+use crate::options::{Latency, MS, Micros, Options};
+use crate::oracle::{Failure, Oracle};
+use crate::rng::{Decisions, Stream};
+use crate::store::Store;
+use crate::taskmanager::TaskManagerNode;
+use crate::trace::Trace;
+use jobmanager_core::id::{RequestId, SessionId};
+use jobmanager_core::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// The time of the first event, in milliseconds since the Unix epoch. Any would do.
+const START_MS: u64 = 1_000_000;
+/// A run with more events than this is a storm.
+const EVENT_LIMIT: u64 = 3_000_000;
+/// More events than this at one time are a livelock.
+const INSTANT_LIMIT: u64 = 100_000;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) now: Micros,
+    pub(crate) queue: Queue,
+    pub(crate) decisions: Decisions,
+    pub(crate) trace: Trace,
+    pub(crate) marks: Marks,
+    pub(crate) network: Network,
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) external: External,
+    pub(crate) jobmanagers: BTreeMap<Instance, JobManagerNode>,
+    /// The one that clients and TaskManagers reach, if any.
+    pub(crate) current: Option<Instance>,
+    pub(crate) next_instance: u32,
+    pub(crate) next_session: u64,
+    pub(crate) taskmanagers: Vec<TaskManagerNode>,
+    pub(crate) wishes: Vec<Wish>,
+    pub(crate) requests: BTreeMap<RequestId, usize>,
+    pub(crate) checks: Checks,
+    pub(crate) oracle: Oracle,
+    pub(crate) faults: Faults,
+    pub(crate) judge: Judge,
+    /// Faults have ended.
+    pub(crate) calm: bool,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) events: u64,
+    /// Set once everything that must happen has happened.
+    pub(crate) done: bool,
+}
+
+impl World {
+    pub(crate) fn new(options: Options, decisions: Decisions, trace: Trace) -> World {
+        let mut world = World {
+            now: 0,
+            queue: Queue::default(),
+            decisions,
+            trace,
+            marks: Marks::default(),
+            network: Network::default(),
+            store: Store::default(),
+            blobs: Blobs::default(),
+            external: External::default(),
+            jobmanagers: BTreeMap::new(),
+            current: None,
+            next_instance: 0,
+            next_session: 0,
+            taskmanagers: Vec::new(),
+            wishes: Vec::new(),
+            requests: BTreeMap::new(),
+            checks: Checks::new(&options.jobs),
+            oracle: Oracle::new(&options.jobs),
+            faults: Faults::default(),
+            judge: Judge::default(),
+            calm: false,
+            failure: None,
+            events: 0,
+            done: false,
+            options,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.elect(0);
+        for index in 0..self.options.taskmanagers() {
+            let node = TaskManagerNode::new(index, self.options.slots[index]);
+            self.taskmanagers.push(node);
+            let at = self.decisions.below(Stream::Options, 100 * MS);
+            self.queue.push(at, Event::TaskManagerStart(index));
+        }
+        self.plan_wishes();
+        let first = self.draw(Stream::Faults, &self.options.faults.pause.clone());
+        if !self.options.faults.kinds.is_empty() {
+            self.queue.push(first, Event::Fault);
+        }
+        self.queue.push(self.options.faults.safety, Event::Heal);
+    }
+
+    /// Lets everything happen, until all is well, something is wrong, or nothing happens any more.
+    pub(crate) fn run(&mut self) {
+        let mut at_once = 0;
+        while !self.done && self.failure.is_none() {
+            let Some((at, event)) = self.queue.pop() else {
+                self.fail("something_always_happens", "no event is left".to_owned());
+                break;
+            };
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            self.now = at;
+            self.events += 1;
+            if self.events > EVENT_LIMIT || at_once > INSTANT_LIMIT {
+                let detail = format!("{} events, the last one {event:?}", self.events);
+                self.fail("messages_never_storm", detail);
+                break;
+            }
+            match self.paused_owner(&event) {
+                Some(backlog) => backlog.push(event),
+                None => self.happen(event),
+            }
+        }
+    }
+
+    /// Where an event waits whose owner stands still.
+    fn paused_owner(&mut self, event: &Event) -> Option<&mut Vec<Event>> {
+        let node = match event {
+            Event::Deliver(id, side) | Event::Broken(id, side) => self.network.node(*id, *side)?,
+            Event::Reached(process, _)
+            | Event::WorkerWake(process)
+            | Event::TaskWake(process, _)
+            | Event::Restored { process, .. }
+            | Event::SnapshotStored { process, .. }
+            | Event::TaskStops(process, _) => Node::TaskManager(*process),
+            Event::JobManagerStart(instance)
+            | Event::JobManagerRecover(instance)
+            | Event::JobManagerWake(instance)
+            | Event::Discarded { instance, .. } => Node::JobManager(*instance),
+            Event::StoreAnswer(write) => Node::JobManager(self.store.sender(*write)?),
+            Event::Request(_) => Node::JobManager(self.current?),
+            Event::StoreApply(_)
+            | Event::TaskManagerStart(_)
+            | Event::Client(_)
+            | Event::Answer(..)
+            | Event::Fault
+            | Event::Repair(_)
+            | Event::Heal
+            | Event::Judge => return None,
+        };
+        match node {
+            Node::JobManager(instance) => {
+                let node = self.jobmanagers.get_mut(&instance)?;
+                node.paused.then_some(&mut node.backlog)
+            }
+            Node::TaskManager(process) => {
+                let node = self.taskmanagers.get_mut(process.index)?;
+                let paused = node.is(process) && node.paused;
+                paused.then_some(&mut node.backlog)
+            }
+        }
+    }
+
+    pub(crate) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Deliver(id, side) => self.deliver(id, side),
+            Event::Broken(id, side) => self.broken(id, side),
+            Event::Reached(process, attempt) => self.reached(process, attempt),
+            Event::JobManagerStart(instance) => self.jobmanager_starts(instance),
+            Event::JobManagerRecover(instance) => self.jobmanager_recovers(instance),
+            Event::JobManagerWake(instance) => self.jobmanager_wakes(instance),
+            Event::StoreApply(write) => self.store_applies(write),
+            Event::StoreAnswer(write) => self.store_answers(write),
+            Event::Discarded {
+                instance,
+                discard,
+                done,
+            } => self.discard_ends(instance, discard, done),
+            Event::TaskManagerStart(index) => self.taskmanager_starts(index),
+            Event::WorkerWake(process) => self.worker_wakes(process),
+            Event::TaskWake(process, attempt) => self.task_wakes(process, attempt),
+            Event::Restored {
+                process,
+                attempt,
+                failed,
+            } => self.task_restores(process, attempt, failed),
+            Event::SnapshotStored {
+                process,
+                attempt,
+                checkpoint,
+                failed,
+            } => self.snapshot_stored(process, attempt, checkpoint, failed),
+            Event::TaskStops(process, attempt) => self.task_stops(process, attempt),
+            Event::Client(wish) => self.client_acts(wish),
+            Event::Request(request) => self.request_arrives(request),
+            Event::Answer(request, reply) => self.answer_arrives(request, reply),
+            Event::Fault => self.fault(),
+            Event::Repair(repair) => self.repair(repair),
+            Event::Heal => self.heal(),
+            Event::Judge => self.judge(),
+        }
+    }
+
+    fn deliver(&mut self, id: ConnectionId, side: Side) {
+        match self.network.arrive(id, side, self.now) {
+            Arrival::Nobody => {}
+            Arrival::Stalled => self.queue.push(self.now + 50 * MS, Event::Deliver(id, side)),
+            Arrival::TimedOut => {
+                self.marks.hit(Mark::StalledConnectionBroke);
+                self.break_connection(id);
+            }
+            Arrival::Payload(_, Payload::Close) => self.broken(id, side),
+            Arrival::Payload(Node::JobManager(instance), Payload::Bytes(bytes)) => {
+                self.jobmanager_hears(instance, id, &bytes);
+            }
+            Arrival::Payload(Node::TaskManager(process), Payload::Bytes(bytes)) => {
+                self.taskmanager_hears(process, id, side, &bytes);
+            }
+        }
+    }
+
+    /// One end learns that the connection is gone.
+    fn broken(&mut self, id: ConnectionId, side: Side) {
+        let Some(node) = self.network.node(id, side) else {
+            return;
+        };
+        if !self.network.is_open(id, side) {
+            return;
+        }
+        self.network.leave(id, side);
+        match node {
+            Node::JobManager(instance) => self.session_ends(instance, id),
+            Node::TaskManager(process) => self.connection_ends(process, id),
+        }
+    }
+
+    /// Puts bytes on their way to the other side of a connection.
+    pub(crate) fn send(&mut self, id: ConnectionId, to: Side, payload: Payload) {
+        let mut latency = self.network_latency();
+        if !self.calm && self.decisions.chance(Stream::Network, self.options.slow_messages) {
+            latency *= 100;
+        }
+        if let Some(at) = self.network.send(id, to, payload, self.now + latency) {
+            self.queue.push(at, Event::Deliver(id, to));
+        }
+    }
+
+    /// One process closes a connection after everything that it sent.
+    pub(crate) fn close(&mut self, id: ConnectionId, side: Side) {
+        self.send(id, side.other(), Payload::Close);
+        self.network.leave(id, side);
+    }
+
+    /// A connection breaks: both ends learn it, each in its own time.
+    pub(crate) fn break_connection(&mut self, id: ConnectionId) {
+        self.network.drop_in_flight(id);
+        for side in [Side::Opener, Side::Acceptor] {
+            let at = self.now + self.network_latency();
+            self.queue.push(at, Event::Broken(id, side));
+        }
+    }
+
+    /// A node is gone: its peers learn it soon, or only when they have waited for long.
+    pub(crate) fn abandon(&mut self, node: Node, silently: bool) {
+        for (id, side) in self.network.of(node) {
+            self.network.drop_in_flight(id);
+            self.network.leave(id, side);
+            let wait = if silently {
+                crate::network::STALL_LIMIT
+            } else {
+                self.network_latency()
+            };
+            let peer = Event::Broken(id, side.other());
+            self.queue.push(self.now + wait, peer);
+        }
+    }
+
+    pub(crate) fn network_latency(&mut self) -> Micros {
+        let range = self.options.network.clone();
+        self.draw(Stream::Network, &range)
+    }
+
+    pub(crate) fn draw(&mut self, stream: Stream, range: &Latency) -> Micros {
+        self.decisions.range(stream, range.clone())
+    }
+
+    /// The time as the core sees it.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp(START_MS + self.now / MS)
+    }
+
+    /// When a deadline of the core is due.
+    pub(crate) fn due(&self, deadline: Timestamp) -> Micros {
+        (deadline.0.saturating_sub(START_MS).saturating_mul(MS)).max(self.now)
+    }
+
+    pub(crate) fn new_session(&mut self) -> SessionId {
+        self.next_session += 1;
+        SessionId(self.next_session)
+    }
+
+    /// Something is wrong; the first thing counts.
+    pub(crate) fn fail(&mut self, name: &'static str, detail: String) {
+        self.failure.get_or_insert(Failure::new(name, detail));
+    }
+
+    /// As [`Self::fail`], if the verdict says so.
+    pub(crate) fn verdict(&mut self, verdict: Verdict) {
+        if let Err(failure) = verdict {
+            self.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Whether this is the life of the process that the world knows.
+    pub(crate) fn is_alive(&self, process: Process) -> bool {
+        let node = self.taskmanagers.get(process.index);
+        node.is_some_and(|node| node.is(process))
+    }
+}
