@@ -12,9 +12,9 @@ use std::time::Duration;
 pub type Micros = u64;
 
 /// A millisecond of simulated time.
-pub const MS: Micros = 1_000;
+pub(crate) const MS: Micros = 1_000;
 /// A second of simulated time.
-pub const SECOND: Micros = 1_000_000;
+pub(crate) const SECOND: Micros = 1_000_000;
 
 /// A range of latencies, in microseconds.
 pub type Latency = RangeInclusive<Micros>;

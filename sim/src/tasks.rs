@@ -345,6 +345,7 @@ impl World {
             return;
         };
         task.phase = Phase::Stopping;
+        self.checks.stopping(process, attempt);
         let at = self.now + self.draw(Stream::Tasks, &delay);
         self.queue.push(at, Event::TaskStops(process, attempt));
     }

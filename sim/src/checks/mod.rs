@@ -8,6 +8,8 @@ mod orders;
 mod storage;
 mod workers;
 
+pub(crate) use orders::Orderer;
+
 use crate::event::{Instance, Process};
 use crate::oracle::Failure;
 use crate::plan::JobPlan;
@@ -76,6 +78,8 @@ pub(crate) struct Checks {
     seen_epochs: BTreeMap<Process, Epoch>,
     /// The attempts that run, with their slots.
     running: BTreeMap<(Process, AttemptId), SlotIndex>,
+    /// Those of them that were told to stop.
+    stopping: BTreeSet<(Process, AttemptId)>,
     stored_epoch: Epoch,
 }
 

@@ -98,7 +98,9 @@ impl Checks {
 
     /// A file was deleted from the checkpoint storage.
     pub(crate) fn file_deleted(&self, job: JobId, path: &str) -> Verdict {
-        let retained = self.jobs.get(&job).map(|history| &history.retained);
+        // A job that has ended needs nothing any more.
+        let history = self.jobs.get(&job).filter(|history| history.result.is_none());
+        let retained = history.map(|history| &history.retained);
         let mut states = retained.into_iter().flatten().flat_map(|(_, record)| &record.states);
         let referenced = states.any(|state| match &state.location {
             StateLocation::File(file) => file == path,

@@ -34,11 +34,17 @@ impl Checks {
         self.seen_epochs.get(&process).is_some_and(|seen| *seen > epoch)
     }
 
+    /// A task is told to stop: its slot may be given to others, who share it until the task has ended.
+    pub(crate) fn stopping(&mut self, process: Process, attempt: AttemptId) {
+        self.stopping.insert((process, attempt));
+    }
+
     /// A task starts. Tells whether another attempt of it runs somewhere.
     pub(crate) fn started(&mut self, process: Process, start: &TaskStart) -> Result<bool, crate::oracle::Failure> {
         let attempt = start.attempt;
         for ((on, other), slot) in &self.running {
-            let here = *on == process && *slot == start.slot;
+            let stopping = self.stopping.contains(&(*on, *other));
+            let here = *on == process && *slot == start.slot && !stopping;
             ensure(
                 !here || (other.job == attempt.job && other.task != attempt.task),
                 "a_slot_serves_one_job_and_one_attempt_of_a_task",
@@ -55,11 +61,13 @@ impl Checks {
     /// A task ended.
     pub(crate) fn ended(&mut self, process: Process, attempt: AttemptId) {
         self.running.remove(&(process, attempt));
+        self.stopping.remove(&(process, attempt));
     }
 
     /// A process died with everything in it.
     pub(crate) fn died(&mut self, process: Process) {
         self.running.retain(|(on, _), _| *on != process);
+        self.stopping.retain(|(on, _)| *on != process);
     }
 
     /// Every attempt that runs anywhere.
