@@ -77,6 +77,8 @@ impl World {
             return;
         }
         let epoch = self.store.mint();
+        let verdict = self.checks.minted(epoch);
+        self.verdict(verdict);
         if !self.calm && self.decisions.chance(Stream::Store, self.options.store.unknown) {
             self.marks.hit(Mark::EpochAnswerLost);
             self.queue.push(self.now + latency + 100 * MS, again);

@@ -62,6 +62,9 @@ struct History {
     completed: BTreeSet<CheckpointId>,
     aborted: BTreeSet<CheckpointId>,
     acks: BTreeMap<CheckpointId, BTreeMap<TaskId, Vec<Ack>>>,
+    /// Checkpoints that every task had acknowledged at some time, with the acknowledgements in the order
+    /// of the tasks.
+    acknowledged: BTreeMap<CheckpointId, Vec<Ack>>,
     /// Writes of checkpoints that were ordered.
     ordered: BTreeSet<(Instance, CheckpointId)>,
     /// The last attempt of each task that was deployed, and to whom.
@@ -81,6 +84,8 @@ pub(crate) struct Checks {
     /// Those of them that were told to stop.
     stopping: BTreeSet<(Process, AttemptId)>,
     stored_epoch: Epoch,
+    /// The epoch of the last leader.
+    minted: Epoch,
 }
 
 impl Checks {
@@ -90,6 +95,12 @@ impl Checks {
             jobs: plans.iter().map(history).collect(),
             ..Checks::default()
         }
+    }
+
+    /// A new leader has this epoch.
+    pub(crate) fn minted(&mut self, epoch: Epoch) -> Verdict {
+        let before = std::mem::replace(&mut self.minted, epoch);
+        ensure(before < epoch, "epochs_strictly_increase", || format!("{before:?}, then {epoch:?}"))
     }
 
     fn history(&mut self, job: JobId) -> Result<&mut History, Failure> {
@@ -111,6 +122,9 @@ impl Checks {
                         state: ack.state.clone(),
                         end_of_data: ack.end_of_data,
                     });
+                    if let Some(acks) = history.current_acknowledgements(ack.checkpoint) {
+                        history.acknowledged.insert(ack.checkpoint, acks);
+                    }
                 }
             }
             FromTaskManager::TaskStates(changes) => {
@@ -208,6 +222,7 @@ impl History {
             completed: BTreeSet::new(),
             aborted: BTreeSet::new(),
             acks: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             ordered: BTreeSet::new(),
             deployed: BTreeMap::new(),
             lost: BTreeSet::new(),

@@ -2,8 +2,7 @@
 
 use super::{Ack, Checks, History, Verdict, ensure};
 use crate::event::Instance;
-use crate::oracle::Failure;
-use jobmanager_core::id::{CheckpointId, Epoch, JobId};
+use jobmanager_core::id::{CheckpointId, Epoch, JobId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
 use jobmanager_core::message::{Deployment, Envelope, TaskDeployment, ToTaskManager};
 use jobmanager_core::record::{CheckpointRecord, Record, RecordOp};
@@ -18,7 +17,13 @@ pub(crate) struct Orderer {
 
 impl Checks {
     /// A coordinator orders this. `to` is the name of the TaskManager that a message goes to.
+    ///
+    /// An old leader that does not know of its successor may order anything that was true in its time;
+    /// epochs keep it from doing harm, and the other checks see whether they do.
     pub(crate) fn ordered(&mut self, by: Orderer, effect: &Effect, to: Option<&str>) -> Verdict {
+        if by.epoch < self.minted {
+            return self.ordered_by_old_leader(effect);
+        }
         match effect {
             Effect::Send { message, .. } => self.said(by, message, to.unwrap_or("nobody")),
             Effect::Reply { reply, .. } => self.replied(reply),
@@ -31,6 +36,19 @@ impl Checks {
             Effect::Discard(discard) => self.discarded(discard),
             Effect::Disconnect { .. } | Effect::StepDown { .. } => Ok(()),
         }
+    }
+
+    fn ordered_by_old_leader(&mut self, effect: &Effect) -> Verdict {
+        let Effect::Send { message, .. } = effect else {
+            return Ok(());
+        };
+        let ToTaskManager::NotifyComplete {
+            job, checkpoint, ..
+        } = &message.message
+        else {
+            return Ok(());
+        };
+        self.history(*job)?.announce(*job, *checkpoint)
     }
 
     fn said(&mut self, by: Orderer, envelope: &Envelope, to: &str) -> Verdict {
@@ -237,7 +255,8 @@ impl History {
         })
     }
 
-    /// A checkpoint completes if all and only its tasks' current attempts have acknowledged it.
+    /// A checkpoint may be written if, when its last acknowledgement came, all and only the current
+    /// attempts of its tasks had acknowledged it and none of them had ended.
     fn completes(&mut self, instance: Instance, record: &CheckpointRecord) -> Verdict {
         let name = "a_checkpoint_completes_when_every_current_attempt_acknowledged";
         let (job, id) = (record.job, record.id);
@@ -248,26 +267,25 @@ impl History {
         ensure(!self.aborted.contains(&id), "an_aborted_checkpoint_never_completes", || {
             format!("job {job} checkpoint {id:?}")
         })?;
-        let fail = |detail: String| Failure::new(name, format!("job {job} {id:?}: {detail}"));
-        if record.states.len() != self.tasks.len() {
-            return Err(fail(format!("{} states", record.states.len())));
-        }
-        let mut all_ended = true;
-        for (task, state) in self.tasks.iter().zip(&record.states) {
-            let current = self.deployed.get(task).map(|(attempt, _)| *attempt);
-            let acks = self.acks.get(&id).and_then(|acks| acks.get(task));
-            let fits = |ack: &&Ack| Some(ack.attempt) == current && ack.state == *state;
-            let Some(ack) = acks.into_iter().flatten().find(fits) else {
-                return Err(fail(format!("{task:?} of {current:?} did not acknowledge")));
-            };
-            if self.lost.contains(&(*task, ack.attempt)) {
-                return Err(fail(format!("{task:?} of {current:?} has ended")));
-            }
-            all_ended &= ack.end_of_data;
-        }
-        if record.end_of_data != all_ended {
-            return Err(fail(format!("end of data: {}", record.end_of_data)));
-        }
-        Ok(())
+        let states: Vec<_> = record.states.iter().collect();
+        let acknowledged = self.acknowledged.get(&id).map(|acks| {
+            let states = acks.iter().map(|ack| &ack.state).collect::<Vec<_>>();
+            (states, acks.iter().all(|ack| ack.end_of_data))
+        });
+        ensure(acknowledged == Some((states, record.end_of_data)), name, || {
+            format!("job {job} {record:?}: {acknowledged:?}")
+        })
+    }
+
+    /// The acknowledgement of every task, if every current attempt has acknowledged and none has ended.
+    pub(super) fn current_acknowledgements(&self, id: CheckpointId) -> Option<Vec<Ack>> {
+        let acks = self.acks.get(&id)?;
+        let of = |task: &TaskId| {
+            let (current, _) = self.deployed.get(task)?;
+            let ack = acks.get(task)?.iter().find(|ack| ack.attempt == *current)?;
+            let lost = self.lost.contains(&(*task, ack.attempt));
+            (!lost).then(|| ack.clone())
+        };
+        self.tasks.iter().map(of).collect()
     }
 }
