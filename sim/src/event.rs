@@ -92,6 +92,8 @@ pub(crate) enum Repair {
     ResumeTaskManager(Process),
     /// A process goes on.
     ResumeJobManager(Instance),
+    /// A JobManager that was replaced learns it and ends.
+    Depose(Instance),
     /// Two nodes hear each other again, unless another partition came after.
     Link(u64),
     /// The store answers again.

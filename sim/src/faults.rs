@@ -208,7 +208,18 @@ impl World {
     pub(crate) fn repair(&mut self, repair: Repair) {
         match repair {
             Repair::ResumeTaskManager(process) => self.resume_taskmanager(process),
-            Repair::ResumeJobManager(instance) => self.resume_jobmanager(instance),
+            Repair::ResumeJobManager(instance) => {
+                self.resume_jobmanager(instance);
+                // For a while it acts as if it still led; then its election tells it.
+                let depose = Repair::Depose(instance);
+                let until = self.now + self.fault_duration();
+                self.queue.push(until, Event::Repair(depose));
+            }
+            Repair::Depose(instance) => {
+                if self.current != Some(instance) {
+                    self.jobmanager_dies(instance, false);
+                }
+            }
             Repair::Link(block) => self.network.unblock(block),
             Repair::Store => self.store.outage = false,
         }
@@ -254,7 +265,7 @@ impl World {
         }
         let instances: Vec<_> = self.jobmanagers.keys().copied().collect();
         for instance in instances {
-            self.resume_jobmanager(instance);
+            self.repair(Repair::ResumeJobManager(instance));
         }
         if self.current.is_none() {
             self.elect(0);

@@ -113,7 +113,7 @@ impl World {
     pub(crate) fn jobmanager_wakes(&mut self, instance: Instance) {
         let now = self.now;
         if let Some(node) = self.jobmanagers.get_mut(&instance)
-            && node.wake_at == Some(now)
+            && node.wake_at.is_some_and(|at| at <= now)
         {
             node.wake_at = None;
             self.jobmanager_input(instance, Input::Wake);

@@ -67,8 +67,12 @@ struct History {
     acknowledged: BTreeMap<CheckpointId, Vec<Ack>>,
     /// Writes of checkpoints that were ordered.
     ordered: BTreeSet<(Instance, CheckpointId)>,
-    /// The last attempt of each task that was deployed, and to whom.
-    deployed: BTreeMap<TaskId, (Attempt, String)>,
+    /// The last attempt of each task that was ever deployed, and to whom.
+    highest: BTreeMap<TaskId, (Attempt, String)>,
+    /// The last attempt of each task that the current leader deployed.
+    deployed: BTreeMap<TaskId, Attempt>,
+    /// Attempts that other leaders deployed: the current one may adopt them.
+    adoptable: BTreeSet<(TaskId, Attempt)>,
     /// Attempts that a coordinator knows to have ended without success.
     lost: BTreeSet<(TaskId, Attempt)>,
 }
@@ -100,6 +104,10 @@ impl Checks {
     /// A new leader has this epoch.
     pub(crate) fn minted(&mut self, epoch: Epoch) -> Verdict {
         let before = std::mem::replace(&mut self.minted, epoch);
+        for history in self.jobs.values_mut() {
+            let deployed = std::mem::take(&mut history.deployed);
+            history.adoptable.extend(deployed);
+        }
         ensure(before < epoch, "epochs_strictly_increase", || format!("{before:?}, then {epoch:?}"))
     }
 
@@ -194,15 +202,19 @@ impl Checks {
 
     /// Whether this is the last attempt of its task that was deployed.
     pub(crate) fn is_current(&self, attempt: AttemptId) -> bool {
-        let deployed = |history: &History| {
-            let last = history.deployed.get(&attempt.task);
-            last.is_some_and(|(last, _)| *last == attempt.attempt)
-        };
-        self.jobs.get(&attempt.job).is_some_and(deployed)
+        let history = self.jobs.get(&attempt.job);
+        history.is_some_and(|history| history.is_current(attempt.task, attempt.attempt))
     }
 }
 
 impl History {
+    /// Whether this is the last attempt that the leader deployed, or one that it may have adopted.
+    fn is_current(&self, task: TaskId, attempt: Attempt) -> bool {
+        let deployed = self.deployed.get(&task).copied();
+        let later = deployed.is_none_or(|last| last < attempt);
+        deployed == Some(attempt) || (later && self.adoptable.contains(&(task, attempt)))
+    }
+
     fn new(plan: &JobPlan) -> Self {
         let mut tasks = Vec::new();
         for (vertex, plan) in (0..).zip(&plan.vertices) {
@@ -224,7 +236,9 @@ impl History {
             acks: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             ordered: BTreeSet::new(),
+            highest: BTreeMap::new(),
             deployed: BTreeMap::new(),
+            adoptable: BTreeSet::new(),
             lost: BTreeSet::new(),
         }
     }

@@ -42,13 +42,25 @@ impl Checks {
         let Effect::Send { message, .. } = effect else {
             return Ok(());
         };
-        let ToTaskManager::NotifyComplete {
-            job, checkpoint, ..
-        } = &message.message
-        else {
-            return Ok(());
-        };
-        self.history(*job)?.announce(*job, *checkpoint)
+        match &message.message {
+            ToTaskManager::NotifyComplete {
+                job, checkpoint, ..
+            } => self.history(*job)?.announce(*job, *checkpoint),
+            ToTaskManager::Deploy(deployment) => {
+                let history = self.history(deployment.job)?;
+                let attempts = deployment.tasks.iter().map(|task| (task.task, deployment.attempt));
+                history.adoptable.extend(attempts);
+                Ok(())
+            }
+            ToTaskManager::Welcome(_)
+            | ToTaskManager::Refused(_)
+            | ToTaskManager::Heartbeat { .. }
+            | ToTaskManager::Cancel { .. }
+            | ToTaskManager::TriggerCheckpoint { .. }
+            | ToTaskManager::NotifyAborted { .. }
+            | ToTaskManager::Resume { .. }
+            | ToTaskManager::ReleaseJob { .. } => Ok(()),
+        }
     }
 
     fn said(&mut self, by: Orderer, envelope: &Envelope, to: &str) -> Verdict {
@@ -129,7 +141,8 @@ impl Checks {
         })?;
         for task in tasks {
             history.restores_what_was_acknowledged(*job, *restore, task)?;
-            let before = history.deployed.insert(task.task, (*attempt, to.to_owned()));
+            history.deployed.insert(task.task, *attempt);
+            let before = history.highest.insert(task.task, (*attempt, to.to_owned()));
             let repeated = before.as_ref().is_some_and(|b| *b == (*attempt, to.to_owned()));
             let later = before.as_ref().is_none_or(|(before, _)| before < attempt);
             ensure(later || repeated, "an_attempt_is_never_used_twice", || {
@@ -281,8 +294,8 @@ impl History {
     pub(super) fn current_acknowledgements(&self, id: CheckpointId) -> Option<Vec<Ack>> {
         let acks = self.acks.get(&id)?;
         let of = |task: &TaskId| {
-            let (current, _) = self.deployed.get(task)?;
-            let ack = acks.get(task)?.iter().find(|ack| ack.attempt == *current)?;
+            let mut acks = acks.get(task)?.iter();
+            let ack = acks.find(|ack| self.is_current(*task, ack.attempt))?;
             let lost = self.lost.contains(&(*task, ack.attempt));
             (!lost).then(|| ack.clone())
         };

@@ -130,9 +130,10 @@ impl History {
     fn is_of_the_current_attempts(&self, record: &CheckpointRecord) -> Verdict {
         let acks = self.acks.get(&record.id);
         for task in &self.tasks {
-            let current = self.deployed.get(task).map(|(attempt, _)| *attempt);
+            let current = self.deployed.get(task).copied();
             let acks = acks.and_then(|acks| acks.get(task)).into_iter().flatten();
-            let current_acknowledged = acks.into_iter().any(|ack| Some(ack.attempt) == current);
+            let mut acks = acks.into_iter();
+            let current_acknowledged = acks.any(|ack| self.is_current(*task, ack.attempt));
             let known = self.completed.contains(&record.id);
             ensure(
                 known || current_acknowledged,
