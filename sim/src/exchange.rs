@@ -70,7 +70,9 @@ impl World {
         let there = Node::TaskManager(peer.process);
         let connection = self.network.open(Node::TaskManager(process), there);
         if let Some(node) = self.node(process) {
-            node.channels.connections.insert(address.to_owned(), connection);
+            node.channels
+                .connections
+                .insert(address.to_owned(), connection);
         }
         Ok(connection)
     }
@@ -317,7 +319,12 @@ impl World {
     }
 
     /// Where the producer of a channel is, as the consumer's deployment says.
-    pub(crate) fn producer_address(&mut self, process: Process, consumer: AttemptId, id: ChannelId) -> Option<String> {
+    pub(crate) fn producer_address(
+        &mut self,
+        process: Process,
+        consumer: AttemptId,
+        id: ChannelId,
+    ) -> Option<String> {
         let table = &self.node(process)?.tasks.get(&consumer)?.start.table;
         let edge = table.edges.get(id.edge as usize)?;
         let producer = TaskId {

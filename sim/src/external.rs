@@ -34,8 +34,8 @@ pub(crate) struct Published {
     pub(crate) rows: Vec<Row>,
 }
 
-/// What became of a commit, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commit {
     Published,
     /// It was published before: nothing changed.

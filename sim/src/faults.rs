@@ -112,7 +112,8 @@ impl World {
             let silently = self.decisions.chance(Stream::Faults, 300);
             self.taskmanager_dies(process.index, silently);
             let back = self.now + self.fault_duration();
-            self.queue.push(back, Event::TaskManagerStart(process.index));
+            self.queue
+                .push(back, Event::TaskManagerStart(process.index));
         }
     }
 
@@ -138,7 +139,8 @@ impl World {
 
     fn crash_jobmanager(&mut self, instance: Instance) {
         let silently = self.decisions.chance(Stream::Faults, 300);
-        self.trace.note(self.now, &(instance.0, silently), "jm dies");
+        self.trace
+            .note(self.now, &(instance.0, silently), "jm dies");
         self.jobmanager_dies(instance, silently);
         let delay = self.fault_duration();
         self.elect(delay);
@@ -149,7 +151,11 @@ impl World {
         let Some(instance) = self.current else {
             return;
         };
-        let Some(node) = self.jobmanagers.get_mut(&instance).filter(|node| !node.paused) else {
+        let Some(node) = self
+            .jobmanagers
+            .get_mut(&instance)
+            .filter(|node| !node.paused)
+        else {
             return;
         };
         node.paused = true;
@@ -183,7 +189,9 @@ impl World {
             return;
         }
         let there = self.decisions.choice(Stream::Faults, &others);
-        let (from, to) = self.decisions.choice(Stream::Faults, &[(here, there), (there, here)]);
+        let (from, to) = self
+            .decisions
+            .choice(Stream::Faults, &[(here, there), (there, here)]);
         let until = self.now + 2 * self.fault_duration();
         let block = self.network.block(from, to);
         self.queue.push(until, Event::Repair(Repair::Link(block)));

@@ -79,7 +79,11 @@ impl World {
         let epoch = self.store.mint();
         let verdict = self.checks.minted(epoch);
         self.verdict(verdict);
-        if !self.calm && self.decisions.chance(Stream::Store, self.options.store.unknown) {
+        if !self.calm
+            && self
+                .decisions
+                .chance(Stream::Store, self.options.store.unknown)
+        {
             self.marks.hit(Mark::EpochAnswerLost);
             self.queue.push(self.now + latency + 100 * MS, again);
             return;
@@ -100,7 +104,8 @@ impl World {
             return;
         };
         let (epoch, records) = (node.epoch, std::mem::take(&mut node.records));
-        self.trace.note(self.now, &(instance.0, epoch, &records), "recover");
+        self.trace
+            .note(self.now, &(instance.0, epoch, &records), "recover");
         match Coordinator::recover(config, epoch, records, now) {
             Ok(coordinator) => {
                 node.coordinator = Some(coordinator);
@@ -222,7 +227,10 @@ impl World {
         let Some(node) = self.jobmanagers.get(&instance) else {
             return;
         };
-        let deadline = node.coordinator.as_ref().and_then(Coordinator::next_deadline);
+        let deadline = node
+            .coordinator
+            .as_ref()
+            .and_then(Coordinator::next_deadline);
         let due = deadline.map(|deadline| self.due(deadline));
         let Some(due) = due.filter(|due| node.wake_at.is_none_or(|at| *due < at)) else {
             return;
@@ -272,7 +280,8 @@ impl World {
                 };
                 let write = self.store.send(instance, epoch, commit, ops, fate);
                 let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
-                self.queue.push(self.now + latency, Event::StoreApply(write));
+                self.queue
+                    .push(self.now + latency, Event::StoreApply(write));
                 self.moment(Moment::StoreSent, instance);
             }
             Effect::Discard(discard) => {
@@ -325,7 +334,10 @@ impl World {
             return Ok(());
         }
         let detail = format!("job {job}");
-        Err(crate::oracle::Failure::new("a_checkpoint_is_triggered_only_when_all_tasks_run", detail))
+        Err(crate::oracle::Failure::new(
+            "a_checkpoint_is_triggered_only_when_all_tasks_run",
+            detail,
+        ))
     }
 
     fn say(&mut self, instance: Instance, session: SessionId, envelope: &Envelope) {
@@ -397,13 +409,21 @@ impl World {
         let Some(node) = self.jobmanagers.remove(&instance) else {
             return;
         };
-        if self.store.under_way().any(|write| write.instance == instance) {
+        if self
+            .store
+            .under_way()
+            .any(|write| write.instance == instance)
+        {
             self.marks.hit(Mark::LeaderDiesDuringWrite);
         }
         let coordinator = node.coordinator.as_ref();
         let pending = coordinator.is_some_and(|coordinator| {
             let mut jobs = coordinator.jobs();
-            let pending = |id| coordinator.checkpoints(id).is_some_and(|c| c.in_progress > 0);
+            let pending = |id| {
+                coordinator
+                    .checkpoints(id)
+                    .is_some_and(|c| c.in_progress > 0)
+            };
             jobs.any(|job| pending(job.id))
         });
         if pending {
@@ -424,7 +444,9 @@ impl World {
             return Fate::Refused;
         }
         if self.decisions.chance(Stream::Store, options.unknown) {
-            return self.decisions.choice(Stream::Store, &[Fate::AppliedMute, Fate::LostMute]);
+            return self
+                .decisions
+                .choice(Stream::Store, &[Fate::AppliedMute, Fate::LostMute]);
         }
         Fate::Done
     }
@@ -440,7 +462,8 @@ impl World {
             self.moment(Moment::StoreApplied, instance);
         }
         let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
-        self.queue.push(self.now + latency, Event::StoreAnswer(write));
+        self.queue
+            .push(self.now + latency, Event::StoreAnswer(write));
     }
 
     fn mark_write(&mut self, ops: &[RecordOp]) {

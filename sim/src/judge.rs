@@ -75,9 +75,13 @@ impl World {
 
     /// What the current coordinator shows.
     fn views(&self) -> BTreeMap<JobId, JobSummary> {
-        let current = self.current.and_then(|current| self.jobmanagers.get(&current));
+        let current = self
+            .current
+            .and_then(|current| self.jobmanagers.get(&current));
         let coordinator = current.and_then(|node| node.coordinator.as_ref());
-        let jobs = coordinator.into_iter().flat_map(|coordinator| coordinator.jobs());
+        let jobs = coordinator
+            .into_iter()
+            .flat_map(|coordinator| coordinator.jobs());
         jobs.map(|job| (job.id, job)).collect()
     }
 
@@ -91,7 +95,10 @@ impl World {
                 RecordKey::Cancel(id),
                 RecordKey::CheckpointMark(id),
             ];
-            if leftovers.into_iter().any(|key| self.store.get(key).is_some()) {
+            if leftovers
+                .into_iter()
+                .any(|key| self.store.get(key).is_some())
+            {
                 open.push(format!("job {id} has ended and is not cleaned up"));
             }
             return;
@@ -109,7 +116,9 @@ impl World {
         }
         let before = self.judge.completed.get(&id).copied().flatten();
         if self.checks.latest_completed(id) <= before {
-            open.push(format!("job {id} has completed no checkpoint after {before:?}"));
+            open.push(format!(
+                "job {id} has completed no checkpoint after {before:?}"
+            ));
         }
     }
 

@@ -62,7 +62,10 @@ fn one(seed: u64, trace: bool) -> bool {
     print!("{}{}", report.options, report.trace);
     println!("seed         {seed}");
     println!("digest       {:016x}", report.digest);
-    let (seconds, millis) = (report.simulated / 1_000_000, report.simulated / 1_000 % 1_000);
+    let (seconds, millis) = (
+        report.simulated / 1_000_000,
+        report.simulated / 1_000 % 1_000,
+    );
     println!("simulated    {seconds}.{millis:03} s");
     println!("events       {}", report.events);
     println!("decisions    {}", report.tape.len());

@@ -48,8 +48,6 @@ pub enum Mark {
     SessionRefused,
     /// Two attempts of one task ran at the same time.
     ZombieRuns,
-    /// The outside refused the commit of an attempt that was replaced.
-    ZombieCommitRefused,
     /// A restored sink had transactions of its predecessors forgotten.
     LeftoversDropped,
     /// A process stood still for longer than the heartbeat timeout.
@@ -80,7 +78,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 35] = [
+    pub const ALL: [Mark; 34] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -102,7 +100,6 @@ impl Mark {
         Mark::NewIncarnation,
         Mark::SessionRefused,
         Mark::ZombieRuns,
-        Mark::ZombieCommitRefused,
         Mark::LeftoversDropped,
         Mark::LongPause,
         Mark::StalledConnectionBroke,

@@ -260,11 +260,23 @@ fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOpti
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "slots        {:?}, the last {} dead in the end", self.slots, self.faults.dead)?;
-        writeln!(f, "network      {:?} us, slow {}/1000", self.network, self.slow_messages)?;
+        writeln!(
+            f,
+            "slots        {:?}, the last {} dead in the end",
+            self.slots, self.faults.dead
+        )?;
+        writeln!(
+            f,
+            "network      {:?} us, slow {}/1000",
+            self.network, self.slow_messages
+        )?;
         writeln!(f, "store        {:?}", self.store)?;
         writeln!(f, "blobs        {:?}", self.blobs)?;
-        writeln!(f, "tasks        pace {:?} us, cancel {:?} us, credit {}", self.task_pace, self.cancel_delay, self.credit)?;
+        writeln!(
+            f,
+            "tasks        pace {:?} us, cancel {:?} us, credit {}",
+            self.task_pace, self.cancel_delay, self.credit
+        )?;
         writeln!(f, "faults       {:?}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;
@@ -275,7 +287,11 @@ impl fmt::Display for Options {
             }
             for edge in &job.edges {
                 let partitioning = edge.partitioning.name();
-                writeln!(f, "  edge       {} -> {} {partitioning}", edge.source, edge.target)?;
+                writeln!(
+                    f,
+                    "  edge       {} -> {} {partitioning}",
+                    edge.source, edge.target
+                )?;
             }
             for (key, value) in &job.configuration {
                 writeln!(f, "  {key}: {value}")?;

@@ -148,7 +148,12 @@ impl JobOracle {
                 }
             }
             OperatorPlan::Count { at_end } => {
-                let n = self.counts.entry(vertex).or_default().entry(row.key).or_default();
+                let n = self
+                    .counts
+                    .entry(vertex)
+                    .or_default()
+                    .entry(row.key)
+                    .or_default();
                 *n += 1;
                 let counted = Row {
                     key: row.key,
@@ -159,7 +164,12 @@ impl JobOracle {
                 }
             }
             OperatorPlan::Sink => {
-                *self.expected.entry(vertex).or_default().entry(row).or_default() += 1;
+                *self
+                    .expected
+                    .entry(vertex)
+                    .or_default()
+                    .entry(row)
+                    .or_default() += 1;
             }
         }
     }
@@ -237,14 +247,20 @@ impl JobOracle {
             matches!(plan, OperatorPlan::Source { .. })
         };
         let vertices = u32::try_from(self.plan.vertices.len()).expect("a handful of vertices");
-        if let Some(source) = (0..vertices).filter(sources).find(|at| !self.has_ended(*at)) {
+        if let Some(source) = (0..vertices)
+            .filter(sources)
+            .find(|at| !self.has_ended(*at))
+        {
             let detail = format!("job {} finished before source {source}", self.plan.id);
             return Err(Failure::new(name, detail));
         }
         for (vertex, rows) in &self.expected {
             let published = self.published.get(vertex);
             for (row, expected) in rows {
-                let times = published.and_then(|rows| rows.get(row)).copied().unwrap_or(0);
+                let times = published
+                    .and_then(|rows| rows.get(row))
+                    .copied()
+                    .unwrap_or(0);
                 let missing = times < *expected;
                 if missing || (self.promise == Promise::ExactlyOnce && times != *expected) {
                     let detail = format!(
@@ -337,7 +353,10 @@ mod tests {
         let mut oracle = counting();
         oracle.feed(0, 0, 2);
         oracle.publish(SINK, &counted(1)).unwrap();
-        assert_eq!(oracle.finish().unwrap_err().name, "output_equals_the_oracle");
+        assert_eq!(
+            oracle.finish().unwrap_err().name,
+            "output_equals_the_oracle"
+        );
         oracle.publish(SINK, &counted(2)).unwrap();
         assert_eq!(oracle.finish(), Ok(()));
     }
@@ -347,6 +366,9 @@ mod tests {
         let mut oracle = counting();
         oracle.feed(0, 0, 1);
         oracle.publish(SINK, &counted(1)).unwrap();
-        assert_eq!(oracle.finish().unwrap_err().name, "output_equals_the_oracle");
+        assert_eq!(
+            oracle.finish().unwrap_err().name,
+            "output_equals_the_oracle"
+        );
     }
 }

@@ -56,7 +56,8 @@ impl Store {
 
     /// Everything, decoded from its bytes.
     pub(crate) fn read(&self) -> Vec<Record> {
-        let decode = |bytes: &Vec<u8>| decode_record(bytes).expect("the store keeps what it was given");
+        let decode =
+            |bytes: &Vec<u8>| decode_record(bytes).expect("the store keeps what it was given");
         self.records.values().map(decode).collect()
     }
 
@@ -125,9 +126,14 @@ impl Store {
     }
 
     /// The answer arrives: whose it is and what it says.
-    pub(crate) fn answer(&mut self, id: WriteId) -> Option<(Instance, CommitId, Fate, StoreOutcome)> {
+    pub(crate) fn answer(
+        &mut self,
+        id: WriteId,
+    ) -> Option<(Instance, CommitId, Fate, StoreOutcome)> {
         let write = self.writes.remove(&id)?;
-        let outcome = write.outcome.expect("a write is applied before it is answered");
+        let outcome = write
+            .outcome
+            .expect("a write is applied before it is answered");
         Some((write.instance, write.commit, write.fate, outcome))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::dataflow::channels::Channels;
 use crate::dataflow::task::{Snapshot, Task};
-use crate::event::{Event, Process, Try};
+use crate::event::{Event, Instance, Process, Try};
 use crate::marks::Mark;
 use crate::network::{ConnectionId, Node, Payload, Side};
 use crate::options::{MS, Micros, SECOND};
@@ -92,7 +92,11 @@ impl World {
             };
             next
         };
-        let Some(node) = self.taskmanagers.get_mut(index).filter(|node| !node.is_up()) else {
+        let Some(node) = self
+            .taskmanagers
+            .get_mut(index)
+            .filter(|node| !node.is_up())
+        else {
             return;
         };
         let mut next = fresh(node);
@@ -154,10 +158,11 @@ impl World {
             return;
         }
         let here = Node::TaskManager(process);
-        let listening = self.current.filter(|current| {
-            let node = self.jobmanagers.get(current);
+        let target = self.target();
+        let listening = target.filter(|target| {
+            let node = self.jobmanagers.get(target);
             let ready = node.is_some_and(|node| node.coordinator.is_some());
-            ready && !self.network.is_blocked(here, Node::JobManager(*current))
+            ready && !self.network.is_blocked(here, Node::JobManager(*target))
         });
         let Some(current) = listening else {
             self.worker_input(process, Input::Disconnected);
@@ -168,6 +173,15 @@ impl World {
             node.session = Some(id);
         }
         self.worker_input(process, Input::Connected);
+    }
+
+    /// The JobManager that a TaskManager finds: sometimes an old one that still runs.
+    fn target(&mut self) -> Option<Instance> {
+        let old = self.jobmanagers.keys().next().copied();
+        if old != self.current && !self.calm && self.decisions.chance(Stream::Network, 300) {
+            return old;
+        }
+        self.current
     }
 
     pub(crate) fn taskmanager_hears(
@@ -240,13 +254,16 @@ impl World {
             self.verdict(verdict);
         }
         for effect in effects {
-            self.trace.note(self.now, &(process.index, &effect), "tm ->");
+            self.trace
+                .note(self.now, &(process.index, &effect), "tm ->");
             self.obey(process, effect);
         }
     }
 
     fn set_worker_alarm(&mut self, process: Process) {
-        let deadline = self.node(process).and_then(|node| node.worker.as_ref()?.next_deadline());
+        let deadline = self
+            .node(process)
+            .and_then(|node| node.worker.as_ref()?.next_deadline());
         let Some(due) = deadline.map(|deadline| self.due(deadline)) else {
             return;
         };

@@ -3,7 +3,6 @@
 use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
 use crate::event::{Event, Process};
-use crate::external::Commit;
 use crate::marks::Mark;
 use crate::rng::Stream;
 use crate::world::World;
@@ -114,7 +113,9 @@ impl World {
 
     /// Has a task look for work that waited for its consumers.
     pub(crate) fn wake_if_blocked(&mut self, process: Process, attempt: AttemptId) {
-        let blocked = self.task(process, attempt, Phase::Running).is_some_and(|task| task.blocked);
+        let blocked = self
+            .task(process, attempt, Phase::Running)
+            .is_some_and(|task| task.blocked);
         if blocked {
             self.wake_task(process, attempt);
         }
@@ -208,7 +209,10 @@ impl World {
         let Some(node) = node.filter(|node| node.is(process)) else {
             return;
         };
-        let running = node.tasks.get_mut(&attempt).filter(|task| task.phase == Phase::Running);
+        let running = node
+            .tasks
+            .get_mut(&attempt)
+            .filter(|task| task.phase == Phase::Running);
         let Some(task) = running else {
             let declined = TaskEvent::Declined {
                 checkpoint,
@@ -227,7 +231,11 @@ impl World {
         let Some(task) = self.task(process, attempt, Phase::Running) else {
             return;
         };
-        let threshold = task.start.table.checkpoints.map_or(0, |c| c.inline_threshold);
+        let threshold = task
+            .start
+            .table
+            .checkpoints
+            .map_or(0, |c| c.inline_threshold);
         let size = snapshot.state.len() as u64;
         if size <= threshold {
             let state = StateHandle {
@@ -285,7 +293,9 @@ impl World {
                 "{}-{}-{}-{}",
                 task.vertex.0, task.subtask.0, tried.epoch.0, tried.number
             );
-            let path = self.blobs.write(attempt.job, checkpoint, &name, snapshot.state);
+            let path = self
+                .blobs
+                .write(attempt.job, checkpoint, &name, snapshot.state);
             TaskEvent::Snapshotted {
                 checkpoint,
                 state: StateHandle {
@@ -313,11 +323,10 @@ impl World {
             return;
         };
         let end_of_data = task.end_of_data;
-        let refused = task.operator.commit(checkpoint, &mut self.external);
-        if refused == Some(Commit::Refused) {
-            self.marks.hit(Mark::ZombieCommitRefused);
-        }
-        let verdict = self.checks.told_complete(attempt, checkpoint, finish, end_of_data);
+        task.operator.commit(checkpoint, &mut self.external);
+        let verdict = self
+            .checks
+            .told_complete(attempt, checkpoint, finish, end_of_data);
         self.verdict(verdict);
         self.look_outside();
         if finish {
@@ -340,7 +349,9 @@ impl World {
 
     pub(crate) fn task_is_canceled(&mut self, process: Process, attempt: AttemptId) {
         let delay = self.options.cancel_delay.clone();
-        let task = self.node(process).and_then(|node| node.tasks.get_mut(&attempt));
+        let task = self
+            .node(process)
+            .and_then(|node| node.tasks.get_mut(&attempt));
         let Some(task) = task.filter(|task| task.phase != Phase::Stopping) else {
             return;
         };
@@ -373,7 +384,9 @@ impl World {
 
     /// Takes a task and its ends of channels away. Tells whether it was there.
     fn remove_task(&mut self, process: Process, attempt: AttemptId, finished: bool) -> bool {
-        let removed = self.node(process).and_then(|node| node.tasks.remove(&attempt));
+        let removed = self
+            .node(process)
+            .and_then(|node| node.tasks.remove(&attempt));
         let Some(task) = removed else {
             return false;
         };

@@ -204,10 +204,7 @@ fn restart_strategy(
                 "failure-rate.max-failures-per-interval",
                 "100000".to_owned(),
             );
-            set(
-                "failure-rate.failure-rate-interval",
-                "1 s".to_owned(),
-            );
+            set("failure-rate.failure-rate-interval", "1 s".to_owned());
             set("failure-rate.delay", format!("{delay} ms"));
         }
         "exponential-delay" => {

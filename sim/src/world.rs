@@ -215,7 +215,9 @@ impl World {
     fn deliver(&mut self, id: ConnectionId, side: Side) {
         match self.network.arrive(id, side, self.now) {
             Arrival::Nobody => {}
-            Arrival::Stalled => self.queue.push(self.now + 50 * MS, Event::Deliver(id, side)),
+            Arrival::Stalled => self
+                .queue
+                .push(self.now + 50 * MS, Event::Deliver(id, side)),
             Arrival::TimedOut => {
                 self.marks.hit(Mark::StalledConnectionBroke);
                 self.break_connection(id);
@@ -248,7 +250,11 @@ impl World {
     /// Puts bytes on their way to the other side of a connection.
     pub(crate) fn send(&mut self, id: ConnectionId, to: Side, payload: Payload) {
         let mut latency = self.network_latency();
-        if !self.calm && self.decisions.chance(Stream::Network, self.options.slow_messages) {
+        if !self.calm
+            && self
+                .decisions
+                .chance(Stream::Network, self.options.slow_messages)
+        {
             latency *= 100;
         }
         if let Some(at) = self.network.send(id, to, payload, self.now + latency) {

@@ -71,6 +71,8 @@ struct History {
     highest: BTreeMap<TaskId, (Attempt, String)>,
     /// The last attempt of each task that the current leader deployed.
     deployed: BTreeMap<TaskId, Attempt>,
+    /// Every attempt that the current leader deployed.
+    own: BTreeSet<(TaskId, Attempt)>,
     /// Attempts that other leaders deployed: the current one may adopt them.
     adoptable: BTreeSet<(TaskId, Attempt)>,
     /// Attempts that a coordinator knows to have ended without success.
@@ -105,10 +107,12 @@ impl Checks {
     pub(crate) fn minted(&mut self, epoch: Epoch) -> Verdict {
         let before = std::mem::replace(&mut self.minted, epoch);
         for history in self.jobs.values_mut() {
-            let deployed = std::mem::take(&mut history.deployed);
-            history.adoptable.extend(deployed);
+            history.deployed.clear();
+            history.adoptable.append(&mut history.own);
         }
-        ensure(before < epoch, "epochs_strictly_increase", || format!("{before:?}, then {epoch:?}"))
+        ensure(before < epoch, "epochs_strictly_increase", || {
+            format!("{before:?}, then {epoch:?}")
+        })
     }
 
     fn history(&mut self, job: JobId) -> Result<&mut History, Failure> {
@@ -159,15 +163,24 @@ impl Checks {
     pub(crate) fn status(&mut self, instance: Instance, job: &JobSummary) -> Verdict {
         let before = self.statuses.insert((instance, job.id), job.status);
         if let Some(before) = before.filter(|before| *before != job.status) {
-            ensure(reaches(before, job.status), "job_states_change_only_as_they_may", || {
-                format!("job {}: {before} became {}", job.id, job.status)
-            })?;
+            ensure(
+                reaches(before, job.status),
+                "job_states_change_only_as_they_may",
+                || format!("job {}: {before} became {}", job.id, job.status),
+            )?;
         }
         let history = self.history(job.id)?;
         if job.status.is_terminal() {
-            ensure(history.result == Some(job.status), "a_terminal_state_is_durable", || {
-                format!("job {} shows {}, stored {:?}", job.id, job.status, history.result)
-            })?;
+            ensure(
+                history.result == Some(job.status),
+                "a_terminal_state_is_durable",
+                || {
+                    format!(
+                        "job {} shows {}, stored {:?}",
+                        job.id, job.status, history.result
+                    )
+                },
+            )?;
         }
         Ok(())
     }
@@ -180,12 +193,6 @@ impl Checks {
     /// The durable end of a job.
     pub(crate) fn result(&self, job: JobId) -> Option<JobStatus> {
         self.jobs.get(&job)?.result
-    }
-
-    /// Whether the store has, or had, the job.
-    pub(crate) fn is_known(&self, job: JobId) -> bool {
-        let known = |history: &History| history.recorded || history.result.is_some();
-        self.jobs.get(&job).is_some_and(known)
     }
 
     /// Whether a checkpoint was ever durable.
@@ -220,7 +227,9 @@ impl History {
         for (vertex, plan) in (0..).zip(&plan.vertices) {
             tasks.extend((0..plan.parallelism).map(|subtask| task(vertex, subtask)));
         }
-        let retained = plan.configuration.get("execution.checkpointing.num-retained");
+        let retained = plan
+            .configuration
+            .get("execution.checkpointing.num-retained");
         History {
             tasks,
             retained_limit: retained.and_then(|text| text.parse().ok()).unwrap_or(1),
@@ -238,6 +247,7 @@ impl History {
             ordered: BTreeSet::new(),
             highest: BTreeMap::new(),
             deployed: BTreeMap::new(),
+            own: BTreeSet::new(),
             adoptable: BTreeSet::new(),
             lost: BTreeSet::new(),
         }

@@ -48,7 +48,10 @@ impl Checks {
             } => self.history(*job)?.announce(*job, *checkpoint),
             ToTaskManager::Deploy(deployment) => {
                 let history = self.history(deployment.job)?;
-                let attempts = deployment.tasks.iter().map(|task| (task.task, deployment.attempt));
+                let attempts = deployment
+                    .tasks
+                    .iter()
+                    .map(|task| (task.task, deployment.attempt));
                 history.adoptable.extend(attempts);
                 Ok(())
             }
@@ -64,9 +67,11 @@ impl Checks {
     }
 
     fn said(&mut self, by: Orderer, envelope: &Envelope, to: &str) -> Verdict {
-        ensure(envelope.epoch == by.epoch, "every_message_carries_its_senders_epoch", || {
-            format!("{:?} in epoch {:?}", envelope.epoch, by.epoch)
-        })?;
+        ensure(
+            envelope.epoch == by.epoch,
+            "every_message_carries_its_senders_epoch",
+            || format!("{:?} in epoch {:?}", envelope.epoch, by.epoch),
+        )?;
         match &envelope.message {
             ToTaskManager::Deploy(deployment) => self.deployed(by, deployment, to),
             ToTaskManager::TriggerCheckpoint {
@@ -95,9 +100,11 @@ impl Checks {
             } => {
                 let history = self.history(*job)?;
                 let latest = history.completed.last().copied();
-                ensure(*completed == latest, "a_recovery_knows_the_latest_checkpoint", || {
-                    format!("job {job} resumes from {completed:?}, stored {latest:?}")
-                })?;
+                ensure(
+                    *completed == latest,
+                    "a_recovery_knows_the_latest_checkpoint",
+                    || format!("job {job} resumes from {completed:?}, stored {latest:?}"),
+                )?;
                 let from = completed.map_or(1, |completed| completed.0 + 1);
                 let aborted = (from..aborted_below.0).map(CheckpointId);
                 history.aborted.extend(aborted);
@@ -105,9 +112,11 @@ impl Checks {
             }
             ToTaskManager::ReleaseJob { job } => {
                 let durable = self.history(*job)?.result.is_some();
-                ensure(durable, "a_job_is_released_only_after_its_result_is_durable", || {
-                    format!("job {job}")
-                })
+                ensure(
+                    durable,
+                    "a_job_is_released_only_after_its_result_is_durable",
+                    || format!("job {job}"),
+                )
             }
             ToTaskManager::Welcome(_)
             | ToTaskManager::Refused(_)
@@ -125,28 +134,46 @@ impl Checks {
             ..
         } = deployment;
         let history = self.history(*job)?;
-        ensure(history.recorded, "a_job_runs_only_after_it_is_durable", || format!("job {job}"))?;
-        ensure(history.result.is_none(), "an_ended_job_is_never_resurrected", || {
-            format!("job {job} ended {:?}", history.result)
-        })?;
-        ensure(!history.cancel_accepted, "a_canceled_job_is_never_deployed", || {
-            format!("job {job}")
-        })?;
-        ensure(attempt.epoch <= by.epoch, "an_attempt_is_minted_by_its_epoch", || {
-            format!("{attempt:?} in {:?}", by.epoch)
-        })?;
+        ensure(
+            history.recorded,
+            "a_job_runs_only_after_it_is_durable",
+            || format!("job {job}"),
+        )?;
+        ensure(
+            history.result.is_none(),
+            "an_ended_job_is_never_resurrected",
+            || format!("job {job} ended {:?}", history.result),
+        )?;
+        ensure(
+            !history.cancel_accepted,
+            "a_canceled_job_is_never_deployed",
+            || format!("job {job}"),
+        )?;
+        ensure(
+            attempt.epoch <= by.epoch,
+            "an_attempt_is_minted_by_its_epoch",
+            || format!("{attempt:?} in {:?}", by.epoch),
+        )?;
         let latest = history.completed.last().copied();
-        ensure(*restore == latest, "a_restore_uses_the_latest_checkpoint", || {
-            format!("job {job} restores {restore:?}, latest {latest:?}")
-        })?;
+        ensure(
+            *restore == latest,
+            "a_restore_uses_the_latest_checkpoint",
+            || format!("job {job} restores {restore:?}, latest {latest:?}"),
+        )?;
         for task in tasks {
             history.restores_what_was_acknowledged(*job, *restore, task)?;
             history.deployed.insert(task.task, *attempt);
+            history.own.insert((task.task, *attempt));
             let before = history.highest.insert(task.task, (*attempt, to.to_owned()));
-            let repeated = before.as_ref().is_some_and(|b| *b == (*attempt, to.to_owned()));
+            let repeated = before
+                .as_ref()
+                .is_some_and(|b| *b == (*attempt, to.to_owned()));
             let later = before.as_ref().is_none_or(|(before, _)| before < attempt);
             ensure(later || repeated, "an_attempt_is_never_used_twice", || {
-                format!("job {job} {:?}: {before:?}, then {attempt:?} on {to}", task.task)
+                format!(
+                    "job {job} {:?}: {before:?}, then {attempt:?} on {to}",
+                    task.task
+                )
             })?;
         }
         Ok(())
@@ -154,12 +181,21 @@ impl Checks {
 
     fn triggered(&mut self, by: Orderer, job: JobId, checkpoint: CheckpointId) -> Verdict {
         let history = self.history(job)?;
-        ensure(checkpoint < history.mark, "a_checkpoint_id_is_reserved_before_use", || {
-            format!("job {job} checkpoint {checkpoint:?}, reserved below {:?}", history.mark)
-        })?;
-        ensure(history.result.is_none(), "an_ended_job_is_never_resurrected", || {
-            format!("job {job} checkpoint {checkpoint:?}")
-        })?;
+        ensure(
+            checkpoint < history.mark,
+            "a_checkpoint_id_is_reserved_before_use",
+            || {
+                format!(
+                    "job {job} checkpoint {checkpoint:?}, reserved below {:?}",
+                    history.mark
+                )
+            },
+        )?;
+        ensure(
+            history.result.is_none(),
+            "an_ended_job_is_never_resurrected",
+            || format!("job {job} checkpoint {checkpoint:?}"),
+        )?;
         let this = (checkpoint, by.instance, by.now);
         let before = history.last_trigger.replace(this);
         let new = before.is_none_or(|before| before == this || before.0 < checkpoint);
@@ -173,28 +209,36 @@ impl Checks {
             Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
                 let history = self.history(*job)?;
                 let durable = history.recorded || history.result.is_some();
-                ensure(durable, "a_submission_is_acknowledged_only_when_durable", || {
-                    format!("job {job}")
-                })
+                ensure(
+                    durable,
+                    "a_submission_is_acknowledged_only_when_durable",
+                    || format!("job {job}"),
+                )
             }
             Reply::CancelAccepted(job) => {
                 let history = self.history(*job)?;
                 let durable = history.cancel_recorded || history.result.is_some();
                 history.cancel_accepted = true;
-                ensure(durable, "a_cancel_is_acknowledged_only_when_durable", || {
-                    format!("job {job}")
-                })
+                ensure(
+                    durable,
+                    "a_cancel_is_acknowledged_only_when_durable",
+                    || format!("job {job}"),
+                )
             }
             Reply::AlreadyEnded(job, status) => {
                 let result = self.history(*job)?.result;
-                ensure(result == Some(*status), "a_terminal_state_is_durable", || {
-                    format!("job {job} ended {status}, stored {result:?}")
-                })
+                ensure(
+                    result == Some(*status),
+                    "a_terminal_state_is_durable",
+                    || format!("job {job} ended {status}, stored {result:?}"),
+                )
             }
             Reply::UnknownJob(job) => {
                 let history = self.jobs.get(job);
                 let known = history.is_some_and(|history| history.recorded);
-                ensure(!known, "a_durable_job_is_never_unknown", || format!("job {job}"))
+                ensure(!known, "a_durable_job_is_never_unknown", || {
+                    format!("job {job}")
+                })
             }
             Reply::Overloaded(_) => Ok(()),
         }
@@ -263,9 +307,16 @@ impl History {
         let acknowledged = record.zip(position).map(|(record, at)| &record.states[at]);
         let given: Vec<_> = deployment.state.iter().collect();
         let expected: Vec<_> = acknowledged.into_iter().collect();
-        ensure(given == expected, "a_task_restores_what_it_acknowledged", || {
-            format!("job {job} {:?} from {restore:?}: {given:?}", deployment.task)
-        })
+        ensure(
+            given == expected,
+            "a_task_restores_what_it_acknowledged",
+            || {
+                format!(
+                    "job {job} {:?} from {restore:?}: {given:?}",
+                    deployment.task
+                )
+            },
+        )
     }
 
     /// A checkpoint may be written if, when its last acknowledgement came, all and only the current
@@ -277,17 +328,21 @@ impl History {
         if repeated || self.completed.contains(&id) {
             return Ok(());
         }
-        ensure(!self.aborted.contains(&id), "an_aborted_checkpoint_never_completes", || {
-            format!("job {job} checkpoint {id:?}")
-        })?;
+        ensure(
+            !self.aborted.contains(&id),
+            "an_aborted_checkpoint_never_completes",
+            || format!("job {job} checkpoint {id:?}"),
+        )?;
         let states: Vec<_> = record.states.iter().collect();
         let acknowledged = self.acknowledged.get(&id).map(|acks| {
             let states = acks.iter().map(|ack| &ack.state).collect::<Vec<_>>();
             (states, acks.iter().all(|ack| ack.end_of_data))
         });
-        ensure(acknowledged == Some((states, record.end_of_data)), name, || {
-            format!("job {job} {record:?}: {acknowledged:?}")
-        })
+        ensure(
+            acknowledged == Some((states, record.end_of_data)),
+            name,
+            || format!("job {job} {record:?}: {acknowledged:?}"),
+        )
     }
 
     /// The acknowledgement of every task, if every current attempt has acknowledged and none has ended.

@@ -8,9 +8,11 @@ use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
 impl Checks {
     /// The store applied this write.
     pub(crate) fn stored(&mut self, epoch: Epoch, ops: &[RecordOp]) -> Verdict {
-        ensure(epoch >= self.stored_epoch, "the_store_accepts_no_old_epoch", || {
-            format!("{epoch:?} after {:?}", self.stored_epoch)
-        })?;
+        ensure(
+            epoch >= self.stored_epoch,
+            "the_store_accepts_no_old_epoch",
+            || format!("{epoch:?} after {:?}", self.stored_epoch),
+        )?;
         self.stored_epoch = epoch;
         // One transaction: what it deletes may rely on what it puts.
         for op in ops {
@@ -35,17 +37,21 @@ impl Checks {
             Record::Job(job) => {
                 let id = job.graph.id();
                 let history = self.history(id)?;
-                ensure(history.result.is_none(), "an_ended_job_is_never_resurrected", || {
-                    format!("job {id} ended {:?}", history.result)
-                })?;
+                ensure(
+                    history.result.is_none(),
+                    "an_ended_job_is_never_resurrected",
+                    || format!("job {id} ended {:?}", history.result),
+                )?;
                 history.recorded = true;
             }
             Record::Cancel(job) => self.history(*job)?.cancel_recorded = true,
             Record::CheckpointMark { job, next } => {
                 let history = self.history(*job)?;
-                ensure(*next >= history.mark, "a_checkpoint_mark_never_goes_back", || {
-                    format!("job {job}: {:?}, then {next:?}", history.mark)
-                })?;
+                ensure(
+                    *next >= history.mark,
+                    "a_checkpoint_mark_never_goes_back",
+                    || format!("job {job}: {:?}, then {next:?}", history.mark),
+                )?;
                 history.mark = *next;
             }
             Record::Checkpoint(checkpoint) => {
@@ -58,7 +64,10 @@ impl Checks {
                 let history = self.history(result.job)?;
                 let same = history.result.is_none_or(|before| before == result.status);
                 ensure(same, "the_end_of_a_job_is_final", || {
-                    format!("job {}: {:?}, then {}", result.job, history.result, result.status)
+                    format!(
+                        "job {}: {:?}, then {}",
+                        result.job, history.result, result.status
+                    )
                 })?;
                 history.result = Some(result.status);
             }
@@ -72,9 +81,11 @@ impl Checks {
                 let history = self.history(job)?;
                 history.recorded = false;
                 let ended = history.result.is_some();
-                ensure(ended, "a_job_is_removed_only_after_its_result_is_durable", || {
-                    format!("job {job}")
-                })
+                ensure(
+                    ended,
+                    "a_job_is_removed_only_after_its_result_is_durable",
+                    || format!("job {job}"),
+                )
             }
             RecordKey::Checkpoint(job, checkpoint) => {
                 self.history(job)?.retained.remove(&checkpoint);
@@ -83,14 +94,18 @@ impl Checks {
             RecordKey::Cancel(job) => {
                 let history = self.history(job)?;
                 let ended = history.result.is_some();
-                ensure(ended, "a_durable_cancel_survives_until_the_job_has_ended", || {
-                    format!("job {job}")
-                })
+                ensure(
+                    ended,
+                    "a_durable_cancel_survives_until_the_job_has_ended",
+                    || format!("job {job}"),
+                )
             }
             RecordKey::CheckpointMark(job) => {
                 let history = self.history(job)?;
                 let ended = history.result.is_some();
-                ensure(ended, "a_checkpoint_mark_never_goes_back", || format!("job {job}"))
+                ensure(ended, "a_checkpoint_mark_never_goes_back", || {
+                    format!("job {job}")
+                })
             }
             RecordKey::Result(_) => Ok(()),
         }
@@ -99,9 +114,15 @@ impl Checks {
     /// A file was deleted from the checkpoint storage.
     pub(crate) fn file_deleted(&self, job: JobId, path: &str) -> Verdict {
         // A job that has ended needs nothing any more.
-        let history = self.jobs.get(&job).filter(|history| history.result.is_none());
+        let history = self
+            .jobs
+            .get(&job)
+            .filter(|history| history.result.is_none());
         let retained = history.map(|history| &history.retained);
-        let mut states = retained.into_iter().flatten().flat_map(|(_, record)| &record.states);
+        let mut states = retained
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, record)| &record.states);
         let referenced = states.any(|state| match &state.location {
             StateLocation::File(file) => file == path,
             StateLocation::Inline(_) => false,
@@ -119,11 +140,15 @@ impl History {
         }
         let latest = self.completed.last();
         let kept = latest.is_none_or(|latest| self.retained.contains_key(latest));
-        ensure(kept, "the_latest_checkpoint_is_retained", || format!("job {job} {latest:?}"))?;
+        ensure(kept, "the_latest_checkpoint_is_retained", || {
+            format!("job {job} {latest:?}")
+        })?;
         let count = self.retained.len();
-        ensure(count <= self.retained_limit + 1, "no_more_checkpoints_are_retained", || {
-            format!("job {job}: {count} of {}", self.retained_limit)
-        })
+        ensure(
+            count <= self.retained_limit + 1,
+            "no_more_checkpoints_are_retained",
+            || format!("job {job}: {count} of {}", self.retained_limit),
+        )
     }
 
     /// A checkpoint that becomes durable after its tasks were restarted would resurrect their past.
@@ -138,7 +163,12 @@ impl History {
             ensure(
                 known || current_acknowledged,
                 "no_checkpoint_of_a_past_attempt_becomes_durable",
-                || format!("job {} {:?}: {task:?} is at {current:?}", record.job, record.id),
+                || {
+                    format!(
+                        "job {} {:?}: {task:?} is at {current:?}",
+                        record.job, record.id
+                    )
+                },
             )?;
         }
         Ok(())

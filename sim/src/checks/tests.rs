@@ -1,1 +1,604 @@
 //! Each checker is shown a forged observation and must name what is wrong.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::external::{Published, SinkId, Transaction};
+use crate::plan::{EdgePlan, OperatorPlan, VertexPlan};
+use jobmanager_core::graph::{JobGraph, Partitioning};
+use jobmanager_core::id::{Incarnation, SessionId};
+use jobmanager_core::jobmanager::{Discard, Effect, Reply};
+use jobmanager_core::message::{
+    Acknowledgement, Deployment, Envelope, JobTable, StateLocation, TaskDeployment,
+    TaskStateChange, ToTaskManager,
+};
+use jobmanager_core::record::{JobRecord, JobResult, Record, RecordKey, RecordOp};
+use jobmanager_core::taskmanager::{Effect as WorkerEffect, TaskStart};
+use jobmanager_core::time::Timestamp;
+
+const JOB: JobId = JobId(1);
+const EPOCH: Epoch = Epoch(1);
+const BY: Orderer = Orderer {
+    instance: Instance(0),
+    epoch: EPOCH,
+    now: 0,
+};
+
+/// A source and a sink, one subtask each.
+fn plan() -> JobPlan {
+    let vertex = |operator| VertexPlan {
+        operator,
+        parallelism: 1,
+        max_parallelism: None,
+        group: 0,
+    };
+    let source = OperatorPlan::Source {
+        count: None,
+        keys: 1,
+        batch: 1,
+        pause: 1,
+    };
+    let interval = ("execution.checkpointing.interval", "1 s");
+    JobPlan {
+        id: JOB,
+        vertices: vec![vertex(source), vertex(OperatorPlan::Sink)],
+        edges: vec![EdgePlan {
+            source: 0,
+            target: 1,
+            partitioning: Partitioning::Forward,
+        }],
+        configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        fragile: false,
+        restart_delay: 0,
+    }
+}
+
+fn attempt(number: u32) -> Attempt {
+    Attempt {
+        epoch: EPOCH,
+        number,
+    }
+}
+
+fn attempt_id(vertex: u32, number: u32) -> AttemptId {
+    AttemptId {
+        job: JOB,
+        task: task(vertex, 0),
+        attempt: attempt(number),
+    }
+}
+
+fn state(byte: u8) -> StateHandle {
+    StateHandle {
+        location: StateLocation::File(format!("chk-{byte}/a")),
+        size: 1,
+    }
+}
+
+fn job_record() -> Record {
+    let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
+    Record::Job(JobRecord {
+        graph: graph.into(),
+        submitted: Timestamp(0),
+    })
+}
+
+fn result(status: JobStatus) -> Record {
+    let result = JobResult {
+        job: JOB,
+        name: String::new(),
+        status,
+        started: Timestamp(0),
+        ended: Timestamp(0),
+        failure: None,
+        vertices: Vec::new(),
+        completed_checkpoints: 0,
+        restarts: 0,
+    };
+    Record::Result(result.into())
+}
+
+fn checkpoint(id: u64) -> Record {
+    let byte = u8::try_from(id).unwrap();
+    let record = CheckpointRecord {
+        job: JOB,
+        id: CheckpointId(id),
+        triggered: Timestamp(0),
+        completed: Timestamp(0),
+        end_of_data: false,
+        states: vec![state(byte), state(byte)],
+    };
+    Record::Checkpoint(record.into())
+}
+
+fn mark(next: u64) -> Record {
+    Record::CheckpointMark {
+        job: JOB,
+        next: CheckpointId(next),
+    }
+}
+
+fn say(message: ToTaskManager) -> Effect {
+    Effect::Send {
+        session: SessionId(1),
+        message: Envelope {
+            epoch: EPOCH,
+            message,
+        },
+    }
+}
+
+fn deploy(number: u32, restore: Option<u64>) -> Effect {
+    let table = JobTable {
+        name: String::new(),
+        vertices: Vec::new(),
+        edges: Vec::new(),
+        slots: Vec::new(),
+        addresses: Vec::new(),
+        checkpoints: None,
+    };
+    let deployment = |vertex| TaskDeployment {
+        task: task(vertex, 0),
+        slot: SlotIndex(0),
+        state: restore
+            .map(|id| state(u8::try_from(id).unwrap()))
+            .into_iter()
+            .collect(),
+    };
+    say(ToTaskManager::Deploy(Deployment {
+        job: JOB,
+        attempt: attempt(number),
+        table: table.into(),
+        restore: restore.map(CheckpointId),
+        tasks: vec![deployment(0), deployment(1)],
+    }))
+}
+
+fn trigger(id: u64) -> Effect {
+    say(ToTaskManager::TriggerCheckpoint {
+        job: JOB,
+        checkpoint: CheckpointId(id),
+        timestamp: Timestamp(0),
+    })
+}
+
+fn complete(id: u64) -> Effect {
+    say(ToTaskManager::NotifyComplete {
+        job: JOB,
+        checkpoint: CheckpointId(id),
+        finish: false,
+    })
+}
+
+fn write(record: Record) -> Effect {
+    Effect::Store {
+        commit: jobmanager_core::id::CommitId(1),
+        ops: vec![RecordOp::Put(record)],
+    }
+}
+
+/// An observer of a job that is durable and whose first attempt runs.
+fn running() -> Checks {
+    let mut checks = Checks::new(&[plan()]);
+    checks.minted(EPOCH).unwrap();
+    store(&mut checks, [job_record(), mark(10)]).unwrap();
+    order(&mut checks, &deploy(0, None)).unwrap();
+    checks
+}
+
+fn order(checks: &mut Checks, effect: &Effect) -> Verdict {
+    checks.ordered(BY, effect, Some("tm-0"))
+}
+
+fn store(checks: &mut Checks, records: impl IntoIterator<Item = Record>) -> Verdict {
+    let ops: Vec<_> = records.into_iter().map(RecordOp::Put).collect();
+    checks.stored(EPOCH, &ops)
+}
+
+fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64) {
+    let ack = Acknowledgement {
+        attempt: attempt_id(vertex, number),
+        checkpoint: CheckpointId(id),
+        state: state(u8::try_from(id).unwrap()),
+        end_of_data: false,
+    };
+    checks.received(&Input::Message {
+        session: SessionId(1),
+        message: FromTaskManager::Acknowledge(ack),
+    });
+}
+
+/// As [`running`], with a checkpoint that both tasks acknowledged and that is durable.
+fn with_checkpoint(id: u64) -> Checks {
+    let mut checks = running();
+    order(&mut checks, &trigger(id)).unwrap();
+    acknowledge(&mut checks, 0, 0, id);
+    acknowledge(&mut checks, 1, 0, id);
+    order(&mut checks, &write(checkpoint(id))).unwrap();
+    store(&mut checks, [checkpoint(id)]).unwrap();
+    checks
+}
+
+fn broken(verdict: Verdict) -> &'static str {
+    verdict.unwrap_err().name
+}
+
+#[test]
+fn the_right_order_of_things_is_well() {
+    let mut checks = with_checkpoint(1);
+    order(&mut checks, &complete(1)).unwrap();
+    order(&mut checks, &deploy(1, Some(1))).unwrap();
+}
+
+#[test]
+fn a_checkpoint_announced_before_it_is_durable_is_seen() {
+    let mut checks = running();
+    order(&mut checks, &trigger(1)).unwrap();
+    let name = "a_checkpoint_is_announced_only_after_it_is_durable";
+    assert_eq!(broken(order(&mut checks, &complete(1))), name);
+}
+
+#[test]
+fn a_reused_checkpoint_id_is_seen() {
+    let mut checks = with_checkpoint(2);
+    let later = Orderer { now: 5, ..BY };
+    let verdict = checks.ordered(later, &trigger(2), None);
+    assert_eq!(broken(verdict), "checkpoint_ids_strictly_increase");
+}
+
+#[test]
+fn a_checkpoint_id_that_is_not_reserved_is_seen() {
+    let name = "a_checkpoint_id_is_reserved_before_use";
+    assert_eq!(broken(order(&mut running(), &trigger(10))), name);
+}
+
+#[test]
+fn a_checkpoint_without_every_acknowledgement_is_seen() {
+    let mut checks = running();
+    acknowledge(&mut checks, 0, 0, 1);
+    let name = "a_checkpoint_completes_when_every_current_attempt_acknowledged";
+    assert_eq!(broken(order(&mut checks, &write(checkpoint(1)))), name);
+}
+
+#[test]
+fn an_acknowledgement_of_a_replaced_attempt_does_not_count() {
+    let mut checks = running();
+    order(&mut checks, &deploy(1, None)).unwrap();
+    acknowledge(&mut checks, 0, 0, 1);
+    acknowledge(&mut checks, 1, 1, 1);
+    let name = "a_checkpoint_completes_when_every_current_attempt_acknowledged";
+    assert_eq!(broken(order(&mut checks, &write(checkpoint(1)))), name);
+}
+
+#[test]
+fn an_acknowledgement_of_a_task_that_has_failed_does_not_count() {
+    let mut checks = running();
+    acknowledge(&mut checks, 0, 0, 1);
+    checks.received(&Input::Message {
+        session: SessionId(1),
+        message: FromTaskManager::TaskStates(vec![TaskStateChange {
+            attempt: attempt_id(0, 0),
+            report: TaskReport::Canceled,
+        }]),
+    });
+    acknowledge(&mut checks, 1, 0, 1);
+    let name = "a_checkpoint_completes_when_every_current_attempt_acknowledged";
+    assert_eq!(broken(order(&mut checks, &write(checkpoint(1)))), name);
+}
+
+#[test]
+fn a_checkpoint_that_was_aborted_and_completes_is_seen() {
+    let mut checks = running();
+    acknowledge(&mut checks, 0, 0, 1);
+    acknowledge(&mut checks, 1, 0, 1);
+    let aborted = ToTaskManager::NotifyAborted {
+        job: JOB,
+        checkpoint: CheckpointId(1),
+    };
+    order(&mut checks, &say(aborted)).unwrap();
+    let name = "an_aborted_checkpoint_never_completes";
+    assert_eq!(broken(order(&mut checks, &write(checkpoint(1)))), name);
+}
+
+#[test]
+fn a_checkpoint_that_becomes_durable_after_a_restart_is_seen() {
+    let mut checks = running();
+    acknowledge(&mut checks, 0, 0, 1);
+    acknowledge(&mut checks, 1, 0, 1);
+    order(&mut checks, &deploy(1, None)).unwrap();
+    let name = "no_checkpoint_of_a_past_attempt_becomes_durable";
+    assert_eq!(broken(store(&mut checks, [checkpoint(1)])), name);
+}
+
+#[test]
+fn a_completed_checkpoint_that_is_aborted_is_seen() {
+    let mut checks = with_checkpoint(1);
+    let aborted = ToTaskManager::NotifyAborted {
+        job: JOB,
+        checkpoint: CheckpointId(1),
+    };
+    let name = "a_completed_checkpoint_is_never_aborted";
+    assert_eq!(broken(order(&mut checks, &say(aborted))), name);
+}
+
+#[test]
+fn a_stale_attempt_that_is_deployed_is_seen() {
+    let mut checks = running();
+    order(&mut checks, &deploy(1, None)).unwrap();
+    let name = "an_attempt_is_never_used_twice";
+    assert_eq!(broken(order(&mut checks, &deploy(0, None))), name);
+}
+
+#[test]
+fn an_attempt_on_two_taskmanagers_is_seen() {
+    let mut checks = running();
+    let verdict = checks.ordered(BY, &deploy(0, None), Some("tm-1"));
+    assert_eq!(broken(verdict), "an_attempt_is_never_used_twice");
+}
+
+#[test]
+fn a_restart_from_nothing_although_there_is_a_checkpoint_is_seen() {
+    let name = "a_restore_uses_the_latest_checkpoint";
+    let mut checks = with_checkpoint(1);
+    assert_eq!(broken(order(&mut checks, &deploy(1, None))), name);
+}
+
+#[test]
+fn a_recovery_that_missed_the_latest_checkpoint_is_seen() {
+    let resume = ToTaskManager::Resume {
+        job: JOB,
+        completed: None,
+        aborted_below: CheckpointId(10),
+    };
+    let name = "a_recovery_knows_the_latest_checkpoint";
+    assert_eq!(broken(order(&mut with_checkpoint(1), &say(resume))), name);
+}
+
+#[test]
+fn a_job_that_runs_before_it_is_durable_is_seen() {
+    let mut checks = Checks::new(&[plan()]);
+    let name = "a_job_runs_only_after_it_is_durable";
+    assert_eq!(broken(order(&mut checks, &deploy(0, None))), name);
+}
+
+#[test]
+fn an_ended_job_that_runs_again_is_seen() {
+    let mut checks = running();
+    store(&mut checks, [result(JobStatus::Finished)]).unwrap();
+    let name = "an_ended_job_is_never_resurrected";
+    assert_eq!(broken(order(&mut checks, &deploy(1, None))), name);
+}
+
+#[test]
+fn a_job_that_ends_twice_is_seen() {
+    let mut checks = running();
+    store(&mut checks, [result(JobStatus::Finished)]).unwrap();
+    let verdict = store(&mut checks, [result(JobStatus::Failed)]);
+    assert_eq!(broken(verdict), "the_end_of_a_job_is_final");
+}
+
+#[test]
+fn answers_before_durability_are_seen() {
+    let reply = |reply| Effect::Reply {
+        request: jobmanager_core::id::RequestId(1),
+        reply,
+    };
+    let mut checks = Checks::new(&[plan()]);
+    let verdict = order(&mut checks, &reply(Reply::Submitted(JOB)));
+    assert_eq!(
+        broken(verdict),
+        "a_submission_is_acknowledged_only_when_durable"
+    );
+    let mut checks = running();
+    let verdict = order(&mut checks, &reply(Reply::UnknownJob(JOB)));
+    assert_eq!(broken(verdict), "a_durable_job_is_never_unknown");
+    let verdict = order(&mut checks, &reply(Reply::CancelAccepted(JOB)));
+    assert_eq!(
+        broken(verdict),
+        "a_cancel_is_acknowledged_only_when_durable"
+    );
+    assert_eq!(
+        broken(order(&mut checks, &deploy(1, None))),
+        "a_canceled_job_is_never_deployed"
+    );
+}
+
+#[test]
+fn a_release_before_the_end_is_seen() {
+    let release = say(ToTaskManager::ReleaseJob { job: JOB });
+    let name = "a_job_is_released_only_after_its_result_is_durable";
+    assert_eq!(broken(order(&mut running(), &release)), name);
+}
+
+#[test]
+fn a_foreign_epoch_is_seen() {
+    let foreign = Effect::Send {
+        session: SessionId(1),
+        message: Envelope {
+            epoch: Epoch(9),
+            message: ToTaskManager::Heartbeat { sequence: 1 },
+        },
+    };
+    let name = "every_message_carries_its_senders_epoch";
+    assert_eq!(broken(order(&mut running(), &foreign)), name);
+    assert_eq!(broken(running().minted(EPOCH)), "epochs_strictly_increase");
+    let mut checks = running();
+    checks.stored(Epoch(3), &[]).unwrap();
+    assert_eq!(
+        broken(checks.stored(Epoch(2), &[])),
+        "the_store_accepts_no_old_epoch"
+    );
+}
+
+#[test]
+fn the_deletion_of_retained_state_is_seen() {
+    let name = "retained_state_is_never_deleted";
+    let mut checks = with_checkpoint(1);
+    let discards = [
+        Discard::Checkpoint(JOB, CheckpointId(1)),
+        Discard::Job(JOB),
+        Discard::Unreferenced {
+            job: JOB,
+            keep: Vec::new(),
+            next: CheckpointId(2),
+        },
+    ];
+    for discard in discards {
+        assert_eq!(broken(order(&mut checks, &Effect::Discard(discard))), name);
+    }
+    assert_eq!(broken(checks.file_deleted(JOB, "chk-1/a")), name);
+    assert_eq!(checks.file_deleted(JOB, "chk-1/b"), Ok(()));
+}
+
+#[test]
+fn the_removal_of_needed_records_is_seen() {
+    let delete = |key| [RecordOp::Delete(key)];
+    let key = RecordKey::Checkpoint(JOB, CheckpointId(1));
+    let verdict = with_checkpoint(1).stored(EPOCH, &delete(key));
+    assert_eq!(broken(verdict), "the_latest_checkpoint_is_retained");
+    let verdict = running().stored(EPOCH, &delete(RecordKey::Job(JOB)));
+    assert_eq!(
+        broken(verdict),
+        "a_job_is_removed_only_after_its_result_is_durable"
+    );
+    let verdict = running().stored(EPOCH, &delete(RecordKey::Cancel(JOB)));
+    assert_eq!(
+        broken(verdict),
+        "a_durable_cancel_survives_until_the_job_has_ended"
+    );
+    let verdict = store(&mut running(), [mark(5)]);
+    assert_eq!(broken(verdict), "a_checkpoint_mark_never_goes_back");
+}
+
+#[test]
+fn too_many_retained_checkpoints_are_seen() {
+    let mut checks = running();
+    for id in [1, 2, 3] {
+        acknowledge(&mut checks, 0, 0, id);
+        acknowledge(&mut checks, 1, 0, id);
+    }
+    let verdict = store(&mut checks, [checkpoint(1), checkpoint(2), checkpoint(3)]);
+    assert_eq!(broken(verdict), "no_more_checkpoints_are_retained");
+}
+
+#[test]
+fn a_state_that_nobody_acknowledged_is_seen_when_it_is_restored() {
+    let mut checks = with_checkpoint(2);
+    let Effect::Send { message, .. } = deploy(1, Some(2)) else {
+        unreachable!("a deployment is sent");
+    };
+    let ToTaskManager::Deploy(mut deployment) = message.message else {
+        unreachable!("it was just made");
+    };
+    deployment.tasks[1].state = Vec::new();
+    let verdict = order(&mut checks, &say(ToTaskManager::Deploy(deployment)));
+    assert_eq!(broken(verdict), "a_task_restores_what_it_acknowledged");
+}
+
+const PROCESS: Process = Process {
+    index: 0,
+    incarnation: Incarnation(1).0,
+};
+
+fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
+    let Effect::Send { message, .. } = deploy(number, None) else {
+        unreachable!("a deployment is sent");
+    };
+    let ToTaskManager::Deploy(deployment) = message.message else {
+        unreachable!("it was just made");
+    };
+    TaskStart {
+        attempt: AttemptId {
+            job,
+            ..attempt_id(vertex, number)
+        },
+        slot: SlotIndex(0),
+        table: deployment.table,
+        restore: None,
+        state: Vec::new(),
+    }
+}
+
+#[test]
+fn a_slot_given_twice_is_seen() {
+    let mut checks = running();
+    assert_eq!(checks.started(PROCESS, &start(0, 0, JOB)), Ok(false));
+    assert_eq!(checks.started(PROCESS, &start(1, 0, JOB)), Ok(false));
+    let name = "a_slot_serves_one_job_and_one_attempt_of_a_task";
+    let other = checks.started(PROCESS, &start(0, 0, JobId(2)));
+    assert_eq!(other.unwrap_err().name, name);
+    let again = checks.started(PROCESS, &start(0, 1, JOB));
+    assert_eq!(again.unwrap_err().name, name);
+    checks.stopping(PROCESS, attempt_id(0, 0));
+    assert_eq!(checks.started(PROCESS, &start(0, 1, JOB)), Ok(true));
+}
+
+#[test]
+fn obedience_to_an_old_epoch_is_seen() {
+    let mut checks = running();
+    checks.obeyed(PROCESS, Epoch(2), &[]).unwrap();
+    checks.obeyed(PROCESS, Epoch(1), &[]).unwrap();
+    let cancel = [WorkerEffect::Cancel(attempt_id(0, 0))];
+    let verdict = checks.obeyed(PROCESS, Epoch(1), &cancel);
+    assert_eq!(broken(verdict), "a_command_of_an_old_epoch_is_never_obeyed");
+}
+
+#[test]
+fn output_without_a_durable_checkpoint_is_seen() {
+    let published = |id| Published {
+        sink: SinkId {
+            job: JOB,
+            task: task(1, 0),
+        },
+        transaction: Some(Transaction {
+            attempt: attempt(0),
+            checkpoint: CheckpointId(id),
+        }),
+        rows: Vec::new(),
+    };
+    let checks = with_checkpoint(2);
+    assert_eq!(checks.published(&published(1)), Ok(()));
+    let name = "output_is_committed_only_after_its_checkpoint";
+    assert_eq!(broken(checks.published(&published(3))), name);
+}
+
+#[test]
+fn a_task_that_finishes_too_early_is_seen() {
+    let checks = with_checkpoint(1);
+    let told = |id, end| checks.told_complete(attempt_id(1, 0), CheckpointId(id), true, end);
+    assert_eq!(told(1, true), Ok(()));
+    assert_eq!(
+        broken(told(1, false)),
+        "a_task_finishes_only_at_the_end_of_its_data"
+    );
+    let name = "a_checkpoint_is_announced_only_after_it_is_durable";
+    assert_eq!(broken(told(2, true)), name);
+}
+
+#[test]
+fn lost_state_of_a_current_attempt_is_seen() {
+    let checks = running();
+    let verdict = checks.state_is_missing(attempt_id(0, 0), &state(1).location);
+    assert_eq!(broken(verdict), "the_state_of_a_restore_exists");
+}
+
+#[test]
+fn a_job_shown_as_ended_too_early_is_seen() {
+    let summary = |status| JobSummary {
+        id: JOB,
+        name: String::new(),
+        status,
+        started: Timestamp(0),
+        ended: None,
+        last_modified: Timestamp(0),
+        tasks: jobmanager_core::jobmanager::TaskCounts::default(),
+    };
+    let mut checks = running();
+    checks
+        .status(Instance(0), &summary(JobStatus::Running))
+        .unwrap();
+    let verdict = checks.status(Instance(0), &summary(JobStatus::Finished));
+    assert_eq!(broken(verdict), "a_terminal_state_is_durable");
+    let verdict = checks.status(Instance(0), &summary(JobStatus::Running));
+    assert_eq!(broken(verdict), "job_states_change_only_as_they_may");
+}

@@ -31,7 +31,9 @@ impl Checks {
 
     /// Whether this process has seen a later epoch.
     pub(crate) fn has_seen_later(&self, process: Process, epoch: Epoch) -> bool {
-        self.seen_epochs.get(&process).is_some_and(|seen| *seen > epoch)
+        self.seen_epochs
+            .get(&process)
+            .is_some_and(|seen| *seen > epoch)
     }
 
     /// A task is told to stop: its slot may be given to others, who share it until the task has ended.
@@ -40,7 +42,11 @@ impl Checks {
     }
 
     /// A task starts. Tells whether another attempt of it runs somewhere.
-    pub(crate) fn started(&mut self, process: Process, start: &TaskStart) -> Result<bool, crate::oracle::Failure> {
+    pub(crate) fn started(
+        &mut self,
+        process: Process,
+        start: &TaskStart,
+    ) -> Result<bool, crate::oracle::Failure> {
         let attempt = start.attempt;
         for ((on, other), slot) in &self.running {
             let stopping = self.stopping.contains(&(*on, *other));
@@ -54,7 +60,11 @@ impl Checks {
         let same = |other: &AttemptId| other.job == attempt.job && other.task == attempt.task;
         let zombie = self.running.keys().any(|(_, other)| same(other));
         let before = self.running.insert((process, attempt), start.slot);
-        ensure(before.is_none(), "a_repeated_deployment_starts_nothing", || format!("{attempt}"))?;
+        ensure(
+            before.is_none(),
+            "a_repeated_deployment_starts_nothing",
+            || format!("{attempt}"),
+        )?;
         Ok(zombie)
     }
 
@@ -78,7 +88,9 @@ impl Checks {
     /// A task could not find a state file that it was to restore.
     pub(crate) fn state_is_missing(&self, attempt: AttemptId, location: &StateLocation) -> Verdict {
         let current = self.is_current(attempt);
-        ensure(!current, "the_state_of_a_restore_exists", || format!("{attempt}: {location:?}"))
+        ensure(!current, "the_state_of_a_restore_exists", || {
+            format!("{attempt}: {location:?}")
+        })
     }
 
     /// Rows became visible: only with a checkpoint that is durable.
@@ -89,9 +101,16 @@ impl Checks {
         let history = self.jobs.get(&published.sink.job);
         let completed = history.and_then(|history| history.completed.last());
         let durable = completed.is_some_and(|completed| *completed >= transaction.checkpoint);
-        ensure(durable, "output_is_committed_only_after_its_checkpoint", || {
-            format!("{:?} {transaction:?}, durable up to {completed:?}", published.sink)
-        })
+        ensure(
+            durable,
+            "output_is_committed_only_after_its_checkpoint",
+            || {
+                format!(
+                    "{:?} {transaction:?}, durable up to {completed:?}",
+                    published.sink
+                )
+            },
+        )
     }
 
     /// A task was told that a checkpoint is complete.
@@ -107,8 +126,10 @@ impl Checks {
             "a_checkpoint_is_announced_only_after_it_is_durable",
             || format!("{attempt} {checkpoint:?}"),
         )?;
-        ensure(!finish || end_of_data, "a_task_finishes_only_at_the_end_of_its_data", || {
-            format!("{attempt} {checkpoint:?}")
-        })
+        ensure(
+            !finish || end_of_data,
+            "a_task_finishes_only_at_the_end_of_its_data",
+            || format!("{attempt} {checkpoint:?}"),
+        )
     }
 }

@@ -140,7 +140,8 @@ impl Channels {
     /// Nothing more comes or goes over this connection.
     pub(crate) fn forget_connection(&mut self, connection: ConnectionId) {
         let over = |route: Route| matches!(route, Route::Remote(on, _) if on == connection);
-        self.early.retain(|_, subscription| !over(subscription.route));
+        self.early
+            .retain(|_, subscription| !over(subscription.route));
         self.names.retain(|(on, _), _| *on != connection);
         self.connections.retain(|_, on| *on != connection);
     }

@@ -1,6 +1,6 @@
 //! What a task does with a row, what it keeps between rows, and how that becomes a snapshot.
 
-use crate::external::{Commit, External, SinkId, Transaction};
+use crate::external::{External, SinkId, Transaction};
 use crate::plan::{OperatorPlan, Row, map_row, source_row};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch};
 use std::collections::BTreeMap;
@@ -112,15 +112,18 @@ impl Operator {
                 };
                 count.counts.iter().map(row).collect()
             }
-            Operator::Count(_)
-            | Operator::Source(_)
-            | Operator::Map { .. }
-            | Operator::Sink(_) => Vec::new(),
+            Operator::Count(_) | Operator::Source(_) | Operator::Map { .. } | Operator::Sink(_) => {
+                Vec::new()
+            }
         }
     }
 
     /// The state; a sink's open transaction is closed and prepared outside.
-    pub(crate) fn snapshot(&mut self, checkpoint: CheckpointId, external: &mut External) -> Vec<u8> {
+    pub(crate) fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        external: &mut External,
+    ) -> Vec<u8> {
         match self {
             Operator::Source(source) => encode(&[source.offset]),
             Operator::Map { .. } => Vec::new(),
@@ -161,7 +164,10 @@ impl Operator {
                     return false;
                 };
                 count.finished = *finished == 1;
-                count.counts = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+                count.counts = pairs
+                    .chunks_exact(2)
+                    .map(|pair| (pair[0], pair[1]))
+                    .collect();
             }
             Operator::Sink(sink) => {
                 for described in numbers.chunks_exact(3) {
@@ -181,21 +187,16 @@ impl Operator {
         false
     }
 
-    /// A sink publishes every closed transaction up to this checkpoint. Tells what became of the worst
-    /// one, if there was any.
-    pub(crate) fn commit(
-        &mut self,
-        checkpoint: CheckpointId,
-        external: &mut External,
-    ) -> Option<Commit> {
-        let Operator::Sink(sink) = self else {
-            return None;
-        };
-        let due = |t: &Transaction| t.checkpoint <= checkpoint;
-        let closed = sink.closed.iter().filter(|t| due(t));
-        let worst = closed.map(|t| external.commit(sink.id, *t)).max();
-        sink.closed.retain(|t| !due(t));
-        worst
+    /// A sink publishes every closed transaction up to this checkpoint. One that the outside has
+    /// forgotten belongs to a replaced attempt, and stays forgotten.
+    pub(crate) fn commit(&mut self, checkpoint: CheckpointId, external: &mut External) {
+        if let Operator::Sink(sink) = self {
+            let due = |t: &Transaction| t.checkpoint <= checkpoint;
+            for transaction in sink.closed.iter().filter(|t| due(t)) {
+                external.commit(sink.id, *transaction);
+            }
+            sink.closed.retain(|t| !due(t));
+        }
     }
 
     /// A sink of a job without checkpoints publishes everything.

@@ -89,7 +89,9 @@ impl Task {
         let inputs = input_channels(&start.table, attempt);
         let mode = start.table.checkpoints.map(|checkpoints| checkpoints.mode);
         let channels = u32::try_from(inputs.len()).expect("a handful of channels");
-        let aligner = mode.filter(|_| channels > 0).map(|mode| Aligner::new(channels, mode));
+        let aligner = mode
+            .filter(|_| channels > 0)
+            .map(|mode| Aligner::new(channels, mode));
         let keyed = matches!(plan, OperatorPlan::Count { .. });
         let subtask = attempt.task.subtask.0;
         let range = key_group_range(vertex.max_parallelism, vertex.parallelism, subtask);
@@ -111,7 +113,9 @@ impl Task {
 
     /// Every channel to a consumer.
     pub(crate) fn output_channels(&self) -> impl Iterator<Item = ChannelId> {
-        self.outputs.iter().flat_map(|edge| edge.channels.iter().copied())
+        self.outputs
+            .iter()
+            .flat_map(|edge| edge.channels.iter().copied())
     }
 
     fn has_checkpoints(&self) -> bool {
