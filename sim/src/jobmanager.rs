@@ -158,7 +158,26 @@ impl World {
         if last_but_one && self.moment(Moment::BeforeAcknowledgement, instance) {
             return;
         }
+        self.jobmanager_input(instance, input.clone());
+        if self.options.twice && matches!(input, Input::Message { .. }) {
+            self.jobmanager_hears_again(instance, input);
+        }
+    }
+
+    /// The same message once more at the same time: nothing changes.
+    fn jobmanager_hears_again(&mut self, instance: Instance, input: Input) {
+        let digest = |world: &World| {
+            let node = world.jobmanagers.get(&instance)?;
+            node.coordinator.as_ref().map(Coordinator::digest)
+        };
+        let first = digest(self);
+        let text = format!("{input:?}");
         self.jobmanager_input(instance, input);
+        // A coordinator that the message killed has no opinion any more.
+        let second = digest(self).or(first);
+        if first.is_some() && second != first {
+            self.fail("a_repeated_message_changes_nothing", text);
+        }
     }
 
     fn mark_acknowledgement(&mut self, input: &Input) {

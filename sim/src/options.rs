@@ -42,6 +42,8 @@ pub struct Options {
     pub cancel_delay: Latency,
     /// Frames that a producer may send ahead on a channel.
     pub credit: u32,
+    /// Every message of a session arrives twice: the second time it must change nothing.
+    pub twice: bool,
     /// What breaks.
     pub faults: FaultOptions,
     /// What clients do.
@@ -163,6 +165,7 @@ impl Options {
             task_pace: latency(decisions, 50, 2 * MS),
             cancel_delay: latency(decisions, 100, 500 * MS),
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
+            twice: decisions.chance(Stream::Options, 200),
             faults: faults(decisions, safety, dead),
             clients,
             jobs,
@@ -277,6 +280,7 @@ impl fmt::Display for Options {
             "tasks        pace {:?} us, cancel {:?} us, credit {}",
             self.task_pace, self.cancel_delay, self.credit
         )?;
+        writeln!(f, "messages     twice: {}", self.twice)?;
         writeln!(f, "faults       {:?}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;
