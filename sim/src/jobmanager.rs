@@ -8,14 +8,11 @@ use crate::marks::Mark;
 use crate::network::{ConnectionId, Node, Payload, Side};
 use crate::options::{MS, Micros};
 use crate::rng::Stream;
-use crate::store::{Fate, WriteId};
 use crate::world::World;
 use jobmanager_core::id::{Epoch, SessionId};
-use jobmanager_core::jobmanager::{
-    Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
-};
+use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::{Envelope, FromTaskManager, ToTaskManager};
-use jobmanager_core::record::{Record, RecordOp};
+use jobmanager_core::record::Record;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_proto::{Received, v1};
 use prost::Message as _;
@@ -452,107 +449,5 @@ impl World {
         if self.current == Some(instance) {
             self.current = None;
         }
-    }
-
-    fn fate(&mut self) -> Fate {
-        if self.calm {
-            return Fate::Done;
-        }
-        let options = self.options.store.clone();
-        if self.decisions.chance(Stream::Store, options.unavailable) {
-            return Fate::Refused;
-        }
-        if self.decisions.chance(Stream::Store, options.unknown) {
-            return self
-                .decisions
-                .choice(Stream::Store, &[Fate::AppliedMute, Fate::LostMute]);
-        }
-        Fate::Done
-    }
-
-    pub(crate) fn store_applies(&mut self, write: WriteId) {
-        if let Some((epoch, ops)) = self.store.apply(write) {
-            self.trace.note(self.now, &(epoch, &ops), "store");
-            self.mark_write(&ops);
-            let verdict = self.checks.stored(epoch, &ops);
-            self.verdict(verdict);
-        }
-        if let Some(instance) = self.store.sender(write) {
-            self.moment(Moment::StoreApplied, instance);
-        }
-        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
-        self.queue
-            .push(self.now + latency, Event::StoreAnswer(write));
-    }
-
-    fn mark_write(&mut self, ops: &[RecordOp]) {
-        use jobmanager_core::state::JobStatus;
-        for op in ops {
-            let RecordOp::Put(record) = op else {
-                continue;
-            };
-            match record {
-                Record::Checkpoint(_) => self.marks.hit(Mark::CheckpointCompleted),
-                Record::Result(result) => match result.status {
-                    JobStatus::Failed => self.marks.hit(Mark::JobFailed),
-                    JobStatus::Canceled => self.marks.hit(Mark::JobCanceled),
-                    JobStatus::Finished => {
-                        self.marks.hit(Mark::JobFinished);
-                        let verdict = self.oracle.finish(result.job);
-                        self.verdict(verdict);
-                    }
-                    JobStatus::Initializing
-                    | JobStatus::Created
-                    | JobStatus::Running
-                    | JobStatus::Restarting
-                    | JobStatus::Failing
-                    | JobStatus::Cancelling
-                    | JobStatus::Reconciling
-                    | JobStatus::Suspended => {
-                        let detail = format!("job {} ended {}", result.job, result.status);
-                        self.fail("a_job_ends_in_a_terminal_state", detail);
-                    }
-                },
-                Record::Job(_) | Record::Cancel(_) | Record::CheckpointMark { .. } => {}
-            }
-        }
-    }
-
-    pub(crate) fn store_answers(&mut self, write: WriteId) {
-        let Some((instance, commit, fate, outcome)) = self.store.answer(write) else {
-            return;
-        };
-        match (&outcome, fate) {
-            (StoreOutcome::Fenced, _) => self.marks.hit(Mark::OldLeaderIsRefused),
-            (StoreOutcome::Unknown(_), Fate::AppliedMute) => {
-                self.marks.hit(Mark::UnknownAndApplied);
-            }
-            (StoreOutcome::Unknown(_), _) => self.marks.hit(Mark::UnknownAndLost),
-            (StoreOutcome::Done | StoreOutcome::Unavailable(_), _) => {}
-        }
-        self.jobmanager_input(instance, Input::Stored { commit, outcome });
-    }
-
-    pub(crate) fn discard_ends(&mut self, instance: Instance, discard: Discard, done: bool) {
-        let outcome = if done {
-            for (job, path) in self.blobs.delete(&discard) {
-                self.marks.hit(Mark::StateDiscarded);
-                let verdict = self.checks.file_deleted(job, &path);
-                self.verdict(verdict);
-            }
-            DiscardOutcome::Done
-        } else {
-            DiscardOutcome::Failed("the storage is busy".to_owned())
-        };
-        self.jobmanager_input(instance, Input::Discarded { discard, outcome });
-    }
-
-    pub(crate) fn blob_fails(&mut self) -> bool {
-        let failing = self.options.blobs.failing;
-        let fails = !self.calm && self.decisions.chance(Stream::Blobs, failing);
-        if fails {
-            self.marks.hit(Mark::BlobFailure);
-        }
-        fails
     }
 }

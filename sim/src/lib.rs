@@ -12,6 +12,7 @@ mod blobs;
 mod checks;
 mod client;
 mod dataflow;
+mod durable;
 mod event;
 mod exchange;
 mod external;

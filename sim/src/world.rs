@@ -1,6 +1,6 @@
 //! The world: virtual time, every node, and the one loop in which everything happens.
 //!
-//! The parts of its behaviour live beside what they are about: `jobmanager`, `taskmanager`, `exchange`,
+//! The parts of its behaviour live beside what they are about: `jobmanager`, `durable`, `taskmanager`, `exchange`,
 //! `tasks`, `client`, `faults` and `judge` each add an `impl World`. Nothing happens but by an event.
 
 use crate::blobs::Blobs;
