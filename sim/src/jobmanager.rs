@@ -67,6 +67,11 @@ impl World {
         if !self.jobmanagers.contains_key(&instance) {
             return;
         }
+        // It stood still while another one was elected: it never comes to lead.
+        if self.current != Some(instance) {
+            self.jobmanager_dies(instance, false);
+            return;
+        }
         let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
         let again = Event::JobManagerStart(instance);
         if self.store.outage {

@@ -240,6 +240,17 @@ impl JobOracle {
         })
     }
 
+    /// Whether rows come from a count that emits at the end: where rows may be counted twice, its
+    /// totals may be too high, so that the right ones are missing.
+    fn sees_totals(&self, vertex: u32) -> bool {
+        let total = OperatorPlan::Count { at_end: true };
+        let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
+        inputs.any(|edge| {
+            let source = self.plan.vertices[edge.source as usize].operator;
+            source == total || self.sees_totals(edge.source)
+        })
+    }
+
     pub(crate) fn finish(&self) -> Result<(), Failure> {
         let name = "output_equals_the_oracle";
         let sources = |at: &u32| {
@@ -255,6 +266,9 @@ impl JobOracle {
             return Err(Failure::new(name, detail));
         }
         for (vertex, rows) in &self.expected {
+            if self.promise == Promise::AtLeastOnce && self.sees_totals(*vertex) {
+                continue;
+            }
             let published = self.published.get(vertex);
             for (row, expected) in rows {
                 let times = published
