@@ -277,4 +277,6 @@ fn reaches(from: JobStatus, to: JobStatus) -> bool {
 }
 
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
 mod tests;

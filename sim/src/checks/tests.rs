@@ -2,226 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::forge::*;
 use super::*;
 use crate::external::{Published, SinkId, Transaction};
-use crate::plan::{EdgePlan, OperatorPlan, VertexPlan};
-use jobmanager_core::graph::{JobGraph, Partitioning};
-use jobmanager_core::id::{Incarnation, SessionId};
-use jobmanager_core::jobmanager::{Discard, Effect, Reply};
-use jobmanager_core::message::{
-    Acknowledgement, Deployment, Envelope, JobTable, StateLocation, TaskDeployment,
-    TaskStateChange, ToTaskManager,
-};
-use jobmanager_core::record::{JobRecord, JobResult, Record, RecordKey, RecordOp};
-use jobmanager_core::taskmanager::{Effect as WorkerEffect, TaskStart};
+use jobmanager_core::id::{RequestId, SessionId};
+use jobmanager_core::jobmanager::{Discard, Effect, Reply, TaskCounts};
+use jobmanager_core::message::{Envelope, TaskStateChange, ToTaskManager};
+use jobmanager_core::record::{RecordKey, RecordOp};
+use jobmanager_core::taskmanager::Effect as WorkerEffect;
 use jobmanager_core::time::Timestamp;
-
-const JOB: JobId = JobId(1);
-const EPOCH: Epoch = Epoch(1);
-const BY: Orderer = Orderer {
-    instance: Instance(0),
-    epoch: EPOCH,
-    now: 0,
-};
-
-/// A source and a sink, one subtask each.
-fn plan() -> JobPlan {
-    let vertex = |operator| VertexPlan {
-        operator,
-        parallelism: 1,
-        max_parallelism: None,
-        group: 0,
-    };
-    let source = OperatorPlan::Source {
-        count: None,
-        keys: 1,
-        batch: 1,
-        pause: 1,
-    };
-    let interval = ("execution.checkpointing.interval", "1 s");
-    JobPlan {
-        id: JOB,
-        vertices: vec![vertex(source), vertex(OperatorPlan::Sink)],
-        edges: vec![EdgePlan {
-            source: 0,
-            target: 1,
-            partitioning: Partitioning::Forward,
-        }],
-        configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-        fragile: false,
-        restart_delay: 0,
-    }
-}
-
-fn attempt(number: u32) -> Attempt {
-    Attempt {
-        epoch: EPOCH,
-        number,
-    }
-}
-
-fn attempt_id(vertex: u32, number: u32) -> AttemptId {
-    AttemptId {
-        job: JOB,
-        task: task(vertex, 0),
-        attempt: attempt(number),
-    }
-}
-
-fn state(byte: u8) -> StateHandle {
-    StateHandle {
-        location: StateLocation::File(format!("chk-{byte}/a")),
-        size: 1,
-    }
-}
-
-fn job_record() -> Record {
-    let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
-    Record::Job(JobRecord {
-        graph: graph.into(),
-        submitted: Timestamp(0),
-    })
-}
-
-fn result(status: JobStatus) -> Record {
-    let result = JobResult {
-        job: JOB,
-        name: String::new(),
-        status,
-        started: Timestamp(0),
-        ended: Timestamp(0),
-        failure: None,
-        vertices: Vec::new(),
-        completed_checkpoints: 0,
-        restarts: 0,
-    };
-    Record::Result(result.into())
-}
-
-fn checkpoint(id: u64) -> Record {
-    let byte = u8::try_from(id).unwrap();
-    let record = CheckpointRecord {
-        job: JOB,
-        id: CheckpointId(id),
-        triggered: Timestamp(0),
-        completed: Timestamp(0),
-        end_of_data: false,
-        states: vec![state(byte), state(byte)],
-    };
-    Record::Checkpoint(record.into())
-}
-
-fn mark(next: u64) -> Record {
-    Record::CheckpointMark {
-        job: JOB,
-        next: CheckpointId(next),
-    }
-}
-
-fn say(message: ToTaskManager) -> Effect {
-    Effect::Send {
-        session: SessionId(1),
-        message: Envelope {
-            epoch: EPOCH,
-            message,
-        },
-    }
-}
-
-fn deploy(number: u32, restore: Option<u64>) -> Effect {
-    let table = JobTable {
-        name: String::new(),
-        vertices: Vec::new(),
-        edges: Vec::new(),
-        slots: Vec::new(),
-        addresses: Vec::new(),
-        checkpoints: None,
-    };
-    let deployment = |vertex| TaskDeployment {
-        task: task(vertex, 0),
-        slot: SlotIndex(0),
-        state: restore
-            .map(|id| state(u8::try_from(id).unwrap()))
-            .into_iter()
-            .collect(),
-    };
-    say(ToTaskManager::Deploy(Deployment {
-        job: JOB,
-        attempt: attempt(number),
-        table: table.into(),
-        restore: restore.map(CheckpointId),
-        tasks: vec![deployment(0), deployment(1)],
-    }))
-}
-
-fn trigger(id: u64) -> Effect {
-    say(ToTaskManager::TriggerCheckpoint {
-        job: JOB,
-        checkpoint: CheckpointId(id),
-        timestamp: Timestamp(0),
-    })
-}
-
-fn complete(id: u64) -> Effect {
-    say(ToTaskManager::NotifyComplete {
-        job: JOB,
-        checkpoint: CheckpointId(id),
-        finish: false,
-    })
-}
-
-fn write(record: Record) -> Effect {
-    Effect::Store {
-        commit: jobmanager_core::id::CommitId(1),
-        ops: vec![RecordOp::Put(record)],
-    }
-}
-
-/// An observer of a job that is durable and whose first attempt runs.
-fn running() -> Checks {
-    let mut checks = Checks::new(&[plan()]);
-    checks.minted(EPOCH).unwrap();
-    store(&mut checks, [job_record(), mark(10)]).unwrap();
-    order(&mut checks, &deploy(0, None)).unwrap();
-    checks
-}
-
-fn order(checks: &mut Checks, effect: &Effect) -> Verdict {
-    checks.ordered(BY, effect, Some("tm-0"))
-}
-
-fn store(checks: &mut Checks, records: impl IntoIterator<Item = Record>) -> Verdict {
-    let ops: Vec<_> = records.into_iter().map(RecordOp::Put).collect();
-    checks.stored(EPOCH, &ops)
-}
-
-fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64) {
-    let ack = Acknowledgement {
-        attempt: attempt_id(vertex, number),
-        checkpoint: CheckpointId(id),
-        state: state(u8::try_from(id).unwrap()),
-        end_of_data: false,
-    };
-    checks.received(&Input::Message {
-        session: SessionId(1),
-        message: FromTaskManager::Acknowledge(ack),
-    });
-}
-
-/// As [`running`], with a checkpoint that both tasks acknowledged and that is durable.
-fn with_checkpoint(id: u64) -> Checks {
-    let mut checks = running();
-    order(&mut checks, &trigger(id)).unwrap();
-    acknowledge(&mut checks, 0, 0, id);
-    acknowledge(&mut checks, 1, 0, id);
-    order(&mut checks, &write(checkpoint(id))).unwrap();
-    store(&mut checks, [checkpoint(id)]).unwrap();
-    checks
-}
-
-fn broken(verdict: Verdict) -> &'static str {
-    verdict.unwrap_err().name
-}
 
 #[test]
 fn the_right_order_of_things_is_well() {
@@ -380,7 +169,7 @@ fn a_job_that_ends_twice_is_seen() {
 #[test]
 fn answers_before_durability_are_seen() {
     let reply = |reply| Effect::Reply {
-        request: jobmanager_core::id::RequestId(1),
+        request: RequestId(1),
         reply,
     };
     let mut checks = Checks::new(&[plan()]);
@@ -495,30 +284,6 @@ fn a_state_that_nobody_acknowledged_is_seen_when_it_is_restored() {
     assert_eq!(broken(verdict), "a_task_restores_what_it_acknowledged");
 }
 
-const PROCESS: Process = Process {
-    index: 0,
-    incarnation: Incarnation(1).0,
-};
-
-fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
-    let Effect::Send { message, .. } = deploy(number, None) else {
-        unreachable!("a deployment is sent");
-    };
-    let ToTaskManager::Deploy(deployment) = message.message else {
-        unreachable!("it was just made");
-    };
-    TaskStart {
-        attempt: AttemptId {
-            job,
-            ..attempt_id(vertex, number)
-        },
-        slot: SlotIndex(0),
-        table: deployment.table,
-        restore: None,
-        state: Vec::new(),
-    }
-}
-
 #[test]
 fn a_slot_given_twice_is_seen() {
     let mut checks = running();
@@ -591,7 +356,7 @@ fn a_job_shown_as_ended_too_early_is_seen() {
         started: Timestamp(0),
         ended: None,
         last_modified: Timestamp(0),
-        tasks: jobmanager_core::jobmanager::TaskCounts::default(),
+        tasks: TaskCounts::default(),
     };
     let mut checks = running();
     checks
