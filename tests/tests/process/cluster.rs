@@ -51,7 +51,7 @@ pub(crate) struct Cluster {
     pub(crate) rest: Rest,
     pub(crate) rpc: String,
     pub(crate) taskmanagers: Vec<Process>,
-    jobmanager: Option<Process>,
+    pub(crate) jobmanager: Option<Process>,
     host: Ipv4Addr,
     options: Vec<String>,
     slots: u32,
