@@ -96,11 +96,12 @@ fn cancel(cluster: &Cluster, job: &str) {
     cluster.rest.wait_for_state(job, "CANCELED");
 }
 
-/// From the SIGKILL of a TaskManager until all tasks run again, on the other one, with the state of the
-/// last checkpoint.
+/// From the SIGKILL of a TaskManager until all tasks run again on the others, with the state of the last
+/// checkpoint. Two of the three TaskManagers have just enough slots, so there are always tasks that
+/// have to be canceled first.
 pub(crate) fn recovery(table: &Table, effort: &Effort) {
     const PARALLELISM: u32 = 10;
-    let mut cluster = Cluster::start(2, PARALLELISM, &DEFAULTS);
+    let mut cluster = Cluster::start(3, PARALLELISM / 2, &DEFAULTS);
     let configuration = json!({
         "execution.checkpointing.interval": "1 s",
         "restart-strategy.type": "fixed-delay",
@@ -123,7 +124,7 @@ pub(crate) fn recovery(table: &Table, effort: &Effort) {
         });
         times.push(ms(time));
         cluster.kill_and_restart_taskmanager(victim);
-        cluster.wait_for_taskmanagers(2);
+        cluster.wait_for_taskmanagers(3);
     }
     cancel(&cluster, &id);
     table.row(
