@@ -104,6 +104,7 @@ pub(super) fn checkpoint(id: u64) -> Record {
         triggered: Timestamp(0),
         completed: Timestamp(0),
         end_of_data: false,
+        attempts: vec![attempt(0)],
         states: vec![state(byte), state(byte)],
     };
     Record::Checkpoint(record.into())
