@@ -1,7 +1,7 @@
 //! What the JobManager alone decides: how soon it answers, deploys and recovers.
 
 use crate::Effort;
-use crate::cluster::{Cluster, free_port, jobmanager, own_address};
+use crate::cluster::{Cluster, free_ports, jobmanager, own_address};
 use crate::measure::{Table, ms, resident, time_until};
 use crate::process::{Process, let_run};
 use crate::rest::Rest;
@@ -32,12 +32,12 @@ pub(crate) fn cold_start(table: &Table, effort: &Effort) {
     for _ in 0..effort.short_runs {
         let folder = tempfile::tempdir().unwrap();
         let host = own_address();
-        let rest_address = free_port(host);
+        let [rest_address, rpc_address] = free_ports(host);
         let rest = Rest::new(&format!("http://{rest_address}"));
         let mut command = jobmanager();
         command
             .args(["serve", "--rest-addr", &rest_address])
-            .args(["--rpc-addr", &free_port(host), "--data-dir"])
+            .args(["--rpc-addr", &rpc_address, "--data-dir"])
             .arg(folder.path().join("data"));
         let start = Instant::now();
         let process = Process::start(&mut command, &folder.path().join("log"));
