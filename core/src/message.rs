@@ -58,6 +58,8 @@ pub struct InventoryItem {
     pub state: ExecutionState,
     /// Whether it has processed the end of its input.
     pub end_of_data: bool,
+    /// The checkpoint from which it was started, if any.
+    pub restored: Option<CheckpointId>,
 }
 
 /// From the JobManager. See [`Envelope`] for the epoch.

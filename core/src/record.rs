@@ -93,8 +93,8 @@ pub struct CheckpointRecord {
     pub completed: Timestamp,
     /// Whether every task had processed the end of its input.
     pub end_of_data: bool,
-    /// The attempt of every region that took it: an earlier one must never be adopted again, since what
-    /// it has not published, this one has.
+    /// The attempt of every region that took it. No other is adopted by the next coordinator, unless it
+    /// was restored from this checkpoint: it would publish again what this one has published.
     pub attempts: Vec<Attempt>,
     /// The snapshot of every subtask, by its position in the job.
     pub states: Vec<StateHandle>,

@@ -2,7 +2,7 @@
 //!
 //! TaskManagers keep their tasks when the coordinator dies and report them when they register with the
 //! next one. A region all of whose tasks are reported with one and the same attempt, each slot in one
-//! place, is adopted as it is. The job stops waiting when every task is accounted for, or at its
+//! place, is adopted as it is, if that attempt goes on from where the latest checkpoint is. The job stops waiting when every task is accounted for, or at its
 //! deadline; then the regions that are not complete restart from the last completed checkpoint, and the
 //! rest of the job never knew. Checkpoints that were in flight are aborted; one that completed without
 //! anybody being told is announced now.
@@ -117,6 +117,15 @@ impl Job {
         true
     }
 
+    /// Whether an attempt goes on from where the latest checkpoint is: it took part in it, or was restored
+    /// from it. Another one has not published what this checkpoint has, and would publish it again,
+    /// however late it was ordered: an old leader may have gone on ordering.
+    fn continues_latest(&self, region: RegionIndex, item: &InventoryItem) -> bool {
+        let latest = self.checkpoints.latest();
+        let took_part = latest.map(|latest| latest.attempts[region.0 as usize]);
+        took_part == Some(item.attempt.attempt) || item.restored == latest.map(|latest| latest.id)
+    }
+
     /// All tasks of a region have one attempt: the latest that was reported.
     fn agree_on_attempt(
         &mut self,
@@ -126,7 +135,7 @@ impl Job {
     ) -> bool {
         let reported = Some(item.attempt.attempt);
         let agreed = self.execution.region(region).attempt;
-        if agreed > reported {
+        if agreed > reported || !self.continues_latest(region, item) {
             return false;
         }
         if agreed < reported {

@@ -69,6 +69,7 @@ impl Attempts {
             slot: held.slot,
             state: held.state,
             end_of_data: held.end_of_data,
+            restored: held.restored,
         };
         self.held.iter().map(item).collect()
     }

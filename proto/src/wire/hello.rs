@@ -36,6 +36,7 @@ impl From<&InventoryItem> for v1::InventoryItem {
             slot: item.slot.0,
             state: inventory_state_to_wire(item.state).into(),
             end_of_data: item.end_of_data,
+            restored_checkpoint: item.restored.map_or(0, |id| id.0),
         }
     }
 }
@@ -95,6 +96,10 @@ fn inventory_item(wire: v1::InventoryItem, slots: u32) -> Result<InventoryItem, 
         slot: SlotIndex(slot),
         state: inventory_state_from_wire(wire.state)?,
         end_of_data: wire.end_of_data,
+        restored: check::optional_checkpoint(
+            wire.restored_checkpoint,
+            "hello.inventory.restored_checkpoint",
+        )?,
     })
 }
 

@@ -164,6 +164,7 @@ pub(crate) fn hello() -> Hello {
             slot: SlotIndex(1),
             state: ExecutionState::Running,
             end_of_data: true,
+            restored: Some(CHECKPOINT),
         }],
     }
 }

@@ -211,13 +211,13 @@ prop_compose! {
         slots in Just(slots), taskmanager in name(), incarnation in any::<u64>(),
         seen_epoch in 0..=MAX_COUNTER, data_address in name(), cpu_cores in any::<u32>(),
         memory in any::<u64>(), operators in btree_set(name(), 0..5),
-        inventory in btree_map(attempt_id(), (0..slots, any::<bool>(), select(vec![
+        inventory in btree_map(attempt_id(), (0..slots, option::of(checkpoint()), any::<bool>(), select(vec![
             ExecutionState::Initializing, ExecutionState::Running, ExecutionState::Canceling,
             ExecutionState::Finished,
         ])), 0..5),
     ) -> Hello {
-        let item = |(attempt, (slot, end_of_data, state))| {
-            InventoryItem { attempt, slot: SlotIndex(slot), state, end_of_data }
+        let item = |(attempt, (slot, restored, end_of_data, state))| {
+            InventoryItem { attempt, slot: SlotIndex(slot), state, end_of_data, restored }
         };
         Hello {
             taskmanager: TaskManagerId(taskmanager),

@@ -30,6 +30,7 @@ struct Task {
     slot: SlotIndex,
     state: ExecutionState,
     end_of_data: bool,
+    restored: Option<CheckpointId>,
 }
 
 /// A scenario under way.
@@ -142,14 +143,7 @@ impl Script {
 
     /// The process of this name, which never died, says hello to the next coordinator.
     pub(crate) fn connect_again(&mut self, name: &str, slots: u32) -> &mut Self {
-        let of_tm = self.tasks.iter().filter(|(_, task)| task.tm == name);
-        let item = |(attempt, task): (&AttemptId, &Task)| InventoryItem {
-            attempt: *attempt,
-            slot: task.slot,
-            state: task.state,
-            end_of_data: task.end_of_data,
-        };
-        let inventory = of_tm.map(item).collect();
+        let inventory = self.tasks_of(name);
         self.hello(name, slots, Incarnation(1), inventory)
     }
 
@@ -182,26 +176,26 @@ impl Script {
         self.step(&what, Input::Connected { session, hello })
     }
 
-    /// The attempts that a TaskManager has, with their slots.
-    pub(crate) fn tasks_of(&self, name: &str) -> Vec<(AttemptId, SlotIndex)> {
+    /// The attempts that a TaskManager has.
+    pub(crate) fn tasks_of(&self, name: &str) -> Vec<InventoryItem> {
         let of_tm = self.tasks.iter().filter(|(_, task)| task.tm == name);
-        of_tm.map(|(attempt, task)| (*attempt, task.slot)).collect()
+        let item = |(attempt, task): (&AttemptId, &Task)| InventoryItem {
+            attempt: *attempt,
+            slot: task.slot,
+            state: task.state,
+            end_of_data: task.end_of_data,
+            restored: task.restored,
+        };
+        of_tm.map(item).collect()
     }
 
-    /// A process says hello with these attempts, all of them running.
+    /// A process says hello with these attempts.
     pub(crate) fn hello_with(
         &mut self,
         name: &str,
         slots: u32,
-        attempts: Vec<(AttemptId, SlotIndex)>,
+        inventory: Vec<InventoryItem>,
     ) -> &mut Self {
-        let item = |(attempt, slot)| InventoryItem {
-            attempt,
-            slot,
-            state: ExecutionState::Running,
-            end_of_data: false,
-        };
-        let inventory = attempts.into_iter().map(item).collect();
         self.hello(name, slots, Incarnation(1), inventory)
     }
 
@@ -476,6 +470,7 @@ impl Script {
                     slot: task.slot,
                     state,
                     end_of_data: false,
+                    restored: deployment.restore,
                 },
             );
         }
