@@ -65,7 +65,7 @@ impl Table {
         let heads = ["min", "median", "max", "runs"];
         let [min, median, max, runs] = heads;
         println!(
-            "\n| {:<52} | {min:>9} | {median:>9} | {max:>9} | {runs:>4} | goal |",
+            "\n| {:<53} | {min:>9} | {median:>9} | {max:>9} | {runs:>4} | goal |",
             "figure"
         );
         println!("|---|--:|--:|--:|--:|---|");
@@ -76,12 +76,12 @@ impl Table {
     pub(crate) fn row(&self, figure: &str, mut values: Vec<f64>, digits: usize, goal: &str) {
         values.sort_by(f64::total_cmp);
         let (Some(min), Some(max)) = (values.first(), values.last()) else {
-            println!("| {figure:<52} | cannot be measured here |");
+            println!("| {figure:<53} | cannot be measured here |");
             return;
         };
         let (median, runs) = (values[values.len() / 2], values.len());
         println!(
-            "| {figure:<52} | {min:>9.digits$} | {median:>9.digits$} | {max:>9.digits$} | {runs:>4} | {goal} |"
+            "| {figure:<53} | {min:>9.digits$} | {median:>9.digits$} | {max:>9.digits$} | {runs:>4} | {goal} |"
         );
     }
 
