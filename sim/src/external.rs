@@ -40,7 +40,7 @@ pub(crate) enum Commit {
     Published,
     /// It was published before: nothing changed.
     Repeated,
-    /// It is not known any more: a later attempt has taken over.
+    /// It is not known any more: its rows are lost.
     Refused,
 }
 
@@ -49,6 +49,10 @@ pub(crate) enum Commit {
 pub(crate) struct External {
     transactions: BTreeMap<SinkId, BTreeMap<Transaction, State>>,
     pub(crate) published: Vec<Published>,
+    /// Transactions that were to be committed after they had been forgotten.
+    pub(crate) refused: Vec<(SinkId, Transaction)>,
+    /// Something was forgotten since somebody looked.
+    pub(crate) dropped: bool,
 }
 
 impl External {
@@ -62,6 +66,7 @@ impl External {
     pub(crate) fn commit(&mut self, sink: SinkId, transaction: Transaction) -> Commit {
         let known = self.transactions.entry(sink).or_default();
         let Some(state) = known.get_mut(&transaction) else {
+            self.refused.push((sink, transaction));
             return Commit::Refused;
         };
         match std::mem::replace(state, State::Committed) {
@@ -86,12 +91,14 @@ impl External {
         });
     }
 
-    /// Forgets what is prepared and not committed. Tells whether there was anything.
-    pub(crate) fn drop_leftovers(&mut self, sink: SinkId) -> bool {
+    /// Forgets what attempts before this one prepared and did not commit.
+    pub(crate) fn drop_leftovers(&mut self, sink: SinkId, of_before: Attempt) {
         let known = self.transactions.entry(sink).or_default();
         let before = known.len();
-        known.retain(|_, state| *state == State::Committed);
-        known.len() < before
+        known.retain(|transaction, state| {
+            *state == State::Committed || transaction.attempt >= of_before
+        });
+        self.dropped |= known.len() < before;
     }
 }
 
@@ -120,9 +127,17 @@ mod tests {
         external.prepare(sink, transaction(1), vec![]);
         external.prepare(sink, transaction(2), vec![]);
         assert_eq!(external.commit(sink, transaction(1)), Commit::Published);
-        assert!(external.drop_leftovers(sink));
+        let later = Attempt {
+            epoch: Epoch(1),
+            number: 1,
+        };
+        external.drop_leftovers(sink, transaction(1).attempt);
+        assert!(!external.dropped);
+        external.drop_leftovers(sink, later);
+        assert!(external.dropped);
         assert_eq!(external.commit(sink, transaction(1)), Commit::Repeated);
         assert_eq!(external.commit(sink, transaction(2)), Commit::Refused);
         assert_eq!(external.published.len(), 1);
+        assert_eq!(external.refused, [(sink, transaction(2))]);
     }
 }

@@ -89,11 +89,8 @@ impl World {
         let Some(task) = node.and_then(|node| node.tasks.get_mut(&attempt)) else {
             return;
         };
-        let leftovers = task.operator.restore(state.as_deref(), &mut self.external);
+        task.operator.restore(state.as_deref(), &mut self.external);
         task.phase = Phase::Running;
-        if leftovers {
-            self.marks.hit(Mark::LeftoversDropped);
-        }
         self.look_outside();
         self.tell_worker(process, attempt, TaskEvent::Running);
         self.wake_task(process, attempt);
@@ -196,6 +193,12 @@ impl World {
             self.verdict(verdict);
             let verdict = self.oracle.publish(&published);
             self.verdict(verdict);
+        }
+        for refused in std::mem::take(&mut self.external.refused) {
+            self.verdict(crate::checks::refused(refused));
+        }
+        if std::mem::take(&mut self.external.dropped) {
+            self.marks.hit(Mark::LeftoversDropped);
         }
     }
 

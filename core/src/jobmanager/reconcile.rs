@@ -55,24 +55,25 @@ impl Job {
             return;
         };
         let region = self.execution.layout().of(position);
-        let latest = self.execution.region(region).attempt <= Some(change.attempt.attempt);
-        if latest
-            && matches!(self.phase, JobPhase::Reconciling(_))
-            && is_earlier(cx, change.attempt.attempt)
-        {
+        let attempt = change.attempt.attempt;
+        let latest = self.execution.region(region).attempt <= Some(attempt);
+        if latest && is_earlier(cx, attempt) && self.note_failed(region, cause) {
             self.remember(cx, Some(position), cx.name(tm), cause.clone());
-            self.note_failed(region, cause);
         }
     }
 
-    /// The restart strategy is asked about this region once the waiting is over.
-    pub(super) fn note_failed(&mut self, region: RegionIndex, cause: &str) {
-        if let JobPhase::Reconciling(reconciling) = &mut self.phase {
-            reconciling
-                .failed
-                .entry(region)
-                .or_insert_with(|| cause.into());
-        }
+    /// The restart strategy is asked about this region once the waiting is over; tells whether that was
+    /// not known yet.
+    pub(super) fn note_failed(&mut self, region: RegionIndex, cause: &str) -> bool {
+        let JobPhase::Reconciling(reconciling) = &mut self.phase else {
+            return false;
+        };
+        let known = reconciling.failed.contains_key(&region);
+        reconciling
+            .failed
+            .entry(region)
+            .or_insert_with(|| cause.into());
+        !known
     }
 
     /// Takes a reported attempt over, unless something speaks against it.

@@ -132,6 +132,10 @@ pub trait Sink: Send {
     /// by a later attempt that was restored from the checkpoint, whose factory must publish what the
     /// restored state describes.
     ///
+    /// What other attempts closed and did not publish may be thrown away here, once a checkpoint is
+    /// committed for which this attempt has snapshotted; never earlier, and never in the factory: a
+    /// leader that was replaced may have ordered this attempt while another one is the job's.
+    ///
     /// # Errors
     /// The task fails.
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError>;

@@ -9,6 +9,7 @@ mod storage;
 mod workers;
 
 pub(crate) use orders::Orderer;
+pub(crate) use workers::refused;
 
 use crate::event::{Instance, Process};
 use crate::oracle::Failure;

@@ -2,7 +2,7 @@
 
 use super::{Checks, Verdict, ensure};
 use crate::event::Process;
-use crate::external::Published;
+use crate::external::{Published, SinkId, Transaction};
 use jobmanager_core::id::{AttemptId, CheckpointId, Epoch};
 use jobmanager_core::message::StateLocation;
 use jobmanager_core::taskmanager::{Effect, TaskStart};
@@ -132,4 +132,10 @@ impl Checks {
             || format!("{attempt} {checkpoint:?}"),
         )
     }
+}
+
+/// A transaction was to be committed, and the outside has forgotten it: its rows are lost.
+pub(crate) fn refused((sink, transaction): (SinkId, Transaction)) -> Verdict {
+    let words = || format!("{sink:?} {transaction:?}");
+    ensure(false, "what_is_committed_was_not_forgotten", words)
 }

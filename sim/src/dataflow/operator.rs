@@ -152,16 +152,16 @@ impl Operator {
         }
     }
 
-    /// Starts from a snapshot, or from nothing. A sink publishes what the snapshot describes and has
-    /// the rest forgotten. Tells whether there was a rest.
-    pub(crate) fn restore(&mut self, state: Option<&[u8]>, external: &mut External) -> bool {
+    /// Starts from a snapshot, or from nothing. A sink publishes what the snapshot describes. It leaves the
+    /// rest alone: another attempt may still be the one that goes on, if an old leader ordered this one.
+    pub(crate) fn restore(&mut self, state: Option<&[u8]>, external: &mut External) {
         let numbers = state.map(decode).unwrap_or_default();
         match self {
             Operator::Source(source) => source.offset = numbers.first().copied().unwrap_or(0),
             Operator::Map { .. } => {}
             Operator::Count(count) => {
                 let Some((finished, pairs)) = numbers.split_first() else {
-                    return false;
+                    return;
                 };
                 count.finished = *finished == 1;
                 count.counts = pairs
@@ -181,19 +181,24 @@ impl Operator {
                     };
                     external.commit(sink.id, transaction);
                 }
-                return external.drop_leftovers(sink.id);
             }
         }
-        false
     }
 
-    /// A sink publishes every closed transaction up to this checkpoint. One that the outside has
-    /// forgotten belongs to a replaced attempt, and stays forgotten.
+    /// A sink publishes every closed transaction up to this checkpoint. If it took part in it, what
+    /// earlier attempts left is dead: nobody goes on from there any more.
     pub(crate) fn commit(&mut self, checkpoint: CheckpointId, external: &mut External) {
         if let Operator::Sink(sink) = self {
             let due = |t: &Transaction| t.checkpoint <= checkpoint;
             for transaction in sink.closed.iter().filter(|t| due(t)) {
                 external.commit(sink.id, *transaction);
+            }
+            if sink
+                .closed
+                .iter()
+                .any(|t| due(t) && t.attempt == sink.attempt)
+            {
+                external.drop_leftovers(sink.id, sink.attempt);
             }
             sink.closed.retain(|t| !due(t));
         }

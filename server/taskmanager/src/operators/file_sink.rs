@@ -8,8 +8,12 @@
 //! first record: create hidden file ─► snapshot(C): flush, fsync, close ─► commit(≥ C): rename
 //!                     │                          │
 //!                     ▼ attempt lost             ▼ attempt lost
-//!            deleted by the next one    C restored: published by the next one; else deleted
+//!               deleted later           C restored: published by the next one; else deleted later
 //! ```
+//!
+//! What lost attempts left is deleted when a checkpoint in which this attempt took part has completed:
+//! only then is it certain that nobody goes on from there. A leader that was replaced may have ordered
+//! this attempt, while another one is the job's.
 //!
 //! The folder must be the same for every TaskManager that may run the subtask.
 
@@ -38,12 +42,16 @@ pub(super) struct FileSink {
     /// In the order of their checkpoints.
     closed: VecDeque<ClosedPart>,
     next_sequence: u64,
+    /// The first checkpoint that this attempt has snapshotted for.
+    first_snapshot: Option<CheckpointId>,
+    /// Nothing is left of earlier attempts.
+    clean: bool,
     /// Why the open part can no longer be trusted, once it cannot.
     broken: Option<String>,
 }
 
 impl FileSink {
-    /// Publishes what the restored state describes and deletes all other leftovers of the subtask.
+    /// Publishes what the restored state describes.
     pub(super) fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
         let path = Config::read(cx, &["path"])?.required_text("path")?;
         let mut sink = FileSink {
@@ -51,15 +59,19 @@ impl FileSink {
             open: None,
             closed: VecDeque::new(),
             next_sequence: 0,
+            first_snapshot: None,
+            clean: false,
             broken: None,
         };
         for snapshot in &cx.state {
             sink.restore(snapshot)?;
         }
         sink.publish_up_to(CheckpointId(u64::MAX))?;
-        // Only completed checkpoints publish. So without one, published parts are of a job that takes
-        // none and has started again from the beginning, and this attempt writes them anew.
-        sink.folder.clean(cx.restored.is_none())?;
+        sink.folder.refuse_later()?;
+        if !cx.checkpoints {
+            // The job starts again from the beginning, and this attempt writes everything anew.
+            sink.folder.clean(true)?;
+        }
         Ok(sink)
     }
 
@@ -129,6 +141,7 @@ impl Sink for FileSink {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError> {
         self.check()?;
         self.close(checkpoint)?;
+        self.first_snapshot.get_or_insert(checkpoint);
         if self.closed.len() > MAX_CLOSED {
             let problem = format!("{MAX_CLOSED} files wait for a checkpoint to complete");
             self.broken = Some(problem);
@@ -145,7 +158,13 @@ impl Sink for FileSink {
     }
 
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
-        self.publish_up_to(checkpoint)
+        self.publish_up_to(checkpoint)?;
+        let took_part = self.first_snapshot.is_some_and(|first| first <= checkpoint);
+        if took_part && !self.clean {
+            self.folder.clean(false)?;
+            self.clean = true;
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), OperatorError> {
@@ -157,7 +176,7 @@ impl Sink for FileSink {
 }
 
 impl Drop for FileSink {
-    /// Nobody will ever need a part that was not closed. What a crash leaves, the next attempt deletes.
+    /// Nobody will ever need a part that was not closed. What a crash leaves, a later attempt deletes.
     fn drop(&mut self) {
         if let Some(part) = &self.open
             && let Err(error) = std::fs::remove_file(part.path())

@@ -73,16 +73,23 @@ impl PartFolder {
         synced.map_err(|error| OperatorError::about(self.path.display(), error))
     }
 
-    /// Refuses to go on if a later attempt has been here. Then deletes what earlier attempts left: the
-    /// parts that are not published, and with `all` the published ones too.
-    pub(super) fn clean(&self, all: bool) -> Result<(), OperatorError> {
+    /// Refuses to go on if a later attempt has been here.
+    pub(super) fn refuse_later(&self) -> Result<(), OperatorError> {
         let found = self.found()?;
         if let Some(later) = found.iter().find(|part| part.attempt > self.attempt) {
             let problem = "a later attempt of this subtask wrote this; \
                  if it is of an earlier life of the job, delete it or choose another folder";
             return Err(OperatorError::about(later.path.display(), problem));
         }
-        for part in found.iter().filter(|part| all || !part.published) {
+        Ok(())
+    }
+
+    /// Deletes what earlier attempts left: the parts that are not published, and with `all` the published
+    /// ones too.
+    pub(super) fn clean(&self, all: bool) -> Result<(), OperatorError> {
+        let found = self.found()?;
+        let dead = |part: &&Found| part.attempt < self.attempt && (all || !part.published);
+        for part in found.iter().filter(dead) {
             match fs::remove_file(&part.path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(OperatorError::about(part.path.display(), error));
