@@ -165,7 +165,7 @@ impl Coordinator {
     fn job_cleaned(&mut self, job: JobId, effects: &mut Vec<Effect>) {
         self.jobs.remove(&job);
         self.timers.set(Timer::Job(job), None);
-        let (archive, jobs, mut cx) = self.archive_and_cx(effects);
+        let (jobs, archive, mut cx) = self.parts(effects);
         archive.trim(&mut cx, |job| !jobs.contains_key(&job));
     }
 
@@ -197,17 +197,18 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
         act: impl FnOnce(&mut Job, &mut Cx<'_>),
     ) {
-        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        let (jobs, _, mut cx) = self.parts(effects);
         if let Some(job) = jobs.get_mut(&id) {
             act(job, &mut cx);
             self.dirty.insert(id);
         }
     }
 
-    fn jobs_and_cx<'a>(
+    /// The jobs, those that have ended, and what they use and change beside themselves.
+    fn parts<'a>(
         &'a mut self,
         effects: &'a mut Vec<Effect>,
-    ) -> (&'a mut BTreeMap<JobId, Job>, Cx<'a>) {
+    ) -> (&'a mut BTreeMap<JobId, Job>, &'a mut Archive, Cx<'a>) {
         let cx = Cx {
             now: self.now,
             epoch: self.epoch,
@@ -216,22 +217,7 @@ impl Coordinator {
             journal: &mut self.journal,
             effects,
         };
-        (&mut self.jobs, cx)
-    }
-
-    fn archive_and_cx<'a>(
-        &'a mut self,
-        effects: &'a mut Vec<Effect>,
-    ) -> (&'a mut Archive, &'a BTreeMap<JobId, Job>, Cx<'a>) {
-        let cx = Cx {
-            now: self.now,
-            epoch: self.epoch,
-            config: &self.config,
-            tms: &mut self.tms,
-            journal: &mut self.journal,
-            effects,
-        };
-        (&mut self.archive, &self.jobs, cx)
+        (&mut self.jobs, &mut self.archive, cx)
     }
 
     /// Settles every job that has changed, places what waits for slots, and starts the next write, until
@@ -250,7 +236,7 @@ impl Coordinator {
     }
 
     fn settle_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        let (jobs, _, mut cx) = self.parts(effects);
         let Some(job) = jobs.get_mut(&id) else {
             return;
         };
@@ -275,7 +261,7 @@ impl Coordinator {
         }
         let waiting: Vec<_> = self.waiting.keys().copied().collect();
         for (submitted, id) in waiting {
-            let (jobs, mut cx) = self.jobs_and_cx(effects);
+            let (jobs, _, mut cx) = self.parts(effects);
             let job = jobs.get_mut(&id).expect("only jobs that exist wait");
             if job.place(&mut cx) {
                 self.waiting.remove(&(submitted, id));

@@ -116,7 +116,7 @@ impl Coordinator {
     ) {
         let mut strangers: BTreeMap<(JobId, Attempt), Vec<TaskId>> = BTreeMap::new();
         let mut ended = BTreeSet::new();
-        let (jobs, mut cx) = self.jobs_and_cx(effects);
+        let (jobs, _, mut cx) = self.parts(effects);
         for item in inventory {
             let AttemptId { job, task, attempt } = item.attempt;
             let known = jobs.get_mut(&job);
@@ -180,7 +180,7 @@ impl Coordinator {
         if self.jobs.contains_key(&job) {
             self.with_job(job, effects, |job, cx| job.task_reported(cx, tm, change));
         } else {
-            let (_, mut cx) = self.jobs_and_cx(effects);
+            let (_, _, mut cx) = self.parts(effects);
             stop_stranger(&mut cx, tm, &change);
         }
     }
