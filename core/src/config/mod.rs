@@ -9,7 +9,8 @@ mod table;
 mod value;
 
 pub use nearest::nearest;
-pub use options::{MAX_OPTIONS, OptionProblem, cluster_config, job_config};
+pub use options::{MAX_OPTIONS, cluster_config, job_config};
+pub use reader::OptionProblem;
 pub use table::{OptionSpec, Scope, known_options};
 pub use value::{ValueError, parse_duration, parse_memory};
 

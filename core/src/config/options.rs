@@ -4,7 +4,7 @@
 //! key in the wrong place are problems, and all of them are reported together.
 
 use super::nearest::nearest;
-use super::reader::Reader;
+use super::reader::{OptionProblem, Reader};
 use super::table::{OptionSpec, Scope, known_options};
 use super::value::{parse_duration_from, parse_word, show_duration};
 use super::{
@@ -15,15 +15,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
-
-/// An option that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OptionProblem {
-    /// Its key.
-    pub key: String,
-    /// What is wrong, and what would be right.
-    pub problem: String,
-}
 
 /// The most options of one job: several times as many as there are.
 pub const MAX_OPTIONS: usize = 256;

@@ -1,6 +1,5 @@
 //! Reads options one by one out of what was given, and keeps every problem.
 
-use super::options::OptionProblem;
 use super::table::known_options;
 use super::value::{
     ValueError, parse_duration_from, parse_integer, parse_memory_within, parse_permille, parse_word,
@@ -11,6 +10,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+
+/// An option that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionProblem {
+    /// Its key.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
 
 /// Options with a second layer under them; the table's defaults are the third.
 pub(super) struct Reader<'a> {

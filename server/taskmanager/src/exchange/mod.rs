@@ -20,8 +20,10 @@ use std::time::Duration;
 
 /// The frames that a producer may send before its consumer has taken one.
 const CREDIT: u32 = Pipe::CAPACITY as u32;
+/// The most bytes of one record.
+pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 /// The largest message that a producer may send: the largest record, with what surrounds it.
-const MAX_FRAME_MESSAGE: usize = crate::task::MAX_RECORD_BYTES + (64 << 10);
+const MAX_FRAME_MESSAGE: usize = MAX_RECORD_BYTES + (64 << 10);
 /// The largest message that a consumer may send: a subscription, many times over.
 const MAX_REQUEST_MESSAGE: usize = 4 << 10;
 /// Notices a peer that is gone without having closed its connection.

@@ -23,7 +23,6 @@ mod tests;
 mod wiring;
 
 pub(crate) use metrics::Counters;
-pub(crate) use output::MAX_RECORD_BYTES;
 
 use crate::channel::{Canceled, Hub, Inbox};
 use crate::exchange::Peers;

@@ -7,6 +7,7 @@
 use super::partition::{Choice, Partitioner};
 use super::{Counters, Stop};
 use crate::channel::{Frame, Inbox, Pipe, PushError};
+use crate::exchange::MAX_RECORD_BYTES;
 use crate::sdk::{OperatorError, Output, Record};
 use jobmanager_core::id::CheckpointId;
 use jobmanager_proto::records::RecordWriter;
@@ -21,8 +22,6 @@ const FRAME_BYTES: usize = 32 << 10;
 const TASK_BYTES: usize = 1 << 20;
 /// Smaller frames would cost more than they save.
 const MIN_FRAME_BYTES: usize = 1 << 10;
-/// The most bytes of one record. What carries frames from one TaskManager to another must hold it.
-pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// One outgoing edge of a task.
 #[derive(Debug)]
