@@ -145,6 +145,8 @@ pub struct Welcome {
     pub heartbeat_timeout: Duration,
     /// How long the TaskManager keeps its tasks without a JobManager.
     pub grace_period: Duration,
+    /// How long a task may take to stop before the TaskManager's process ends; zero for without limit.
+    pub cancellation_timeout: Duration,
     /// The first pause between two tries to register after the session is lost; it doubles.
     pub registration_initial: Duration,
     /// The longest pause between two tries to register.

@@ -39,6 +39,7 @@ impl World {
         let timeouts = cluster.heartbeat_timeout * 2
             + cluster.reconciliation_timeout
             + cluster.grace_period
+            + cluster.cancellation_timeout
             + cluster.registration_max * 2
             + cluster.registration_refused * 2;
         // Three rounds of checkpoints that time out: 3 × (10 s timeout + 2 s interval).

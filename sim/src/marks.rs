@@ -50,6 +50,8 @@ pub enum Mark {
     ZombieRuns,
     /// A restored sink had transactions of its predecessors forgotten.
     LeftoversDropped,
+    /// A TaskManager ended its process, since a task did not stop.
+    TaskManagerGaveUp,
     /// A process stood still for longer than the heartbeat timeout.
     LongPause,
     /// A message was stalled until its connection broke.
@@ -78,7 +80,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 34] = [
+    pub const ALL: [Mark; 35] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -101,6 +103,7 @@ impl Mark {
         Mark::SessionRefused,
         Mark::ZombieRuns,
         Mark::LeftoversDropped,
+        Mark::TaskManagerGaveUp,
         Mark::LongPause,
         Mark::StalledConnectionBroke,
         Mark::JobCanceled,

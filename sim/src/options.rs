@@ -40,6 +40,8 @@ pub struct Options {
     pub task_pace: Latency,
     /// From the order to stop to the end of a task.
     pub cancel_delay: Latency,
+    /// How many of a thousand tasks never stop when they are told to.
+    pub stuck: u64,
     /// Frames that a producer may send ahead on a channel.
     pub credit: u32,
     /// Every message of a session arrives twice: the second time it must change nothing.
@@ -164,6 +166,7 @@ impl Options {
             },
             task_pace: latency(decisions, 50, 2 * MS),
             cancel_delay: latency(decisions, 100, 500 * MS),
+            stuck: decisions.choice(Stream::Options, &[0, 0, 0, 20, 200]),
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
             twice: decisions.chance(Stream::Options, 200),
             faults: faults(decisions, safety, dead),
@@ -216,6 +219,7 @@ fn cluster(decisions: &mut Decisions) -> ClusterConfig {
         heartbeat_timeout: heartbeat_interval * 4,
         reconciliation_timeout: ms(&[2_000, 500, 5_000]),
         grace_period: ms(&[10_000, 2_000, 30_000]),
+        cancellation_timeout: ms(&[1_000, 3_000, 10_000]),
         registration_initial: ms(&[100, 20, 500]),
         registration_max: ms(&[1_000, 500, 3_000]),
         registration_refused: ms(&[500, 100, 2_000]),
@@ -277,8 +281,8 @@ impl fmt::Display for Options {
         writeln!(f, "blobs        {:?}", self.blobs)?;
         writeln!(
             f,
-            "tasks        pace {:?} us, cancel {:?} us, credit {}",
-            self.task_pace, self.cancel_delay, self.credit
+            "tasks        pace {:?} us, cancel {:?} us, stuck {}/1000, credit {}",
+            self.task_pace, self.cancel_delay, self.stuck, self.credit
         )?;
         writeln!(f, "messages     twice: {}", self.twice)?;
         writeln!(f, "faults       {:?}", self.faults)?;

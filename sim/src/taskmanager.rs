@@ -306,6 +306,13 @@ impl World {
             Effect::Send(message) => self.tell(process, &v1::FromTaskManager::from(&message)),
             Effect::Start(start) => self.task_starts(process, start),
             Effect::Cancel(attempt) => self.task_is_canceled(process, attempt),
+            Effect::GiveUp(_) => {
+                self.marks.hit(Mark::TaskManagerGaveUp);
+                self.taskmanager_dies(process.index, false);
+                let back = self.now + SECOND;
+                self.queue
+                    .push(back, Event::TaskManagerStart(process.index));
+            }
             Effect::Trigger {
                 attempt,
                 checkpoint,

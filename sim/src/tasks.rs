@@ -360,6 +360,10 @@ impl World {
         };
         task.phase = Phase::Stopping;
         self.checks.stopping(process, attempt);
+        let stuck = self.options.stuck;
+        if !self.calm && self.decisions.chance(Stream::Tasks, stuck) {
+            return;
+        }
         let at = self.now + self.draw(Stream::Tasks, &delay);
         self.queue.push(at, Event::TaskStops(process, attempt));
     }

@@ -114,6 +114,9 @@ pub struct ClusterConfig {
     /// `taskmanager.failover.grace-period`: how long a TaskManager keeps its tasks running without a
     /// JobManager.
     pub grace_period: Duration,
+    /// `task.cancellation.timeout`: how long a task may take to stop before its TaskManager's process
+    /// ends; zero for without limit.
+    pub cancellation_timeout: Duration,
     /// `cluster.registration.initial-timeout`: the first pause between two tries to register.
     pub registration_initial: Duration,
     /// `cluster.registration.max-timeout`: the longest pause between two tries to register; at most a

@@ -252,6 +252,7 @@ fn read_cluster(reader: &mut Reader<'_>) -> ClusterConfig {
         reconciliation_timeout: reader
             .duration("jobmanager.failover.reconciliation-timeout", Duration::ZERO),
         grace_period: reader.duration("taskmanager.failover.grace-period", Duration::ZERO),
+        cancellation_timeout: reader.duration("task.cancellation.timeout", Duration::ZERO),
         registration_initial: reader
             .duration("cluster.registration.initial-timeout", SHORTEST_PAUSE),
         registration_max: reader.duration("cluster.registration.max-timeout", SHORTEST_PAUSE),
@@ -445,6 +446,7 @@ mod tests {
             heartbeat_timeout: Duration::from_secs(50),
             reconciliation_timeout: Duration::from_secs(10),
             grace_period: Duration::from_secs(60),
+            cancellation_timeout: Duration::from_secs(180),
             registration_initial: Duration::from_millis(100),
             registration_max: Duration::from_secs(30),
             registration_refused: Duration::from_secs(30),

@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 32] = [
+static OPTIONS: [OptionSpec; 33] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -171,6 +171,11 @@ static OPTIONS: [OptionSpec; 32] = [
         "taskmanager.failover.grace-period",
         "1 min",
         "How long a TaskManager keeps its tasks running without a JobManager.",
+    ),
+    cluster(
+        "task.cancellation.timeout",
+        "3 min",
+        "A task that takes longer to stop ends the process of its TaskManager; 0 for no limit.",
     ),
     cluster(
         "cluster.registration.initial-timeout",

@@ -59,6 +59,7 @@ impl Coordinator {
             heartbeat_interval: self.config.heartbeat_interval,
             heartbeat_timeout: self.config.heartbeat_timeout,
             grace_period: self.config.grace_period,
+            cancellation_timeout: self.config.cancellation_timeout,
             registration_initial: self.config.registration_initial,
             // Whoever comes back comes back while a recovered job still waits for it.
             registration_max: self

@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// How many acknowledged checkpoints of an attempt are remembered: more than can be under way.
 const ACKNOWLEDGED: usize = 64;
@@ -28,6 +29,9 @@ const UNSENT: usize = 1_000;
 pub(super) struct Attempts {
     slots: u32,
     held: BTreeMap<AttemptId, Held>,
+    /// The attempts that were told to stop and have not, by when they were told.
+    stopping: BTreeSet<(Timestamp, AttemptId)>,
+    now: Timestamp,
     /// Failures that nobody could be told about. At most one of an attempt that was held.
     unsent: Vec<TaskStateChange>,
 }
@@ -41,6 +45,8 @@ struct Held {
     end_of_data: bool,
     has_inputs: bool,
     restored: Option<CheckpointId>,
+    /// When it was told to stop.
+    stopping_since: Option<Timestamp>,
     acknowledged: BTreeSet<CheckpointId>,
     /// The latest of them of which it is known that it is complete: may be told again, to finish.
     completed: Option<CheckpointId>,
@@ -52,6 +58,8 @@ impl Attempts {
         Attempts {
             slots,
             held: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            now: Timestamp(0),
             unsent: Vec::new(),
         }
     }
@@ -72,6 +80,33 @@ impl Attempts {
             restored: held.restored,
         };
         self.held.iter().map(item).collect()
+    }
+
+    /// What happens next happens at this time.
+    pub(super) fn set_now(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// When the first task that was told to stop has had its time.
+    pub(super) fn stop_deadline(&self, timeout: Option<Duration>) -> Option<Timestamp> {
+        let (since, _) = self.stopping.first()?;
+        Some(*since + timeout?)
+    }
+
+    /// Gives up on tasks that do not stop. Said once of each.
+    pub(super) fn give_up(&mut self, timeout: Option<Duration>, effects: &mut Vec<Effect>) {
+        while self.stop_deadline(timeout).is_some_and(|at| at <= self.now) {
+            let (_, attempt) = self.stopping.pop_first().expect("there is a deadline");
+            effects.push(Effect::GiveUp(attempt));
+        }
+    }
+
+    /// An attempt has ended, or is of no interest any more.
+    fn forget(&mut self, attempt: AttemptId) {
+        let held = self.held.remove(&attempt);
+        if let Some(since) = held.and_then(|held| held.stopping_since) {
+            self.stopping.remove(&(since, attempt));
+        }
     }
 
     /// Keeps what could not be said: a failure, so that its cause is not lost. The rest is in the
@@ -160,6 +195,7 @@ impl Attempts {
             end_of_data: false,
             has_inputs: deployment.table.inputs(task.task.vertex).next().is_some(),
             restored: deployment.restore,
+            stopping_since: None,
             acknowledged: BTreeSet::new(),
             completed: None,
         };
@@ -215,6 +251,8 @@ impl Attempts {
             | ExecutionState::Canceled
             | ExecutionState::Failed => {
                 held.state = ExecutionState::Canceling;
+                held.stopping_since = Some(self.now);
+                self.stopping.insert((self.now, id));
                 effects.push(Effect::Cancel(id));
                 None
             }
@@ -222,15 +260,19 @@ impl Attempts {
     }
 
     fn cancel_where(&mut self, effects: &mut Vec<Effect>, which: impl Fn(&AttemptId) -> bool) {
-        for (id, held) in &mut self.held {
-            let alive = matches!(
-                held.state,
+        let alive = |state| {
+            matches!(
+                state,
                 ExecutionState::Initializing | ExecutionState::Running
-            );
-            if alive && which(id) {
-                held.state = ExecutionState::Canceling;
-                effects.push(Effect::Cancel(*id));
-            }
+            )
+        };
+        let held = self
+            .held
+            .iter()
+            .filter(|(id, held)| alive(held.state) && which(id));
+        let ids: Vec<AttemptId> = held.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.cancel_one(id, effects);
         }
     }
 
@@ -374,16 +416,16 @@ impl Attempts {
                 if alive {
                     held.state = ExecutionState::Finished;
                 } else {
-                    self.held.remove(&attempt);
+                    self.forget(attempt);
                 }
                 state_change(attempt, TaskReport::Finished)
             }
             TaskEvent::Canceled => {
-                self.held.remove(&attempt);
+                self.forget(attempt);
                 state_change(attempt, TaskReport::Canceled)
             }
             TaskEvent::Failed { cause } => {
-                self.held.remove(&attempt);
+                self.forget(attempt);
                 state_change(attempt, TaskReport::Failed { cause })
             }
             TaskEvent::Snapshotted {

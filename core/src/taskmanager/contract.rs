@@ -102,6 +102,9 @@ pub enum Effect {
     Start(TaskStart),
     /// Stop a task; it tells when it has ended.
     Cancel(AttemptId),
+    /// A task was told to stop and did not within the cancellation timeout: end the process, and so
+    /// everything in it.
+    GiveUp(AttemptId),
     /// Have a task without inputs snapshot and send the barrier.
     Trigger {
         /// Which task.

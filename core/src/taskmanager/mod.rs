@@ -9,3 +9,6 @@ mod worker;
 pub use aligner::{Aligner, Arrival, Barrier, PENDING};
 pub use contract::{Effect, Input, TaskEvent, TaskStart, WorkerConfig};
 pub use worker::Worker;
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,7 @@ impl Worker {
 
     /// Fires due timers, takes one input, appends orders to `effects`. Cannot fail.
     pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        self.attempts.set_now(now);
         self.fire(now, effects);
         match input {
             Input::Connected => self.connected(now, effects),
@@ -93,7 +94,8 @@ impl Worker {
             Link::Greeting { since } => Some(since + GREETING),
             Link::Registered { last_heard } => Some(last_heard + self.heartbeat_timeout()),
         };
-        [link, self.grace_ends()].into_iter().flatten().min()
+        let stop = self.attempts.stop_deadline(self.cancellation_timeout());
+        [link, self.grace_ends(), stop].into_iter().flatten().min()
     }
 
     /// Whether a JobManager has accepted the session.
@@ -149,6 +151,13 @@ impl Worker {
             tracing::warn!("no JobManager within the grace period: all tasks are canceled");
             self.attempts.cancel_all(effects);
         }
+        self.attempts.give_up(self.cancellation_timeout(), effects);
+    }
+
+    /// How long a task may take to stop, if there is a limit.
+    fn cancellation_timeout(&self) -> Option<Duration> {
+        let timeout = self.welcome.as_ref()?.cancellation_timeout;
+        (!timeout.is_zero()).then_some(timeout)
     }
 
     /// Whether something can be said.

@@ -88,6 +88,7 @@ impl From<Welcome> for v1::Welcome {
             heartbeat_timeout_ms: millis(welcome.heartbeat_timeout),
             grace_period_ms: millis(welcome.grace_period),
             checkpoint_storage: welcome.checkpoint_storage,
+            cancellation_timeout_ms: millis(welcome.cancellation_timeout),
             reconnect_initial_ms: millis(welcome.registration_initial),
             reconnect_max_ms: millis(welcome.registration_max),
         }
@@ -179,6 +180,7 @@ impl TryFrom<v1::Welcome> for Welcome {
                 wire.checkpoint_storage,
                 "welcome.checkpoint_storage",
             )?,
+            cancellation_timeout: Duration::from_millis(wire.cancellation_timeout_ms),
             registration_initial: positive(
                 wire.reconnect_initial_ms,
                 "welcome.reconnect_initial_ms",

@@ -36,6 +36,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
                 heartbeat_interval: Duration::from_secs(10),
                 heartbeat_timeout: Duration::from_secs(50),
                 grace_period: Duration::from_secs(120),
+                cancellation_timeout: Duration::from_secs(180),
                 registration_initial: Duration::from_millis(100),
                 registration_max: Duration::from_secs(30),
                 checkpoint_storage: "file:///c".into(),

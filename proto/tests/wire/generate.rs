@@ -145,7 +145,7 @@ prop_compose! {
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    let registration = (millis(1), millis(1));
+    let registration = (millis(1), millis(1), millis(0));
     (millis(1), millis(1), millis(0), registration, "\\PC{0,20}").prop_map(
         |(heartbeat_interval, heartbeat_timeout, grace_period, registration, storage)| Welcome {
             heartbeat_interval,
@@ -153,6 +153,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             grace_period,
             registration_initial: registration.0,
             registration_max: registration.1,
+            cancellation_timeout: registration.2,
             checkpoint_storage: storage,
         },
     )

@@ -78,7 +78,7 @@ pub fn main_with(args: Args, registry: Registry) -> ExitCode {
     match run_until_told(args, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            error!(%problem, "cannot start");
+            error!(%problem, "the TaskManager does not run");
             ExitCode::FAILURE
         }
     }

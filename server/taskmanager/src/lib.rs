@@ -113,7 +113,8 @@ const REPORTS: usize = 1_024;
 /// Without a JobManager it keeps trying to reach one.
 ///
 /// # Errors
-/// An option is wrong, or the data exchange cannot listen where it should.
+/// An option is wrong, the data exchange cannot listen where it should, or a task did not stop when it was
+/// told to: then the caller must end the process.
 pub async fn run(
     options: Options,
     registry: Registry,
@@ -145,12 +146,16 @@ pub async fn run(
             ended = exchange => error!(?ended, "the data exchange has ended, so this TaskManager stops"),
         }
     };
-    Session::run(bound.jobmanager, config, shared, reported, stop).await;
+    let stuck = Session::run(bound.jobmanager, config, shared, reported, stop).await;
     exchange_ends.abort();
     drop(running);
     peers.close();
     info!("taskmanager stopped");
-    Ok(())
+    if stuck {
+        Err(StartError::Stuck)
+    } else {
+        Ok(())
+    }
 }
 
 /// What a peer or the connection to it says, in words only.

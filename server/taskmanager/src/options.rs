@@ -56,6 +56,11 @@ pub enum StartError {
         /// The system's words.
         problem: std::io::Error,
     },
+    /// A task did not stop.
+    #[error(
+        "a task did not stop within task.cancellation.timeout, and only the end of the process stops it: start the TaskManager again"
+    )]
+    Stuck,
     /// The system refuses what every process needs.
     #[error("the system refuses threads, signals or sockets: {0}")]
     System(std::io::Error),

@@ -44,17 +44,20 @@ pub(crate) struct Session {
     storage_url: String,
     /// Why the last link was lost; empty once registered again.
     last_loss: String,
+    /// A task does not stop: only the end of the process ends it.
+    stuck: bool,
 }
 
 impl Session {
-    /// Serves the JobManager until `shutdown`, then stops all tasks.
+    /// Serves the JobManager until `shutdown`, then stops all tasks. Tells whether one did not stop when it
+    /// was told to, so that the process must end.
     pub(crate) async fn run(
         jobmanager: String,
         config: WorkerConfig,
         shared: Shared,
         reports: mpsc::Receiver<Report>,
         shutdown: impl Future<Output = ()>,
-    ) {
+    ) -> bool {
         let (link_events, events) = mpsc::channel(LINK_EVENTS);
         let clock = Clock::start();
         let mut session = Session {
@@ -70,9 +73,12 @@ impl Session {
             was_registered: false,
             storage_url: String::new(),
             last_loss: String::new(),
+            stuck: false,
         };
         let reports = session.serve(reports, events, shutdown).await;
+        let stuck = session.stuck;
         session.stop(reports).await;
+        stuck
     }
 
     async fn serve(
@@ -85,7 +91,7 @@ impl Session {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.learn(Input::Wake);
-        loop {
+        while !self.stuck {
             let deadline = self.worker.next_deadline();
             let wake = self.clock.instant(deadline);
             tokio::select! {
@@ -96,6 +102,7 @@ impl Session {
                 _ = tick.tick() => self.tick(),
             }
         }
+        reports
     }
 
     /// Ends the session, so that the JobManager knows at once, and waits a little for the tasks.
@@ -240,6 +247,10 @@ impl Session {
                 }
             }
             Effect::Cancel(attempt) => self.tasks.cancel(attempt),
+            Effect::GiveUp(attempt) => {
+                error!(%attempt, "a task does not stop within task.cancellation.timeout: the process ends");
+                self.stuck = true;
+            }
             Effect::Trigger {
                 attempt,
                 checkpoint,

@@ -165,6 +165,7 @@ impl Running {
             heartbeat_interval: LONG,
             heartbeat_timeout: LONG,
             grace_period: LONG,
+            cancellation_timeout: LONG,
             registration_initial: Duration::from_millis(100),
             registration_max: Duration::from_secs(2),
             checkpoint_storage: "file:///nowhere".to_owned(),

@@ -22,7 +22,11 @@ impl Checks {
             | Effect::Complete { .. }
             | Effect::Abort { .. }
             | Effect::AbortBelow { .. } => true,
-            Effect::Connect | Effect::Close | Effect::SendHello(_) | Effect::Send(_) => false,
+            Effect::Connect
+            | Effect::Close
+            | Effect::SendHello(_)
+            | Effect::Send(_)
+            | Effect::GiveUp(_) => false,
         });
         ensure(!acted, "a_command_of_an_old_epoch_is_never_obeyed", || {
             format!("{process:?} has seen {seen:?} and obeyed {epoch:?}: {effects:?}")
