@@ -8,6 +8,8 @@ use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::JobId;
 use std::collections::BTreeMap;
 
+const CHECKPOINT_TIMEOUT: &str = "execution.checkpointing.timeout";
+
 /// The jobs of a run.
 pub(crate) fn jobs(decisions: &mut Decisions) -> Vec<JobPlan> {
     let count = decisions.choice(Stream::Options, &[1, 1, 2, 3]);
@@ -28,6 +30,9 @@ fn job(decisions: &mut Decisions, number: u64) -> JobPlan {
     }
     let mut configuration = BTreeMap::new();
     checkpoints(decisions, draft.bounded, &mut configuration);
+    if draft.is_heavy() && configuration.contains_key(CHECKPOINT_TIMEOUT) {
+        configuration.insert(CHECKPOINT_TIMEOUT.to_owned(), "10 s".to_owned());
+    }
     let (fragile, restart_delay) = restart_strategy(decisions, &mut configuration);
     let slot_timeout = decisions.choice(Stream::Options, &["10 s", "2 s", "60 s"]);
     configuration.insert("slot.request.timeout".to_owned(), slot_timeout.to_owned());
@@ -74,6 +79,17 @@ impl Draft {
             let partitioning = self.any_partitioning(decisions, source, sink);
             self.connect(source, sink, partitioning);
         }
+    }
+
+    /// Whether its tasks may be so far behind that barriers take long to get through: a short timeout
+    /// would let no checkpoint complete, whatever the coordinator does.
+    fn is_heavy(&self) -> bool {
+        let broadcast = |edge: &EdgePlan| edge.partitioning == Partitioning::Broadcast;
+        let busy = |vertex: &VertexPlan| match vertex.operator {
+            OperatorPlan::Source { batch, pause, .. } => batch * (50 * MS) / pause >= 20,
+            OperatorPlan::Map { .. } | OperatorPlan::Count { .. } | OperatorPlan::Sink => false,
+        };
+        self.edges.iter().any(broadcast) || self.vertices.iter().any(busy)
     }
 
     fn source(&self, decisions: &mut Decisions) -> OperatorPlan {

@@ -236,6 +236,7 @@ impl Worker {
             return;
         }
         if let ToTaskManager::Refused(refusal) = &envelope.message {
+            self.epoch = self.epoch.max(envelope.epoch);
             self.refused(now, refusal, effects);
             return;
         }

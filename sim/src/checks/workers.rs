@@ -91,7 +91,10 @@ impl Checks {
 
     /// A task could not find a state file that it was to restore.
     pub(crate) fn state_is_missing(&self, attempt: AttemptId, location: &StateLocation) -> Verdict {
-        let current = self.is_current(attempt);
+        // An old leader may go on ordering for a job that has ended, and whose state is gone.
+        let history = self.jobs.get(&attempt.job);
+        let ended = history.is_some_and(|history| history.result.is_some());
+        let current = self.is_current(attempt) && !ended;
         ensure(!current, "the_state_of_a_restore_exists", || {
             format!("{attempt}: {location:?}")
         })
