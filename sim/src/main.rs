@@ -93,6 +93,8 @@ fn many(seeds: Range<u64>, threads: u64, with_marks: bool) -> bool {
         for (done, (seed, report)) in (1..).zip(&reports) {
             marks.add(&report.marks);
             if let Some(failure) = report.failure {
+                // At once, too: whoever stops the run early still knows the seed.
+                eprintln!("seed {seed} failed: {}", failure.name);
                 failures.push((seed, failure));
             }
             progress(done, total, failures.len(), started);
