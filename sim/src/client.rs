@@ -92,7 +92,7 @@ impl World {
             Reply::AlreadySubmitted(_) => self.marks.hit(Mark::DuplicateSubmit),
             Reply::AlreadyEnded(..) => self.marks.hit(Mark::CancelAfterEnd),
             Reply::UnknownJob(_) | Reply::Overloaded(_) => return,
-            Reply::Submitted(_) | Reply::CancelAccepted(_) => {}
+            Reply::Submitted(_) | Reply::CancelAccepted(_) | Reply::Conflict(_) => {}
         }
         self.wishes[wish].answer.get_or_insert(reply);
     }

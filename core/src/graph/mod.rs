@@ -237,6 +237,13 @@ impl JobGraph {
         &self.config
     }
 
+    /// Whether another graph is this one but for its options, which also follow the cluster's defaults
+    /// of the day.
+    #[must_use]
+    pub fn computes_like(&self, other: &JobGraph) -> bool {
+        (&self.name, &self.vertices, &self.edges) == (&other.name, &other.vertices, &other.edges)
+    }
+
     /// How many slots the job needs: the sum over its slot sharing groups.
     #[must_use]
     pub fn slots(&self) -> u32 {

@@ -36,6 +36,13 @@ impl Coordinator {
     fn submit(&mut self, request: RequestId, graph: Arc<JobGraph>, effects: &mut Vec<Effect>) {
         let id = graph.id();
         if let Some(job) = self.jobs.get_mut(&id) {
+            if !job.graph.computes_like(&graph) {
+                effects.push(Effect::Reply {
+                    request,
+                    reply: Reply::Conflict(id),
+                });
+                return;
+            }
             if let JobPhase::Submitting(waiters) = &mut job.phase {
                 wait(waiters, request, effects);
                 return;

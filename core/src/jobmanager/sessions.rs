@@ -83,7 +83,7 @@ impl Coordinator {
         if hello.seen_epoch > self.epoch {
             let (seen, own) = (hello.seen_epoch.0, self.epoch.0);
             return Some(format!(
-                "the TaskManager has obeyed epoch {seen}, this JobManager has epoch {own}"
+                "the TaskManager has obeyed a JobManager of epoch {seen}, this one has epoch {own}: if this is the right one and its store was replaced, restart the TaskManager"
             ));
         }
         if self.tms.count_all() >= MAX_TASKMANAGERS {

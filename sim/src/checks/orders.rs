@@ -240,7 +240,7 @@ impl Checks {
                     format!("job {job}")
                 })
             }
-            Reply::Overloaded(_) => Ok(()),
+            Reply::Conflict(_) | Reply::Overloaded(_) => Ok(()),
         }
     }
 

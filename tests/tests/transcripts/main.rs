@@ -266,6 +266,15 @@ fn a_region_that_fails_again_and_again_does_not_keep_checkpoints_from_being_take
     insta::assert_snapshot!(script.text());
 }
 
+#[test]
+fn a_job_is_submitted_twice_without_harm_but_another_one_is_not_taken_for_it() {
+    let mut script = Script::new();
+    script.connect("a", 2).submit(JOB).stored("done").cut();
+    script.submit(JOB);
+    script.submit(&JOB.replace("\"copy\"", "\"another\""));
+    insta::assert_snapshot!(script.text());
+}
+
 /// The job without the options of the fixed-delay strategy, which another strategy would refuse.
 fn without_fixed_delay(job: &str) -> String {
     job.replace("\"restart-strategy.fixed-delay.attempts\": \"3\",", "")

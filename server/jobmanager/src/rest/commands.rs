@@ -53,6 +53,7 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
         reply @ (Reply::CancelAccepted(_)
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
+        | Reply::Conflict(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),
     }
 }
@@ -74,6 +75,7 @@ pub(super) async fn cancel(
         | Reply::AlreadySubmitted(_)
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
+        | Reply::Conflict(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),
     }
 }
@@ -100,6 +102,9 @@ fn failure(reply: Reply) -> Failure {
         Reply::UnknownJob(job) => job_not_found(job),
         Reply::AlreadyEnded(job, status) => Failure::conflict(format!(
             "Job {job} has already reached another terminal state: {status}"
+        )),
+        Reply::Conflict(job) => Failure::conflict(format!(
+            "Job {job} exists with another graph; choose another jobId, or leave it out"
         )),
         Reply::Overloaded(reason) => Failure::unavailable(reason),
         Reply::Submitted(job) | Reply::AlreadySubmitted(job) | Reply::CancelAccepted(job) => {
