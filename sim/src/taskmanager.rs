@@ -268,6 +268,10 @@ impl World {
             self.verdict(verdict);
         }
         for effect in effects {
+            if !self.is_alive(process) {
+                // It ended itself, and does nothing more.
+                return;
+            }
             self.trace
                 .note(self.now, &(process.index, &effect), "tm ->");
             self.obey(process, effect);
