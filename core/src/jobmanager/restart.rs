@@ -93,7 +93,7 @@ impl RestartBackoff {
 
 fn give_up(strategy: &str) -> Decision {
     Decision::GiveUp {
-        reason: format!("recovery is suppressed by {strategy}"),
+        reason: format!("recovery is suppressed by restart strategy {strategy}"),
     }
 }
 
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(failure(&mut backoff, 2_000), Some((1_500, true)));
         let mut later = backoff.clone();
         assert_eq!(failure(&mut later, 9_000_000), Some((1_000, true)));
-        let reason = "recovery is suppressed by exponential-delay(initial-backoff=1000ms, max-backoff=60000ms, backoff-multiplier=1.500, attempts-before-reset-backoff=2)".into();
+        let reason = "recovery is suppressed by restart strategy exponential-delay(initial-backoff=1000ms, max-backoff=60000ms, backoff-multiplier=1.500, attempts-before-reset-backoff=2)".into();
         let given_up = backoff.on_failure(Timestamp(5_000));
         assert_eq!(given_up, Decision::GiveUp { reason });
         assert_eq!(failure(&mut backoff, 5_001), None);
@@ -385,7 +385,9 @@ mod tests {
         let mut backoff = RestartBackoff::new(&strategy, 0);
         assert_eq!(failure(&mut backoff, 0), Some((2_000, true)));
         assert_eq!(failure(&mut backoff, 1), Some((2_000, true)));
-        let reason = "recovery is suppressed by fixed-delay(attempts=2, delay=2000ms)".into();
+        let reason =
+            "recovery is suppressed by restart strategy fixed-delay(attempts=2, delay=2000ms)"
+                .into();
         let given_up = backoff.on_failure(Timestamp(2));
         assert_eq!(given_up, Decision::GiveUp { reason });
     }
@@ -428,7 +430,7 @@ mod tests {
     #[test]
     fn none_never_restarts() {
         let mut backoff = RestartBackoff::new(&RestartStrategy::None, 0);
-        let reason = "recovery is suppressed by none".into();
+        let reason = "recovery is suppressed by restart strategy none".into();
         let given_up = backoff.on_failure(Timestamp(0));
         assert_eq!(given_up, Decision::GiveUp { reason });
     }
