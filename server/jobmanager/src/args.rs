@@ -107,7 +107,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
 /// Says why it ends. Not a log line for people, as it has to be seen whatever RUST_LOG says.
 fn complain(format: Format, words: &str) {
     match format {
-        Format::Human => eprintln!("error: {words}"),
+        Format::Human => cli::complain(format_args!("error: {words}")),
         Format::Json => error!("{words}"),
     }
 }

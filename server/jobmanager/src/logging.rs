@@ -20,6 +20,8 @@ pub fn start(format: Format) {
     let builder: SubscriberBuilder<_, _, EnvFilter, _> = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A line that cannot be written is dropped: telling about it there, too, would panic.
+        .log_internal_errors(false)
         .with_target(false);
     let started = match format {
         Format::Human => builder

@@ -148,6 +148,8 @@ fn log_to_stderr(format: LogFormat) {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written is dropped: telling about it there, too, would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Whoever embeds this may have set up its own already.
     let _ = match format {

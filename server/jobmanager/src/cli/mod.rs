@@ -13,6 +13,8 @@ pub(crate) use follow::{End, follow};
 pub(crate) use progress::Progress;
 pub(crate) use text::{group_digits, print_job, problem_lines};
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -141,7 +143,7 @@ pub(crate) fn report(id: &str, end: &End) -> u8 {
         }
         End::Failed { cause } => {
             println!("Job {id} is FAILED");
-            eprintln!("{}", problem_lines("caused by", cause));
+            complain(problem_lines("caused by", cause));
             JOB_FAILED
         }
     }
@@ -176,10 +178,16 @@ pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
     })
 }
 
+/// Says something on standard error.
+pub(crate) fn complain(words: impl Display) {
+    // If that cannot be written, nobody listens, which is no reason to end differently.
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
 /// Prints what went wrong, and gives the exit code that says the same.
 pub(crate) fn exit(outcome: Result<u8, ClientError>) -> ExitCode {
     let code = outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        complain(format_args!("error: {error}"));
         error.exit_code()
     });
     ExitCode::from(code)

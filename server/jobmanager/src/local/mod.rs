@@ -102,7 +102,7 @@ impl LocalError {
 #[must_use]
 pub fn run(args: &LocalArgs) -> ExitCode {
     let code = run_job(args).unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        cli::complain(format_args!("error: {error}"));
         error.exit_code()
     });
     ExitCode::from(code)
@@ -125,7 +125,9 @@ fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
         Ok(0) => folder.remove_all_but(&[&folder.path().join("output")]),
         Ok(INTERRUPTED | cli::JOB_CANCELED) => folder.remove_all_but(&[]),
         Err(error) if error.says_it_all() => folder.remove_all_but(&[]),
-        Ok(_) | Err(_) => eprintln!("logs are in {}", folder.path().display()),
+        Ok(_) | Err(_) => {
+            cli::complain(format_args!("logs are in {}", folder.path().display()));
+        }
     }
     code
 }

@@ -34,7 +34,11 @@ struct Process {
 impl Process {
     /// Starts one and waits until it says where it answers.
     fn start(data_dir: &Path, arguments: &[&str]) -> Process {
-        let mut child = serve(data_dir, arguments).spawn().unwrap();
+        Process::spawn(&mut serve(data_dir, arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Process {
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = || {
             let mut line = String::new();
@@ -57,8 +61,9 @@ impl Process {
         let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
         let mut logged = String::new();
-        let stderr = self.child.stderr.as_mut().unwrap();
-        stderr.read_to_string(&mut logged).unwrap();
+        if let Some(stderr) = &mut self.child.stderr {
+            stderr.read_to_string(&mut logged).unwrap();
+        }
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "nothing else is printed");
@@ -91,6 +96,23 @@ fn a_signal_ends_it_in_good_order() {
         assert_eq!(code, Some(0), "{logged}");
         assert!(logged.contains("shutting down"), "{logged}");
     }
+}
+
+#[test]
+fn log_lines_that_cannot_be_written_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let process = Process::spawn(serve(folder.path(), &[]).stderr(closed));
+    let overview = format!("{}/overview", process.rest);
+    assert_eq!(ureq::get(overview).call().unwrap().status(), 200);
+    let (code, _) = process.end_by("-TERM");
+    assert_eq!(code, Some(0));
+
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, _) = refused(serve(folder.path(), &["-D", "novalue"]).stderr(closed));
+    assert_eq!(code, Some(64));
 }
 
 #[test]
