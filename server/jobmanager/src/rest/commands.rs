@@ -1,12 +1,12 @@
 //! What clients may order: submit a job, cancel a job.
 
+use super::body;
 use super::error::Failure;
 use super::{JobOf, Parameters, Rest, job_not_found};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures::StreamExt;
 use jobmanager_core::graph::{JobGraph, Problem};
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Reply};
@@ -14,36 +14,15 @@ use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// The largest body that is read. Bytes. A JobGraph is smaller by far, and is checked on its own.
-const MAX_BODY: usize = 16 << 20;
-/// How much more of an oversized body is read and thrown away, so that its sender gets to read the
-/// answer. Bytes.
-const MAX_DRAIN: usize = 64 << 20;
 /// How long an unanswered client still waits to hear why.
 const STORE_QUESTION: Duration = Duration::from_secs(1);
-/// How many bodies are in memory at a time.
-static BODIES: Semaphore = Semaphore::const_new(4);
 
 type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 
 /// `POST /jobs`: the body is a JobGraph as JSON.
 pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
-    let submitting = async {
-        let Ok(_permit) = BODIES.acquire().await else {
-            return Err(Failure::unavailable("no more jobs are accepted".to_owned()));
-        };
-        let bytes = read(body).await?;
-        parse(bytes, &rest)
-    };
-    let graph = tokio::time::timeout(rest.timeout, submitting)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Failure::bad_request(
-                "the body did not come in time".to_owned(),
-            ))
-        })?;
+    let graph = parse(body::read(body).await?, &rest)?;
     let command = Command::Submit(Arc::new(graph));
     match order(&rest, command).await? {
         Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
@@ -111,30 +90,6 @@ fn failure(reply: Reply) -> Failure {
             Failure::unavailable(format!("the answer for job {job} was lost; try again"))
         }
     }
-}
-
-async fn read(body: Body) -> Result<Vec<u8>, Failure> {
-    let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::new();
-    let mut length = 0usize;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk
-            .map_err(|error| Failure::bad_request(format!("the body cannot be read: {error}")))?;
-        length += chunk.len();
-        if length > MAX_DRAIN {
-            break;
-        }
-        if length <= MAX_BODY {
-            bytes.extend_from_slice(&chunk);
-        } else {
-            bytes = Vec::new();
-        }
-    }
-    if length > MAX_BODY {
-        let words = format!("the body is larger than {MAX_BODY} bytes");
-        return Err(Failure::too_large(words));
-    }
-    Ok(bytes)
 }
 
 fn parse(bytes: Vec<u8>, rest: &Rest) -> Result<JobGraph, Failure> {

@@ -44,6 +44,10 @@ impl Failure {
         Failure::new(StatusCode::CONFLICT, error)
     }
 
+    pub(super) fn too_slow(error: String) -> Failure {
+        Failure::new(StatusCode::REQUEST_TIMEOUT, error)
+    }
+
     pub(super) fn too_large(error: String) -> Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error)
     }

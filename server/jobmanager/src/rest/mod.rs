@@ -3,6 +3,7 @@
 //! Every route also answers under `/v1`. Every error, whatever made it, is `{"errors": ["…"]}` with the
 //! status that fits. Nothing in here decides: commands and views go to the [`Driver`].
 
+mod body;
 mod checkpoints;
 mod cluster;
 mod commands;

@@ -9,6 +9,9 @@ use jobmanager_proto::v1;
 use jobmanager_proto::v1::from_task_manager::Message;
 use jobmanager_proto::v1::to_task_manager::Message as Heard;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 #[tokio::test]
 async fn an_empty_cluster_answers_in_flinks_shapes() {
@@ -259,6 +262,42 @@ async fn every_bad_request_gets_its_status_and_its_reasons_as_json() {
         );
     }
     running.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_stop_in_the_middle_do_not_hold_up_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let address = running.bound.rest;
+        stalled.push(
+            tokio::task::spawn_blocking(move || stall(address))
+                .await
+                .unwrap(),
+        );
+    }
+    let submitted = running.request("POST", "/jobs", job(""));
+    let in_time = tokio::time::timeout(Duration::from_secs(5), submitted).await;
+    assert_eq!(in_time.unwrap().0, 202);
+    drop(stalled);
+    running.stop().await;
+}
+
+/// A client that announces a body, and sends none of it though the server waits for it.
+fn stall(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = "POST /jobs HTTP/1.1
+Host: x
+Content-Length: 9
+Expect: 100-continue
+
+";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; 12];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100");
+    stream
 }
 
 #[tokio::test]
