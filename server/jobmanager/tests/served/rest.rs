@@ -206,6 +206,24 @@ async fn a_job_is_submitted_once_and_canceled_once() {
 }
 
 #[tokio::test]
+async fn another_graph_under_the_id_of_a_job_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]).await;
+    let id = "000000000000000000000000000000ab";
+    let graph = job(&format!(r#""jobId": "{id}""#));
+    let (status, _) = running.request("POST", "/jobs", graph.clone()).await;
+    assert_eq!(status, 202);
+    let other = graph.replace("hash", "rebalance");
+    let (status, body) = running.request("POST", "/jobs", other).await;
+    assert_eq!(status, 409, "{body}");
+    let words = body["errors"][0].as_str().unwrap();
+    for part in [id, "another graph", "choose another jobId"] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_was_accepted_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path(), &[]).await;
