@@ -91,10 +91,11 @@ impl Checks {
 
     /// A task could not find a state file that it was to restore.
     pub(crate) fn state_is_missing(&self, attempt: AttemptId, location: &StateLocation) -> Verdict {
-        // An old leader may go on ordering for a job that has ended, and whose state is gone.
+        // An old leader may go on ordering from what the new one has replaced, or for a job that has ended.
         let history = self.jobs.get(&attempt.job);
         let ended = history.is_some_and(|history| history.result.is_some());
-        let current = self.is_current(attempt) && !ended;
+        let led = attempt.attempt.epoch >= self.stored_epoch;
+        let current = self.is_current(attempt) && led && !ended;
         ensure(!current, "the_state_of_a_restore_exists", || {
             format!("{attempt}: {location:?}")
         })
