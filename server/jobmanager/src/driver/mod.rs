@@ -6,6 +6,7 @@
 
 mod handle;
 mod sessions;
+mod writes;
 
 pub(crate) use handle::OUTBOX;
 pub use handle::{Driver, Outbox, Session, Unavailable};
@@ -21,6 +22,7 @@ use sessions::Sessions;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
+use writes::{Commit, write_commits};
 
 /// How many events may wait. Whoever brings more waits: a TaskManager by the flow control of its
 /// stream, a client up to its timeout. A full queue is about 1 MB and a fraction of a second of work.
@@ -60,13 +62,6 @@ pub struct DriverLoop {
     effects: Vec<Effect>,
 }
 
-/// A write on its way to the store.
-#[derive(Debug)]
-struct Commit {
-    id: CommitId,
-    ops: Vec<RecordOp>,
-}
-
 /// Puts a driver around a coordinator. The loop does nothing until [`DriverLoop::run`]; the handle is
 /// cloned for everybody who has something to say.
 pub fn driver<S: Store>(
@@ -94,24 +89,6 @@ pub fn driver<S: Store>(
         effects: Vec::new(),
     };
     (driver, driver_loop)
-}
-
-/// Brings the writes to the store, one after the other, and their outcomes back.
-async fn write_commits<S: Store>(
-    store: S,
-    epoch: Epoch,
-    mut writes: mpsc::Receiver<Commit>,
-    driver: Driver,
-) {
-    while let Some(Commit { id, ops }) = writes.recv().await {
-        let outcome = store.commit(epoch, ops).await;
-        driver
-            .input(Input::Stored {
-                commit: id,
-                outcome,
-            })
-            .await;
-    }
 }
 
 impl DriverLoop {

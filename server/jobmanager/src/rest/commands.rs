@@ -12,9 +12,12 @@ use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Reply};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a command may go unanswered before it is looked whether the store is why.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an unanswered client still waits to hear why.
 const STORE_QUESTION: Duration = Duration::from_secs(1);
 
@@ -23,8 +26,13 @@ type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 /// `POST /jobs`: the body is a JobGraph as JSON.
 pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
     let graph = parse(body::read(body).await?, &rest)?;
+    if let Some(problem) = store_problem(&rest).await {
+        return Err(Failure::unavailable(format!(
+            "the store takes no writes: {problem}; submit the job again when that is repaired"
+        )));
+    }
     let command = Command::Submit(Arc::new(graph));
-    match order(&rest, command).await? {
+    match order(&rest, command, STORE_PATIENCE).await? {
         Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
             let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
             Ok((StatusCode::ACCEPTED, Json(body)))
@@ -48,7 +56,7 @@ pub(super) async fn cancel(
         let words = format!("mode `{}` is not known; `cancel` is", mode.escape_debug());
         return Err(Failure::bad_request(words));
     }
-    match order(&rest, Command::Cancel(job)).await? {
+    match order(&rest, Command::Cancel(job), STORE_PATIENCE).await? {
         Reply::CancelAccepted(_) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
         reply @ (Reply::Submitted(_)
         | Reply::AlreadySubmitted(_)
@@ -60,19 +68,30 @@ pub(super) async fn cancel(
 }
 
 /// Brings a command to the coordinator. One that gets no reply because nothing can be made durable is
-/// told so.
-async fn order(rest: &Rest, command: Command) -> Result<Reply, Failure> {
-    let unavailable = match rest.driver.command(command, rest.timeout).await {
-        Ok(reply) => return Ok(reply),
-        Err(unavailable) => unavailable,
-    };
-    let problem = |coordinator: &Coordinator, _| coordinator.overview().store_problem;
-    match rest.driver.look(STORE_QUESTION, problem).await {
-        Ok(Some(problem)) => Err(Failure::unavailable(format!(
-            "the store takes no writes: {problem}; the command may still be carried out when it does"
-        ))),
-        Ok(None) | Err(_) => Err(unavailable.into()),
+/// told so, the first time after `patience`.
+async fn order(rest: &Rest, command: Command, patience: Duration) -> Result<Reply, Failure> {
+    let mut reply = pin!(rest.driver.command(command, rest.timeout));
+    loop {
+        let answer = tokio::time::timeout(patience, &mut reply).await;
+        if let Ok(Ok(reply)) = answer {
+            return Ok(reply);
+        }
+        if let Some(problem) = store_problem(rest).await {
+            return Err(Failure::unavailable(format!(
+                "the store takes no writes: {problem}; the command may still be carried out when it does"
+            )));
+        }
+        if let Ok(Err(unavailable)) = answer {
+            return Err(unavailable.into());
+        }
     }
+}
+
+/// Why the store did not take the last write.
+async fn store_problem(rest: &Rest) -> Option<String> {
+    let problem = |coordinator: &Coordinator, _| coordinator.overview().store_problem;
+    let seen = rest.driver.look(STORE_QUESTION, problem).await;
+    seen.ok().flatten()
 }
 
 /// What a reply that is not the hoped-for one means to the client.
@@ -113,7 +132,88 @@ fn fresh_job_id() -> JobId {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::clock::Clock;
+    use crate::discard::CheckpointStorage;
+    use crate::driver::driver;
+    use crate::metrics::MetricsTable;
+    use crate::options::Options;
+    use crate::store::{Leadership, MemoryStore, Store, StoreError};
+    use axum::response::IntoResponse;
+    use jobmanager_core::id::Epoch;
+    use jobmanager_core::jobmanager::StoreOutcome;
+    use jobmanager_core::record::RecordOp;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A store on a disk that may be full.
+    #[derive(Clone, Default)]
+    struct Disk {
+        store: MemoryStore,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Store for Disk {
+        async fn load(&self) -> Result<Leadership, StoreError> {
+            self.store.load().await
+        }
+
+        async fn commit(&self, epoch: Epoch, ops: Vec<RecordOp>) -> StoreOutcome {
+            if self.full.load(Ordering::Relaxed) {
+                return StoreOutcome::Unavailable("the disk is full".to_owned());
+            }
+            self.store.commit(epoch, ops).await
+        }
+
+        async fn close(&self) {}
+    }
+
+    /// A JobManager without a network, on this store and folder.
+    async fn rest_on(disk: &Disk, folder: &std::path::Path) -> Rest {
+        let options = Options::from_map(Default::default()).unwrap();
+        let clock = Clock::start();
+        let Leadership { epoch, records } = disk.load().await.unwrap();
+        let coordinator = Coordinator::recover(options.cluster, epoch, records, clock.now());
+        let url = format!("file://{}", folder.display());
+        let storage = CheckpointStorage::open(&url).unwrap();
+        let (driver, driver_loop) =
+            driver(coordinator.unwrap(), epoch, clock, disk.clone(), storage);
+        tokio::spawn(driver_loop.run());
+        Rest {
+            driver,
+            metrics: MetricsTable::default(),
+            timeout: options.web_timeout,
+            refresh: options.web_refresh,
+            job_defaults: Arc::default(),
+            checkpoint_storage: url.into(),
+        }
+    }
+
+    const GRAPH: &str = r#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+
+    #[tokio::test]
+    async fn a_job_is_refused_with_the_reason_while_the_store_takes_no_writes() {
+        let (disk, folder) = (Disk::default(), tempfile::tempdir().unwrap());
+        let rest = rest_on(&disk, folder.path()).await;
+        disk.full.store(true, Ordering::Relaxed);
+        // The first one finds it out; the next are refused before they are carried out.
+        let graph = parse(GRAPH.into(), &rest).unwrap();
+        let command = Command::Submit(Arc::new(graph));
+        let refused = order(&rest, command, Duration::from_millis(1)).await;
+        let second = submit(State(rest.clone()), Body::from(GRAPH)).await;
+        for failure in [refused.unwrap_err(), second.unwrap_err()] {
+            let words = format!("{failure:?}");
+            assert!(words.contains("the disk is full"), "{words}");
+            let status = failure.into_response().status();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        disk.full.store(false, Ordering::Relaxed);
+        while store_problem(&rest).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+        let (status, _) = submit(State(rest), Body::from(GRAPH)).await.unwrap();
+        assert_eq!(status, StatusCode::ACCEPTED);
+    }
 
     #[test]
     fn fresh_job_ids_differ() {
