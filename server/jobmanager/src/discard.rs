@@ -12,6 +12,7 @@ use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Input};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use std::io;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -28,6 +29,16 @@ pub enum StorageProblem {
         "checkpoint storage `{0}` cannot be used: an absolute file URL is expected, such as file:///var/lib/checkpoints (execution.checkpointing.dir, --checkpoint-dir)"
     )]
     Unsupported(String),
+    /// Its folder cannot be made, or no file can be made and deleted in it.
+    #[error(
+        "checkpoint storage {path} cannot be used: {problem}; give it a folder that can be written, or choose another one with --checkpoint-dir (execution.checkpointing.dir)"
+    )]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        problem: String,
+    },
 }
 
 /// The storage that TaskManagers write their snapshots to, as the JobManager sees it.
@@ -37,21 +48,24 @@ pub struct CheckpointStorage {
 }
 
 impl CheckpointStorage {
-    /// The storage behind a URL. Its folder is made if it does not exist; one that cannot be made now
-    /// fails the checkpoints that need it, not the JobManager.
+    /// The storage behind a URL. Its folder is made if it does not exist, and tried with a small file.
+    /// If it goes away later, that fails the checkpoints that need it, not the JobManager.
     ///
     /// # Errors
-    /// The URL is of a kind that is not built in.
+    /// The URL is of a kind that is not built in, or the folder cannot be written.
     pub fn open(url: &str) -> Result<CheckpointStorage, StorageProblem> {
         let path = url.strip_prefix("file://").or(url.strip_prefix("file:"));
         let root = path
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .ok_or_else(|| StorageProblem::Unsupported(url.to_owned()))?;
-        if let Err(error) = std::fs::create_dir_all(&root) {
-            warn!(path = %root.display(), %error, "the checkpoint storage cannot be made");
+        match probe(&root) {
+            Ok(()) => Ok(CheckpointStorage { root }),
+            Err(error) => Err(StorageProblem::Unusable {
+                path: root,
+                problem: error.to_string(),
+            }),
         }
-        Ok(CheckpointStorage { root })
     }
 
     fn objects(&self) -> object_store::Result<LocalFileSystem> {
@@ -83,6 +97,21 @@ impl CheckpointStorage {
                 }
             })
             .await
+    }
+}
+
+/// The file that shows whether a storage can be used. Not the name of any job's folder.
+const PROBE: &str = ".probe";
+
+/// Makes the folder, and a file in it, and deletes the file.
+fn probe(folder: &std::path::Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let file = folder.join(PROBE);
+    std::fs::write(&file, "this folder can be written\n")?;
+    match std::fs::remove_file(&file) {
+        // Another JobManager that tries the same folder may have been faster.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -216,6 +245,26 @@ mod tests {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_storage_that_cannot_be_written_is_refused_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "in the way").unwrap();
+        // Where a folder stands, nobody can write a file, not even the superuser.
+        let unwritable = folder.path().join("unwritable");
+        fs::create_dir_all(unwritable.join(PROBE)).unwrap();
+        for path in [file.clone(), file.join("below"), unwritable] {
+            let url = format!("file://{}", path.display());
+            let words = CheckpointStorage::open(&url).unwrap_err().to_string();
+            for part in [path.to_str().unwrap(), "--checkpoint-dir"] {
+                assert!(words.contains(part), "{part} in {words}");
+            }
+        }
+        let usable = folder.path().join("a/b");
+        CheckpointStorage::open(&format!("file://{}", usable.display())).unwrap();
+        assert_eq!(fs::read_dir(usable).unwrap().count(), 0);
     }
 
     #[test]

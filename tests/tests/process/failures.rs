@@ -111,9 +111,13 @@ fn a_failure_names_the_path_and_says_what_the_system_said() {
 
 #[test]
 fn checkpoints_that_cannot_be_written_fail_and_say_why() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let storage = format!("file://{}/checkpoints", file.path().display());
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = folder.path().join("checkpoints");
+    let storage = format!("file://{}", checkpoints.display());
     let cluster = Cluster::start(1, 2, &[("execution.checkpointing.dir", &storage)]);
+    // It could be written when the JobManager started, and no more after that, not even by root.
+    std::fs::remove_dir(&checkpoints).unwrap();
+    std::fs::write(&checkpoints, "in the way").unwrap();
     let mut job = endless("no-storage");
     job["configuration"] = json!({
         "execution.checkpointing.interval": "50 ms",
