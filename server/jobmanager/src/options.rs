@@ -139,8 +139,8 @@ pub enum OptionsError {
         /// What is wrong.
         problem: String,
     },
-    /// A `-D` without its value.
-    #[error("-D {0}: expected KEY=VALUE")]
+    /// A `-D` without its key or value.
+    #[error("-D {0}: expected KEY=VALUE, such as -D rest.port=8081")]
     Define(String),
     /// Wrong keys or values, each in a line.
     #[error("the configuration has {} problem(s):\n  {}", .0.len(), .0.join("\n  "))]
@@ -157,12 +157,17 @@ impl Options {
             Some(path) => read_file(path)?,
             None => BTreeMap::new(),
         };
+        let mut problems = Vec::new();
+        check_ports(&map, &mut problems);
         for define in &args.define {
             let (key, value) = define
                 .split_once('=')
+                .map(|(key, value)| (key.trim(), value.trim()))
+                .filter(|(key, _)| !key.is_empty())
                 .ok_or_else(|| OptionsError::Define(define.clone()))?;
-            map.insert(key.trim().to_owned(), value.trim().to_owned());
+            map.insert(key.to_owned(), value.to_owned());
         }
+        check_ports(&map, &mut problems);
         if let Some(address) = &args.rest_addr {
             put_address(&mut map, address, REST_BIND, REST_PORT);
         }
@@ -175,15 +180,23 @@ impl Options {
         if let Some(url) = &args.checkpoint_dir {
             map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
         }
-        Options::from_map(map)
+        Options::from_layers(map, problems)
     }
 
     /// Options from keys and values.
     ///
     /// # Errors
     /// Every key and value that is wrong.
-    pub fn from_map(mut map: BTreeMap<String, String>) -> Result<Options, OptionsError> {
-        let mut problems = Vec::new();
+    pub fn from_map(map: BTreeMap<String, String>) -> Result<Options, OptionsError> {
+        Options::from_layers(map, Vec::new())
+    }
+
+    /// Options from what is left when all layers are laid upon each other, and the problems of values
+    /// that a higher layer covers.
+    fn from_layers(
+        mut map: BTreeMap<String, String>,
+        mut problems: Vec<String>,
+    ) -> Result<Options, OptionsError> {
         let shell = Shell { map: &map };
         let rest_port = shell.port(REST_PORT, &mut problems);
         let rpc_port = shell.port(RPC_PORT, &mut problems);
@@ -221,6 +234,14 @@ impl Options {
     }
 }
 
+/// Flags may cover what the file and `-D` say about ports; a wrong value is a mistake nevertheless.
+fn check_ports(map: &BTreeMap<String, String>, problems: &mut Vec<String>) {
+    let shell = Shell { map };
+    for key in [REST_PORT, RPC_PORT] {
+        shell.port(key, problems);
+    }
+}
+
 fn describe(OptionProblem { key, problem }: &OptionProblem) -> String {
     format!("{key}: {problem}")
 }
@@ -252,7 +273,10 @@ impl Shell<'_> {
         let text = self.text(key);
         text.parse().unwrap_or_else(|_| {
             let text = text.escape_debug();
-            problems.push(format!("{key}: `{text}` is not a port from 0 to 65535"));
+            let problem = format!("{key}: `{text}` is not a port from 0 to 65535");
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
             0
         })
     }
@@ -315,11 +339,24 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, OptionsError> {
     {
         return Ok(BTreeMap::new());
     }
-    let value: Value = serde_saphyr::from_str(&text).map_err(|error| problem(error.to_string()))?;
+    let value: Value =
+        serde_saphyr::from_str(&text).map_err(|error| problem(yaml_words(&error)))?;
     let mut map = BTreeMap::new();
     flatten(String::new(), &value, &mut map).map_err(problem)?;
     Ok(map)
 }
+
+fn yaml_words(error: &serde_saphyr::Error) -> String {
+    let line = error.location().map(|location| location.line());
+    match (error.without_snippet(), line) {
+        (serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. }, Some(line)) => {
+            format!("line {line}: {key} is set twice; keep one of the two")
+        }
+        _ => error.to_string(),
+    }
+}
+
+const NO_MAP: &str = "lines of the form `key: value` are expected, such as `rest.port: 8081`";
 
 /// Joins the keys of nested maps with dots.
 fn flatten(path: String, value: &Value, map: &mut BTreeMap<String, String>) -> Result<(), String> {
@@ -331,17 +368,20 @@ fn flatten(path: String, value: &Value, map: &mut BTreeMap<String, String>) -> R
             }
             return Ok(());
         }
-        Value::Null => return Ok(()),
+        // A file of nothing but comments.
+        Value::Null if path.is_empty() => return Ok(()),
+        Value::Null => return Err(format!("{path} has no value; give it one, or leave it out")),
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(flag) => flag.to_string(),
-        Value::Array(_) => return Err(format!("{path}: a list is not expected here")),
+        Value::Array(_) if path.is_empty() => return Err(NO_MAP.to_owned()),
+        Value::Array(_) => return Err(format!("{path} is a list; a single value is expected")),
     };
     if path.is_empty() {
-        return Err("lines of the form `key: value` are expected".to_owned());
+        return Err(NO_MAP.to_owned());
     }
     if map.insert(path.clone(), text).is_some() {
-        return Err(format!("{path} is set twice"));
+        return Err(format!("{path} is set twice; keep one of the two"));
     }
     Ok(())
 }
@@ -432,6 +472,52 @@ mod tests {
             assert!(error.to_string().contains("config.yaml"), "{text}: {error}");
         }
         assert!(with_file("# nothing\n", ServeArgs::default()).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_port_is_named_even_if_a_flag_covers_it() {
+        for port in ["70000", "", "x"] {
+            let args = ServeArgs {
+                define: vec![format!("rest.port={port}")],
+                rest_addr: Some("127.0.0.1:0".into()),
+                ..ServeArgs::default()
+            };
+            let file = "jobmanager.rpc.port: -1\n";
+            let error = with_file(file, args).unwrap_err();
+            let expected = vec![
+                "jobmanager.rpc.port: `-1` is not a port from 0 to 65535".to_owned(),
+                format!("rest.port: `{port}` is not a port from 0 to 65535"),
+            ];
+            assert_eq!(error, OptionsError::Problems(expected));
+        }
+    }
+
+    #[test]
+    fn a_definition_without_its_key_or_value_is_refused() {
+        for define in ["=1", " = 1", "rest.port"] {
+            let args = ServeArgs {
+                define: vec![define.to_owned()],
+                ..ServeArgs::default()
+            };
+            let error = Options::from_args(&args).unwrap_err();
+            assert_eq!(error, OptionsError::Define(define.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_said_in_words() {
+        for (text, words) in [
+            ("- a\n", "lines of the form `key: value` are expected"),
+            ("a: [1, 2]\n", "a is a list; a single value is expected"),
+            ("rest:\n  port:\n", "rest.port has no value"),
+            ("rest.port: ~\n", "rest.port has no value"),
+            ("b: 1\na: 1\na: 2\n", "line 3: a is set twice"),
+            ("a.b: 1\na:\n  b: 2\n", "a.b is set twice"),
+        ] {
+            let error = with_file(text, ServeArgs::default()).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
     }
 
     #[test]
