@@ -105,6 +105,10 @@ const PROBE: &str = ".probe";
 
 /// Makes the folder, and a file in it, and deletes the file.
 fn probe(folder: &std::path::Path) -> io::Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        let words = "it is not a folder";
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, words));
+    }
     std::fs::create_dir_all(folder)?;
     let file = folder.join(PROBE);
     std::fs::write(&file, "this folder can be written\n")?;
