@@ -352,7 +352,8 @@ fn yaml_words(error: &serde_saphyr::Error) -> String {
         (serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. }, Some(line)) => {
             format!("line {line}: {key} is set twice; keep one of the two")
         }
-        _ => error.to_string(),
+        // Without the picture of the line that the library draws over several ones.
+        (plain, _) => plain.to_string(),
     }
 }
 
@@ -513,6 +514,9 @@ mod tests {
             ("rest.port: ~\n", "rest.port has no value"),
             ("b: 1\na: 1\na: 2\n", "line 3: a is set twice"),
             ("a.b: 1\na:\n  b: 2\n", "a.b is set twice"),
+            ("a: 1\nb: c: d\n", "line 2"),
+            ("a: \"open\n", "line 2"),
+            ("a: *nowhere\n", "line 1"),
         ] {
             let error = with_file(text, ServeArgs::default()).unwrap_err();
             assert!(error.to_string().contains(words), "{text}: {error}");
