@@ -4,7 +4,7 @@ use crate::cluster::{free_ports, jobmanager, own_address};
 use crate::process::{Process, Signal, exists, send, wait_for};
 use crate::rest::Rest;
 use crate::text::{assert_same, committed, counted, write_files};
-use std::process::Command;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A local cluster in a folder of its own, at an address of its own.
@@ -165,4 +165,28 @@ fn a_cluster_that_is_kept_takes_more_jobs() {
         local.process.output()
     );
     local.assert_nothing_runs();
+}
+
+#[test]
+fn an_output_that_takes_no_more_ends_the_cluster_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let [rest] = free_ports(own_address());
+    let mut command = jobmanager();
+    command.args(["local", "--rest-addr", &rest]);
+    command.env("TMPDIR", folder.path());
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let Output { status, stderr, .. } = command.stdout(full.unwrap()).output().unwrap();
+    let words = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{words}");
+    assert!(
+        words.starts_with("error: standard output cannot"),
+        "{words}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let Output { status, stderr, .. } = command.stdout(writer).output().unwrap();
+    assert_eq!(status.code(), Some(141));
+    assert_eq!(stderr, b"");
 }

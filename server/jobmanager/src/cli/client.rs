@@ -1,8 +1,9 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
 use super::answer::{Checkpoints, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
-use super::{REFUSED, UNREACHABLE, USAGE};
+use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
 use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::Request;
@@ -40,6 +41,9 @@ pub(crate) enum ClientError {
         path: PathBuf,
         problem: std::io::Error,
     },
+    /// Whoever reads what this command prints takes no more.
+    #[error("standard output cannot be written ({0}); make room, or send it elsewhere")]
+    Output(std::io::Error),
 }
 
 impl ClientError {
@@ -48,7 +52,14 @@ impl ClientError {
             ClientError::Unreachable { .. } | ClientError::BadAnswer { .. } => UNREACHABLE,
             ClientError::Refused { .. } => REFUSED,
             ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
+            ClientError::Output(_) if self.is_closed_output() => CLOSED,
+            ClientError::Output(_) => JOB_FAILED,
         }
+    }
+
+    /// Whether the reader of standard output has gone, as `head` does: no error in anybody's eyes.
+    pub(crate) fn is_closed_output(&self) -> bool {
+        matches!(self, ClientError::Output(problem) if problem.kind() == ErrorKind::BrokenPipe)
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn follow(
         match look(client, id) {
             Ok((job, checkpoints)) => {
                 last_answer = Instant::now();
-                progress.show(&job, &checkpoints);
+                progress.show(&job, &checkpoints)?;
                 if let Some(end) = end_of(client, id, &job)? {
                     return Ok(end);
                 }
@@ -43,7 +43,7 @@ pub(crate) fn follow(
                 progress.note(&format!(
                     "no answer from the JobManager at {}; trying again",
                     client.address()
-                ));
+                ))?;
             }
             Err(error) => return Err(error),
         }

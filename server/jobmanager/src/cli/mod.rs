@@ -5,16 +5,17 @@
 mod answer;
 mod client;
 mod follow;
+mod output;
 mod progress;
 mod text;
 
 pub(crate) use client::{Client, ClientError};
 pub(crate) use follow::{End, follow};
+pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub(crate) use text::{group_digits, print_job, problem_lines};
 
-use std::fmt::Display;
-use std::io::Write;
+use output::print_text;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,12 +23,13 @@ use std::process::ExitCode;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done; for an attached `run` and for `local`: the job is FINISHED
-  1    the job is FAILED
+  1    the job is FAILED, or standard output cannot be written
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
   4    the JobManager refuses: an invalid job, an unknown job, a job that has ended already
   64   the command line is wrong, or a file that it names cannot be read
-  130  interrupted by Ctrl-C";
+  130  interrupted by Ctrl-C
+  141  nobody reads standard output any more; the job of `run` goes on";
 
 pub(crate) const JOB_FAILED: u8 = 1;
 pub(crate) const JOB_CANCELED: u8 = 2;
@@ -35,6 +37,9 @@ pub(crate) const UNREACHABLE: u8 = 3;
 pub(crate) const REFUSED: u8 = 4;
 /// `EX_USAGE`: clap's own 2 would look like a canceled job.
 pub const USAGE: u8 = 64;
+
+/// What a shell gives a process that a closed pipe ended.
+pub(crate) const CLOSED: u8 = 141;
 
 /// Where the JobManager answers.
 #[derive(Debug, Clone, clap::Args)]
@@ -120,38 +125,36 @@ pub fn cancel(args: &CancelArgs) -> ExitCode {
 fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
     let client = Client::new(&args.target.jobmanager)?;
     let id = client.submit(read_job(&args.job)?)?;
-    println!("Job has been submitted with JobID {id}");
+    print(format!("Job has been submitted with JobID {id}"))?;
     if args.detached {
         return Ok(0);
     }
     let mut progress = Progress::new();
     let end = follow(&client, &id, &mut progress)?;
-    progress.done();
-    Ok(report(&id, &end))
+    progress.done()?;
+    report(&id, &end)
 }
 
 /// Says how a job ended, and gives the exit code that says the same.
-pub(crate) fn report(id: &str, end: &End) -> u8 {
-    match end {
-        End::Finished => {
-            println!("Job {id} is FINISHED");
-            0
-        }
-        End::Canceled => {
-            println!("Job {id} is CANCELED");
-            JOB_CANCELED
-        }
-        End::Failed { cause } => {
-            println!("Job {id} is FAILED");
-            complain(problem_lines("caused by", cause));
-            JOB_FAILED
-        }
+///
+/// # Errors
+/// Standard output takes no more.
+pub(crate) fn report(id: &str, end: &End) -> Result<u8, ClientError> {
+    let (state, code) = match end {
+        End::Finished => ("FINISHED", 0),
+        End::Canceled => ("CANCELED", JOB_CANCELED),
+        End::Failed { .. } => ("FAILED", JOB_FAILED),
+    };
+    if let End::Failed { cause } = end {
+        complain(problem_lines("caused by", cause));
     }
+    print(format!("Job {id} is {state}"))?;
+    Ok(code)
 }
 
 fn print_jobs(args: &ListArgs) -> Result<u8, ClientError> {
     let jobs = Client::new(&args.target.jobmanager)?.jobs()?;
-    print!("{}", text::jobs(&jobs, args.all));
+    print_text(&text::jobs(&jobs, args.all))?;
     Ok(0)
 }
 
@@ -163,7 +166,7 @@ fn print_status(args: &StatusArgs) -> Result<u8, ClientError> {
 
 fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
     Client::new(&args.target.jobmanager)?.cancel(&args.id)?;
-    println!("Job {} is being canceled", args.id);
+    print(format!("Job {} is being canceled", args.id))?;
     Ok(0)
 }
 
@@ -178,16 +181,12 @@ pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
     })
 }
 
-/// Says something on standard error.
-pub(crate) fn complain(words: impl Display) {
-    // If that cannot be written, nobody listens, which is no reason to end differently.
-    let _ = writeln!(std::io::stderr(), "{words}");
-}
-
 /// Prints what went wrong, and gives the exit code that says the same.
 pub(crate) fn exit(outcome: Result<u8, ClientError>) -> ExitCode {
     let code = outcome.unwrap_or_else(|error| {
-        complain(format_args!("error: {error}"));
+        if !error.is_closed_output() {
+            complain(format!("error: {error}"));
+        }
         error.exit_code()
     });
     ExitCode::from(code)

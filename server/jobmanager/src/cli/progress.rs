@@ -1,6 +1,8 @@
 //! Shows a running job: a live line on a terminal, otherwise a plain line when the state changes.
 
 use super::answer::{Checkpoints, Job};
+use super::client::ClientError;
+use super::output::print;
 use super::text::group_digits;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -36,35 +38,47 @@ impl Progress {
     }
 
     /// Shows a look at the job.
-    pub(crate) fn show(&mut self, job: &Job, checkpoints: &Checkpoints) {
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn show(&mut self, job: &Job, checkpoints: &Checkpoints) -> Result<(), ClientError> {
         let line = line(job, checkpoints);
         let Some(bar) = &self.bar else {
             let state = state(job, checkpoints);
             let quiet = |at: Instant| at.elapsed() >= QUIET;
             if state != self.said || self.said_at.is_some_and(quiet) {
-                self.say(&line, state);
+                self.say(&line, state)?;
             }
-            return;
+            return Ok(());
         };
         bar.set_message(line);
+        Ok(())
     }
 
     /// Shows a remark once.
-    pub(crate) fn note(&mut self, remark: &str) {
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn note(&mut self, remark: &str) -> Result<(), ClientError> {
         match &self.bar {
             Some(bar) => bar.set_message(remark.to_owned()),
-            None if self.said != remark => self.say(remark, remark.to_owned()),
+            None if self.said != remark => self.say(remark, remark.to_owned())?,
             None => {}
         }
+        Ok(())
     }
 
     /// Leaves the last look on the screen.
-    pub(crate) fn done(&self) {
-        if let Some(bar) = &self.bar {
-            let last = bar.message();
-            bar.finish_and_clear();
-            println!("{last}");
-        }
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn done(&self) -> Result<(), ClientError> {
+        let Some(bar) = &self.bar else {
+            return Ok(());
+        };
+        let last = bar.message();
+        bar.finish_and_clear();
+        print(last)
     }
 
     /// Takes the display away, also from whoever still shows something on it.
@@ -74,10 +88,11 @@ impl Progress {
         }
     }
 
-    fn say(&mut self, line: &str, state: String) {
-        println!("{line}");
+    fn say(&mut self, line: &str, state: String) -> Result<(), ClientError> {
+        print(line)?;
         self.said = state;
         self.said_at = Some(Instant::now());
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::answer::{Checkpoints, Exceptions, Job, JobLine};
 use super::client::{Client, ClientError};
+use super::output::print_text;
 use std::fmt::Write;
 
 /// How many of the latest failures `status` shows; all of them are in the REST answer.
@@ -12,8 +13,7 @@ pub(crate) fn print_job(client: &Client, id: &str) -> Result<(), ClientError> {
     let job = client.job(id)?;
     let checkpoints = client.checkpoints(id)?;
     let exceptions = client.exceptions(id)?;
-    print!("{}", describe(id, &job, &checkpoints, &exceptions));
-    Ok(())
+    print_text(&describe(id, &job, &checkpoints, &exceptions))
 }
 
 /// The table of jobs.

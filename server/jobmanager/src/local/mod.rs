@@ -85,6 +85,12 @@ impl LocalError {
     /// Whether the logs add nothing: what was asked for was wrong.
     fn says_it_all(&self) -> bool {
         matches!(self.exit_code(), cli::USAGE | cli::REFUSED)
+            || matches!(self, LocalError::Client(ClientError::Output(_)))
+    }
+
+    /// Whether there is nobody left to be told.
+    fn is_closed_output(&self) -> bool {
+        matches!(self, LocalError::Client(error) if error.is_closed_output())
     }
 
     fn exit_code(&self) -> u8 {
@@ -102,7 +108,9 @@ impl LocalError {
 #[must_use]
 pub fn run(args: &LocalArgs) -> ExitCode {
     let code = run_job(args).unwrap_or_else(|error| {
-        cli::complain(format_args!("error: {error}"));
+        if !error.is_closed_output() {
+            cli::complain(format!("error: {error}"));
+        }
         error.exit_code()
     });
     ExitCode::from(code)
@@ -125,9 +133,7 @@ fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
         Ok(0) => folder.remove_all_but(&[&folder.path().join("output")]),
         Ok(INTERRUPTED | cli::JOB_CANCELED) => folder.remove_all_but(&[]),
         Err(error) if error.says_it_all() => folder.remove_all_but(&[]),
-        Ok(_) | Err(_) => {
-            cli::complain(format_args!("logs are in {}", folder.path().display()));
-        }
+        Ok(_) | Err(_) => cli::complain(format!("logs are in {}", folder.path().display())),
     }
     code
 }
@@ -138,8 +144,16 @@ async fn run_on_cluster(
     work: Work,
 ) -> Result<u8, LocalError> {
     let mut cluster = Cluster::start(args, folder.path()).await?;
+    let code = work_on(&mut cluster, args, work).await;
+    cluster.stop().await;
+    code
+}
+
+async fn work_on(cluster: &mut Cluster, args: &LocalArgs, work: Work) -> Result<u8, LocalError> {
     let address = cluster.rest_address().to_owned();
-    println!("REST answers at {address}; `kill -9` a TaskManager to see it come back");
+    cli::print(format!(
+        "REST answers at {address}; `kill -9` a TaskManager to see it come back"
+    ))?;
     let progress = Progress::new();
     let display = progress.clone();
     let job = tokio::task::spawn_blocking(move || run_to_its_end(&address, work, progress));
@@ -150,13 +164,12 @@ async fn run_on_cluster(
     };
     display.clear();
     if args.keep && matches!(code, Ok(0..=2)) {
-        println!("The cluster stays up until Ctrl-C");
+        cli::print("The cluster stays up until Ctrl-C")?;
         tokio::select! {
             problem = cluster.failed() => code = Err(LocalError::JobManager(problem)),
             () = interrupted() => {}
         }
     }
-    cluster.stop().await;
     code
 }
 
@@ -226,27 +239,29 @@ fn documentation(folder: &WorkFolder, output: PathBuf, slots: u32) -> io::Result
 fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u8, LocalError> {
     let client = Client::new(address)?;
     let id = client.submit(work.job)?;
-    println!("Job has been submitted with JobID {id}");
+    cli::print(format!("Job has been submitted with JobID {id}"))?;
     let end = cli::follow(&client, &id, &mut progress)?;
-    progress.done();
-    let code = cli::report(&id, &end);
+    progress.done()?;
+    let code = cli::report(&id, &end)?;
     if let (End::Finished, Some(output)) = (end, work.output) {
         let counts = Counts::read(&output);
         let counts = counts.map_err(|problem| LocalError::File {
             path: output.clone(),
             problem,
         })?;
-        show(&counts, &output);
+        show(&counts, &output)?;
     }
     Ok(code)
 }
 
-fn show(counts: &Counts, output: &Path) {
+fn show(counts: &Counts, output: &Path) -> Result<(), ClientError> {
     let (words, different) = (counts.words, counts.different);
     let (words, different) = (cli::group_digits(words), cli::group_digits(different));
-    println!("\n{words} words, {different} different ones. The most frequent:");
+    cli::print(format!(
+        "\n{words} words, {different} different ones. The most frequent:"
+    ))?;
     for (count, word) in &counts.top {
-        println!("{:>12}  {word}", cli::group_digits(*count));
+        cli::print(format!("{:>12}  {word}", cli::group_digits(*count)))?;
     }
-    println!("\nAll of them are in {}", output.display());
+    cli::print(format!("\nAll of them are in {}", output.display()))
 }

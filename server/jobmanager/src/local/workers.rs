@@ -4,6 +4,7 @@
 //! child outlives this process, however it ends. Children are in process groups of their own: Ctrl-C
 //! reaches this process alone, which then stops them in order.
 
+use crate::cli;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -124,11 +125,13 @@ async fn keep_running(
     }
 }
 
-/// Prints a line, over the progress display if there is one.
-pub(super) fn say(line: &str) {
+/// Prints a line, over the progress display if there is one. That nobody takes it is noticed where the
+/// job is shown.
+fn say(line: &str) {
     use std::io::IsTerminal;
-    match std::io::stderr().is_terminal() {
-        true => println!("\r\x1b[2K{line}"),
-        false => println!("{line}"),
-    }
+    let over = match std::io::stderr().is_terminal() {
+        true => "\r\x1b[2K",
+        false => "",
+    };
+    let _ = cli::print(format!("{over}{line}"));
 }
