@@ -190,3 +190,52 @@ fn an_output_that_takes_no_more_ends_the_cluster_in_order() {
     assert_eq!(status.code(), Some(141));
     assert_eq!(stderr, b"");
 }
+
+#[test]
+fn an_input_that_cannot_be_read_ends_the_word_count_with_its_cause() {
+    let mut local = Local::start(|command, folder| {
+        let input = folder.path().join("input");
+        std::fs::create_dir(&input).unwrap();
+        std::fs::write(input.join("text"), "a b").unwrap();
+        std::os::unix::fs::symlink("nowhere", input.join("gone")).unwrap();
+        command.arg("--input").arg(input);
+    });
+    let code = local.process.end().code();
+    let output = local.process.output();
+    assert_eq!(code, Some(1), "{output}");
+    let shown: Vec<_> = output
+        .lines()
+        .filter(|line| line.starts_with("FAILED TASK lines ("))
+        .collect();
+    assert!(!shown.is_empty(), "{output}");
+    assert!(shown.iter().all(|line| line.contains("gone")), "{output}");
+    assert!(output.contains("caused by lines ("), "{output}");
+    local.assert_nothing_runs();
+}
+
+#[test]
+fn a_job_that_only_restarts_is_interrupted_with_its_latest_failure() {
+    let mut local = Local::start(|command, folder| {
+        let mut job = crate::jobs::endless("restarts");
+        job["vertices"][0]["operator"] = "file-source".into();
+        job["vertices"][0]["config"] = serde_json::json!({"path": "/no/such/input"});
+        let file = folder.path().join("job.json");
+        std::fs::write(&file, job.to_string()).unwrap();
+        command.arg(file);
+    });
+    wait_for("the failure", || {
+        local
+            .process
+            .output()
+            .contains("\nFAILED TASK ")
+            .then_some(())
+    });
+    send(Signal::Interrupt, local.process.pid());
+    assert_eq!(local.process.end().code(), Some(130));
+    let output = local.process.output();
+    let (_, last) = output
+        .split_once("The latest failure of the job: ")
+        .unwrap_or_else(|| panic!("{output}"));
+    assert!(last.contains("/no/such/input"), "{output}");
+    local.assert_nothing_runs();
+}

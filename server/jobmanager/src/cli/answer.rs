@@ -168,6 +168,19 @@ pub(crate) struct Exception {
 }
 
 impl Exception {
+    /// One line for whoever watches the job; the same for every attempt that fails in the same way.
+    pub(crate) fn in_a_line(&self) -> String {
+        let mut lines = self.stacktrace.lines().map(str::trim);
+        let words = lines.find(|line| !line.is_empty()).unwrap_or("no reason");
+        match &self.task_name {
+            Some(task) => {
+                let task = task.split(" - execution #").next().unwrap_or(task);
+                format!("FAILED TASK {task}: {words}")
+            }
+            None => format!("FAILURE: {words}"),
+        }
+    }
+
     /// The system's words, and where they were said.
     pub(crate) fn in_words(&self) -> String {
         let mut words = self.stacktrace.trim_end().to_owned();
@@ -213,6 +226,22 @@ mod tests {
             answer("too many checkpoints failed"),
             "too many checkpoints failed"
         );
+    }
+
+    #[test]
+    fn a_failure_in_a_line_is_the_same_for_every_attempt() {
+        let line = |task: Option<&str>, words: &str| {
+            let answer = serde_json::json!({"stacktrace": words, "taskName": task});
+            let answer: Exception = serde_json::from_value(answer).unwrap();
+            answer.in_a_line()
+        };
+        for attempt in ["lines (1/2) - execution #0", "lines (1/2) - execution #7"] {
+            assert_eq!(
+                line(Some(attempt), "/x: permission denied\n  at line 3"),
+                "FAILED TASK lines (1/2): /x: permission denied"
+            );
+        }
+        assert_eq!(line(None, "no slots\n"), "FAILURE: no slots");
     }
 
     #[test]

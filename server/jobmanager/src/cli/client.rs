@@ -1,6 +1,6 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
-use super::answer::{Checkpoints, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
+use super::answer::{Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
@@ -140,6 +140,12 @@ impl Client {
 
     pub(crate) fn exceptions(&self, id: &str) -> Result<Exceptions, ClientError> {
         self.get(&format!("/jobs/{id}/exceptions"))
+    }
+
+    /// The newest failure of a job, if it has seen any.
+    pub(crate) fn latest_exception(&self, id: &str) -> Result<Option<Exception>, ClientError> {
+        let latest: Exceptions = self.get(&format!("/jobs/{id}/exceptions?maxExceptions=1"))?;
+        Ok(latest.exception_history.entries.into_iter().next())
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

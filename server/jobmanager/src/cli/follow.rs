@@ -1,6 +1,6 @@
 //! Follows a job to its end, through restarts of the job and of the JobManager.
 
-use super::answer::{Checkpoints, Job};
+use super::answer::{Checkpoints, Exception, Job};
 use super::client::{Client, ClientError};
 use super::progress::Progress;
 use jobmanager_core::state::JobStatus;
@@ -29,8 +29,13 @@ pub(crate) fn follow(
     let mut last_answer = Instant::now();
     loop {
         match look(client, id) {
-            Ok((job, checkpoints)) => {
+            Ok((job, checkpoints, failure)) => {
                 last_answer = Instant::now();
+                // How a failed job failed is said when it is reported.
+                let failure = failure.filter(|_| job.state != JobStatus::Failed);
+                if let Some(failure) = failure {
+                    progress.failure(&failure.in_a_line())?;
+                }
                 progress.show(&job, &checkpoints)?;
                 if let Some(end) = end_of(client, id, &job)? {
                     return Ok(end);
@@ -51,8 +56,12 @@ pub(crate) fn follow(
     }
 }
 
-fn look(client: &Client, id: &str) -> Result<(Job, Checkpoints), ClientError> {
-    Ok((client.job(id)?, client.checkpoints(id)?))
+fn look(client: &Client, id: &str) -> Result<(Job, Checkpoints, Option<Exception>), ClientError> {
+    Ok((
+        client.job(id)?,
+        client.checkpoints(id)?,
+        client.latest_exception(id)?,
+    ))
 }
 
 fn end_of(client: &Client, id: &str, job: &Job) -> Result<Option<End>, ClientError> {

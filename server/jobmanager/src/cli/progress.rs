@@ -6,6 +6,7 @@ use super::output::print;
 use super::text::group_digits;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Without a terminal, a job that does not change its state is still heard of this often.
@@ -19,6 +20,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     said: String,
     said_at: Option<Instant>,
+    /// The latest failure, for whoever ends the display before the job has ended.
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Progress {
@@ -34,6 +37,7 @@ impl Progress {
             bar,
             said: String::new(),
             said_at: None,
+            failure: Arc::default(),
         }
     }
 
@@ -53,6 +57,28 @@ impl Progress {
         };
         bar.set_message(line);
         Ok(())
+    }
+
+    /// Shows a failure, unless it is the one that was shown last.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn failure(&mut self, line: &str) -> Result<(), ClientError> {
+        if self.latest_failure().as_deref() == Some(line) {
+            return Ok(());
+        }
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.to_owned());
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => print(line)?,
+        }
+        Ok(())
+    }
+
+    /// The failure that was shown last, if there was any.
+    pub(crate) fn latest_failure(&self) -> Option<String> {
+        let failure = self.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shows a remark once.

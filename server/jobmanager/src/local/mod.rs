@@ -163,6 +163,9 @@ async fn work_on(cluster: &mut Cluster, args: &LocalArgs, work: Work) -> Result<
         () = interrupted() => Ok(INTERRUPTED),
     };
     display.clear();
+    if let (Ok(INTERRUPTED), Some(failure)) = (&code, display.latest_failure()) {
+        cli::complain(format!("The latest failure of the job: {failure}"));
+    }
     if args.keep && matches!(code, Ok(0..=2)) {
         cli::print("The cluster stays up until Ctrl-C")?;
         tokio::select! {

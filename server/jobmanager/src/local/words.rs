@@ -109,8 +109,9 @@ impl WordCount {
                 {"source": "count", "target": "out", "partitioning": "rebalance"}],
             "configuration": {
                 "execution.checkpointing.interval": "500 ms",
+                // Enough for whoever kills TaskManagers by hand; what stays wrong is not tried for ever.
                 "restart-strategy.type": "fixed-delay",
-                "restart-strategy.fixed-delay.attempts": "1000",
+                "restart-strategy.fixed-delay.attempts": "10",
                 "restart-strategy.fixed-delay.delay": "100 ms"}
         })
     }
