@@ -168,10 +168,15 @@ pub(crate) struct Exception {
 }
 
 impl Exception {
+    /// The system's words without what explains them further.
+    pub(crate) fn first_line(&self) -> &str {
+        let mut lines = self.stacktrace.lines().map(str::trim);
+        lines.find(|line| !line.is_empty()).unwrap_or("no reason")
+    }
+
     /// One line for whoever watches the job; the same for every attempt that fails in the same way.
     pub(crate) fn in_a_line(&self) -> String {
-        let mut lines = self.stacktrace.lines().map(str::trim);
-        let words = lines.find(|line| !line.is_empty()).unwrap_or("no reason");
+        let words = self.first_line();
         match &self.task_name {
             Some(task) => {
                 let task = task.split(" - execution #").next().unwrap_or(task);

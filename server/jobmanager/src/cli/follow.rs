@@ -34,7 +34,7 @@ pub(crate) fn follow(
                 // How a failed job failed is said when it is reported.
                 let failure = failure.filter(|_| job.state != JobStatus::Failed);
                 if let Some(failure) = failure {
-                    progress.failure(&failure.in_a_line())?;
+                    progress.failure(&failure)?;
                 }
                 progress.show(&job, &checkpoints)?;
                 if let Some(end) = end_of(client, id, &job)? {

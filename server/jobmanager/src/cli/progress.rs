@@ -1,6 +1,6 @@
 //! Shows a running job: a live line on a terminal, otherwise a plain line when the state changes.
 
-use super::answer::{Checkpoints, Job};
+use super::answer::{Checkpoints, Exception, Job};
 use super::client::ClientError;
 use super::output::print;
 use super::text::group_digits;
@@ -20,6 +20,7 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     said: String,
     said_at: Option<Instant>,
+    failed_with: String,
     /// The latest failure, for whoever ends the display before the job has ended.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -37,6 +38,7 @@ impl Progress {
             bar,
             said: String::new(),
             said_at: None,
+            failed_with: String::new(),
             failure: Arc::default(),
         }
     }
@@ -59,15 +61,17 @@ impl Progress {
         Ok(())
     }
 
-    /// Shows a failure, unless it is the one that was shown last.
+    /// Shows a failure, unless it is the one that was shown last, be it another subtask's.
     ///
     /// # Errors
     /// Standard output takes no more.
-    pub(crate) fn failure(&mut self, line: &str) -> Result<(), ClientError> {
-        if self.latest_failure().as_deref() == Some(line) {
+    pub(crate) fn failure(&mut self, failure: &Exception) -> Result<(), ClientError> {
+        if self.failed_with == failure.first_line() {
             return Ok(());
         }
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.to_owned());
+        self.failed_with = failure.first_line().to_owned();
+        let line = failure.in_a_line();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.clone());
         match &self.bar {
             Some(bar) => bar.println(line),
             None => print(line)?,
