@@ -2,7 +2,7 @@
 
 use super::workers::{Launch, Workers};
 use super::{LocalArgs, LocalError};
-use crate::options::{Options, ServeArgs};
+use crate::options::{Options, OptionsError, ServeArgs};
 use crate::serve::{Bound, Server};
 use std::fs::File;
 use std::net::TcpListener;
@@ -15,6 +15,17 @@ use tracing_subscriber::EnvFilter;
 /// Where the client commands look if they are not told.
 const FIRST_REST_ADDRESS: &str = "127.0.0.1:8081";
 
+/// Options that say where REST listens.
+const REST_KEYS: [&str; 3] = ["rest.address", "rest.bind-address", "rest.port"];
+/// The option that says where jobs are kept.
+const DATA_KEY: &str = "jobmanager.data-dir";
+/// Options about the port that only the TaskManagers started here need to know.
+const OWN_KEYS: [&str; 3] = [
+    "jobmanager.bind-host",
+    "jobmanager.rpc.address",
+    "jobmanager.rpc.port",
+];
+
 /// A running local cluster. Dropping it kills the TaskManagers; [`Cluster::stop`] lets them end.
 pub(super) struct Cluster {
     rest: String,
@@ -25,12 +36,16 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Starts everything; what the processes log, and what they keep, goes into `folder`.
-    pub(super) async fn start(args: &LocalArgs, folder: &Path) -> Result<Self, LocalError> {
+    pub(super) async fn start(
+        args: &LocalArgs,
+        options: Options,
+        folder: &Path,
+    ) -> Result<Self, LocalError> {
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
         };
-        let (bound, served) = serve(args, folder, stopped).await?;
+        let (bound, served) = serve(options, folder, stopped).await?;
         let launch = Launch {
             jobmanager: bound.rpc.to_string(),
             slots: args.slots,
@@ -66,22 +81,49 @@ impl Cluster {
     }
 }
 
+/// The options of the JobManager: what was asked for, and where nothing was, what suits one machine.
+///
+/// # Errors
+/// A key or value is wrong, or is not for the user to choose.
+pub(super) fn options(args: &LocalArgs, folder: &Path) -> Result<Options, OptionsError> {
+    let key = |option: &String| {
+        option
+            .split('=')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let keys: Vec<String> = args.options.iter().map(key).collect();
+    let sets = |wanted: &&str| keys.iter().any(|key| key == wanted);
+    let own = OWN_KEYS.iter().filter(|key| sets(key));
+    let problem = |key| {
+        format!("{key}: `local` takes a free port for TaskManagers of its own; leave this out")
+    };
+    let problems: Vec<String> = own.map(problem).collect();
+    if !problems.is_empty() {
+        return Err(OptionsError::Problems(problems));
+    }
+    let otherwise = |keys: &[&str]| !keys.iter().any(&sets);
+    let rest_addr = args.rest_addr.clone();
+    let data_dir = args.data_dir.clone();
+    Options::from_args(&ServeArgs {
+        define: args.options.clone(),
+        rest_addr: rest_addr.or_else(|| otherwise(&REST_KEYS).then(free_rest_address)),
+        rpc_addr: Some("127.0.0.1:0".to_owned()),
+        data_dir: data_dir.or_else(|| otherwise(&[DATA_KEY]).then(|| folder.join("data"))),
+        ..ServeArgs::default()
+    })
+}
+
 /// What runs in the background until `stopped`, and the reason if it ends before that.
 async fn serve(
-    args: &LocalArgs,
+    options: Options,
     folder: &Path,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Bound, JoinHandle<String>), LocalError> {
     log_into(&folder.join("jobmanager.log"))?;
-    let data_dir = args.data_dir.clone();
-    let args = ServeArgs {
-        define: args.options.clone(),
-        rest_addr: Some(args.rest_addr.clone().unwrap_or_else(free_rest_address)),
-        rpc_addr: Some("127.0.0.1:0".to_owned()),
-        data_dir: Some(data_dir.unwrap_or_else(|| folder.join("data"))),
-        ..ServeArgs::default()
-    };
-    let server = Server::start(Options::from_args(&args)?).await?;
+    let server = Server::start(options).await?;
     let bound = server.bound();
     let served = tokio::spawn(async {
         match server.run(stopped).await {
@@ -115,4 +157,59 @@ fn log_into(path: &Path) -> std::io::Result<()> {
     // Whoever logs already goes on with it.
     let _ = subscriber.try_init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        local: LocalArgs,
+    }
+
+    fn options_of(arguments: &[&str]) -> Result<Options, String> {
+        let line = Line::parse_from(std::iter::once(&"local").chain(arguments));
+        options(&line.local, Path::new("/folder")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_option_is_obeyed_and_a_flag_goes_before_it() {
+        let define = ["-D", "rest.port=7", "-D", "jobmanager.data-dir=/elsewhere"];
+        let options = options_of(&define).unwrap();
+        assert_eq!(options.rest.host, "127.0.0.1");
+        assert_eq!(options.rest.port, 7);
+        assert_eq!(options.data_dir, Path::new("/elsewhere"));
+        let options = options_of(&["-D", "rest.port=7", "--rest-addr", "localhost:8"]).unwrap();
+        assert_eq!(
+            (options.rest.host.as_str(), options.rest.port),
+            ("localhost", 8)
+        );
+        assert_eq!(options.data_dir, Path::new("/folder/data"));
+        let options = options_of(&["-D", "rest.address=localhost"]).unwrap();
+        assert_eq!(
+            (options.rest.host.as_str(), options.rest.port),
+            ("localhost", 8081)
+        );
+        assert_eq!(options.rpc.port, 0);
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_obeyed_is_refused() {
+        for (option, words) in [
+            ("rest.port=many", "`many` is not a port"),
+            (
+                "jobmanager.rpc.port=6123",
+                "jobmanager.rpc.port: `local` takes",
+            ),
+            ("no.such.key=1", "no.such.key"),
+            ("rest.port", "expected KEY=VALUE"),
+        ] {
+            let refused = options_of(&["-D", option]).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
 }

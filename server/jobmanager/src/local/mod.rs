@@ -10,7 +10,7 @@ mod words;
 mod workers;
 
 use crate::cli::{self, Client, ClientError, End, Progress};
-use crate::options::OptionsError;
+use crate::options::{Options, OptionsError};
 use crate::serve::ServeError;
 use cluster::Cluster;
 use folder::WorkFolder;
@@ -53,7 +53,7 @@ pub struct LocalArgs {
     /// Leave the cluster up when the job has ended, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// An option of the cluster, as for `serve`
+    /// An option of the cluster, as for `serve`; the flags above go before it
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     options: Vec<String>,
 }
@@ -125,8 +125,10 @@ struct Work {
 fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let folder = WorkFolder::new()?;
-    let work = prepare(args, &folder).inspect_err(|_| folder.remove_all_but(&[]))?;
-    let code = runtime.block_on(run_on_cluster(args, &folder, work));
+    let options = cluster::options(args, folder.path()).map_err(LocalError::from);
+    let prepared = options.and_then(|options| Ok((prepare(args, &folder)?, options)));
+    let (work, options) = prepared.inspect_err(|_| folder.remove_all_but(&[]))?;
+    let code = runtime.block_on(run_on_cluster(args, options, &folder, work));
     // The thread that watches the job may be in the middle of a request to what is gone now.
     runtime.shutdown_background();
     match &code {
@@ -140,10 +142,11 @@ fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
 
 async fn run_on_cluster(
     args: &LocalArgs,
+    options: Options,
     folder: &WorkFolder,
     work: Work,
 ) -> Result<u8, LocalError> {
-    let mut cluster = Cluster::start(args, folder.path()).await?;
+    let mut cluster = Cluster::start(args, options, folder.path()).await?;
     let code = work_on(&mut cluster, args, work).await;
     cluster.stop().await;
     code
