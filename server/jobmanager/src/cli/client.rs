@@ -7,12 +7,26 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::Request;
-use ureq::{Agent, SendBody};
+use ureq::{Agent, Error, SendBody, Timeout};
 
 /// A JobManager on the same network accepts a connection at once, or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A submission is answered once it is durable; a slow disk is no reason to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest JobGraph that a JobManager reads. Bytes.
+pub(crate) const MAX_JOB: usize = 16 << 20;
+/// A body larger than this is sent once the other side wants it: if it refuses, its answer is not lost
+/// behind what it did not read. Bytes.
+const MAX_UNASKED: usize = 64 << 10;
+
+/// How a connection breaks that had been made.
+const BROKEN: [ErrorKind; 4] = [
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionReset,
+    ErrorKind::UnexpectedEof,
+];
 
 /// Why a command did not get what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +37,12 @@ pub(crate) enum ClientError {
          `jobmanager local --keep`, or name another one with --jobmanager http://HOST:PORT"
     )]
     Unreachable { address: String, problem: String },
+    /// Somebody is there, and says nothing.
+    #[error(
+        "the JobManager at {address} did not answer ({problem}); it may still do what it was asked \
+         to, so look with `jobmanager list -a` before you try again"
+    )]
+    Silent { address: String, problem: String },
     /// Somebody else answers there.
     #[error(
         "what answers at {address} is not a JobManager's REST interface ({problem}); \
@@ -41,6 +61,9 @@ pub(crate) enum ClientError {
         path: PathBuf,
         problem: std::io::Error,
     },
+    /// A job that no JobManager would read.
+    #[error("{}: larger than {MAX_JOB} bytes, the most that a JobManager reads", path.display())]
+    TooLarge { path: PathBuf },
     /// Whoever reads what this command prints takes no more.
     #[error("standard output cannot be written ({0}); make room, or send it elsewhere")]
     Output(std::io::Error),
@@ -49,8 +72,10 @@ pub(crate) enum ClientError {
 impl ClientError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            ClientError::Unreachable { .. } | ClientError::BadAnswer { .. } => UNREACHABLE,
-            ClientError::Refused { .. } => REFUSED,
+            ClientError::Unreachable { .. }
+            | ClientError::Silent { .. }
+            | ClientError::BadAnswer { .. } => UNREACHABLE,
+            ClientError::Refused { .. } | ClientError::TooLarge { .. } => REFUSED,
             ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
             ClientError::Output(_) if self.is_closed_output() => CLOSED,
             ClientError::Output(_) => JOB_FAILED,
@@ -169,28 +194,35 @@ impl Client {
         self.parse(&text)
     }
 
-    fn exchange(
-        &self,
-        method: &str,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<(u16, String), ureq::Error> {
+    fn exchange(&self, method: &str, path: &str, body: Vec<u8>) -> Result<(u16, String), Error> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address));
         let mut response = if body.is_empty() {
             self.agent.run(request.body(SendBody::none())?)?
         } else {
-            let request = request.header("content-type", "application/json");
+            let mut request = request.header("content-type", "application/json");
+            if body.len() > MAX_UNASKED {
+                request = request.header("expect", "100-continue");
+            }
             self.agent.run(request.body(body)?)?
         };
         let text = response.body_mut().read_to_string()?;
         Ok((response.status().as_u16(), text))
     }
 
-    fn explain(&self, problem: ureq::Error) -> ClientError {
+    fn explain(&self, problem: Error) -> ClientError {
         let address = self.address.clone();
+        let is_connecting = matches!(problem, Error::Timeout(Timeout::Resolve | Timeout::Connect));
+        if matches!(problem, Error::Timeout(_)) && !is_connecting {
+            let problem = format!("not within {} s", ANSWER_TIMEOUT.as_secs());
+            return ClientError::Silent { address, problem };
+        }
+        let is_broken = matches!(&problem, Error::Io(io) if BROKEN.contains(&io.kind()));
         let problem = problem.to_string();
+        if is_broken {
+            return ClientError::Silent { address, problem };
+        }
         if problem.starts_with("protocol") || problem.starts_with("http:") {
             return ClientError::BadAnswer { address, problem };
         }
@@ -246,6 +278,36 @@ mod tests {
         let error = client.submit(b"{}".to_vec()).unwrap_err();
         assert_eq!(error.exit_code(), REFUSED);
         assert_eq!(error.to_string(), "the JobManager refuses:\n  a: x\n  b: y");
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_the_whole_job_was_sent_is_shown() {
+        let client = answered_with(
+            "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 24\r\nconnection: close\r\n\r\n\
+             {\"errors\":[\"too large\"]}",
+        );
+        let error = client.submit(vec![b' '; MAX_JOB]).unwrap_err();
+        assert_eq!(error.to_string(), "the JobManager refuses: too large");
+        assert_eq!(error.exit_code(), REFUSED);
+    }
+
+    #[test]
+    fn who_answers_late_is_told_from_who_is_not_there() {
+        let client = Client::new("localhost:1").unwrap();
+        for (timeout, wanted) in [
+            (Timeout::Connect, "no JobManager answers"),
+            (Timeout::Global, "did not answer (not within 60 s)"),
+            (Timeout::SendBody, "did not answer (not within 60 s)"),
+        ] {
+            let words = client.explain(Error::Timeout(timeout)).to_string();
+            assert!(words.contains(wanted), "{words}");
+        }
+        let broken = Error::Io(ErrorKind::BrokenPipe.into());
+        let words = client.explain(broken).to_string();
+        assert!(
+            words.contains("did not answer (io: broken pipe)"),
+            "{words}"
+        );
     }
 
     #[test]

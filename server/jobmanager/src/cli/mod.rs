@@ -15,7 +15,10 @@ pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub(crate) use text::{group_digits, print_job, problem_lines};
 
+use client::MAX_JOB;
 use output::print_text;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -173,12 +176,17 @@ fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
 /// The bytes of a JobGraph file.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read, or is larger than a JobManager reads.
 pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
-    std::fs::read(path).map_err(|problem| ClientError::File {
-        path: path.to_path_buf(),
-        problem,
-    })
+    let mut job = Vec::new();
+    let one_too_many = MAX_JOB as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(one_too_many).read_to_end(&mut job));
+    let path = path.to_path_buf();
+    match read {
+        Ok(length) if length > MAX_JOB => Err(ClientError::TooLarge { path }),
+        Ok(_) => Ok(job),
+        Err(problem) => Err(ClientError::File { path, problem }),
+    }
 }
 
 /// Prints what went wrong, and gives the exit code that says the same.
@@ -190,4 +198,23 @@ pub(crate) fn exit(outcome: Result<u8, ClientError>) -> ExitCode {
         error.exit_code()
     });
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_job_that_nobody_would_read_is_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.json");
+        let file = File::create(&path).unwrap();
+        file.set_len(MAX_JOB as u64).unwrap();
+        assert_eq!(read_job(&path).unwrap().len(), MAX_JOB);
+        file.set_len(MAX_JOB as u64 + 1).unwrap();
+        let error = read_job(&path).unwrap_err();
+        assert_eq!(error.exit_code(), REFUSED);
+        assert!(error.to_string().contains("16777216 bytes"), "{error}");
+    }
 }
