@@ -239,3 +239,35 @@ fn a_job_that_only_restarts_is_interrupted_with_its_latest_failure() {
     assert!(last.contains("/no/such/input"), "{output}");
     local.assert_nothing_runs();
 }
+
+#[test]
+fn a_job_that_is_wrong_is_refused_before_anything_is_started() {
+    for (text, words) in [
+        ("{\"name\": ", "JSON"),
+        ("{\"name\": 7, \"vertices\": []}", "vertices"),
+    ] {
+        let mut local = Local::start(|command, folder| {
+            let file = folder.path().join("job.json");
+            std::fs::write(&file, text).unwrap();
+            command.arg(file);
+        });
+        assert_eq!(local.process.end().code(), Some(4));
+        let output = local.process.output();
+        assert!(output.starts_with("error: "), "{output}");
+        assert!(output.contains(words), "{output}");
+    }
+}
+
+#[test]
+fn an_input_without_words_has_no_most_frequent_ones() {
+    let mut local = Local::start(|command, folder| {
+        let input = folder.path().join("input");
+        std::fs::write(&input, "... \n").unwrap();
+        command.arg("--input").arg(input);
+    });
+    assert_eq!(local.process.end().code(), Some(0));
+    let output = local.process.output();
+    assert!(output.contains("no words in the input"), "{output}");
+    assert!(!output.contains("most frequent"), "{output}");
+    assert!(output.contains("1 record,"), "{output}");
+}

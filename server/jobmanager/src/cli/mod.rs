@@ -13,7 +13,7 @@ pub(crate) use client::{Client, ClientError};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
-pub(crate) use text::{group_digits, print_job, problem_lines};
+pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 
 use client::MAX_JOB;
 use output::print_text;

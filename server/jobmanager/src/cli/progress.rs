@@ -3,7 +3,7 @@
 use super::answer::{Checkpoints, Exception, Job};
 use super::client::ClientError;
 use super::output::print;
-use super::text::group_digits;
+use super::text::counted;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,11 +138,12 @@ fn state(job: &Job, checkpoints: &Checkpoints) -> String {
 fn line(job: &Job, checkpoints: &Checkpoints) -> String {
     let (running, tasks) = job.tasks();
     let mut line = format!(
-        "{:<11} {running}/{tasks} tasks, {} records, {} checkpoints, {} restarts",
+        "{:<11} {running}/{}, {}, {}, {}",
         job.state,
-        group_digits(job.records()),
-        checkpoints.counts.completed,
-        job.restarts,
+        counted(tasks, "task"),
+        counted(job.records(), "record"),
+        counted(checkpoints.counts.completed, "checkpoint"),
+        counted(job.restarts, "restart"),
     );
     if let Some(waiting) = &job.waiting_for {
         line = format!("{line}; waiting: {waiting}");

@@ -44,11 +44,11 @@ fn job_row(job: &JobLine) -> Vec<String> {
 
 fn describe(id: &str, job: &Job, checkpoints: &Checkpoints, exceptions: &Exceptions) -> String {
     let mut text = format!(
-        "Job {id} ({})\nis {}, for {}, restarted {} times\n",
+        "Job {id} ({})\nis {}, for {}, restarted {}\n",
         job.name,
         job.state,
         duration(job.duration),
-        job.restarts
+        counted(job.restarts, "time")
     );
     if let Some(waiting) = &job.waiting_for {
         let _ = writeln!(text, "waiting: {waiting}");
@@ -90,15 +90,18 @@ fn vertices(job: &Job) -> String {
 fn checkpoint_lines(checkpoints: &Checkpoints) -> String {
     let counts = &checkpoints.counts;
     let mut text = format!(
-        "checkpoints: {} completed, {} in progress, {} failed; restored {} times\n",
-        counts.completed, counts.in_progress, counts.failed, counts.restored
+        "checkpoints: {} completed, {} in progress, {} failed; restored {}\n",
+        counts.completed,
+        counts.in_progress,
+        counts.failed,
+        counted(counts.restored, "time")
     );
     if let Some(latest) = &checkpoints.latest.completed {
         let _ = writeln!(
             text,
-            "latest: checkpoint {}, {} bytes, took {}",
+            "latest: checkpoint {}, {}, took {}",
             latest.id,
-            group_digits(latest.state_size),
+            counted(latest.state_size, "byte"),
             duration(latest.end_to_end_duration)
         );
     }
@@ -137,6 +140,12 @@ pub(crate) fn duration(ms: i64) -> String {
     }
 }
 
+/// So many things of a kind.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", group_digits(number))
+}
+
 /// A number with a comma between groups of three digits.
 pub(crate) fn group_digits(number: u64) -> String {
     let digits = number.to_string();
@@ -160,6 +169,8 @@ mod tests {
     fn numbers_and_durations_are_for_people() {
         let numbers = [0, 7, 123, 1234, 123_456, 1_234_567].map(group_digits);
         assert_eq!(numbers, ["0", "7", "123", "1,234", "123,456", "1,234,567"]);
+        let things = [0, 1, 2, 1000].map(|number| counted(number, "word"));
+        assert_eq!(things, ["0 words", "1 word", "2 words", "1,000 words"]);
         let durations = [-1, 999, 1000, 61_250, 3_723_000].map(duration);
         assert_eq!(
             durations,

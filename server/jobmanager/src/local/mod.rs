@@ -14,6 +14,9 @@ use crate::options::{Options, OptionsError};
 use crate::serve::ServeError;
 use cluster::Cluster;
 use folder::WorkFolder;
+use jobmanager_core::graph::Problem;
+use jobmanager_core::id::JobId;
+use jobmanager_proto::job_json;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -126,7 +129,7 @@ fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let folder = WorkFolder::new()?;
     let options = cluster::options(args, folder.path()).map_err(LocalError::from);
-    let prepared = options.and_then(|options| Ok((prepare(args, &folder)?, options)));
+    let prepared = options.and_then(|options| Ok((prepare(args, &options, &folder)?, options)));
     let (work, options) = prepared.inspect_err(|_| folder.remove_all_but(&[]))?;
     let code = runtime.block_on(run_on_cluster(args, options, &folder, work));
     // The thread that watches the job may be in the middle of a request to what is gone now.
@@ -191,9 +194,10 @@ async fn interrupted() {
     }
 }
 
-fn prepare(args: &LocalArgs, folder: &WorkFolder) -> Result<Work, LocalError> {
+fn prepare(args: &LocalArgs, options: &Options, folder: &WorkFolder) -> Result<Work, LocalError> {
     if let Some(path) = &args.job {
         let job = cli::read_job(path)?;
+        check(&job, options)?;
         return Ok(Work { job, output: None });
     }
     let file = |path: &Path| {
@@ -225,6 +229,16 @@ fn prepare(args: &LocalArgs, folder: &WorkFolder) -> Result<Work, LocalError> {
     let job = count.job().to_string().into_bytes();
     let output = Some(output);
     Ok(Work { job, output })
+}
+
+/// Refuses what the JobManager would refuse, before anything is started for it.
+fn check(job: &[u8], options: &Options) -> Result<(), ClientError> {
+    let parsed = job_json::parse(job, JobId(0), &options.job_defaults);
+    let refused = |problems: Vec<Problem>| ClientError::Refused {
+        status: 400,
+        problems: problems.iter().map(Problem::to_string).collect(),
+    };
+    parsed.map(drop).map_err(refused)
 }
 
 /// The paced word count. It takes half the slots, so that the other half is there when a TaskManager
@@ -261,11 +275,12 @@ fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u
 }
 
 fn show(counts: &Counts, output: &Path) -> Result<(), ClientError> {
-    let (words, different) = (counts.words, counts.different);
-    let (words, different) = (cli::group_digits(words), cli::group_digits(different));
-    cli::print(format!(
-        "\n{words} words, {different} different ones. The most frequent:"
-    ))?;
+    if counts.words == 0 {
+        return cli::print("\nThere are no words in the input");
+    }
+    let words = cli::counted(counts.words, "word");
+    let different = cli::counted(counts.different, "different one");
+    cli::print(format!("\n{words}, {different}. The most frequent:"))?;
     for (count, word) in &counts.top {
         cli::print(format!("{:>12}  {word}", cli::group_digits(*count)))?;
     }
