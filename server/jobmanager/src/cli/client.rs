@@ -2,6 +2,7 @@
 
 use super::answer::{Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
+use jobmanager_proto::job_json::MAX_BYTES;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -14,8 +15,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A submission is answered once it is durable; a slow disk is no reason to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest JobGraph that a JobManager reads. Bytes.
-pub(crate) const MAX_JOB: usize = 16 << 20;
 /// A body larger than this is sent once the other side wants it: if it refuses, its answer is not lost
 /// behind what it did not read. Bytes.
 const MAX_UNASKED: usize = 64 << 10;
@@ -62,7 +61,7 @@ pub(crate) enum ClientError {
         problem: std::io::Error,
     },
     /// A job that no JobManager would read.
-    #[error("{}: larger than {MAX_JOB} bytes, the most that a JobManager reads", path.display())]
+    #[error("{}: larger than {MAX_BYTES} bytes, the most that a JobGraph may have", path.display())]
     TooLarge { path: PathBuf },
     /// Whoever reads what this command prints takes no more.
     #[error("standard output cannot be written ({0}); make room, or send it elsewhere")]
@@ -286,7 +285,7 @@ mod tests {
             "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 24\r\nconnection: close\r\n\r\n\
              {\"errors\":[\"too large\"]}",
         );
-        let error = client.submit(vec![b' '; MAX_JOB]).unwrap_err();
+        let error = client.submit(vec![b' '; MAX_BYTES]).unwrap_err();
         assert_eq!(error.to_string(), "the JobManager refuses: too large");
         assert_eq!(error.exit_code(), REFUSED);
     }

@@ -15,7 +15,7 @@ pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 
-use client::MAX_JOB;
+use jobmanager_proto::job_json::MAX_BYTES;
 use output::print_text;
 use std::fs::File;
 use std::io::Read;
@@ -179,11 +179,11 @@ fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
 /// The file cannot be read, or is larger than a JobManager reads.
 pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
     let mut job = Vec::new();
-    let one_too_many = MAX_JOB as u64 + 1;
+    let one_too_many = MAX_BYTES as u64 + 1;
     let read = File::open(path).and_then(|file| file.take(one_too_many).read_to_end(&mut job));
     let path = path.to_path_buf();
     match read {
-        Ok(length) if length > MAX_JOB => Err(ClientError::TooLarge { path }),
+        Ok(length) if length > MAX_BYTES => Err(ClientError::TooLarge { path }),
         Ok(_) => Ok(job),
         Err(problem) => Err(ClientError::File { path, problem }),
     }
@@ -210,11 +210,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("job.json");
         let file = File::create(&path).unwrap();
-        file.set_len(MAX_JOB as u64).unwrap();
-        assert_eq!(read_job(&path).unwrap().len(), MAX_JOB);
-        file.set_len(MAX_JOB as u64 + 1).unwrap();
+        file.set_len(MAX_BYTES as u64).unwrap();
+        assert_eq!(read_job(&path).unwrap().len(), MAX_BYTES);
+        file.set_len(MAX_BYTES as u64 + 1).unwrap();
         let error = read_job(&path).unwrap_err();
         assert_eq!(error.exit_code(), REFUSED);
-        assert!(error.to_string().contains("16777216 bytes"), "{error}");
+        assert!(error.to_string().contains("8388608 bytes"), "{error}");
     }
 }
