@@ -148,11 +148,11 @@ pub(crate) fn report(id: &str, end: &End) -> Result<u8, ClientError> {
         End::Canceled => ("CANCELED", JOB_CANCELED),
         End::Failed { .. } => ("FAILED", JOB_FAILED),
     };
+    let printed = print(format!("Job {id} is {state}"));
     if let End::Failed { cause } = end {
         complain(problem_lines("caused by", cause));
     }
-    print(format!("Job {id} is {state}"))?;
-    Ok(code)
+    printed.map(|()| code)
 }
 
 fn print_jobs(args: &ListArgs) -> Result<u8, ClientError> {
