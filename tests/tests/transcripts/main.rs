@@ -58,12 +58,7 @@ fn a_job_that_cannot_get_all_its_slots_takes_none() {
 
 #[test]
 fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     script
         .cut()
         .all_at_end_of_data()
@@ -79,13 +74,8 @@ fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish
 
 #[test]
 fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
-    let mut script = Script::new();
     let job = without_fixed_delay(&JOB.replace("\"fixed-delay\",", "\"none\","));
-    script
-        .connect("a", 2)
-        .submit(&job)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, &job);
     script.cut().failed("a", "disk full");
     script
         .canceled("a", 0)
@@ -97,13 +87,7 @@ fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
 
 #[test]
 fn a_coordinator_that_dies_restarts_no_task() {
-    let mut script = Script::new();
-    script
-        .connect("a", 1)
-        .connect("b", 1)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a", "b"], 1, JOB);
     script.pass(1000).acknowledge_all().stored("done");
     script.cut().recover();
     script.connect_again("a", 1).connect_again("b", 1);
@@ -113,12 +97,7 @@ fn a_coordinator_that_dies_restarts_no_task() {
 
 #[test]
 fn a_canceled_job_stays_canceled_whatever_dies_in_between() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     script.cut().cancel().stored("done");
     script.recover().stored("done");
     script.connect_again("a", 2).discarded().stored("done");
@@ -166,12 +145,7 @@ fn an_attempt_whose_successor_has_published_is_never_adopted() {
 
 #[test]
 fn a_later_attempt_that_an_old_leader_started_from_an_older_checkpoint_is_not_adopted() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     script.pass(1000).acknowledge_all().stored("done");
     let mut behind = script.tasks_of("a");
     for item in &mut behind {
@@ -184,12 +158,7 @@ fn a_later_attempt_that_an_old_leader_started_from_an_older_checkpoint_is_not_ad
 
 #[test]
 fn an_attempt_that_nobody_can_have_ordered_is_not_adopted() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     script.cut().recover();
     let mut forged = script.tasks_of("a");
     for item in &mut forged {
@@ -201,12 +170,7 @@ fn an_attempt_that_nobody_can_have_ordered_is_not_adopted() {
 
 #[test]
 fn tasks_that_wait_for_their_final_commit_are_told_to_finish_by_the_next_coordinator() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     script
         .all_at_end_of_data()
         .acknowledge_all()
@@ -232,13 +196,7 @@ fn a_job_that_waits_too_long_for_slots_fails_with_what_was_missing() {
 
 #[test]
 fn a_failure_while_attempts_are_being_reported_asks_the_restart_strategy() {
-    let mut script = Script::new();
-    script
-        .connect("a", 1)
-        .connect("b", 1)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a", "b"], 1, JOB);
     script.cut().recover();
     script.connect_again("a", 1);
     script.failed("a", "disk full");
@@ -248,12 +206,7 @@ fn a_failure_while_attempts_are_being_reported_asks_the_restart_strategy() {
 
 #[test]
 fn a_region_that_fails_again_and_again_does_not_keep_checkpoints_from_being_taken() {
-    let mut script = Script::new();
-    script
-        .connect("a", 2)
-        .submit(JOB)
-        .stored("done")
-        .all_running();
+    let mut script = running(&["a"], 2, JOB);
     for _ in 0..2 {
         script
             .pass(700)
@@ -273,6 +226,16 @@ fn a_job_is_submitted_twice_without_harm_but_another_one_is_not_taken_for_it() {
     script.submit(JOB);
     script.submit(&JOB.replace("\"copy\"", "\"another\""));
     insta::assert_snapshot!(script.text());
+}
+
+/// TaskManagers of these names, with this many slots each, run all tasks of a job.
+fn running(taskmanagers: &[&str], slots: u32, job: &str) -> Script {
+    let mut script = Script::new();
+    for name in taskmanagers {
+        script.connect(name, slots);
+    }
+    script.submit(job).stored("done").all_running();
+    script
 }
 
 /// The job without the options of the fixed-delay strategy, which another strategy would refuse.
