@@ -44,6 +44,11 @@ impl Local {
         })
     }
 
+    fn assert_ends_with(&mut self, code: i32) {
+        let end = self.process.end();
+        assert_eq!(end.code(), Some(code), "{}", self.process.output());
+    }
+
     fn assert_nothing_runs(&self) {
         for pid in self.taskmanagers(2) {
             wait_for("the end of a TaskManager", || (!exists(pid)).then_some(()));
@@ -67,12 +72,7 @@ fn any_input_is_counted_and_nothing_is_left() {
         command.arg("--input").arg(folder.path().join("input"));
         command.arg("--output").arg(folder.path().join("out"));
     });
-    assert_eq!(
-        local.process.end().code(),
-        Some(0),
-        "{}",
-        local.process.output()
-    );
+    local.assert_ends_with(0);
     let output = local.process.output();
     assert!(
         output.contains("FINISHED") && output.contains("The most frequent"),
@@ -105,12 +105,7 @@ fn a_taskmanager_that_was_killed_comes_back_and_the_words_are_counted() {
             .success()
     );
     local.taskmanagers(3);
-    assert_eq!(
-        local.process.end().code(),
-        Some(0),
-        "{}",
-        local.process.output()
-    );
+    local.assert_ends_with(0);
     let output = local.process.output();
     assert!(
         output.contains("The most frequent") && output.contains("  the"),
@@ -125,12 +120,7 @@ fn an_interrupted_cluster_leaves_nothing_running() {
     let job = local.the_job();
     local.rest.wait_for_all_running(&job);
     send(Signal::Interrupt, local.process.pid());
-    assert_eq!(
-        local.process.end().code(),
-        Some(130),
-        "{}",
-        local.process.output()
-    );
+    local.assert_ends_with(130);
     local.assert_nothing_runs();
 }
 
@@ -158,12 +148,7 @@ fn a_cluster_that_is_kept_takes_more_jobs() {
     let job = local.rest.submit(&crate::jobs::endless("second"));
     local.rest.wait_for_all_running(&job);
     send(Signal::Interrupt, local.process.pid());
-    assert_eq!(
-        local.process.end().code(),
-        Some(0),
-        "{}",
-        local.process.output()
-    );
+    local.assert_ends_with(0);
     local.assert_nothing_runs();
 }
 
