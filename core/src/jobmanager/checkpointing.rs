@@ -53,8 +53,7 @@ impl Job {
     }
 
     fn trigger(&mut self, cx: &mut Cx<'_>, config: &CheckpointConfig) {
-        if self.checkpoints.needed_mark().is_some() {
-            self.extend_mark(cx);
+        if self.needs_mark(cx) {
             return;
         }
         let (job, timestamp) = (self.id(), cx.now);
@@ -85,16 +84,17 @@ impl Job {
             .collect()
     }
 
-    /// Makes further ids durable as used, unless that is under way.
-    fn extend_mark(&mut self, cx: &mut Cx<'_>) {
+    /// Whether the next id must first be made durable as used, which this sees to.
+    fn needs_mark(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(next) = self.checkpoints.needed_mark() else {
-            return;
+            return false;
         };
         if !core::mem::replace(&mut self.checkpoints.marking, true) {
             let job = self.id();
             let put = RecordOp::Put(Record::CheckpointMark { job, next });
             cx.journal.write(Vec::from([put]), Fact::Marked(job, next));
         }
+        true
     }
 
     /// Further ids are durable as used.
@@ -156,7 +156,7 @@ impl Job {
         let mut ops = Vec::from([RecordOp::Put(record)]);
         ops.extend(surplus.into_iter().map(delete));
         cx.journal.write(ops, Fact::Completed(job, checkpoint));
-        self.extend_mark(cx);
+        self.needs_mark(cx);
     }
 
     /// A checkpoint is durable: it is announced, and what it replaces is deleted.

@@ -123,16 +123,16 @@ impl Job {
         Self::new(graph, now, phase, execution, checkpoints, now)
     }
 
-    /// A job that is durable, of which nothing else is known.
+    /// A job that is durable, of which nothing else is known. Its checkpoints fit it.
     pub(super) fn recovered(
         graph: Arc<JobGraph>,
         submitted: Timestamp,
+        mut execution: Execution,
         mark: CheckpointId,
         completed: VecDeque<Arc<CheckpointRecord>>,
         deadline: Timestamp,
         now: Timestamp,
     ) -> Self {
-        let mut execution = Execution::new(&graph, Phase::Reconciling);
         for (region, attempt) in (0..).map(RegionIndex).zip(
             completed
                 .back()

@@ -23,10 +23,8 @@ const MAX_ATTEMPT_NUMBER: u32 = 1 << 30;
 impl Job {
     /// A TaskManager that has just registered has this attempt; tells whether it is to keep it.
     pub(super) fn reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, item: &InventoryItem) -> bool {
-        if matches!(self.phase, JobPhase::Reconciling(_)) {
-            return self.adopt(cx, tm, item) || self.is_known_to_have_finished(item);
-        }
-        self.is_known_to_have_finished(item)
+        let reconciling = matches!(self.phase, JobPhase::Reconciling(_));
+        (reconciling && self.adopt(cx, tm, item)) || self.is_known_to_have_finished(item)
     }
 
     /// What has finished is kept by its TaskManager until the job has ended, for the next coordinator.

@@ -2,12 +2,12 @@
 
 use super::Coordinator;
 use super::archive::{Archive, Archived};
+use super::execution::{Execution, Phase};
 use super::job::{CancelIntent, Job};
 use super::journal::Journal;
 use super::taskmanagers::TaskManagers;
 use super::timers::Timers;
 use crate::config::ClusterConfig;
-use crate::graph::regions;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::record::{CheckpointRecord, JobRecord, JobResult, Record};
 use crate::time::Timestamp;
@@ -73,7 +73,7 @@ impl Coordinator {
         let deadline = now + config.reconciliation_timeout;
         let mut jobs = BTreeMap::new();
         for (id, record) in core::mem::take(&mut sorted.jobs) {
-            jobs.insert(id, sorted.job(id, record, deadline, now));
+            jobs.insert(id, sorted.job(id, record, deadline, now)?);
         }
         Ok(Coordinator {
             config,
@@ -138,31 +138,24 @@ impl Sorted {
         self.checkpoints
             .keys()
             .try_for_each(|job| orphan("checkpoint", job))?;
-        for (job, checkpoints) in &self.checkpoints {
-            let graph = &self.jobs[job].graph;
-            let expected = [graph.subtasks() as usize, regions(graph).count() as usize];
-            for record in checkpoints.values() {
-                let found = [record.states.len(), record.attempts.len()];
-                if found != expected {
-                    return Err(RecoverError::Misfit {
-                        job: *job,
-                        checkpoint: record.id,
-                        expected,
-                        found,
-                    });
-                }
-            }
-        }
         Ok(())
     }
 
-    fn job(&mut self, id: JobId, record: JobRecord, deadline: Timestamp, now: Timestamp) -> Job {
+    fn job(
+        &mut self,
+        id: JobId,
+        record: JobRecord,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<Job, RecoverError> {
         let completed: VecDeque<_> = self
             .checkpoints
             .remove(&id)
             .unwrap_or_default()
             .into_values()
             .collect();
+        let execution = Execution::new(&record.graph, Phase::Reconciling);
+        check_fit(id, &execution, &completed)?;
         let mark = self.marks.remove(&id).unwrap_or(CheckpointId(1));
         let mark = completed
             .back()
@@ -170,6 +163,7 @@ impl Sorted {
         let mut job = Job::recovered(
             record.graph,
             record.submitted,
+            execution,
             mark,
             completed,
             deadline,
@@ -180,8 +174,30 @@ impl Sorted {
         } else if self.cancels.contains(&id) {
             job.resume_cancel();
         }
-        job
+        Ok(job)
     }
+}
+
+/// A checkpoint must have what every subtask and region of its job will ask it for.
+fn check_fit(
+    job: JobId,
+    execution: &Execution,
+    checkpoints: &VecDeque<Arc<CheckpointRecord>>,
+) -> Result<(), RecoverError> {
+    let layout = execution.layout();
+    let expected = [layout.subtasks() as usize, layout.count() as usize];
+    for record in checkpoints {
+        let found = [record.states.len(), record.attempts.len()];
+        if found != expected {
+            return Err(RecoverError::Misfit {
+                job,
+                checkpoint: record.id,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Job {
@@ -189,5 +205,80 @@ impl Job {
     fn resume_cancel(&mut self) {
         self.cancel = CancelIntent::Durable;
         self.phase = super::job::JobPhase::Ending(super::job::Ending::Cancelling);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::cluster_config;
+    use crate::graph::{JobGraph, JobGraphSpec, VertexSpec};
+    use crate::message::{StateHandle, StateLocation};
+    use std::vec;
+
+    fn job(parallelism: u32) -> Record {
+        let vertex = VertexSpec {
+            id: "in".into(),
+            name: None,
+            operator: "source".into(),
+            parallelism,
+            max_parallelism: None,
+            slot_sharing_group: None,
+            config: "{}".into(),
+        };
+        let spec = JobGraphSpec {
+            id: JobId(1),
+            name: "job".into(),
+            vertices: vec![vertex],
+            edges: Vec::new(),
+            configuration: BTreeMap::new(),
+        };
+        let graph = Arc::new(JobGraph::validate(spec, &BTreeMap::new()).unwrap());
+        let submitted = Timestamp(0);
+        Record::Job(JobRecord { graph, submitted })
+    }
+
+    fn checkpoint(states: usize) -> Record {
+        let state = StateHandle {
+            location: StateLocation::Inline(Vec::new()),
+            size: 0,
+        };
+        Record::Checkpoint(Arc::new(CheckpointRecord {
+            job: JobId(1),
+            id: CheckpointId(1),
+            triggered: Timestamp(0),
+            completed: Timestamp(0),
+            end_of_data: false,
+            attempts: Vec::new(),
+            states: vec![state; states],
+        }))
+    }
+
+    fn refusal(records: Vec<Record>) -> RecoverError {
+        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
+        Coordinator::recover(config, Epoch(1), records, Timestamp(0)).unwrap_err()
+    }
+
+    #[test]
+    fn a_checkpoint_that_does_not_fit_its_job_is_refused() {
+        let refused = RecoverError::Misfit {
+            job: JobId(1),
+            checkpoint: CheckpointId(1),
+            expected: [2, 2],
+            found: [3, 0],
+        };
+        assert_eq!(refusal(vec![job(2), checkpoint(3)]), refused);
+    }
+
+    #[test]
+    fn a_record_of_a_job_that_is_not_there_is_refused() {
+        let orphan = |what| RecoverError::Orphan {
+            what,
+            job: JobId(1),
+        };
+        assert_eq!(refusal(vec![checkpoint(1)]), orphan("checkpoint"));
+        assert_eq!(refusal(vec![Record::Cancel(JobId(1))]), orphan("cancel"));
     }
 }
