@@ -8,37 +8,24 @@
 //!
 //! Nothing in here knows tokio, reads a clock, or iterates over a hash.
 
-mod blobs;
 mod checks;
-mod client;
 mod dataflow;
-mod durable;
-mod event;
-mod exchange;
-mod external;
-mod faults;
-mod jobmanager;
-mod judge;
 mod marks;
-mod network;
-mod options;
-mod oracle;
+mod nodes;
 mod plan;
-mod rng;
-mod store;
-mod taskmanager;
-mod tasks;
+mod storage;
+mod tape;
 mod trace;
-mod workload;
 mod world;
 
+pub use checks::oracle::Failure;
 pub use marks::{Mark, Marks};
-pub use options::{
-    BlobOptions, ClientOptions, FaultKind, FaultOptions, Latency, Micros, Options, StoreOptions,
+pub use plan::{
+    BlobOptions, ClientOptions, EdgePlan, FaultKind, FaultOptions, JobPlan, Latency, Micros,
+    OperatorPlan, Options, Row, StoreOptions, Tier, VertexPlan, map_row, source_row,
 };
-pub use oracle::Failure;
-pub use plan::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
-pub use rng::{Decisions, Draw, Stream};
+pub use tape::{Decisions, Draw, Stream};
+pub use trace::{Entry, Lane};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use trace::Trace;
@@ -61,46 +48,79 @@ pub struct Report {
     pub marks: Marks,
     /// Every decision, to be repeated by [`run_tape`].
     pub tape: Vec<Draw>,
-    /// What happened, line by line; empty unless it was asked for.
-    pub trace: String,
+    /// What happened; empty unless it was asked for.
+    pub log: Vec<Entry>,
 }
 
-/// Runs a seed.
-#[must_use]
-pub fn run(seed: u64) -> Report {
-    run_with(Decisions::from_seed(seed), false)
+/// A run to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    tier: Tier,
+    source: Source,
+    logged: bool,
 }
 
-/// Runs a seed and keeps the text of what happened.
-#[must_use]
-pub fn run_traced(seed: u64) -> Report {
-    run_with(Decisions::from_seed(seed), true)
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Seed(u64),
+    Tape(Vec<Draw>),
 }
 
-/// Repeats a run from its decisions.
-#[must_use]
-pub fn run_tape(tape: &[Draw]) -> Report {
-    run_with(Decisions::from_tape(tape), false)
-}
-
-fn run_with(mut decisions: Decisions, with_text: bool) -> Report {
-    let options = Options::draw(&mut decisions);
-    let mut world = World::new(options, decisions, Trace::new(with_text));
-    // A coordinator panics with the name of the invariant that it broke: the seed's failure, not ours.
-    let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
-    if let Err(panic) = ended {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        world.fail("nothing_panics", text.unwrap_or_default());
+impl Run {
+    /// The run of a seed.
+    #[must_use]
+    pub fn seed(tier: Tier, seed: u64) -> Run {
+        Run {
+            tier,
+            source: Source::Seed(seed),
+            logged: false,
+        }
     }
-    Report {
-        options: world.options,
-        failure: world.failure,
-        digest: world.trace.digest(),
-        simulated: world.now,
-        events: world.events,
-        marks: world.marks,
-        tape: world.decisions.into_tape(),
-        trace: world.trace.into_text(),
+
+    /// The run of these decisions; after their end, the quiet ones.
+    #[must_use]
+    pub fn tape(tier: Tier, tape: Vec<Draw>) -> Run {
+        Run {
+            tier,
+            source: Source::Tape(tape),
+            logged: false,
+        }
+    }
+
+    /// The same run, with a log of what happens.
+    #[must_use]
+    pub fn logged(self) -> Run {
+        Run {
+            logged: true,
+            ..self
+        }
+    }
+
+    /// Lets it happen.
+    #[must_use]
+    pub fn run(&self) -> Report {
+        let mut decisions = match &self.source {
+            Source::Seed(seed) => Decisions::from_seed(*seed),
+            Source::Tape(tape) => Decisions::from_tape(tape),
+        };
+        let options = Options::draw(self.tier, &mut decisions);
+        let mut world = World::new(options, decisions, Trace::new(self.logged));
+        // A coordinator panics with the name of the invariant that it broke: the seed's failure, not ours.
+        let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
+        if let Err(panic) = ended {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            world.fail("nothing_panics", text.unwrap_or_default());
+        }
+        Report {
+            options: world.options,
+            failure: world.failure,
+            digest: world.trace.digest(),
+            simulated: world.now,
+            events: world.events,
+            marks: world.marks,
+            tape: world.decisions.into_tape(),
+            log: world.trace.into_log(),
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! `sim --seed N [--trace]` runs one and tells what it was like and what came of it; `sim --seeds A..B`
 //! runs many and lists those that fail, each with the command that repeats it. Exit code 1 on failure.
 
-use clap::Parser;
-use jobmanager_sim::{Mark, Marks, Report, run, run_traced};
+use clap::{Parser, ValueEnum};
+use jobmanager_sim::{Mark, Marks, Report, Run, Tier};
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::process::ExitCode;
@@ -19,6 +19,9 @@ struct Arguments {
     /// Run this one seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
+    /// How much of a cluster is simulated.
+    #[arg(long, value_enum, default_value_t = TierArgument::Dataflow)]
+    tier: TierArgument,
     /// With --seed: print everything that happens.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -33,6 +36,23 @@ struct Arguments {
     marks: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TierArgument {
+    /// Tasks only start, snapshot and end.
+    ControlPlane,
+    /// Tasks exchange records, and their output is checked.
+    Dataflow,
+}
+
+impl From<TierArgument> for Tier {
+    fn from(argument: TierArgument) -> Tier {
+        match argument {
+            TierArgument::ControlPlane => Tier::ControlPlane,
+            TierArgument::Dataflow => Tier::Dataflow,
+        }
+    }
+}
+
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let number = |text: &str| text.parse::<u64>().ok();
     let ends = text.split_once("..");
@@ -44,10 +64,11 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let tier = Tier::from(arguments.tier);
     let well = match (arguments.seed, arguments.seeds) {
-        (Some(seed), _) => one(seed, arguments.trace),
-        (None, Some(seeds)) => many(seeds, arguments.threads, arguments.marks),
-        (None, None) => many(0..1000, arguments.threads, arguments.marks),
+        (Some(seed), _) => one(tier, seed, arguments.trace),
+        (None, Some(seeds)) => many(tier, seeds, arguments.threads, arguments.marks),
+        (None, None) => many(tier, 0..1000, arguments.threads, arguments.marks),
     };
     if well {
         ExitCode::SUCCESS
@@ -57,9 +78,13 @@ fn main() -> ExitCode {
 }
 
 /// Runs one seed; tells whether all was well.
-fn one(seed: u64, trace: bool) -> bool {
-    let report = if trace { run_traced(seed) } else { run(seed) };
-    print!("{}{}", report.options, report.trace);
+fn one(tier: Tier, seed: u64, trace: bool) -> bool {
+    let run = Run::seed(tier, seed);
+    let report = if trace { run.logged().run() } else { run.run() };
+    print!("{}", report.options);
+    for entry in &report.log {
+        println!("{entry}");
+    }
     println!("seed         {seed}");
     println!("digest       {:016x}", report.digest);
     let (seconds, millis) = (
@@ -77,7 +102,7 @@ fn one(seed: u64, trace: bool) -> bool {
 }
 
 /// Runs many seeds; tells whether all was well.
-fn many(seeds: Range<u64>, threads: u64, with_marks: bool) -> bool {
+fn many(tier: Tier, seeds: Range<u64>, threads: u64, with_marks: bool) -> bool {
     let total = seeds.end - seeds.start;
     let started = Instant::now();
     let next = AtomicU64::new(seeds.start);
@@ -87,7 +112,7 @@ fn many(seeds: Range<u64>, threads: u64, with_marks: bool) -> bool {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (sender, next, end) = (sender.clone(), &next, seeds.end);
-            scope.spawn(move || work(next, end, &sender));
+            scope.spawn(move || work(tier, next, end, &sender));
         }
         drop(sender);
         for (done, (seed, report)) in (1..).zip(&reports) {
@@ -115,13 +140,13 @@ fn many(seeds: Range<u64>, threads: u64, with_marks: bool) -> bool {
     failures.is_empty()
 }
 
-fn work(next: &AtomicU64, end: u64, reports: &mpsc::Sender<(u64, Report)>) {
+fn work(tier: Tier, next: &AtomicU64, end: u64, reports: &mpsc::Sender<(u64, Report)>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return;
         }
-        let mut report = run(seed);
+        let mut report = Run::seed(tier, seed).run();
         report.tape = Vec::new();
         if reports.send((seed, report)).is_err() {
             return;

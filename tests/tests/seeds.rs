@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use jobmanager_sim::{Mark, Marks, run, run_tape, run_traced};
+use jobmanager_sim::{Mark, Marks, Report, Run, Tier};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -15,6 +15,14 @@ const THREADS: usize = 2;
 
 /// Marks that so few seeds reach that a batch of this size may miss them.
 const RARE: [Mark; 2] = [Mark::StaleAcknowledgement, Mark::StalledConnectionBroke];
+
+fn run(seed: u64) -> Report {
+    Run::seed(Tier::Dataflow, seed).run()
+}
+
+fn run_logged(seed: u64) -> Report {
+    Run::seed(Tier::Dataflow, seed).logged().run()
+}
 
 /// The one seed that the caller wants, if any.
 fn wanted() -> Option<u64> {
@@ -59,8 +67,11 @@ fn batch(seeds: std::ops::Range<u64>) -> (Vec<String>, Marks) {
 #[test]
 fn every_promise_holds_whatever_breaks() {
     if let Some(seed) = wanted() {
-        let report = run_traced(seed);
-        println!("{}{}", report.options, report.trace);
+        let report = run_logged(seed);
+        println!("{}", report.options);
+        for entry in &report.log {
+            println!("{entry}");
+        }
         assert_eq!(report.failure, None, "seed {seed}");
         return;
     }
@@ -82,13 +93,10 @@ fn every_promise_holds_whatever_breaks() {
 #[test]
 fn the_same_seed_is_the_same_run_byte_for_byte() {
     for seed in wanted().map_or(0..5, |seed| seed..seed + 1) {
-        let (first, second) = (run_traced(seed), run_traced(seed));
-        assert!(
-            first.trace == second.trace,
-            "seed {seed}: the traces differ"
-        );
+        let (first, second) = (run_logged(seed), run_logged(seed));
+        assert!(first.log == second.log, "seed {seed}: the logs differ");
         assert_eq!(first.digest, second.digest, "seed {seed}");
-        assert!(!first.trace.is_empty(), "seed {seed}: nothing happened");
+        assert!(!first.log.is_empty(), "seed {seed}: nothing happened");
     }
 }
 
@@ -96,7 +104,7 @@ fn the_same_seed_is_the_same_run_byte_for_byte() {
 fn a_run_depends_neither_on_its_thread_nor_on_being_watched() {
     let digest = |seed| std::thread::spawn(move || run(seed).digest).join().unwrap();
     for seed in wanted().map_or(5..10, |seed| seed..seed + 1) {
-        assert_eq!(digest(seed), run_traced(seed).digest, "seed {seed}");
+        assert_eq!(digest(seed), run_logged(seed).digest, "seed {seed}");
     }
 }
 
@@ -104,7 +112,7 @@ fn a_run_depends_neither_on_its_thread_nor_on_being_watched() {
 fn the_decisions_of_a_run_played_back_give_the_same_run() {
     for seed in wanted().map_or(0..5, |seed| seed..seed + 1) {
         let first = run(seed);
-        let again = run_tape(&first.tape);
+        let again = Run::tape(Tier::Dataflow, first.tape.clone()).run();
         assert_eq!(again.digest, first.digest, "seed {seed}");
         assert_eq!(again.options, first.options, "seed {seed}");
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::plan::{EdgePlan, OperatorPlan, VertexPlan};
+use crate::plan::job::{EdgePlan, OperatorPlan, VertexPlan};
 use jobmanager_core::graph::{JobGraph, Partitioning};
 use jobmanager_core::id::{CommitId, Incarnation, SessionId};
 use jobmanager_core::jobmanager::Effect;

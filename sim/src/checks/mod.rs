@@ -4,6 +4,7 @@
 //! what is deleted ([`storage`]), and what TaskManagers do ([`workers`]). It never looks into a
 //! coordinator, so nothing that a coordinator believes can talk it out of what happened.
 
+pub(crate) mod oracle;
 mod orders;
 mod storage;
 mod workers;
@@ -11,9 +12,9 @@ mod workers;
 pub(crate) use orders::Orderer;
 pub(crate) use workers::refused;
 
-use crate::event::{Instance, Process};
-use crate::oracle::Failure;
-use crate::plan::JobPlan;
+use crate::checks::oracle::Failure;
+use crate::plan::job::JobPlan;
+use crate::world::event::{Instance, Process};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Input, JobSummary};
 use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};

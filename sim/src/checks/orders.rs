@@ -1,7 +1,7 @@
 //! What coordinators may order: only what is durable is announced, only what is current is touched.
 
 use super::{Ack, Checks, History, Verdict, ensure};
-use crate::event::Instance;
+use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
 use jobmanager_core::message::{Deployment, Envelope, TaskDeployment, ToTaskManager};

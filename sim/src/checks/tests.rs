@@ -4,7 +4,7 @@
 
 use super::forge::*;
 use super::*;
-use crate::external::{Published, SinkId, Transaction};
+use crate::storage::external::{Published, SinkId, Transaction};
 use jobmanager_core::id::{RequestId, SessionId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply, TaskCounts};
 use jobmanager_core::message::{Envelope, TaskStateChange, ToTaskManager};

@@ -1,8 +1,8 @@
 //! What TaskManagers and their tasks do.
 
 use super::{Checks, Verdict, ensure};
-use crate::event::Process;
-use crate::external::{Published, SinkId, Transaction};
+use crate::storage::external::{Published, SinkId, Transaction};
+use crate::world::event::Process;
 use jobmanager_core::id::{AttemptId, CheckpointId, Epoch};
 use jobmanager_core::message::StateLocation;
 use jobmanager_core::taskmanager::{Effect, TaskStart};
@@ -50,7 +50,7 @@ impl Checks {
         &mut self,
         process: Process,
         start: &TaskStart,
-    ) -> Result<bool, crate::oracle::Failure> {
+    ) -> Result<bool, crate::checks::oracle::Failure> {
         let attempt = start.attempt;
         for ((on, other), slot) in &self.running {
             let stopping = self.stopping.contains(&(*on, *other));

@@ -4,7 +4,7 @@
 //! task until it is drained. A consumer's end queues what arrived until the task takes it.
 
 use super::frame::Element;
-use crate::network::ConnectionId;
+use crate::world::network::ConnectionId;
 use jobmanager_core::id::AttemptId;
 use jobmanager_core::message::ChannelId;
 use std::collections::{BTreeMap, VecDeque};

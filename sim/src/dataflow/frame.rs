@@ -1,6 +1,6 @@
 //! Elements of a channel and their bytes, as `exchange.proto` specifies them.
 
-use crate::plan::Row;
+use crate::plan::job::Row;
 use jobmanager_core::id::CheckpointId;
 use jobmanager_proto::records::{RecordReader, RecordWriter};
 use jobmanager_proto::v1::{self, exchange_frame::Frame};

@@ -1,7 +1,7 @@
 //! What a task does with a row, what it keeps between rows, and how that becomes a snapshot.
 
-use crate::external::{External, SinkId, Transaction};
-use crate::plan::{OperatorPlan, Row, map_row, source_row};
+use crate::plan::job::{OperatorPlan, Row, map_row, source_row};
+use crate::storage::external::{External, SinkId, Transaction};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch};
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@
 use super::channels::Channels;
 use super::frame::{Element, key_bytes};
 use super::operator::Operator;
-use crate::external::External;
-use crate::plan::{OperatorPlan, Row};
+use crate::plan::job::{OperatorPlan, Row};
+use crate::storage::external::External;
 use jobmanager_core::graph::{
     Partitioning, consumers_of, key_group, key_group_range, producers_of, subtask_of_key_group,
 };

@@ -2,10 +2,11 @@
 
 use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
-use crate::event::{Event, Process};
 use crate::marks::Mark;
-use crate::rng::Stream;
+use crate::tape::Stream;
+use crate::trace::Lane;
 use crate::world::World;
+use crate::world::event::{Event, Process};
 use jobmanager_core::id::{AttemptId, CheckpointId};
 use jobmanager_core::message::{DeclineReason, StateHandle, StateLocation};
 use jobmanager_core::taskmanager::{TaskEvent, TaskStart};
@@ -188,7 +189,7 @@ impl World {
     /// Shows the checkers what became visible outside.
     fn look_outside(&mut self) {
         for published in std::mem::take(&mut self.external.published) {
-            self.trace.note(self.now, &published, "outside");
+            self.note(Lane::Outside, "publish", &published);
             let verdict = self.checks.published(&published);
             self.verdict(verdict);
             let verdict = self.oracle.publish(&published);

@@ -3,7 +3,7 @@
 //! The functions here are the specification of the operators on single rows. How rows travel, are
 //! counted, snapshotted and committed is written twice, independently: in `dataflow` and in `oracle`.
 
-use crate::rng::mix;
+use crate::tape::mix;
 use jobmanager_core::graph::{EdgeSpec, JobGraphSpec, Partitioning, VertexSpec};
 use jobmanager_core::id::JobId;
 use std::collections::BTreeMap;

@@ -3,24 +3,29 @@
 //! The parts of its behaviour live beside what they are about: `jobmanager`, `durable`, `taskmanager`, `exchange`,
 //! `tasks`, `client`, `faults` and `judge` each add an `impl World`. Nothing happens but by an event.
 
-use crate::blobs::Blobs;
+pub(crate) mod event;
+pub(crate) mod faults;
+pub(crate) mod judge;
+pub(crate) mod network;
+
+use crate::checks::oracle::{Failure, Oracle};
 use crate::checks::{Checks, Verdict};
-use crate::client::Wish;
-use crate::event::{Event, Instance, Process, Queue};
-use crate::external::External;
-use crate::faults::Faults;
-use crate::jobmanager::JobManagerNode;
-use crate::judge::Judge;
 use crate::marks::{Mark, Marks};
-use crate::network::{Arrival, ConnectionId, Network, Node, Payload, Side};
-use crate::options::{Latency, MS, Micros, Options};
-use crate::oracle::{Failure, Oracle};
-use crate::rng::{Decisions, Stream};
-use crate::store::Store;
-use crate::taskmanager::TaskManagerNode;
+use crate::nodes::client::Wish;
+use crate::nodes::jobmanager::JobManagerNode;
+use crate::nodes::taskmanager::TaskManagerNode;
+use crate::plan::options::{Latency, MS, Micros, Options};
+use crate::storage::blobs::Blobs;
+use crate::storage::external::External;
+use crate::storage::store::Store;
+use crate::tape::{Decisions, Stream};
 use crate::trace::Trace;
+use event::{Event, Instance, Process, Queue};
+use faults::Faults;
 use jobmanager_core::id::{RequestId, SessionId};
 use jobmanager_core::time::Timestamp;
+use judge::Judge;
+use network::{Arrival, ConnectionId, Network, Node, Payload, Side};
 use std::collections::BTreeMap;
 
 /// The time of the first event, in milliseconds since the Unix epoch. Any would do.
@@ -283,7 +288,7 @@ impl World {
             self.network.drop_in_flight(id);
             self.network.leave(id, side);
             let wait = if silently {
-                crate::network::STALL_LIMIT
+                network::STALL_LIMIT
             } else {
                 self.network_latency()
             };

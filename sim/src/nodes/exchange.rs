@@ -2,9 +2,9 @@
 
 use crate::dataflow::channels::{Incoming, Route, Subscription};
 use crate::dataflow::frame;
-use crate::event::Process;
-use crate::network::{ConnectionId, Node, Payload, Side};
 use crate::world::World;
+use crate::world::event::Process;
+use crate::world::network::{ConnectionId, Node, Payload, Side};
 use jobmanager_core::id::{AttemptId, TaskId};
 use jobmanager_core::message::ChannelId;
 use jobmanager_proto::v1::{self, exchange_request::Request};

@@ -1,11 +1,11 @@
 //! The liveness phase: once faults have ended, every job goes on within a time that follows from the
 //! options. RUNNING is not enough: a new checkpoint must complete, or the job must end.
 
-use crate::event::Event;
-use crate::network::STALL_LIMIT;
-use crate::options::{MS, Micros, SECOND};
-use crate::plan::JobPlan;
+use crate::plan::job::JobPlan;
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
+use crate::world::event::Event;
+use crate::world::network::STALL_LIMIT;
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::JobSummary;
 use jobmanager_core::record::RecordKey;

@@ -2,13 +2,14 @@
 
 use crate::dataflow::channels::Channels;
 use crate::dataflow::task::{Snapshot, Task};
-use crate::event::{Event, Instance, Process, Try};
 use crate::marks::Mark;
-use crate::network::{ConnectionId, Node, Payload, Side};
-use crate::options::{MS, Micros, SECOND};
-use crate::plan::OperatorPlan;
-use crate::rng::Stream;
+use crate::plan::job::OperatorPlan;
+use crate::plan::options::{MS, Micros, SECOND};
+use crate::tape::Stream;
+use crate::trace::Lane;
 use crate::world::World;
+use crate::world::event::{Event, Instance, Process, Try};
+use crate::world::network::{ConnectionId, Node, Payload, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, Incarnation, TaskManagerId};
 use jobmanager_core::message::{Envelope, Hardware};
 use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker, WorkerConfig};
@@ -119,7 +120,7 @@ impl World {
         if incarnation > 1 {
             self.marks.hit(Mark::NewIncarnation);
         }
-        self.trace.note(self.now, &(index, incarnation), "tm start");
+        self.note(Lane::TaskManager(index), "starts", &incarnation);
         self.worker_input(process, Input::Wake);
     }
 
@@ -134,7 +135,7 @@ impl World {
         node.tasks.clear();
         node.channels = Channels::default();
         let process = node.process;
-        self.trace.note(self.now, &(index, silently), "tm dies");
+        self.note(Lane::TaskManager(index), "dies", &silently);
         self.checks.died(process);
         self.abandon(Node::TaskManager(process), silently);
     }
@@ -250,7 +251,7 @@ impl World {
 
     fn worker_steps(&mut self, process: Process, input: Input) {
         let now = self.timestamp();
-        self.trace.note(self.now, &(process.index, &input), "tm <-");
+        self.note(Lane::TaskManager(process.index), "<-", &input);
         let epoch = match &input {
             Input::Message(envelope) => Some(envelope.epoch),
             Input::Connected | Input::Disconnected | Input::Task { .. } | Input::Wake => None,
@@ -272,8 +273,7 @@ impl World {
                 // It ended itself, and does nothing more.
                 return;
             }
-            self.trace
-                .note(self.now, &(process.index, &effect), "tm ->");
+            self.note(Lane::TaskManager(process.index), "->", &effect);
             self.obey(process, effect);
         }
     }

@@ -1,7 +1,7 @@
 //! The world outside: where sinks commit. It keeps prepared transactions through every crash, publishes
 //! each at most once, and refuses one that it was told to forget.
 
-use crate::plan::Row;
+use crate::plan::job::Row;
 use jobmanager_core::id::{Attempt, CheckpointId, JobId, TaskId};
 use std::collections::BTreeMap;
 

@@ -1,12 +1,13 @@
 //! What survives processes: how writes to the store and deletions of state go, and what they show.
 
-use crate::event::Event;
-use crate::event::Instance;
-use crate::faults::Moment;
 use crate::marks::Mark;
-use crate::rng::Stream;
-use crate::store::{Fate, WriteId};
+use crate::storage::store::{Fate, WriteId};
+use crate::tape::Stream;
+use crate::trace::Lane;
 use crate::world::World;
+use crate::world::event::Event;
+use crate::world::event::Instance;
+use crate::world::faults::Moment;
 use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Input, StoreOutcome};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::JobStatus;
@@ -31,7 +32,7 @@ impl World {
 
     pub(crate) fn store_applies(&mut self, write: WriteId) {
         if let Some((epoch, ops)) = self.store.apply(write) {
-            self.trace.note(self.now, &(epoch, &ops), "store");
+            self.note(Lane::Store, "apply", &(epoch, &ops));
             self.mark_write(&ops);
             let verdict = self.checks.stored(epoch, &ops);
             self.verdict(verdict);

@@ -5,8 +5,8 @@
 //! rows each sink may ever publish. During the run the published rows of an exactly-once job are among
 //! them, none too often; when the job has finished they are exactly them.
 
-use crate::external::Published;
-use crate::plan::{JobPlan, OperatorPlan, Row, map_row, source_row};
+use crate::plan::job::{JobPlan, OperatorPlan, Row, map_row, source_row};
+use crate::storage::external::Published;
 use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::{JobId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,7 +293,7 @@ impl JobOracle {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::{EdgePlan, VertexPlan};
+    use crate::plan::job::{EdgePlan, VertexPlan};
     use jobmanager_core::id::{SubtaskIndex, VertexIndex};
 
     const SINK: TaskId = TaskId {

@@ -1,8 +1,8 @@
 //! Everything that is drawn before a run starts: cluster, jobs, latencies, faults. Printed first.
 
-use crate::plan::JobPlan;
-use crate::rng::{Decisions, Stream};
-use crate::workload;
+use super::workload;
+use crate::plan::job::JobPlan;
+use crate::tape::{Decisions, Stream};
 use jobmanager_core::config::ClusterConfig;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,9 +19,20 @@ pub(crate) const SECOND: Micros = 1_000_000;
 /// A range of latencies, in microseconds.
 pub type Latency = RangeInclusive<Micros>;
 
+/// How much of a cluster is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Tasks only start, snapshot and end: many failures in a short time.
+    ControlPlane,
+    /// Tasks exchange records, align barriers and publish: their output is compared with the oracle's.
+    Dataflow,
+}
+
 /// What a run is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
+    /// How much is simulated.
+    pub tier: Tier,
     /// The slots of each TaskManager.
     pub slots: Vec<u32>,
     /// The jobs that clients submit.
@@ -144,13 +155,14 @@ pub struct ClientOptions {
 impl Options {
     /// Draws what a run is like.
     #[must_use]
-    pub fn draw(decisions: &mut Decisions) -> Options {
+    pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
         let jobs = workload::jobs(decisions);
         let needed = jobs.iter().map(JobPlan::slots).sum();
         let (slots, dead) = taskmanagers(decisions, needed);
         let safety = decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND);
         let clients = clients(decisions, jobs.len(), safety);
         Options {
+            tier,
             slots,
             cluster: cluster(decisions),
             network: latency(decisions, 20, 5 * MS),
@@ -267,6 +279,7 @@ fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOpti
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "tier         {:?}", self.tier)?;
         writeln!(
             f,
             "slots        {:?}, the last {} dead in the end",

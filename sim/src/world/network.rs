@@ -4,8 +4,8 @@
 //! whole connection. Connections overtake each other freely. A blocked link stalls what travels over it;
 //! a message that is stalled for long breaks its connection, as TCP would.
 
-use crate::event::{Instance, Process};
-use crate::options::{Micros, SECOND};
+use crate::plan::options::{Micros, SECOND};
+use crate::world::event::{Instance, Process};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A message that is stalled for this long breaks its connection.

@@ -1,8 +1,8 @@
 //! What will happen, ordered by time and, at one time, by the order in which it was planned.
 
-use crate::network::{ConnectionId, Side};
-use crate::options::{FaultKind, Micros};
-use crate::store::WriteId;
+use crate::plan::options::{FaultKind, Micros};
+use crate::storage::store::WriteId;
+use crate::world::network::{ConnectionId, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, RequestId};
 use jobmanager_core::jobmanager::{Discard, Reply};
 use std::cmp::Reverse;

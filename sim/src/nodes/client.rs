@@ -1,10 +1,10 @@
 //! Clients: each wants one thing, asks for it, and asks again until it is answered.
 
-use crate::event::Event;
 use crate::marks::Mark;
-use crate::options::{MS, Micros};
-use crate::rng::Stream;
+use crate::plan::options::{MS, Micros};
+use crate::tape::Stream;
 use crate::world::World;
+use crate::world::event::Event;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{JobId, RequestId};
 use jobmanager_core::jobmanager::{Command, Input, Reply};

@@ -2,13 +2,14 @@
 //! store when it dies. One of them is current; an older one may still run without knowing.
 
 use crate::checks::Verdict;
-use crate::event::{Event, Instance};
-use crate::faults::Moment;
 use crate::marks::Mark;
-use crate::network::{ConnectionId, Node, Payload, Side};
-use crate::options::{MS, Micros};
-use crate::rng::Stream;
+use crate::plan::options::{MS, Micros};
+use crate::tape::Stream;
+use crate::trace::Lane;
 use crate::world::World;
+use crate::world::event::{Event, Instance};
+use crate::world::faults::Moment;
+use crate::world::network::{ConnectionId, Node, Payload, Side};
 use jobmanager_core::id::{Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::{Envelope, FromTaskManager, ToTaskManager};
@@ -106,11 +107,12 @@ impl World {
             return;
         };
         let (epoch, records) = (node.epoch, std::mem::take(&mut node.records));
-        self.trace
-            .note(self.now, &(instance.0, epoch, &records), "recover");
+        self.note(Lane::JobManager(instance.0), "recover", &(epoch, &records));
         match Coordinator::recover(config, epoch, records, now) {
             Ok(coordinator) => {
-                node.coordinator = Some(coordinator);
+                if let Some(node) = self.jobmanagers.get_mut(&instance) {
+                    node.coordinator = Some(coordinator);
+                }
                 self.jobmanager_input(instance, Input::Wake);
             }
             Err(problem) => self.fail("what_is_stored_can_be_recovered", problem.to_string()),
@@ -214,14 +216,16 @@ impl World {
     /// One step of a coordinator, with everything that can be checked about it.
     pub(crate) fn jobmanager_input(&mut self, instance: Instance, input: Input) {
         let now = self.timestamp();
-        let Some(node) = self.jobmanagers.get_mut(&instance) else {
+        let node = self.jobmanagers.get(&instance);
+        if node.is_none_or(|node| node.coordinator.is_none()) {
             return;
-        };
-        let Some(coordinator) = &mut node.coordinator else {
-            return;
-        };
-        self.trace.note(self.now, &(instance.0, &input), "jm <-");
+        }
+        self.note(Lane::JobManager(instance.0), "<-", &input);
         self.checks.received(&input);
+        let node = self.jobmanagers.get_mut(&instance);
+        let Some(coordinator) = node.and_then(|node| node.coordinator.as_mut()) else {
+            return;
+        };
         let mut effects = Vec::new();
         coordinator.step(now, input, &mut effects);
         let digest = coordinator.digest();
@@ -232,7 +236,7 @@ impl World {
             let detail = format!("{} effects of one input", effects.len());
             self.fail("messages_never_storm", detail);
         }
-        self.trace.note(self.now, &(instance.0, digest), "jm");
+        self.note(Lane::JobManager(instance.0), "digest", &digest);
         for effect in effects {
             // Dead men order nothing.
             if self.failure.is_some() || !self.jobmanagers.contains_key(&instance) {
@@ -287,7 +291,7 @@ impl World {
     }
 
     fn carry_out(&mut self, instance: Instance, effect: Effect) {
-        self.trace.note(self.now, &(instance.0, &effect), "jm ->");
+        self.note(Lane::JobManager(instance.0), "->", &effect);
         let verdict = self.check_order(instance, &effect);
         self.verdict(verdict);
         match effect {
@@ -355,7 +359,7 @@ impl World {
             return Ok(());
         }
         let detail = format!("job {job}");
-        Err(crate::oracle::Failure::new(
+        Err(crate::checks::oracle::Failure::new(
             "a_checkpoint_is_triggered_only_when_all_tasks_run",
             detail,
         ))

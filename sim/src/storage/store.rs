@@ -3,7 +3,7 @@
 //! It keeps bytes under text keys, as the real ones do. A write is applied when it arrives; whoever sent
 //! it may be dead by then, and then only the epoch decides.
 
-use crate::event::Instance;
+use crate::world::event::Instance;
 use jobmanager_core::id::{CommitId, Epoch};
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::record::{Record, RecordKey, RecordOp};

@@ -1,0 +1,7 @@
+//! Who lives in the world: JobManager and TaskManager processes, the tasks in them, and clients.
+
+pub(crate) mod client;
+mod exchange;
+pub(crate) mod jobmanager;
+pub(crate) mod taskmanager;
+mod tasks;

@@ -1,0 +1,11 @@
+//! What a run is like: everything that is drawn before it starts.
+
+pub(crate) mod job;
+pub(crate) mod options;
+mod workload;
+
+pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
+pub use options::{
+    BlobOptions, ClientOptions, FaultKind, FaultOptions, Latency, Micros, Options, StoreOptions,
+    Tier,
+};

@@ -1,0 +1,6 @@
+//! What survives processes: the metadata store, the checkpoint storage, and the world outside.
+
+pub(crate) mod blobs;
+mod durable;
+pub(crate) mod external;
+pub(crate) mod store;
