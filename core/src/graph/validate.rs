@@ -9,6 +9,7 @@ use super::{
     Partitioning, SlotSharingGroup, VertexSpec, default_max_parallelism, order,
 };
 use crate::config::{JobConfig, Scope, job_config, known_options, nearest};
+use crate::digest::Digest;
 use crate::id::{JobId, VertexIndex};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -387,15 +388,26 @@ fn build(spec: JobGraphSpec, shape: Shape, config: JobConfig) -> JobGraph {
         group,
         config: vertex.config,
     });
+    let vertices: Vec<JobVertex> = vertices.collect();
+    let digest = Digest::of(&(
+        (spec.id, &spec.name, &vertices, &shape.edges),
+        (
+            &shape.groups,
+            &shape.topological,
+            &spec.configuration,
+            &config,
+        ),
+    ));
     JobGraph {
         id: spec.id,
         name: spec.name,
-        vertices: vertices.collect(),
+        vertices,
         edges: shape.edges,
         groups: shape.groups,
         topological: shape.topological,
         configuration: spec.configuration,
         config,
+        digest,
     }
 }
 
