@@ -1,6 +1,7 @@
 //! What a task does with a row, what it keeps between rows, and how that becomes a snapshot.
 
 use crate::plan::job::{OperatorPlan, Row, map_row, source_row};
+use crate::plan::options::Micros;
 use crate::storage::external::{External, SinkId, Transaction};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch};
 use std::collections::BTreeMap;
@@ -213,6 +214,17 @@ impl Operator {
 }
 
 impl Source {
+    /// How long it makes rows yet, without any pause; `None` if it has no end.
+    pub(crate) fn time_left(&self) -> Option<Micros> {
+        let rows = self.count?.saturating_sub(self.offset);
+        Some(rows.div_ceil(self.batch) * self.pause)
+    }
+
+    /// Every row that it has was made.
+    pub(crate) fn skip_to_end(&mut self) {
+        self.offset = self.count.unwrap_or(self.offset);
+    }
+
     /// The next rows, and whether they are the last ones.
     pub(crate) fn next_rows(&mut self) -> (Vec<Row>, bool) {
         let end = self.count.unwrap_or(u64::MAX);

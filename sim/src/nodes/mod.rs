@@ -3,5 +3,6 @@
 pub(crate) mod client;
 mod exchange;
 pub(crate) mod jobmanager;
+pub(crate) mod passage;
 pub(crate) mod taskmanager;
 mod tasks;

@@ -132,11 +132,14 @@ impl World {
         node.worker = None;
         node.paused = false;
         node.backlog.clear();
-        node.tasks.clear();
+        let tasks = std::mem::take(&mut node.tasks);
         node.channels = Channels::default();
         let process = node.process;
         self.note(Lane::TaskManager(index), "dies", &silently);
         self.checks.died(process);
+        for attempt in tasks.into_keys() {
+            self.passage_closes(attempt);
+        }
         self.abandon(Node::TaskManager(process), silently);
     }
 
@@ -211,10 +214,12 @@ impl World {
     fn worker_hears_again(&mut self, process: Process, envelope: Envelope) {
         let digest = |world: &mut World| Some(world.node(process)?.worker.as_ref()?.digest());
         let first = digest(self);
-        let text = format!("{envelope:?}");
-        self.worker_input(process, Input::Message(envelope));
+        self.worker_input(process, Input::Message(envelope.clone()));
         if digest(self) != first {
-            self.fail("a_repeated_message_changes_nothing", text);
+            self.fail(
+                "a_repeated_message_changes_nothing",
+                format!("{envelope:?}"),
+            );
         }
     }
 

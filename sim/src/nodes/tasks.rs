@@ -3,6 +3,8 @@
 use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
 use crate::marks::Mark;
+use crate::nodes::passage::Signal;
+use crate::plan::options::Tier;
 use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
@@ -29,21 +31,19 @@ impl World {
                 return;
             }
         };
-        let inputs = task.inputs.clone();
-        let outputs: Vec<_> = task.output_channels().collect();
-        let Some(node) = self.node(process) else {
-            return;
-        };
-        node.tasks.insert(attempt, task);
-        for id in outputs {
-            node.channels.add_outgoing(id, attempt);
-        }
-        for id in inputs {
-            let address = self.producer_address(process, attempt, id);
-            if let Err(cause) = self.connect_input(process, attempt, id, address) {
-                self.task_fails(process, attempt, &cause);
-                return;
+        let connected = match self.options.tier {
+            Tier::Dataflow => self.task_connects(process, task),
+            Tier::ControlPlane => {
+                self.passage_opens(process, &task);
+                if let Some(node) = self.node(process) {
+                    node.tasks.insert(attempt, task);
+                }
+                Ok(())
             }
+        };
+        if let Err(cause) = connected {
+            self.task_fails(process, attempt, &cause);
+            return;
         }
         let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
         let failed = self.blob_fails();
@@ -55,6 +55,25 @@ impl World {
                 failed,
             },
         );
+    }
+
+    /// The task's ends of its channels are there.
+    fn task_connects(&mut self, process: Process, task: Task) -> Result<(), String> {
+        let attempt = task.start.attempt;
+        let inputs = task.inputs.clone();
+        let outputs: Vec<_> = task.output_channels().collect();
+        let Some(node) = self.node(process) else {
+            return Ok(());
+        };
+        node.tasks.insert(attempt, task);
+        for id in outputs {
+            node.channels.add_outgoing(id, attempt);
+        }
+        for id in inputs {
+            let address = self.producer_address(process, attempt, id);
+            self.connect_input(process, attempt, id, address)?;
+        }
+        Ok(())
     }
 
     /// The task of this attempt, if it is in this phase.
@@ -94,7 +113,10 @@ impl World {
         task.phase = Phase::Running;
         self.look_outside();
         self.tell_worker(process, attempt, TaskEvent::Running);
-        self.wake_task(process, attempt);
+        match self.options.tier {
+            Tier::Dataflow => self.wake_task(process, attempt),
+            Tier::ControlPlane => self.source_runs(process, attempt),
+        }
     }
 
     /// Has a task look for work soon.
@@ -133,8 +155,8 @@ impl World {
     }
 
     fn worked(&mut self, process: Process, attempt: AttemptId, outcome: Outcome) {
-        if let Some(until) = outcome.made {
-            self.oracle.feed(attempt.job, attempt.task, until);
+        if let (Some(until), Some(oracle)) = (outcome.made, &mut self.oracle) {
+            oracle.feed(attempt.job, attempt.task, until);
         }
         if let Some(row) = outcome.misplaced {
             let detail = format!("{attempt} got {row:?}");
@@ -192,8 +214,10 @@ impl World {
             self.note(Lane::Outside, "publish", &published);
             let verdict = self.checks.published(&published);
             self.verdict(verdict);
-            let verdict = self.oracle.publish(&published);
-            self.verdict(verdict);
+            if let Some(oracle) = &mut self.oracle {
+                let verdict = oracle.publish(&published);
+                self.verdict(verdict);
+            }
         }
         for refused in std::mem::take(&mut self.external.refused) {
             self.verdict(crate::checks::refused(refused));
@@ -228,7 +252,10 @@ impl World {
         };
         let snapshot = task.snapshot(checkpoint, &mut node.channels, &mut self.external);
         self.store_snapshot(process, attempt, snapshot);
-        self.pump_outputs(process, attempt);
+        match self.options.tier {
+            Tier::Dataflow => self.pump_outputs(process, attempt),
+            Tier::ControlPlane => self.pass(process, attempt, Signal::Barrier(checkpoint)),
+        }
     }
 
     fn store_snapshot(&mut self, process: Process, attempt: AttemptId, snapshot: Snapshot) {
@@ -346,8 +373,10 @@ impl World {
     ) {
         if let Some(task) = self.task(process, attempt, Phase::Running) {
             abort(task);
-            // Channels that were blocked may be open now.
-            self.wake_task(process, attempt);
+            if self.options.tier == Tier::Dataflow {
+                // Channels that were blocked may be open now.
+                self.wake_task(process, attempt);
+            }
         }
     }
 
@@ -375,7 +404,7 @@ impl World {
         }
     }
 
-    fn task_finishes(&mut self, process: Process, attempt: AttemptId) {
+    pub(crate) fn task_finishes(&mut self, process: Process, attempt: AttemptId) {
         if self.remove_task(process, attempt, true) {
             self.look_outside();
             self.tell_worker(process, attempt, TaskEvent::Finished);
@@ -399,6 +428,7 @@ impl World {
             return false;
         };
         self.checks.ended(process, attempt);
+        self.passage_closes(attempt);
         for id in &task.inputs {
             self.remove_input(process, *id);
         }

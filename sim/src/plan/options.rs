@@ -156,15 +156,22 @@ impl Options {
     /// Draws what a run is like.
     #[must_use]
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
-        let jobs = workload::jobs(decisions);
+        let jobs = workload::jobs(tier, decisions);
         let needed = jobs.iter().map(JobPlan::slots).sum();
-        let (slots, dead) = taskmanagers(decisions, needed);
-        let safety = decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND);
+        let (slots, dead) = taskmanagers(tier, decisions, needed);
+        let safety = match tier {
+            // Most runs take the ten minutes that this tier is for.
+            Tier::ControlPlane => {
+                let minutes = decisions.choice(Stream::Options, &[1, 4, 9, 9, 9, 9, 9, 9]);
+                minutes * 60 * SECOND
+            }
+            Tier::Dataflow => decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND),
+        };
         let clients = clients(decisions, jobs.len(), safety);
         Options {
             tier,
             slots,
-            cluster: cluster(decisions),
+            cluster: cluster(tier, decisions),
             network: latency(decisions, 20, 5 * MS),
             slow_messages: decisions.choice(Stream::Options, &[0, 0, 1, 10, 50]),
             store: StoreOptions {
@@ -181,7 +188,7 @@ impl Options {
             stuck: decisions.choice(Stream::Options, &[0, 0, 0, 20, 200]),
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
             twice: decisions.chance(Stream::Options, 200),
-            faults: faults(decisions, safety, dead),
+            faults: faults(tier, decisions, safety, dead),
             clients,
             jobs,
         }
@@ -202,10 +209,14 @@ fn latency(decisions: &mut Decisions, low: Micros, high: Micros) -> Latency {
 }
 
 /// The slots of each TaskManager, so that all jobs fit without the dead ones; and how many those are.
-fn taskmanagers(decisions: &mut Decisions, needed: u32) -> (Vec<u32>, usize) {
-    let count = decisions.range(Stream::Options, 1..=4);
+fn taskmanagers(tier: Tier, decisions: &mut Decisions, needed: u32) -> (Vec<u32>, usize) {
+    let (counts, sizes): (&[u64], &[u32]) = match tier {
+        Tier::ControlPlane => (&[2, 3, 4, 4, 4, 4, 4, 4], &[4]),
+        Tier::Dataflow => (&[1, 2, 3, 4], &[2, 1, 3, 4]),
+    };
+    let count = decisions.choice(Stream::Options, counts);
     let mut slots: Vec<u32> = (0..count)
-        .map(|_| decisions.choice(Stream::Options, &[2, 1, 3, 4]))
+        .map(|_| decisions.choice(Stream::Options, sizes))
         .collect();
     for at in (0..slots.len()).cycle() {
         if slots.iter().sum::<u32>() >= needed {
@@ -220,12 +231,15 @@ fn taskmanagers(decisions: &mut Decisions, needed: u32) -> (Vec<u32>, usize) {
     (slots, dead)
 }
 
-fn cluster(decisions: &mut Decisions) -> ClusterConfig {
+fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
     let mut ms = |choices: &[u64]| {
         let drawn = decisions.choice(Stream::Options, choices);
         Duration::from_millis(drawn)
     };
-    let heartbeat_interval = ms(&[500, 200, 1_000, 2_000]);
+    let heartbeat_interval = match tier {
+        Tier::ControlPlane => ms(&[10_000, 5_000, 3_000, 1_000]),
+        Tier::Dataflow => ms(&[500, 200, 1_000, 2_000]),
+    };
     ClusterConfig {
         heartbeat_interval,
         heartbeat_timeout: heartbeat_interval * 4,
@@ -242,14 +256,24 @@ fn cluster(decisions: &mut Decisions) -> ClusterConfig {
     }
 }
 
-fn faults(decisions: &mut Decisions, safety: Micros, dead: usize) -> FaultOptions {
+fn faults(tier: Tier, decisions: &mut Decisions, safety: Micros, dead: usize) -> FaultOptions {
     let density = decisions.choice(Stream::Options, &[0, 200, 500, 900]);
     let kinds = FaultKind::ALL
         .into_iter()
         .filter(|_| decisions.chance(Stream::Options, density))
         .collect();
-    let pause = decisions.choice(Stream::Options, &[3 * SECOND, SECOND, 300 * MS]);
-    let duration = decisions.choice(Stream::Options, &[100 * MS, SECOND, 5 * SECOND]);
+    let (pauses, durations) = match tier {
+        Tier::ControlPlane => (
+            [60 * SECOND, 20 * SECOND, 5 * SECOND],
+            [SECOND, 10 * SECOND, 60 * SECOND],
+        ),
+        Tier::Dataflow => (
+            [3 * SECOND, SECOND, 300 * MS],
+            [100 * MS, SECOND, 5 * SECOND],
+        ),
+    };
+    let pause = decisions.choice(Stream::Options, &pauses);
+    let duration = decisions.choice(Stream::Options, &durations);
     FaultOptions {
         kinds,
         pause: pause / 3..=pause,

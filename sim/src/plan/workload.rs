@@ -2,7 +2,7 @@
 //! strategies.
 
 use crate::plan::job::{EdgePlan, JobPlan, OperatorPlan, VertexPlan};
-use crate::plan::options::{MS, Micros};
+use crate::plan::options::{MS, Micros, Tier};
 use crate::tape::{Decisions, Stream};
 use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::JobId;
@@ -11,16 +11,23 @@ use std::collections::BTreeMap;
 const CHECKPOINT_TIMEOUT: &str = "execution.checkpointing.timeout";
 
 /// The jobs of a run.
-pub(crate) fn jobs(decisions: &mut Decisions) -> Vec<JobPlan> {
+pub(crate) fn jobs(tier: Tier, decisions: &mut Decisions) -> Vec<JobPlan> {
     let count = decisions.choice(Stream::Options, &[1, 1, 2, 3]);
-    (1..=count).map(|number| job(decisions, number)).collect()
+    (1..=count)
+        .map(|number| job(tier, decisions, number))
+        .collect()
 }
 
-fn job(decisions: &mut Decisions, number: u64) -> JobPlan {
+fn job(tier: Tier, decisions: &mut Decisions, number: u64) -> JobPlan {
+    let endless = match tier {
+        Tier::ControlPlane => 700,
+        Tier::Dataflow => 350,
+    };
     let mut draft = Draft {
+        tier,
         vertices: Vec::new(),
         edges: Vec::new(),
-        bounded: !decisions.chance(Stream::Options, 350),
+        bounded: !decisions.chance(Stream::Options, endless),
     };
     let pipelines = decisions.choice(Stream::Options, &[1, 1, 1, 2]);
     let apart = decisions.chance(Stream::Options, 300);
@@ -29,11 +36,11 @@ fn job(decisions: &mut Decisions, number: u64) -> JobPlan {
         draft.pipeline(decisions, group);
     }
     let mut configuration = BTreeMap::new();
-    checkpoints(decisions, draft.bounded, &mut configuration);
+    checkpoints(tier, decisions, draft.bounded, &mut configuration);
     if draft.is_heavy() && configuration.contains_key(CHECKPOINT_TIMEOUT) {
         configuration.insert(CHECKPOINT_TIMEOUT.to_owned(), "10 s".to_owned());
     }
-    let (fragile, restart_delay) = restart_strategy(decisions, &mut configuration);
+    let (fragile, restart_delay) = restart_strategy(tier, decisions, &mut configuration);
     let slot_timeout = decisions.choice(Stream::Options, &["10 s", "2 s", "60 s"]);
     configuration.insert("slot.request.timeout".to_owned(), slot_timeout.to_owned());
     JobPlan {
@@ -48,6 +55,7 @@ fn job(decisions: &mut Decisions, number: u64) -> JobPlan {
 
 /// A topology under construction.
 struct Draft {
+    tier: Tier,
     vertices: Vec<VertexPlan>,
     edges: Vec<EdgePlan>,
     bounded: bool,
@@ -93,7 +101,11 @@ impl Draft {
     }
 
     fn source(&self, decisions: &mut Decisions) -> OperatorPlan {
-        let count = decisions.choice(Stream::Options, &[20, 0, 100, 400]);
+        let counts = match self.tier {
+            Tier::ControlPlane => [100, 0, 1_000, 4_000],
+            Tier::Dataflow => [20, 0, 100, 400],
+        };
+        let count = decisions.choice(Stream::Options, &counts);
         OperatorPlan::Source {
             count: self.bounded.then_some(count),
             keys: decisions.choice(Stream::Options, &[3, 1, 8, 50]),
@@ -159,6 +171,7 @@ impl Draft {
 }
 
 fn checkpoints(
+    tier: Tier,
     decisions: &mut Decisions,
     bounded: bool,
     configuration: &mut BTreeMap<String, String>,
@@ -171,9 +184,18 @@ fn checkpoints(
         let key = format!("execution.checkpointing.{key}");
         configuration.insert(key, value.to_owned());
     };
-    set("interval", &["500 ms", "100 ms", "1 s", "2 s"]);
-    set("timeout", &["10 s", "300 ms", "2 s"]);
-    set("min-pause", &["0 ms", "100 ms", "500 ms"]);
+    match tier {
+        Tier::ControlPlane => {
+            set("interval", &["10 s", "3 s", "20 s", "60 s"]);
+            set("timeout", &["60 s", "1 s", "10 s"]);
+            set("min-pause", &["0 ms", "1 s", "10 s"]);
+        }
+        Tier::Dataflow => {
+            set("interval", &["500 ms", "100 ms", "1 s", "2 s"]);
+            set("timeout", &["10 s", "300 ms", "2 s"]);
+            set("min-pause", &["0 ms", "100 ms", "500 ms"]);
+        }
+    }
     set("max-concurrent-checkpoints", &["1", "2", "3"]);
     set("tolerable-failed-checkpoints", &["1000", "0", "3"]);
     set(
@@ -191,6 +213,7 @@ fn checkpoints(
 
 /// Whether the first failure ends the job, and the upper bound of restart delays.
 fn restart_strategy(
+    tier: Tier,
     decisions: &mut Decisions,
     configuration: &mut BTreeMap<String, String>,
 ) -> (bool, Micros) {
@@ -205,7 +228,11 @@ fn restart_strategy(
     if kind == "none" && !decisions.chance(Stream::Options, 500) {
         kind = "fixed-delay";
     }
-    let delay = decisions.choice(Stream::Options, &[100, 0, 500]);
+    let delays = match tier {
+        Tier::ControlPlane => [1_000, 0, 10_000],
+        Tier::Dataflow => [100, 0, 500],
+    };
+    let delay = decisions.choice(Stream::Options, &delays);
     let mut set = |key: &str, value: String| {
         configuration.insert(format!("restart-strategy.{key}"), value);
     };

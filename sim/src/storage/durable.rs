@@ -57,7 +57,8 @@ impl World {
                     JobStatus::Canceled => self.marks.hit(Mark::JobCanceled),
                     JobStatus::Finished => {
                         self.marks.hit(Mark::JobFinished);
-                        let verdict = self.oracle.finish(result.job);
+                        let oracle = self.oracle.as_ref();
+                        let verdict = oracle.map_or(Ok(()), |oracle| oracle.finish(result.job));
                         self.verdict(verdict);
                     }
                     JobStatus::Initializing

@@ -4,7 +4,7 @@ use crate::plan::options::Micros;
 use crate::world::World;
 use jobmanager_core::digest::Digest;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 
 /// Where something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,23 +56,23 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The chained digest of every input and output, and perhaps the log.
+/// The running digest of every input and output, and perhaps the log.
 #[derive(Default)]
 pub(crate) struct Trace {
-    digest: u64,
+    digest: Digest,
     log: Option<Vec<Entry>>,
 }
 
 impl Trace {
     pub(crate) fn new(logged: bool) -> Self {
         Trace {
-            digest: 0,
+            digest: Digest::default(),
             log: logged.then(Vec::new),
         }
     }
 
     pub(crate) fn digest(&self) -> u64 {
-        self.digest
+        self.digest.finish()
     }
 
     pub(crate) fn into_log(self) -> Vec<Entry> {
@@ -89,7 +89,8 @@ impl World {
         what: &(impl Hash + fmt::Debug + ?Sized),
     ) {
         let trace = &mut self.trace;
-        trace.digest = Digest::of(&(trace.digest, self.now, lane, verb, what));
+        (self.now, lane, verb).hash(&mut trace.digest);
+        what.hash(&mut trace.digest);
         if let Some(log) = &mut trace.log {
             log.push(Entry {
                 at: self.now,

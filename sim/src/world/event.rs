@@ -1,12 +1,13 @@
 //! What will happen, ordered by time and, at one time, by the order in which it was planned.
 
+use crate::nodes::passage::Signal;
 use crate::plan::options::{FaultKind, Micros};
 use crate::storage::store::WriteId;
 use crate::world::network::{ConnectionId, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, RequestId};
 use jobmanager_core::jobmanager::{Discard, Reply};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 /// One life of a JobManager process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +55,8 @@ pub(crate) enum Event {
     WorkerWake(Process),
     /// A task has something to do.
     TaskWake(Process, AttemptId),
+    /// A signal has come to a task over all of its channels.
+    Passed(Process, AttemptId, Signal),
     /// A task has read its state, or could not.
     Restored {
         process: Process,
@@ -103,21 +106,29 @@ pub(crate) enum Repair {
 /// The coming events.
 #[derive(Default)]
 pub(crate) struct Queue {
-    order: BinaryHeap<Reverse<(Micros, u64)>>,
-    events: BTreeMap<u64, Event>,
+    /// When, in which order, and where in `events`.
+    order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    /// The free places of `events`.
+    free: Vec<usize>,
     sequence: u64,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, at: Micros, event: Event) {
         self.sequence += 1;
-        self.order.push(Reverse((at, self.sequence)));
-        self.events.insert(self.sequence, event);
+        let place = self.free.pop().unwrap_or(self.events.len());
+        self.order.push(Reverse((at, self.sequence, place)));
+        match self.events.get_mut(place) {
+            Some(free) => *free = Some(event),
+            None => self.events.push(Some(event)),
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Micros, Event)> {
-        let Reverse((at, sequence)) = self.order.pop()?;
-        let event = self.events.remove(&sequence);
+        let Reverse((at, _, place)) = self.order.pop()?;
+        let event = self.events[place].take();
+        self.free.push(place);
         Some((at, event.expect("every ordered event is kept")))
     }
 }

@@ -2,7 +2,7 @@
 //! options. RUNNING is not enough: a new checkpoint must complete, or the job must end.
 
 use crate::plan::job::JobPlan;
-use crate::plan::options::{MS, Micros, SECOND};
+use crate::plan::options::{MS, Micros, SECOND, Tier};
 use crate::world::World;
 use crate::world::event::Event;
 use crate::world::network::STALL_LIMIT;
@@ -42,8 +42,11 @@ impl World {
             + cluster.cancellation_timeout
             + cluster.registration_max * 2
             + cluster.registration_refused * 2;
-        // Three rounds of checkpoints that time out: 3 × (10 s timeout + 2 s interval).
-        let checkpoints = Duration::from_secs(36);
+        // Three rounds of checkpoints that time out: 3 × (timeout + interval), the longest ones drawn.
+        let checkpoints = Duration::from_secs(match self.options.tier {
+            Tier::ControlPlane => 3 * (60 + 60),
+            Tier::Dataflow => 3 * (10 + 2),
+        });
         let timeouts = u64::try_from((timeouts + checkpoints).as_micros()).unwrap_or(u64::MAX);
         let delays = |job: &JobPlan| 3 * job.restart_delay + 4 * job.duration();
         let jobs: Micros = self.options.jobs.iter().map(delays).sum();

@@ -13,8 +13,9 @@ use crate::checks::{Checks, Verdict};
 use crate::marks::{Mark, Marks};
 use crate::nodes::client::Wish;
 use crate::nodes::jobmanager::JobManagerNode;
+use crate::nodes::passage::Passage;
 use crate::nodes::taskmanager::TaskManagerNode;
-use crate::plan::options::{Latency, MS, Micros, Options};
+use crate::plan::options::{Latency, MS, Micros, Options, Tier};
 use crate::storage::blobs::Blobs;
 use crate::storage::external::External;
 use crate::storage::store::Store;
@@ -53,10 +54,12 @@ pub(crate) struct World {
     pub(crate) next_instance: u32,
     pub(crate) next_session: u64,
     pub(crate) taskmanagers: Vec<TaskManagerNode>,
+    pub(crate) passage: Passage,
     pub(crate) wishes: Vec<Wish>,
     pub(crate) requests: BTreeMap<RequestId, usize>,
     pub(crate) checks: Checks,
-    pub(crate) oracle: Oracle,
+    /// Absent where no records flow.
+    pub(crate) oracle: Option<Oracle>,
     pub(crate) faults: Faults,
     pub(crate) judge: Judge,
     /// Faults have ended.
@@ -84,10 +87,15 @@ impl World {
             next_instance: 0,
             next_session: 0,
             taskmanagers: Vec::new(),
+            passage: Passage::default(),
             wishes: Vec::new(),
             requests: BTreeMap::new(),
             checks: Checks::new(&options.jobs),
-            oracle: Oracle::new(&options.jobs),
+            oracle: match options.tier {
+                // Without records there is no output to compare.
+                Tier::ControlPlane => None,
+                Tier::Dataflow => Some(Oracle::new(&options.jobs)),
+            },
             faults: Faults::default(),
             judge: Judge::default(),
             calm: false,
@@ -146,6 +154,7 @@ impl World {
             Event::Reached(process, _)
             | Event::WorkerWake(process)
             | Event::TaskWake(process, _)
+            | Event::Passed(process, ..)
             | Event::Restored { process, .. }
             | Event::SnapshotStored { process, .. }
             | Event::TaskStops(process, _) => Node::TaskManager(*process),
@@ -195,6 +204,9 @@ impl World {
             Event::TaskManagerStart(index) => self.taskmanager_starts(index),
             Event::WorkerWake(process) => self.worker_wakes(process),
             Event::TaskWake(process, attempt) => self.task_wakes(process, attempt),
+            Event::Passed(process, attempt, signal) => {
+                self.signal_arrives(process, attempt, signal);
+            }
             Event::Restored {
                 process,
                 attempt,
