@@ -2,10 +2,11 @@
 
 pub(crate) mod job;
 pub(crate) mod options;
+pub(crate) mod tier;
 mod workload;
 
 pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
 pub use options::{
     BlobOptions, ClientOptions, FaultKind, FaultOptions, Latency, Micros, Options, StoreOptions,
-    Tier,
 };
+pub use tier::Tier;

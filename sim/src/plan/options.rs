@@ -2,6 +2,7 @@
 
 use super::workload;
 use crate::plan::job::JobPlan;
+use crate::plan::tier::Tier;
 use crate::tape::{Decisions, Stream};
 use jobmanager_core::config::ClusterConfig;
 use std::fmt;
@@ -18,15 +19,6 @@ pub(crate) const SECOND: Micros = 1_000_000;
 
 /// A range of latencies, in microseconds.
 pub type Latency = RangeInclusive<Micros>;
-
-/// How much of a cluster is simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// Tasks only start, snapshot and end: many failures in a short time.
-    ControlPlane,
-    /// Tasks exchange records, align barriers and publish: their output is compared with the oracle's.
-    Dataflow,
-}
 
 /// What a run is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,7 +295,7 @@ fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOpti
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "tier         {:?}", self.tier)?;
+        writeln!(f, "tier         {}", self.tier)?;
         writeln!(
             f,
             "slots        {:?}, the last {} dead in the end",
