@@ -24,6 +24,7 @@ pub use plan::{
     BlobOptions, ClientOptions, EdgePlan, FaultKind, FaultOptions, JobPlan, Latency, Micros,
     OperatorPlan, Options, Row, StoreOptions, Tier, VertexPlan, map_row, source_row,
 };
+pub use tape::file::{Expectation, NotATape, Tape};
 pub use tape::{Decisions, Draw, Stream};
 pub use trace::{Entry, Lane};
 

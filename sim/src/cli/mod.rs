@@ -4,6 +4,7 @@
 mod many;
 mod meta;
 mod one;
+mod replay;
 
 use clap::{Args, Parser, Subcommand};
 use jobmanager_sim::Tier;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Run seeds twice and compare.
     Meta(meta::Meta),
+    /// Run what a tape says.
+    Replay(replay::Replay),
 }
 
 /// How much of a cluster is simulated.
@@ -60,6 +63,7 @@ pub(crate) fn run() -> bool {
     let arguments = Arguments::parse();
     match (arguments.command, arguments.seed) {
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
+        (Some(Command::Replay(replay)), _) => replay::run(&replay),
         (None, Some(seed)) => one::run(arguments.tier.of(seed), seed, &arguments.one),
         (None, None) => many::run(arguments.tier, arguments.seeds, &arguments.many),
     }

@@ -27,7 +27,7 @@ pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
 }
 
 /// What came of a run.
-fn summary(report: &Report) {
+pub(super) fn summary(report: &Report) {
     println!("digest       {:016x}", report.digest);
     let (seconds, millis) = (
         report.simulated / 1_000_000,

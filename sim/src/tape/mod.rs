@@ -4,6 +4,8 @@
 //! change what a seed means. The tape of a run, played back, gives the same run; a shortened or lowered
 //! tape gives a calmer one, because zero is always the quiet choice.
 
+pub(crate) mod file;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -40,8 +42,8 @@ impl Stream {
         Stream::Tasks,
     ];
 
-    /// Part of the stream's seed: renaming a stream changes every run.
-    fn name(self) -> &'static str {
+    /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Stream::Options => "options",
             Stream::Network => "network",
