@@ -1,10 +1,12 @@
 //! What happened: as a digest always, as a log on demand.
 
 use crate::plan::options::Micros;
+use crate::run::DIGEST_PACE;
 use crate::world::World;
 use jobmanager_core::digest::Digest;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 /// Where something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,23 +62,30 @@ impl fmt::Display for Entry {
 #[derive(Default)]
 pub(crate) struct Trace {
     digest: Digest,
-    log: Option<Vec<Entry>>,
+    digests: Vec<u64>,
+    /// The events that are logged.
+    logged: Range<u64>,
+    log: Vec<Entry>,
 }
 
 impl Trace {
-    pub(crate) fn new(logged: bool) -> Self {
+    pub(crate) fn new(logged: Range<u64>) -> Self {
         Trace {
-            digest: Digest::default(),
-            log: logged.then(Vec::new),
+            logged,
+            ..Trace::default()
         }
     }
 
-    pub(crate) fn digest(&self) -> u64 {
-        self.digest.finish()
+    /// Keeps the digest of all that has happened, if an event of this number is due for it.
+    pub(crate) fn keep_digest(&mut self, event: u64) {
+        if event.is_multiple_of(DIGEST_PACE) {
+            self.digests.push(self.digest.finish());
+        }
     }
 
-    pub(crate) fn into_log(self) -> Vec<Entry> {
-        self.log.unwrap_or_default()
+    /// The digest, those that were kept, and the log.
+    pub(crate) fn into_parts(self) -> (u64, Vec<u64>, Vec<Entry>) {
+        (self.digest.finish(), self.digests, self.log)
     }
 }
 
@@ -91,8 +100,8 @@ impl World {
         let trace = &mut self.trace;
         (self.now, lane, verb).hash(&mut trace.digest);
         what.hash(&mut trace.digest);
-        if let Some(log) = &mut trace.log {
-            log.push(Entry {
+        if trace.logged.contains(&self.events) {
+            trace.log.push(Entry {
                 at: self.now,
                 lane,
                 verb,

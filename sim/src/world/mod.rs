@@ -124,10 +124,11 @@ impl World {
         self.queue.push(self.options.faults.safety, Event::Heal);
     }
 
-    /// Lets everything happen, until all is well, something is wrong, or nothing happens any more.
-    pub(crate) fn run(&mut self) {
+    /// Lets everything happen, until all is well, something is wrong, nothing happens any more, or so many
+    /// events have happened.
+    pub(crate) fn run(&mut self, events: u64) {
         let mut at_once = 0;
-        while !self.done && self.failure.is_none() {
+        while !self.done && self.failure.is_none() && self.events < events {
             let Some((at, event)) = self.queue.pop() else {
                 self.fail("something_always_happens", "no event is left".to_owned());
                 break;
@@ -135,6 +136,7 @@ impl World {
             at_once = if at > self.now { 0 } else { at_once + 1 };
             self.now = at;
             self.events += 1;
+            self.trace.keep_digest(self.events);
             if self.events > EVENT_LIMIT || at_once > INSTANT_LIMIT {
                 let detail = format!("{} events, the last one {event:?}", self.events);
                 self.fail("messages_never_storm", detail);
