@@ -4,7 +4,7 @@ use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
 use crate::marks::Mark;
 use crate::nodes::passage::Signal;
-use crate::plan::options::Tier;
+use crate::plan::Tier;
 use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;

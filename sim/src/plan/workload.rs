@@ -1,8 +1,9 @@
 //! Draws jobs: topologies, parallelisms, sources with and without end, checkpoint options, restart
 //! strategies.
 
+use crate::plan::Tier;
 use crate::plan::job::{EdgePlan, JobPlan, OperatorPlan, VertexPlan};
-use crate::plan::options::{MS, Micros, Tier};
+use crate::plan::options::{MS, Micros};
 use crate::tape::{Decisions, Stream};
 use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::JobId;

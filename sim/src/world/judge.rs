@@ -1,8 +1,9 @@
 //! The liveness phase: once faults have ended, every job goes on within a time that follows from the
 //! options. RUNNING is not enough: a new checkpoint must complete, or the job must end.
 
+use crate::plan::Tier;
 use crate::plan::job::JobPlan;
-use crate::plan::options::{MS, Micros, SECOND, Tier};
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
 use crate::world::event::Event;
 use crate::world::network::STALL_LIMIT;
