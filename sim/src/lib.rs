@@ -27,5 +27,7 @@ pub use plan::{
 };
 pub use run::{DIGEST_PACE, Report, Run};
 pub use tape::file::{Expectation, NotATape, Tape};
+pub use tape::shrink::{Budget, Goal, Shrunk, shrink};
+pub use tape::transcript::{promise, shape, transcript};
 pub use tape::{Decisions, Draw, Stream};
 pub use trace::{Entry, Lane};

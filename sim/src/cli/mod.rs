@@ -5,10 +5,14 @@ mod many;
 mod meta;
 mod one;
 mod replay;
+mod shrink;
 
 use clap::{Args, Parser, Subcommand};
 use jobmanager_sim::Tier;
 use std::ops::Range;
+
+/// Where tapes of failures go.
+const OUT: &str = "target/seeds";
 
 /// Runs the coordinator in a simulated world, where everything that can break does.
 ///
@@ -42,6 +46,8 @@ enum Command {
     Meta(meta::Meta),
     /// Run what a tape says.
     Replay(replay::Replay),
+    /// Find the smallest run that fails as one does.
+    Shrink(shrink::Shrink),
 }
 
 /// How much of a cluster is simulated.
@@ -64,6 +70,7 @@ pub(crate) fn run() -> bool {
     match (arguments.command, arguments.seed) {
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
         (Some(Command::Replay(replay)), _) => replay::run(&replay),
+        (Some(Command::Shrink(shrink)), _) => shrink::run(&shrink),
         (None, Some(seed)) => one::run(arguments.tier.of(seed), seed, &arguments.one),
         (None, None) => many::run(arguments.tier, arguments.seeds, &arguments.many),
     }

@@ -5,6 +5,8 @@
 //! tape gives a calmer one, because zero is always the quiet choice.
 
 pub(crate) mod file;
+pub(crate) mod shrink;
+pub(crate) mod transcript;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -82,6 +84,8 @@ enum Source {
 pub struct Decisions {
     source: Source,
     tape: Vec<Draw>,
+    /// How many there were of each stream.
+    drawn: [usize; Stream::ALL.len()],
 }
 
 impl Decisions {
@@ -92,6 +96,7 @@ impl Decisions {
         Decisions {
             source: Source::Seed(generators.into()),
             tape: Vec::new(),
+            drawn: [0; Stream::ALL.len()],
         }
     }
 
@@ -105,6 +110,7 @@ impl Decisions {
         Decisions {
             source: Source::Tape(Stream::ALL.map(of).into()),
             tape: Vec::new(),
+            drawn: [0; Stream::ALL.len()],
         }
     }
 
@@ -121,8 +127,35 @@ impl Decisions {
                 next.unwrap_or(0).min(bound - 1)
             }
         };
-        self.tape.push(Draw { stream, value });
+        self.write(stream, value);
         value
+    }
+
+    fn write(&mut self, stream: Stream, value: u64) {
+        self.tape.push(Draw { stream, value });
+        self.drawn[stream as usize] += 1;
+    }
+
+    /// Leaves the stream's decisions before this position quiet. What is drawn next has the same place on
+    /// the tape however many decisions came before: shrinking can take those away without moving it.
+    pub fn advance(&mut self, stream: Stream, position: usize) {
+        let drawn = self.drawn[stream as usize];
+        assert!(
+            drawn <= position,
+            "{stream:?} has no room for {drawn} decisions"
+        );
+        for _ in drawn..position {
+            if let Source::Tape(streams) = &mut self.source {
+                streams[stream as usize].pop_front();
+            }
+            self.write(stream, 0);
+        }
+    }
+
+    /// How many decisions of this stream there were.
+    #[must_use]
+    pub fn position(&self, stream: Stream) -> usize {
+        self.drawn[stream as usize]
     }
 
     /// A number within the range, both ends included.
@@ -195,6 +228,27 @@ mod tests {
         assert_eq!(draws(&mut again, Stream::Tasks), drawn);
         assert!(!again.chance(Stream::Tasks, 999));
         assert_eq!(again.range(Stream::Tasks, 3..=9), 3);
+    }
+
+    #[test]
+    fn what_is_drawn_after_a_gap_does_not_depend_on_how_much_came_before() {
+        let after = |before: u64| {
+            let mut decisions = Decisions::from_seed(7);
+            for _ in 0..before {
+                decisions.below(Stream::Tasks, 1000);
+            }
+            decisions.advance(Stream::Tasks, 10);
+            decisions.below(Stream::Tasks, 1000);
+            decisions.into_tape()
+        };
+        let mut shorter = after(5);
+        shorter[3].value = 0;
+        let mut again = Decisions::from_tape(&shorter);
+        again.advance(Stream::Tasks, 10);
+        assert_eq!(again.position(Stream::Tasks), 10);
+        let last = shorter.last().map(|draw| draw.value);
+        assert_eq!(Some(again.below(Stream::Tasks, 1000)), last);
+        assert_eq!(after(10).len(), after(0).len());
     }
 
     #[test]

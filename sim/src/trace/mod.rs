@@ -1,5 +1,7 @@
 //! What happened: as a digest always, as a log on demand.
 
+pub(crate) mod words;
+
 use crate::plan::options::Micros;
 use crate::run::DIGEST_PACE;
 use crate::world::World;
