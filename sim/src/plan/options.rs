@@ -17,6 +17,11 @@ pub(crate) const MS: Micros = 1_000;
 /// A second of simulated time.
 pub(crate) const SECOND: Micros = 1_000_000;
 
+/// Decisions about TaskManagers at most.
+const CLUSTER_ROOM: usize = 8;
+/// Decisions about clients at most.
+const CLIENTS_ROOM: usize = 16;
+
 /// A range of latencies, in microseconds.
 pub type Latency = RangeInclusive<Micros>;
 
@@ -150,7 +155,9 @@ impl Options {
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
         let jobs = workload::jobs(tier, decisions);
         let needed = jobs.iter().map(JobPlan::slots).sum();
-        let (slots, dead) = taskmanagers(tier, decisions, needed);
+        let (slots, dead) = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
+            taskmanagers(tier, decisions, needed)
+        });
         let safety = match tier {
             // Most runs take the ten minutes that this tier is for.
             Tier::ControlPlane => {
@@ -159,7 +166,9 @@ impl Options {
             }
             Tier::Dataflow => decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND),
         };
-        let clients = clients(decisions, jobs.len(), safety);
+        let clients = decisions.within(Stream::Options, CLIENTS_ROOM, |decisions| {
+            clients(decisions, jobs.len(), safety)
+        });
         Options {
             tier,
             slots,

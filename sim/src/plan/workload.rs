@@ -11,12 +11,24 @@ use std::collections::BTreeMap;
 
 const CHECKPOINT_TIMEOUT: &str = "execution.checkpointing.timeout";
 
-/// The jobs of a run.
+/// Jobs at most.
+const JOBS: u64 = 3;
+/// Pipelines of a job at most.
+const PIPELINES: u32 = 2;
+/// Decisions of a job at most: its pipelines and its configuration.
+const JOB_ROOM: usize = 160;
+/// Decisions of a pipeline at most: six vertices and the edges between them.
+const PIPELINE_ROOM: usize = 48;
+
+/// The jobs of a run. Every job, and every pipeline in it, has its room on the tape.
 pub(crate) fn jobs(tier: Tier, decisions: &mut Decisions) -> Vec<JobPlan> {
-    let count = decisions.choice(Stream::Options, &[1, 1, 2, 3]);
-    (1..=count)
-        .map(|number| job(tier, decisions, number))
-        .collect()
+    let count = decisions.choice(Stream::Options, &[1, 1, 2, JOBS]);
+    let jobs = (1..=JOBS).map(|number| {
+        decisions.within(Stream::Options, JOB_ROOM, |decisions| {
+            (number <= count).then(|| job(tier, decisions, number))
+        })
+    });
+    jobs.flatten().collect()
 }
 
 fn job(tier: Tier, decisions: &mut Decisions, number: u64) -> JobPlan {
@@ -30,11 +42,15 @@ fn job(tier: Tier, decisions: &mut Decisions, number: u64) -> JobPlan {
         edges: Vec::new(),
         bounded: !decisions.chance(Stream::Options, endless),
     };
-    let pipelines = decisions.choice(Stream::Options, &[1, 1, 1, 2]);
+    let pipelines = decisions.choice(Stream::Options, &[1, 1, 1, PIPELINES]);
     let apart = decisions.chance(Stream::Options, 300);
-    for pipeline in 0..pipelines {
-        let group = if apart { pipeline } else { 0 };
-        draft.pipeline(decisions, group);
+    for pipeline in 0..PIPELINES {
+        decisions.within(Stream::Options, PIPELINE_ROOM, |decisions| {
+            if pipeline < pipelines {
+                let group = if apart { pipeline } else { 0 };
+                draft.pipeline(decisions, group);
+            }
+        });
     }
     let mut configuration = BTreeMap::new();
     checkpoints(tier, decisions, draft.bounded, &mut configuration);

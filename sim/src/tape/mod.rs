@@ -136,26 +136,29 @@ impl Decisions {
         self.drawn[stream as usize] += 1;
     }
 
-    /// Leaves the stream's decisions before this position quiet. What is drawn next has the same place on
-    /// the tape however many decisions came before: shrinking can take those away without moving it.
-    pub fn advance(&mut self, stream: Stream, position: usize) {
-        let drawn = self.drawn[stream as usize];
+    /// Draws from this stream what has room in so many decisions, and leaves the rest of the room quiet.
+    /// What is drawn afterwards has the same place on the tape however much of the room is used: shrinking
+    /// can take away what is within without moving what comes after it.
+    pub fn within<T>(
+        &mut self,
+        stream: Stream,
+        room: usize,
+        draw: impl FnOnce(&mut Decisions) -> T,
+    ) -> T {
+        let end = self.drawn[stream as usize] + room;
+        let drawn = draw(self);
+        let used = self.drawn[stream as usize];
         assert!(
-            drawn <= position,
-            "{stream:?} has no room for {drawn} decisions"
+            used <= end,
+            "a room of {room} decisions of {stream:?} is too small"
         );
-        for _ in drawn..position {
+        for _ in used..end {
             if let Source::Tape(streams) = &mut self.source {
                 streams[stream as usize].pop_front();
             }
             self.write(stream, 0);
         }
-    }
-
-    /// How many decisions of this stream there were.
-    #[must_use]
-    pub fn position(&self, stream: Stream) -> usize {
-        self.drawn[stream as usize]
+        drawn
     }
 
     /// A number within the range, both ends included.
@@ -231,24 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_after_a_gap_does_not_depend_on_how_much_came_before() {
-        let after = |before: u64| {
-            let mut decisions = Decisions::from_seed(7);
-            for _ in 0..before {
-                decisions.below(Stream::Tasks, 1000);
-            }
-            decisions.advance(Stream::Tasks, 10);
-            decisions.below(Stream::Tasks, 1000);
-            decisions.into_tape()
+    fn what_comes_after_a_room_does_not_move_when_less_of_it_is_used() {
+        let in_room = |decisions: &mut Decisions, count: u64| {
+            decisions.within(Stream::Tasks, 10, |decisions| {
+                for _ in 0..count {
+                    decisions.below(Stream::Tasks, 1000);
+                }
+            });
+            decisions.below(Stream::Tasks, 1000)
         };
-        let mut shorter = after(5);
-        shorter[3].value = 0;
-        let mut again = Decisions::from_tape(&shorter);
-        again.advance(Stream::Tasks, 10);
-        assert_eq!(again.position(Stream::Tasks), 10);
-        let last = shorter.last().map(|draw| draw.value);
-        assert_eq!(Some(again.below(Stream::Tasks, 1000)), last);
-        assert_eq!(after(10).len(), after(0).len());
+        let mut fresh = Decisions::from_seed(7);
+        let after = in_room(&mut fresh, 5);
+        let mut again = Decisions::from_tape(&fresh.into_tape());
+        assert_eq!(in_room(&mut again, 2), after);
+        assert_eq!(again.into_tape().len(), 11);
     }
 
     #[test]
