@@ -8,8 +8,10 @@
 //!
 //! Nothing in here knows tokio, reads a clock, or iterates over a hash.
 
+mod batch;
 mod checks;
 mod dataflow;
+mod golden;
 mod marks;
 mod nodes;
 mod plan;
@@ -19,7 +21,9 @@ mod tape;
 mod trace;
 mod world;
 
+pub use batch::{Batch, Ended, THREADS};
 pub use checks::oracle::Failure;
+pub use golden::{GOLDEN_SEEDS, golden_differences, golden_digests, golden_line};
 pub use marks::{Mark, Marks};
 pub use plan::{
     BlobOptions, ClientOptions, EdgePlan, FaultKind, FaultOptions, JobPlan, Latency, Micros,
@@ -29,5 +33,6 @@ pub use run::{DIGEST_PACE, Report, Run};
 pub use tape::file::{Expectation, NotATape, Tape};
 pub use tape::shrink::{Budget, Goal, Shrunk, shrink};
 pub use tape::transcript::{promise, shape, transcript};
+pub use tape::twice::{Difference, difference};
 pub use tape::{Decisions, Draw, Stream};
 pub use trace::{Entry, Lane};

@@ -1,108 +1,76 @@
-//! `sim --seeds A..B`: runs many seeds on several threads and lists those that fail.
+//! `sim --seeds A..B`: runs many seeds on several threads; tells those that fail, and what was reached.
 
 use super::TierArguments;
+use super::failures::{self, Failed};
 use clap::Args;
-use jobmanager_sim::{Failure, Mark, Marks, Report, Run, Tier};
-use std::io::{IsTerminal, Write};
+use indicatif::{ProgressBar, ProgressStyle};
+use jobmanager_sim::{Batch, Mark, Marks};
+use std::io::IsTerminal;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// Without a terminal, a line of progress comes after so many seeds.
+const PACE: u64 = 1_000;
+/// The seeds that are run if nobody says which.
+const SEEDS: Range<u64> = 0..1_000;
 
 #[derive(Debug, Args)]
 pub(super) struct Many {
+    /// Run these seeds, the last one excluded [default: 0..1000, or as many as --minutes allows]
+    #[arg(long, value_parser = super::range)]
+    seeds: Option<Range<u64>>,
     /// With --seeds: on how many threads.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: u64,
-    /// With --seeds: start no more seeds after this many minutes.
-    #[arg(long)]
+    /// Begin no more seeds after this many minutes.
+    #[arg(long, conflicts_with = "seed")]
     minutes: Option<u64>,
     /// With --seeds: print how often each mark was hit.
     #[arg(long)]
     marks: bool,
+    /// With --seeds: the folder for the tapes of failures.
+    #[arg(long, default_value = super::OUT)]
+    out: PathBuf,
 }
 
-/// A run that is over.
-struct Ended {
-    seed: u64,
-    tier: Tier,
-    report: Report,
-}
-
-/// What all threads take seeds from.
-struct Seeds {
-    tier: TierArguments,
-    next: AtomicU64,
-    end: u64,
-    until: Option<Instant>,
-}
-
-pub(super) fn run(tier: TierArguments, range: Range<u64>, arguments: &Many) -> bool {
-    let total = range.end - range.start;
+pub(super) fn run(tier: TierArguments, arguments: &Many) -> bool {
     let started = Instant::now();
-    let minutes = arguments
-        .minutes
-        .map(|minutes| Duration::from_secs(60 * minutes));
-    let seeds = Seeds {
-        tier,
-        next: AtomicU64::new(range.start),
-        end: range.end,
-        until: minutes.and_then(|time| started.checked_add(time)),
+    let minutes = arguments.minutes;
+    let end = minutes.and_then(|minutes| started.checked_add(Duration::from_secs(60 * minutes)));
+    let seeds = match (&arguments.seeds, end) {
+        (Some(seeds), _) => seeds.clone(),
+        (None, Some(_)) => 0..u64::MAX,
+        (None, None) => SEEDS,
     };
-    let (sender, reports) = mpsc::channel();
-    let mut marks = Marks::default();
-    let mut failures = Vec::new();
+    let progress = Progress::new(&seeds);
+    let batch = Batch {
+        seeds,
+        tier: tier.tier,
+        threads: usize::try_from(arguments.threads).unwrap_or(1),
+    };
+    let (mut marks, mut failures) = (Marks::default(), Vec::new());
     let mut ran = 0;
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.threads {
-            let (sender, seeds) = (sender.clone(), &seeds);
-            scope.spawn(move || work(seeds, &sender));
+    let go_on = || end.is_none_or(|end| Instant::now() < end);
+    batch.run(&go_on, |ended| {
+        ran += 1;
+        marks.add(&ended.report.marks);
+        if let Some(failed) = Failed::of(ended) {
+            progress.say(&failed.short());
+            failures.push(failed);
         }
-        drop(sender);
-        for ended in reports {
-            ran += 1;
-            marks.add(&ended.report.marks);
-            if let Some(failure) = ended.report.failure {
-                let Ended { seed, tier, .. } = ended;
-                // At once, too: whoever stops the run early still knows the seed.
-                eprintln!("seed {seed} --tier {tier} failed: {}", failure.name);
-                failures.push((seed, tier, failure));
-            }
-            progress(ran, total, failures.len(), started);
-        }
+        progress.show(ran, failures.len(), started);
     });
-    list(&mut failures);
+    progress.end();
+    let (failed, rate) = (failures.len(), per_second(ran, started));
+    failures::tell(failures, &arguments.out);
     if arguments.marks {
         for mark in Mark::ALL {
             println!("{:>8} {mark:?}", marks.count(mark));
         }
     }
-    let rate = per_second(ran, started);
-    println!("{ran} seeds, {} failed, {rate} seeds/s", failures.len());
-    failures.is_empty()
-}
-
-fn work(seeds: &Seeds, reports: &mpsc::Sender<Ended>) {
-    while seeds.until.is_none_or(|until| Instant::now() < until) {
-        let seed = seeds.next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds.end {
-            return;
-        }
-        let tier = seeds.tier.of(seed);
-        let mut report = Run::seed(tier, seed).run();
-        report.tape = Vec::new();
-        if reports.send(Ended { seed, tier, report }).is_err() {
-            return;
-        }
-    }
-}
-
-fn list(failures: &mut [(u64, Tier, Failure)]) {
-    failures.sort_by(|a, b| (a.2.name, a.0).cmp(&(b.2.name, b.0)));
-    for (seed, tier, failure) in failures {
-        println!("{}: {}", failure.name, failure.detail);
-        println!("    repeat with: sim --seed {seed} --tier {tier} --trace");
-    }
+    println!("{ran} seeds, {failed} failed, {rate} seeds/s");
+    failed == 0
 }
 
 fn per_second(count: u64, since: Instant) -> u64 {
@@ -110,18 +78,56 @@ fn per_second(count: u64, since: Instant) -> u64 {
     u64::try_from(u128::from(count) * 1_000 / millis).unwrap_or(u64::MAX)
 }
 
-/// One line that is written over on a terminal, and now and then one elsewhere.
-fn progress(done: u64, total: u64, failed: usize, started: Instant) {
-    let terminal = std::io::stderr().is_terminal();
-    if !terminal && !done.is_multiple_of(1_000) {
-        return;
+/// A bar on a terminal, and now and then a line elsewhere.
+struct Progress {
+    total: Option<u64>,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn new(seeds: &Range<u64>) -> Progress {
+        let total = (seeds.end < u64::MAX).then_some(seeds.end - seeds.start);
+        let terminal = std::io::stderr().is_terminal();
+        let bar = terminal.then(|| {
+            let style =
+                ProgressStyle::with_template("{wide_bar} {pos} of {human_len} seeds, {msg}");
+            let style = style.expect("the template is well-formed");
+            match total {
+                Some(total) => ProgressBar::new(total).with_style(style),
+                None => ProgressBar::new_spinner(),
+            }
+        });
+        Progress { total, bar }
     }
-    let rate = per_second(done, started);
-    let (before, after) = if terminal { ("\r", "") } else { ("", "\n") };
-    eprint!("{before}{done}/{total} seeds, {failed} failed, {rate} seeds/s {after}");
-    // Nothing depends on the progress being seen.
-    let _ = std::io::stderr().flush();
-    if terminal && done == total {
-        eprintln!();
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn show(&self, done: u64, failed: usize, started: Instant) {
+        let rate = per_second(done, started);
+        match (&self.bar, self.total) {
+            (Some(bar), Some(_)) => {
+                bar.set_position(done);
+                bar.set_message(format!("{failed} failed, {rate}/s"));
+            }
+            (Some(bar), None) => {
+                bar.set_message(format!("{done} seeds, {failed} failed, {rate}/s"));
+                bar.tick();
+            }
+            (None, _) if done.is_multiple_of(PACE) => {
+                eprintln!("{done} seeds, {failed} failed, {rate} seeds/s");
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What can be asked for on the command line: a module for each command, with its arguments and a
 //! function that tells whether all was well.
 
+mod failures;
+mod golden;
 mod many;
 mod meta;
 mod one;
@@ -29,9 +31,6 @@ struct Arguments {
     /// Run this one seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Run these seeds, the last one excluded.
-    #[arg(long, value_parser = range, default_value = "0..1000")]
-    seeds: Range<u64>,
     #[command(flatten)]
     tier: TierArguments,
     #[command(flatten)]
@@ -42,6 +41,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare the digests of the first seeds with those that are kept.
+    Golden(golden::Golden),
     /// Run seeds twice and compare.
     Meta(meta::Meta),
     /// Run what a tape says.
@@ -68,11 +69,12 @@ impl TierArguments {
 pub(crate) fn run() -> bool {
     let arguments = Arguments::parse();
     match (arguments.command, arguments.seed) {
+        (Some(Command::Golden(golden)), _) => golden::run(&golden),
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
         (Some(Command::Replay(replay)), _) => replay::run(&replay),
         (Some(Command::Shrink(shrink)), _) => shrink::run(&shrink),
         (None, Some(seed)) => one::run(arguments.tier.of(seed), seed, &arguments.one),
-        (None, None) => many::run(arguments.tier, arguments.seeds, &arguments.many),
+        (None, None) => many::run(arguments.tier, &arguments.many),
     }
 }
 

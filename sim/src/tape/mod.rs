@@ -7,6 +7,7 @@
 pub(crate) mod file;
 pub(crate) mod shrink;
 pub(crate) mod transcript;
+pub(crate) mod twice;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
