@@ -13,6 +13,7 @@ mod checks;
 mod dataflow;
 mod golden;
 mod marks;
+mod model;
 mod nodes;
 mod plan;
 mod run;

@@ -14,16 +14,16 @@ use jobmanager_core::record::{JobRecord, JobResult, Record, RecordOp};
 use jobmanager_core::taskmanager::TaskStart;
 use jobmanager_core::time::Timestamp;
 
-pub(super) const JOB: JobId = JobId(1);
-pub(super) const EPOCH: Epoch = Epoch(1);
-pub(super) const BY: Orderer = Orderer {
+pub(crate) const JOB: JobId = JobId(1);
+pub(crate) const EPOCH: Epoch = Epoch(1);
+pub(crate) const BY: Orderer = Orderer {
     instance: Instance(0),
     epoch: EPOCH,
     now: 0,
 };
 
 /// A source and a sink, one subtask each.
-pub(super) fn plan() -> JobPlan {
+pub(crate) fn plan() -> JobPlan {
     let vertex = |operator| VertexPlan {
         operator,
         parallelism: 1,
@@ -51,14 +51,14 @@ pub(super) fn plan() -> JobPlan {
     }
 }
 
-pub(super) fn attempt(number: u32) -> Attempt {
+pub(crate) fn attempt(number: u32) -> Attempt {
     Attempt {
         epoch: EPOCH,
         number,
     }
 }
 
-pub(super) fn attempt_id(vertex: u32, number: u32) -> AttemptId {
+pub(crate) fn attempt_id(vertex: u32, number: u32) -> AttemptId {
     AttemptId {
         job: JOB,
         task: task(vertex, 0),
@@ -66,14 +66,14 @@ pub(super) fn attempt_id(vertex: u32, number: u32) -> AttemptId {
     }
 }
 
-pub(super) fn state(byte: u8) -> StateHandle {
+pub(crate) fn state(byte: u8) -> StateHandle {
     StateHandle {
         location: StateLocation::File(format!("chk-{byte}/a")),
         size: 1,
     }
 }
 
-pub(super) fn job_record() -> Record {
+pub(crate) fn job_record() -> Record {
     let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
     Record::Job(JobRecord {
         graph: graph.into(),
@@ -81,7 +81,7 @@ pub(super) fn job_record() -> Record {
     })
 }
 
-pub(super) fn result(status: JobStatus) -> Record {
+pub(crate) fn result(status: JobStatus) -> Record {
     let result = JobResult {
         job: JOB,
         name: String::new(),
@@ -96,7 +96,7 @@ pub(super) fn result(status: JobStatus) -> Record {
     Record::Result(result.into())
 }
 
-pub(super) fn checkpoint(id: u64) -> Record {
+pub(crate) fn checkpoint(id: u64) -> Record {
     let byte = u8::try_from(id).unwrap();
     let record = CheckpointRecord {
         job: JOB,
@@ -110,14 +110,14 @@ pub(super) fn checkpoint(id: u64) -> Record {
     Record::Checkpoint(record.into())
 }
 
-pub(super) fn mark(next: u64) -> Record {
+pub(crate) fn mark(next: u64) -> Record {
     Record::CheckpointMark {
         job: JOB,
         next: CheckpointId(next),
     }
 }
 
-pub(super) fn say(message: ToTaskManager) -> Effect {
+pub(crate) fn say(message: ToTaskManager) -> Effect {
     Effect::Send {
         session: SessionId(1),
         message: Envelope {
@@ -127,7 +127,7 @@ pub(super) fn say(message: ToTaskManager) -> Effect {
     }
 }
 
-pub(super) fn deploy(number: u32, restore: Option<u64>) -> Effect {
+pub(crate) fn deploy(number: u32, restore: Option<u64>) -> Effect {
     let table = JobTable {
         name: String::new(),
         vertices: Vec::new(),
@@ -153,7 +153,7 @@ pub(super) fn deploy(number: u32, restore: Option<u64>) -> Effect {
     }))
 }
 
-pub(super) fn trigger(id: u64) -> Effect {
+pub(crate) fn trigger(id: u64) -> Effect {
     say(ToTaskManager::TriggerCheckpoint {
         job: JOB,
         checkpoint: CheckpointId(id),
@@ -161,7 +161,7 @@ pub(super) fn trigger(id: u64) -> Effect {
     })
 }
 
-pub(super) fn complete(id: u64) -> Effect {
+pub(crate) fn complete(id: u64) -> Effect {
     say(ToTaskManager::NotifyComplete {
         job: JOB,
         checkpoint: CheckpointId(id),
@@ -169,7 +169,7 @@ pub(super) fn complete(id: u64) -> Effect {
     })
 }
 
-pub(super) fn write(record: Record) -> Effect {
+pub(crate) fn write(record: Record) -> Effect {
     Effect::Store {
         commit: CommitId(1),
         ops: vec![RecordOp::Put(record)],
@@ -177,7 +177,7 @@ pub(super) fn write(record: Record) -> Effect {
 }
 
 /// An observer of a job that is durable and whose first attempt runs.
-pub(super) fn running() -> Checks {
+pub(crate) fn running() -> Checks {
     let mut checks = Checks::new(&[plan()]);
     checks.minted(EPOCH).unwrap();
     store(&mut checks, [job_record(), mark(10)]).unwrap();
@@ -185,16 +185,16 @@ pub(super) fn running() -> Checks {
     checks
 }
 
-pub(super) fn order(checks: &mut Checks, effect: &Effect) -> Verdict {
+pub(crate) fn order(checks: &mut Checks, effect: &Effect) -> Verdict {
     checks.ordered(BY, effect, Some("tm-0"))
 }
 
-pub(super) fn store(checks: &mut Checks, records: impl IntoIterator<Item = Record>) -> Verdict {
+pub(crate) fn store(checks: &mut Checks, records: impl IntoIterator<Item = Record>) -> Verdict {
     let ops: Vec<_> = records.into_iter().map(RecordOp::Put).collect();
     checks.stored(EPOCH, &ops)
 }
 
-pub(super) fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64) {
+pub(crate) fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64) {
     let ack = Acknowledgement {
         attempt: attempt_id(vertex, number),
         checkpoint: CheckpointId(id),
@@ -208,7 +208,7 @@ pub(super) fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64
 }
 
 /// As [`running`], with a checkpoint that both tasks acknowledged and that is durable.
-pub(super) fn with_checkpoint(id: u64) -> Checks {
+pub(crate) fn with_checkpoint(id: u64) -> Checks {
     let mut checks = running();
     order(&mut checks, &trigger(id)).unwrap();
     acknowledge(&mut checks, 0, 0, id);
@@ -218,16 +218,16 @@ pub(super) fn with_checkpoint(id: u64) -> Checks {
     checks
 }
 
-pub(super) fn broken(verdict: Verdict) -> &'static str {
+pub(crate) fn broken(verdict: Verdict) -> &'static str {
     verdict.unwrap_err().name
 }
 
-pub(super) const PROCESS: Process = Process {
+pub(crate) const PROCESS: Process = Process {
     index: 0,
     incarnation: Incarnation(1).0,
 };
 
-pub(super) fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
+pub(crate) fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
     let Effect::Send { message, .. } = deploy(number, None) else {
         unreachable!("a deployment is sent");
     };

@@ -6,13 +6,16 @@
 
 pub(crate) mod oracle;
 mod orders;
+mod steps;
 mod storage;
 mod workers;
 
 pub(crate) use orders::Orderer;
+pub(crate) use steps::Step;
 pub(crate) use workers::refused;
 
 use crate::checks::oracle::Failure;
+use crate::model::{Model, Plans};
 use crate::plan::job::JobPlan;
 use crate::world::event::{Instance, Process};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
@@ -94,6 +97,9 @@ pub(crate) struct Checks {
     stored_epoch: Epoch,
     /// The epoch of the last leader.
     minted: Epoch,
+    plans: Plans,
+    /// The reference model of each coordinator that lives, where it applies.
+    models: BTreeMap<Instance, Model>,
 }
 
 impl Checks {
@@ -101,6 +107,7 @@ impl Checks {
         let history = |plan: &JobPlan| (plan.id, History::new(plan));
         Checks {
             jobs: plans.iter().map(history).collect(),
+            plans: Plans::new(plans),
             ..Checks::default()
         }
     }
@@ -279,6 +286,6 @@ fn reaches(from: JobStatus, to: JobStatus) -> bool {
 }
 
 #[cfg(test)]
-mod forge;
+pub(crate) mod forge;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod marks;
 mod orders;
 mod terms;
 
+use crate::checks::Step;
 use crate::marks::Mark;
 use crate::plan::options::Micros;
 use crate::trace::Lane;
@@ -140,12 +141,20 @@ impl World {
             return;
         };
         let mut effects = Vec::new();
-        coordinator.step(now, input, &mut effects);
+        coordinator.step(now, input.clone(), &mut effects);
+        let verdict = self.checks.stepped(&Step {
+            instance,
+            now,
+            input: &input,
+            effects: &effects,
+            coordinator,
+        });
         node.steps += 1;
         let digest = (node.steps % STEPS_PER_DIGEST == 0).then(|| coordinator.digest());
         if let Err(violation) = coordinator.check_invariants() {
             self.fail(violation.name, violation.detail);
         }
+        self.verdict(verdict);
         if effects.len() > EFFECTS_PER_INPUT {
             let detail = format!("{} effects of one input", effects.len());
             self.fail("messages_never_storm", detail);

@@ -82,6 +82,8 @@ impl World {
         };
         let (epoch, records) = (node.epoch, std::mem::take(&mut node.records));
         self.note(Lane::JobManager(instance.0), "recover", &(epoch, &records));
+        self.checks
+            .recovers(instance, config.clone(), epoch, &records, now);
         match Coordinator::recover(config, epoch, records, now) {
             Ok(coordinator) => {
                 if let Some(node) = self.jobmanagers.get_mut(&instance) {
@@ -125,6 +127,7 @@ impl World {
         if pending {
             self.marks.hit(Mark::LeaderDiesWithCheckpointPending);
         }
+        self.checks.gone(instance);
         self.abandon(Node::JobManager(instance), silently);
         if self.current == Some(instance) {
             self.current = None;

@@ -1,0 +1,380 @@
+//! What the jobs of the model share: sessions with their slots and heartbeats, commands, writes.
+
+use super::Model;
+use super::checkpoints::FIRST_MARK;
+use super::job::{Job, Life};
+use super::journal::Answer;
+use super::orders::{Hints, Order, Room, Write};
+use jobmanager_core::graph::JobGraph;
+use jobmanager_core::id::{
+    Attempt, Incarnation, JobId, RequestId, SessionId, SlotIndex, TaskId, TaskManagerId,
+};
+use jobmanager_core::jobmanager::{
+    Command, Coordinator, Discard, DiscardOutcome, Effect, Input, Reply,
+};
+use jobmanager_core::message::{FromTaskManager, Hello, StateLocation};
+use jobmanager_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a registered process may owe a sign of life when another one claims its name.
+const CHALLENGE: Duration = Duration::from_secs(3);
+
+/// A registered TaskManager.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) name: TaskManagerId,
+    incarnation: Incarnation,
+    pub(super) slots: u32,
+    last_heard: Timestamp,
+    challenged: Option<Timestamp>,
+    ask_at: Timestamp,
+}
+
+impl Model {
+    /// Whether every job that the input brings is among the plans.
+    pub(super) fn knows(&self, input: &Input) -> bool {
+        let Input::Command {
+            command: Command::Submit(graph),
+            ..
+        } = input
+        else {
+            return true;
+        };
+        self.plans.0.contains_key(&graph.id())
+    }
+
+    /// Has a job do something, if there is such a job.
+    fn with(
+        &mut self,
+        id: JobId,
+        coordinator: &Coordinator,
+        act: impl FnOnce(&mut Job, &mut Room<'_>),
+    ) {
+        let mut writes = Vec::new();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let mut room = Room {
+                now: self.now,
+                epoch: self.epoch,
+                hints: Hints(coordinator),
+                orders: &mut self.orders,
+                writes: &mut writes,
+            };
+            act(job, &mut room);
+            self.touched.insert(id);
+        }
+        self.journal.queue(writes);
+    }
+
+    /// Heartbeats that are due, the earliest first; of those that are due at one time, in the order in
+    /// which the coordinator gave sessions up.
+    pub(super) fn fire(&mut self, effects: &[Effect], coordinator: &Coordinator) {
+        let given_up = |on: SessionId| {
+            let end = |effect: &Effect| *effect == Effect::Disconnect { session: on };
+            effects.iter().position(end)
+        };
+        let sessions = self.sessions.iter();
+        let mut due: Vec<_> = sessions
+            .filter(|(_, session)| session.ask_at <= self.now)
+            .map(|(on, session)| (session.ask_at, given_up(*on), *on))
+            .collect();
+        due.sort_unstable();
+        for (_, _, on) in due {
+            let lost_at = self.sessions[&on].last_heard + self.config.heartbeat_timeout;
+            if lost_at <= self.now {
+                self.lose(on, coordinator);
+                continue;
+            }
+            self.orders.push(Order::Ask(on));
+            let next = lost_at.min(self.now + self.config.heartbeat_interval);
+            if let Some(session) = self.sessions.get_mut(&on) {
+                session.ask_at = next;
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, input: &Input, coordinator: &Coordinator) {
+        match input {
+            Input::Connected { session, hello } => self.connected(*session, hello, coordinator),
+            Input::Message { session, message } => self.heard(*session, message, coordinator),
+            Input::Disconnected { session } => self.lose(*session, coordinator),
+            Input::Stored { commit, outcome } => {
+                match self.journal.answered(self.now, *commit, outcome) {
+                    Answer::Durable(writes) => self.durable(&writes, coordinator),
+                    Answer::Nothing => {}
+                    Answer::Fenced => {
+                        self.stepped_down = true;
+                        self.orders.push(Order::StepDown);
+                    }
+                }
+            }
+            Input::Discarded { discard, outcome } => {
+                self.discarded(discard, outcome, coordinator);
+            }
+            Input::Command { request, command } => match command {
+                Command::Submit(graph) => self.submit(*request, graph),
+                Command::Cancel(job) => self.cancel(*request, *job, coordinator),
+            },
+            Input::Wake => {}
+        }
+    }
+
+    fn connected(&mut self, on: SessionId, hello: &Hello, coordinator: &Coordinator) {
+        if self.is_refused(hello, coordinator) {
+            self.orders.push(Order::Refuse(on));
+            self.orders.push(Order::Disconnect(on));
+            return;
+        }
+        self.orders.push(Order::Welcome(on));
+        self.sessions.insert(
+            on,
+            Session {
+                name: hello.taskmanager.clone(),
+                incarnation: hello.incarnation,
+                slots: hello.slots,
+                last_heard: self.now,
+                challenged: None,
+                ask_at: self.now + self.config.heartbeat_interval,
+            },
+        );
+        let mut strangers: BTreeMap<(JobId, Attempt), Vec<TaskId>> = BTreeMap::new();
+        let mut unknown = BTreeSet::new();
+        for item in &hello.inventory {
+            let id = item.attempt.job;
+            let is_free = item.slot.0 < hello.slots && !self.taken().contains(&(on, item.slot));
+            let mut kept = false;
+            self.with(id, coordinator, |job, room| {
+                kept = job.reported(room, on, item, is_free);
+            });
+            if !self.jobs.contains_key(&id) {
+                unknown.insert(id);
+            }
+            if !kept {
+                let tasks = strangers.entry((id, item.attempt.attempt)).or_default();
+                tasks.push(item.attempt.task);
+            }
+        }
+        for ((job, attempt), tasks) in strangers {
+            self.orders.push(Order::Cancel(on, job, attempt, tasks));
+        }
+        for job in unknown {
+            self.orders.push(Order::Release(on, job));
+        }
+    }
+
+    /// Whether a TaskManager may not register: it has seen a later leader, or its name is taken by a
+    /// process that does not owe a sign of life for too long.
+    fn is_refused(&mut self, hello: &Hello, coordinator: &Coordinator) -> bool {
+        if hello.seen_epoch > self.epoch {
+            return true;
+        }
+        let mut sessions = self.sessions.iter_mut();
+        let known = sessions.find(|(_, known)| known.name == hello.taskmanager);
+        let Some((&on, known)) = known else {
+            return false;
+        };
+        let replaced = known.incarnation == hello.incarnation
+            || match known.challenged {
+                Some(since) => self.now.since(since) >= CHALLENGE,
+                None => {
+                    known.challenged = Some(self.now);
+                    self.orders.push(Order::Ask(on));
+                    false
+                }
+            };
+        if replaced {
+            self.lose(on, coordinator);
+        }
+        !replaced
+    }
+
+    fn heard(&mut self, on: SessionId, message: &FromTaskManager, coordinator: &Coordinator) {
+        let Some(session) = self.sessions.get_mut(&on) else {
+            return;
+        };
+        session.last_heard = self.now;
+        session.challenged = None;
+        match message {
+            FromTaskManager::Heartbeat { .. } => {}
+            FromTaskManager::TaskStates(changes) => {
+                for change in changes {
+                    let id = change.attempt.job;
+                    if self.jobs.contains_key(&id) {
+                        self.with(id, coordinator, |job, room| {
+                            job.task_reported(room, on, change);
+                        });
+                    } else {
+                        let mut writes = Vec::new();
+                        let hints = Hints(coordinator);
+                        let mut room = Room {
+                            now: self.now,
+                            epoch: self.epoch,
+                            hints,
+                            orders: &mut self.orders,
+                            writes: &mut writes,
+                        };
+                        room.stop_stranger(on, change);
+                    }
+                }
+            }
+            FromTaskManager::Acknowledge(ack) => {
+                let id = ack.attempt.job;
+                let in_file = matches!(ack.state.location, StateLocation::File(_));
+                if self.jobs.contains_key(&id) {
+                    self.with(id, coordinator, |job, room| job.acknowledged(room, on, ack));
+                } else if in_file && self.ended.contains_key(&id) {
+                    self.orders.push(Order::Discard(Discard::Job(id)));
+                }
+            }
+            FromTaskManager::Decline {
+                attempt,
+                checkpoint,
+                reason,
+                ..
+            } => self.with(attempt.job, coordinator, |job, room| {
+                job.declined(room, on, *attempt, *checkpoint, *reason);
+            }),
+        }
+    }
+
+    fn lose(&mut self, on: SessionId, coordinator: &Coordinator) {
+        if self.sessions.remove(&on).is_none() {
+            return;
+        }
+        self.orders.push(Order::Disconnect(on));
+        let there = |job: &&Job| job.sessions().contains(&on);
+        let concerned: Vec<JobId> = self.jobs.values().filter(there).map(|job| job.id).collect();
+        for id in concerned {
+            self.with(id, coordinator, |job, room| job.session_lost(room, on));
+        }
+    }
+
+    fn submit(&mut self, request: RequestId, graph: &Arc<JobGraph>) {
+        let id = graph.id();
+        let known = Order::Reply(request, Reply::AlreadySubmitted(id));
+        if let Some(job) = self.jobs.get_mut(&id) {
+            if !job.graph.computes_like(graph) {
+                self.orders.push(Order::Reply(request, Reply::Conflict(id)));
+            } else if let Life::Submitting(waiters) = &mut job.life {
+                waiters.push(request);
+            } else {
+                self.orders.push(known);
+            }
+            return;
+        }
+        if self.ended.contains_key(&id) {
+            self.orders.push(known);
+            return;
+        }
+        let Some(plan) = self.plans.0.get(&id).cloned() else {
+            return;
+        };
+        let mut write = vec![Write::Job(id)];
+        if plan.checkpoints.is_some() {
+            write.push(Write::Mark(id, FIRST_MARK));
+        }
+        self.journal.queue(vec![write]);
+        let life = Life::Submitting(vec![request]);
+        let job = Job::new(graph.clone(), plan, self.now, life);
+        self.jobs.insert(id, job);
+        self.touched.insert(id);
+    }
+
+    fn cancel(&mut self, request: RequestId, id: JobId, coordinator: &Coordinator) {
+        if let Some(status) = self.ended.get(&id) {
+            let reply = Reply::AlreadyEnded(id, *status);
+            self.orders.push(Order::Reply(request, reply));
+        } else if self.jobs.contains_key(&id) {
+            self.with(id, coordinator, |job, room| {
+                job.cancel_requested(room, request)
+            });
+        } else {
+            let reply = Reply::UnknownJob(id);
+            self.orders.push(Order::Reply(request, reply));
+        }
+    }
+
+    fn discarded(&mut self, what: &Discard, outcome: &DiscardOutcome, coordinator: &Coordinator) {
+        match what {
+            Discard::Job(id) => {
+                self.with(*id, coordinator, |job, room| job.discarded(room, outcome));
+            }
+            Discard::Checkpoint(id, _) | Discard::Unreferenced { job: id, .. } => {
+                let failed = matches!(outcome, DiscardOutcome::Failed(_));
+                self.with(*id, coordinator, |job, _| job.untidy |= failed);
+            }
+        }
+    }
+
+    /// These are durable now: what waited for them happens, in the order of the writes.
+    fn durable(&mut self, writes: &[Vec<Write>], coordinator: &Coordinator) {
+        for write in writes {
+            match write.first() {
+                Some(Write::Job(id)) => {
+                    let mark = write.iter().any(|write| matches!(write, Write::Mark(..)));
+                    self.with(*id, coordinator, |job, room| {
+                        job.submission_durable(room);
+                        if mark {
+                            job.marked(FIRST_MARK);
+                        }
+                    });
+                }
+                Some(Write::Cancel(id)) => self.with(*id, coordinator, Job::cancel_durable),
+                Some(Write::Mark(id, next)) => {
+                    self.with(*id, coordinator, |job, _| job.marked(*next));
+                }
+                Some(Write::Checkpoint(record)) => {
+                    self.with(record.job, coordinator, |job, room| {
+                        job.completed(room, record);
+                    });
+                }
+                Some(Write::Result(id, status)) => {
+                    self.ended.insert(*id, *status);
+                    self.with(*id, coordinator, Job::end_durable);
+                    for on in self.sessions.keys() {
+                        self.orders.push(Order::Release(*on, *id));
+                    }
+                }
+                // The last of a job's records are removed together.
+                Some(Write::Delete(key)) => {
+                    let id = super::compare::job_of(*key);
+                    self.jobs.remove(&id);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Every job draws its consequences, and the next write starts.
+    pub(super) fn settle(&mut self, coordinator: &Coordinator) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in ids {
+            let mut writes = Vec::new();
+            let mut room = Room {
+                now: self.now,
+                epoch: self.epoch,
+                hints: Hints(coordinator),
+                orders: &mut self.orders,
+                writes: &mut writes,
+            };
+            if let Some(job) = self.jobs.get_mut(&id) {
+                let before = (job.status, room.orders.len());
+                job.settle(&mut room);
+                if before != (job.status, room.orders.len()) || !writes.is_empty() {
+                    self.touched.insert(id);
+                }
+            }
+            self.journal.queue(writes);
+        }
+        if let Some(writes) = self.journal.pump(self.now) {
+            self.orders.push(Order::Store(writes));
+        }
+    }
+
+    /// The slots in which tasks are.
+    pub(super) fn taken(&self) -> BTreeSet<(SessionId, SlotIndex)> {
+        let tasks = self.jobs.values().flat_map(|job| &job.tasks);
+        tasks.filter_map(|task| task.at).collect()
+    }
+}

@@ -1,0 +1,341 @@
+//! What the model foresaw beside what the coordinator did and shows.
+
+use super::Model;
+use super::job::{Job, Life, Stage};
+use super::orders::Order;
+use crate::checks::oracle::Failure;
+use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId, VertexIndex};
+use jobmanager_core::jobmanager::{
+    CheckpointOutcome, Coordinator, Effect, Input, JobSummary, TaskCounts,
+};
+use jobmanager_core::message::{Deployment, TaskDeployment, ToTaskManager};
+use jobmanager_core::record::RecordKey;
+use jobmanager_core::state::{ExecutionState, JobStatus};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NAME: &str = "the_coordinator_agrees_with_the_model";
+
+/// A job in one line.
+pub(super) type Line = (JobStatus, TaskCounts);
+
+fn disagree(detail: String) -> Failure {
+    Failure::new(NAME, detail)
+}
+
+pub(super) fn job_of(key: RecordKey) -> JobId {
+    match key {
+        RecordKey::Job(job)
+        | RecordKey::Cancel(job)
+        | RecordKey::CheckpointMark(job)
+        | RecordKey::Checkpoint(job, _)
+        | RecordKey::Result(job) => job,
+    }
+}
+
+impl Model {
+    /// Takes note of where tasks were placed: only what is scheduled, all of it, and only in free slots.
+    pub(super) fn deployments(&mut self, effects: &[Effect]) -> Result<(), Failure> {
+        let mut deployed: BTreeMap<JobId, Vec<(SessionId, &Deployment)>> = BTreeMap::new();
+        for effect in effects {
+            if let Effect::Send { session, message } = effect
+                && let ToTaskManager::Deploy(deployment) = &message.message
+            {
+                let all = deployed.entry(deployment.job).or_default();
+                all.push((*session, deployment));
+            }
+        }
+        for (id, deployments) in deployed {
+            let mut taken = self.taken();
+            let Some(job) = self.jobs.get_mut(&id) else {
+                return Err(disagree(format!("job {id} is deployed and does not exist")));
+            };
+            // Slots that the job holds may be shared by its own tasks.
+            for at in job.tasks.iter().filter_map(|task| task.at) {
+                taken.remove(&at);
+            }
+            for (on, deployment) in deployments {
+                let slots = self.sessions.get(&on).map_or(0, |session| session.slots);
+                for task in &deployment.tasks {
+                    let at = (on, task.slot);
+                    if task.slot.0 >= slots || taken.contains(&at) {
+                        return Err(disagree(format!("job {id}: {at:?} is not free")));
+                    }
+                    job.deployed(deployment, task, at, self.epoch)?;
+                }
+            }
+            job.is_deployed_whole(self.epoch)?;
+            self.touched.insert(id);
+        }
+        self.nobody_waits_in_vain()
+    }
+
+    /// A job waits for slots only while there are too few.
+    fn nobody_waits_in_vain(&self) -> Result<(), Failure> {
+        let waits = |job: &&Job| job.life == Life::Running && job.waits_for_slots();
+        let mut waiting = self.jobs.values().filter(waits).peekable();
+        if waiting.peek().is_none() {
+            return Ok(());
+        }
+        let total: u32 = self.sessions.values().map(|session| session.slots).sum();
+        let free = total as usize - self.taken().len().min(total as usize);
+        let served = waiting.find(|job| job.missing_slots() <= free);
+        served.map_or(Ok(()), |job| {
+            let missing = job.missing_slots();
+            let id = job.id;
+            Err(disagree(format!(
+                "job {id} waits for {missing} slots, {free} are free"
+            )))
+        })
+    }
+
+    /// Every effect was foreseen, and what was foreseen came.
+    pub(super) fn compare_orders(
+        &mut self,
+        input: &Input,
+        effects: &[Effect],
+    ) -> Result<(), Failure> {
+        let mut foreseen = std::mem::take(&mut self.orders);
+        for effect in effects {
+            if let Effect::Store { commit, .. } = effect
+                && !self.journal.named(*commit)
+            {
+                return Err(disagree(format!("{commit:?} names two writes")));
+            }
+            let Some(order) = Order::of(effect) else {
+                continue;
+            };
+            let at = foreseen.iter().position(|known| *known == order);
+            let Some(at) = at else {
+                let now = self.now;
+                return Err(disagree(format!(
+                    "{now}, {input:?}: ordered {order:?}, foreseen {foreseen:?}"
+                )));
+            };
+            foreseen.swap_remove(at);
+        }
+        if foreseen.is_empty() {
+            return Ok(());
+        }
+        let now = self.now;
+        Err(disagree(format!(
+            "{now}, {input:?}: {foreseen:?} did not come"
+        )))
+    }
+
+    /// Every job looks as it should: those that the step concerned in full, the others as before.
+    pub(super) fn compare_views(
+        &mut self,
+        input: &Input,
+        coordinator: &Coordinator,
+    ) -> Result<(), Failure> {
+        let mut seen = BTreeSet::new();
+        for summary in coordinator.jobs() {
+            let id = summary.id;
+            seen.insert(id);
+            let line = (summary.status, summary.tasks);
+            let before = self.shown.insert(id, line);
+            let expected = self.status(id);
+            if expected != Some(summary.status) {
+                let status = summary.status;
+                return Err(disagree(format!(
+                    "{input:?}: job {id} is {status}, foreseen {expected:?}"
+                )));
+            }
+            let changed = before != Some(line) || self.touched.contains(&id);
+            if let Some(job) = self.jobs.get(&id)
+                && changed
+                && !self.ended.contains_key(&id)
+            {
+                job.compare(&summary, coordinator).map_err(|mut failure| {
+                    failure.detail = format!("{input:?}: {}", failure.detail);
+                    failure
+                })?;
+            }
+        }
+        self.compare_slots(coordinator)?;
+        let known = self.jobs.keys().chain(self.ended.keys());
+        let missing = known.copied().find(|id| !seen.contains(id));
+        missing.map_or(Ok(()), |id| {
+            Err(disagree(format!("{input:?}: job {id} is not shown")))
+        })
+    }
+
+    /// Every slot of every session is free or has a task of a job that has not ended in it.
+    fn compare_slots(&self, coordinator: &Coordinator) -> Result<(), Failure> {
+        let shown = coordinator.overview();
+        let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let total: u32 = self.sessions.values().map(|session| session.slots).sum();
+        let taken = u32::try_from(self.taken().len()).unwrap_or(u32::MAX);
+        let own = (sessions, total, total.saturating_sub(taken));
+        let shown = (shown.taskmanagers, shown.slots_total, shown.slots_free);
+        if shown == own {
+            return Ok(());
+        }
+        Err(disagree(format!(
+            "TaskManagers, slots and free slots are {shown:?}, foreseen {own:?}"
+        )))
+    }
+
+    fn status(&self, id: JobId) -> Option<JobStatus> {
+        let ended = self.ended.get(&id).copied();
+        ended.or_else(|| self.jobs.get(&id).map(|job| job.status))
+    }
+}
+
+impl Job {
+    fn is_scheduled(&self, position: usize) -> bool {
+        let region = &self.regions[self.plan.region_of[position]];
+        matches!(region.stage, Stage::Scheduled { .. })
+    }
+
+    fn waits_for_slots(&self) -> bool {
+        (0..self.tasks.len()).any(|position| self.is_scheduled(position))
+    }
+
+    /// How many slots its scheduled tasks need beside those that it holds.
+    fn missing_slots(&self) -> usize {
+        let shares = |position: &usize| self.plan.shares[*position];
+        let all = 0..self.tasks.len();
+        let held: BTreeSet<_> = all
+            .clone()
+            .filter(|position| self.is_alive(*position))
+            .map(|position| shares(&position))
+            .collect();
+        let needed: BTreeSet<_> = all
+            .filter(|position| self.is_scheduled(*position))
+            .map(|position| shares(&position))
+            .collect();
+        needed.difference(&held).count()
+    }
+
+    /// A task was deployed there: a new attempt of a region that waits, from the latest checkpoint.
+    fn deployed(
+        &mut self,
+        deployment: &Deployment,
+        task: &TaskDeployment,
+        at: (SessionId, SlotIndex),
+        epoch: Epoch,
+    ) -> Result<(), Failure> {
+        let id = self.id;
+        let wrong = |what: &str| disagree(format!("job {id} {:?}: {what}", task.task));
+        let position = self.plan.position(task.task);
+        let position = position.ok_or_else(|| wrong("no such task"))?;
+        let region = self.plan.region_of[position];
+        if !self.is_scheduled(position) || self.life != Life::Running {
+            return Err(wrong("deployed although it does not wait for a slot"));
+        }
+        let number = self.regions[region]
+            .attempt
+            .map_or(0, |last| last.number + 1);
+        if deployment.attempt != (Attempt { epoch, number }) {
+            return Err(wrong("not deployed as its next attempt"));
+        }
+        let latest = self.checkpoints.retained.last();
+        let state: Vec<_> = latest
+            .map(|latest| latest.states[position].clone())
+            .into_iter()
+            .collect();
+        if deployment.restore != latest.map(|latest| latest.id) || task.state != state {
+            return Err(wrong("not deployed from the latest checkpoint"));
+        }
+        let share = self.plan.shares[position];
+        for other in 0..self.tasks.len() {
+            let together = self.plan.shares[other] == share;
+            let there = self.tasks[other].at;
+            if there.is_some() && (there == Some(at)) != together {
+                return Err(wrong("not in the slot that it shares"));
+            }
+        }
+        if self.tasks[position].at.is_some() {
+            return Err(wrong("deployed twice"));
+        }
+        self.tasks[position].state = ExecutionState::Deploying;
+        self.tasks[position].at = Some(at);
+        Ok(())
+    }
+
+    /// Regions are deployed whole, and all that wait at once.
+    fn is_deployed_whole(&mut self, epoch: Epoch) -> Result<(), Failure> {
+        for position in 0..self.tasks.len() {
+            if self.is_scheduled(position) && !self.is_alive(position) {
+                let (id, task) = (self.id, self.plan.tasks[position]);
+                return Err(disagree(format!("job {id} {task:?} was left behind")));
+            }
+        }
+        for region in &mut self.regions {
+            if let Stage::Scheduled { .. } = region.stage {
+                region.stage = Stage::Active;
+                let number = region.attempt.map_or(0, |last| last.number + 1);
+                region.attempt = Some(Attempt { epoch, number });
+            }
+        }
+        self.finish_announced = false;
+        Ok(())
+    }
+
+    /// Its tasks and checkpoints as the coordinator shows them.
+    fn compare(&self, summary: &JobSummary, coordinator: &Coordinator) -> Result<(), Failure> {
+        let id = self.id;
+        let details = coordinator.job(id);
+        let restarts = details.map(|details| details.restarts);
+        if restarts != Some(self.restarts) {
+            let own = self.restarts;
+            return Err(disagree(format!(
+                "job {id} counts {restarts:?} restarts, foreseen {own}"
+            )));
+        }
+        let mut shown = Vec::new();
+        let vertices = self.plan.tasks.iter().map(|task| task.vertex);
+        for VertexIndex(vertex) in vertices.collect::<BTreeSet<_>>() {
+            let subtasks = coordinator.subtasks(id, VertexIndex(vertex));
+            shown.extend(subtasks.into_iter().flatten());
+        }
+        if shown.len() != self.tasks.len() || summary.tasks.total() as usize != self.tasks.len() {
+            return Err(disagree(format!("job {id} shows {} tasks", shown.len())));
+        }
+        for (position, shown) in shown.iter().enumerate() {
+            let task = &self.tasks[position];
+            let attempt = self.regions[self.plan.region_of[position]].attempt;
+            let same = shown.state == task.state
+                && shown.end_of_data == task.end_of_data
+                && attempt.is_none_or(|attempt| attempt == shown.attempt)
+                && shown.location.as_ref().map(|(_, slot)| *slot) == task.at.map(|at| at.1);
+            if !same {
+                let name: TaskId = self.plan.tasks[position];
+                return Err(disagree(format!(
+                    "job {id} {name:?} is {shown:?}, foreseen {task:?} {attempt:?}"
+                )));
+            }
+        }
+        self.compare_checkpoints(coordinator)
+    }
+
+    fn compare_checkpoints(&self, coordinator: &Coordinator) -> Result<(), Failure> {
+        let id = self.id;
+        let Some(shown) = coordinator.checkpoints(id) else {
+            return Err(disagree(format!("job {id} shows no checkpoints")));
+        };
+        let history = shown.history.iter();
+        let mut pending: Vec<_> = history
+            .filter(|entry| entry.outcome == CheckpointOutcome::InProgress)
+            .map(|entry| (entry.id, entry.acknowledged as usize))
+            .collect();
+        pending.sort_unstable();
+        let own: Vec<_> = self
+            .checkpoints
+            .pending
+            .iter()
+            .map(|pending| (pending.id, pending.acks.iter().flatten().count()))
+            .collect();
+        let counts = (shown.completed, shown.failed);
+        let own_counts = (self.checkpoints.completed, self.checkpoints.failed);
+        let latest = shown.latest_completed.map(|entry| entry.id);
+        let own_latest = self.checkpoints.retained.last().map(|record| record.id);
+        if pending == own && counts == own_counts && latest == own_latest {
+            return Ok(());
+        }
+        Err(disagree(format!(
+            "job {id} shows checkpoints {pending:?} {counts:?} {latest:?}, foreseen {own:?} {own_counts:?} {own_latest:?}"
+        )))
+    }
+}

@@ -1,0 +1,180 @@
+//! A slow reference model of the coordinator, fed the same inputs, that foresees what it shows and orders.
+//!
+//! It shares no code with the coordinator, only the words they speak: it knows no counters, no indexes and
+//! no dirty sets, and looks at everything after every input. So a wake-up that the coordinator loses, a
+//! count that it gets wrong, an order that it forgets or gives twice is a difference. Two things it does
+//! not foresee: where tasks are placed (that is checked: in free slots, a region and all that waits with it
+//! at once, and at once when there are slots enough) and how jitter falls (within its range).
+//!
+//! It applies to every coordinator whose jobs are all among the run's plans, from its recovery on.
+
+mod checkpoints;
+mod cluster;
+mod compare;
+mod job;
+mod journal;
+mod orders;
+mod plan;
+mod reconcile;
+mod restarts;
+#[cfg(test)]
+mod tests;
+
+use crate::checks::oracle::Failure;
+use crate::plan::job::JobPlan;
+use cluster::Session;
+use job::{Cancel, Job, Life};
+use jobmanager_core::config::ClusterConfig;
+use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId};
+use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
+use jobmanager_core::record::Record;
+use jobmanager_core::state::JobStatus;
+use jobmanager_core::time::Timestamp;
+use journal::Journal;
+use orders::Order;
+use plan::Plan;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The plans of a run's jobs, as models read them.
+#[derive(Clone, Default)]
+pub(crate) struct Plans(BTreeMap<JobId, Arc<Plan>>);
+
+impl Plans {
+    pub(crate) fn new(jobs: &[JobPlan]) -> Plans {
+        let plan = |job: &JobPlan| (job.id, Arc::new(Plan::new(job)));
+        Plans(jobs.iter().map(plan).collect())
+    }
+}
+
+/// The model of one coordinator.
+pub(crate) struct Model {
+    config: ClusterConfig,
+    epoch: Epoch,
+    now: Timestamp,
+    plans: Plans,
+    sessions: BTreeMap<SessionId, Session>,
+    jobs: BTreeMap<JobId, Job>,
+    /// The ends that are durable.
+    ended: BTreeMap<JobId, JobStatus>,
+    journal: Journal,
+    /// Foreseen in this step.
+    orders: Vec<Order>,
+    /// Concerned by this step.
+    touched: BTreeSet<JobId>,
+    /// What each job looked like in one line.
+    shown: BTreeMap<JobId, compare::Line>,
+    stepped_down: bool,
+}
+
+impl Model {
+    /// The model of a coordinator that recovers from these records; `None` if it does not apply, because a
+    /// job is not among the plans.
+    pub(crate) fn recover(
+        config: ClusterConfig,
+        epoch: Epoch,
+        records: &[Record],
+        now: Timestamp,
+        plans: &Plans,
+    ) -> Option<Model> {
+        let mut model = Model {
+            config,
+            epoch,
+            now,
+            plans: plans.clone(),
+            sessions: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            journal: Journal::default(),
+            orders: Vec::new(),
+            touched: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            stepped_down: false,
+        };
+        for record in records {
+            if let Record::Job(job) = record {
+                let plan = plans.0.get(&job.graph.id())?.clone();
+                let life = Life::Reconciling {
+                    deadline: now + model.config.reconciliation_timeout,
+                    failed: BTreeSet::new(),
+                };
+                let job = Job::new(job.graph.clone(), plan, job.submitted, life);
+                model.jobs.insert(job.id, job);
+            }
+        }
+        for job in model.jobs.values_mut() {
+            job.recall(records);
+        }
+        for record in records {
+            if let Record::Result(result) = record {
+                model.ended.insert(result.job, result.status);
+            }
+        }
+        model.touched = model.jobs.keys().copied().collect();
+        Some(model)
+    }
+
+    /// The coordinator took this input at this time and ordered these effects: foresees them, and compares.
+    ///
+    /// `Ok(false)` if the model does not apply any more: a job came that is not among the plans.
+    pub(crate) fn follow(
+        &mut self,
+        now: Timestamp,
+        input: &Input,
+        effects: &[Effect],
+        coordinator: &Coordinator,
+    ) -> Result<bool, Failure> {
+        if self.stepped_down {
+            return Ok(true);
+        }
+        if !self.knows(input) {
+            return Ok(false);
+        }
+        self.now = self.now.max(now);
+        self.fire(effects, coordinator);
+        self.take(input, coordinator);
+        self.settle(coordinator);
+        self.deployments(effects)?;
+        self.compare_orders(input, effects)?;
+        self.compare_views(input, coordinator)?;
+        self.orders.clear();
+        self.touched.clear();
+        Ok(true)
+    }
+}
+
+impl Job {
+    /// What the store says of it.
+    fn recall(&mut self, records: &[Record]) {
+        let mut mark = CheckpointId(1);
+        let mut retained = Vec::new();
+        let mut result = None;
+        for record in records {
+            match record {
+                Record::CheckpointMark { job, next } if *job == self.id => mark = *next,
+                Record::Checkpoint(record) if record.job == self.id => {
+                    retained.push(record.clone());
+                }
+                Record::Cancel(job) if *job == self.id => self.cancel = Cancel::Durable,
+                Record::Result(known) if known.job == self.id => result = Some(known.status),
+                Record::CheckpointMark { .. }
+                | Record::Checkpoint(_)
+                | Record::Cancel(_)
+                | Record::Result(_)
+                | Record::Job(_) => {}
+            }
+        }
+        retained.sort_by_key(|record| record.id);
+        if let Some(latest) = retained.last() {
+            for (region, attempt) in self.regions.iter_mut().zip(&latest.attempts) {
+                region.attempt = Some(*attempt);
+            }
+        }
+        self.checkpoints = checkpoints::Checkpoints::recovered(mark, retained);
+        if let Some(status) = result {
+            self.resume_removal(status);
+        } else if self.cancel == Cancel::Durable {
+            self.life = Life::Ending(JobStatus::Cancelling);
+        }
+    }
+}

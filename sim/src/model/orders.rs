@@ -1,0 +1,153 @@
+//! What the model foresees a coordinator to order: effects without what only people read, and without
+//! where tasks are placed.
+
+use jobmanager_core::id::{
+    Attempt, AttemptId, CheckpointId, Epoch, JobId, RequestId, SessionId, TaskId, VertexIndex,
+};
+use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply};
+use jobmanager_core::message::{TaskReport, TaskStateChange, ToTaskManager};
+use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+use jobmanager_core::state::{ExecutionState, JobStatus};
+use jobmanager_core::time::Timestamp;
+use std::sync::Arc;
+
+/// Attempt numbers from here on are not adopted.
+const MAX_ATTEMPT: u32 = 1 << 30;
+
+/// An effect.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Order {
+    Welcome(SessionId),
+    Refuse(SessionId),
+    Ask(SessionId),
+    Disconnect(SessionId),
+    Cancel(SessionId, JobId, Attempt, Vec<TaskId>),
+    Trigger(SessionId, JobId, CheckpointId),
+    Complete(SessionId, JobId, CheckpointId, bool),
+    Aborted(SessionId, JobId, CheckpointId),
+    Resume(SessionId, JobId, Option<CheckpointId>, CheckpointId),
+    Release(SessionId, JobId),
+    Reply(RequestId, Reply),
+    Store(Vec<Write>),
+    Discard(Discard),
+    StepDown,
+}
+
+/// One change of what is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Write {
+    Job(JobId),
+    Cancel(JobId),
+    Mark(JobId, CheckpointId),
+    Checkpoint(Arc<CheckpointRecord>),
+    Result(JobId, JobStatus),
+    Delete(RecordKey),
+}
+
+impl Order {
+    /// The effect as the model would foresee it; nothing for a deployment, which is looked at apart.
+    pub(super) fn of(effect: &Effect) -> Option<Order> {
+        Some(match effect {
+            Effect::Send { session, message } => Order::said(*session, &message.message)?,
+            Effect::Disconnect { session } => Order::Disconnect(*session),
+            Effect::Reply { request, reply } => Order::Reply(*request, reply.clone()),
+            Effect::Store { ops, .. } => Order::Store(ops.iter().map(Write::of).collect()),
+            Effect::Discard(discard) => Order::Discard(discard.clone()),
+            Effect::StepDown { .. } => Order::StepDown,
+        })
+    }
+
+    fn said(on: SessionId, message: &ToTaskManager) -> Option<Order> {
+        Some(match message {
+            ToTaskManager::Welcome(_) => Order::Welcome(on),
+            ToTaskManager::Refused(_) => Order::Refuse(on),
+            ToTaskManager::Heartbeat { .. } => Order::Ask(on),
+            ToTaskManager::Deploy(_) => return None,
+            ToTaskManager::Cancel {
+                job,
+                attempt,
+                tasks,
+            } => Order::Cancel(on, *job, *attempt, tasks.clone()),
+            ToTaskManager::TriggerCheckpoint {
+                job, checkpoint, ..
+            } => Order::Trigger(on, *job, *checkpoint),
+            ToTaskManager::NotifyComplete {
+                job,
+                checkpoint,
+                finish,
+            } => Order::Complete(on, *job, *checkpoint, *finish),
+            ToTaskManager::NotifyAborted { job, checkpoint } => {
+                Order::Aborted(on, *job, *checkpoint)
+            }
+            ToTaskManager::Resume {
+                job,
+                completed,
+                aborted_below,
+            } => Order::Resume(on, *job, *completed, *aborted_below),
+            ToTaskManager::ReleaseJob { job } => Order::Release(on, *job),
+        })
+    }
+}
+
+impl Write {
+    fn of(op: &RecordOp) -> Write {
+        match op {
+            RecordOp::Put(Record::Job(job)) => Write::Job(job.graph.id()),
+            RecordOp::Put(Record::Cancel(job)) => Write::Cancel(*job),
+            RecordOp::Put(Record::CheckpointMark { job, next }) => Write::Mark(*job, *next),
+            RecordOp::Put(Record::Checkpoint(record)) => Write::Checkpoint(record.clone()),
+            RecordOp::Put(Record::Result(result)) => Write::Result(result.job, result.status),
+            RecordOp::Delete(key) => Write::Delete(*key),
+        }
+    }
+}
+
+/// What the model asks the coordinator about where only its random draw decides.
+pub(super) struct Hints<'a>(pub(super) &'a Coordinator);
+
+impl Hints<'_> {
+    /// How many restarts it has counted; nothing if the job has ended.
+    pub(super) fn restarts(&self, job: JobId) -> Option<u64> {
+        let details = self.0.job(job)?;
+        details.graph.is_some().then_some(details.restarts)
+    }
+
+    /// Whether the task waits for a slot, or is beyond that.
+    pub(super) fn is_scheduled(&self, job: JobId, task: TaskId) -> bool {
+        let VertexIndex(vertex) = task.vertex;
+        let subtasks = self.0.subtasks(job, VertexIndex(vertex));
+        let state = subtasks.and_then(|all| Some(all.get(task.subtask.0 as usize)?.state));
+        state.is_some_and(|state| {
+            matches!(state, ExecutionState::Scheduled | ExecutionState::Deploying)
+        })
+    }
+}
+
+/// What a job of the model uses beside itself.
+pub(super) struct Room<'a> {
+    pub(super) now: Timestamp,
+    pub(super) epoch: Epoch,
+    pub(super) hints: Hints<'a>,
+    pub(super) orders: &'a mut Vec<Order>,
+    /// Writes to be queued, each all or nothing.
+    pub(super) writes: &'a mut Vec<Vec<Write>>,
+}
+
+impl Room<'_> {
+    /// Whether an earlier coordinator may have minted the attempt.
+    pub(super) fn is_earlier(&self, attempt: Attempt) -> bool {
+        attempt.epoch < self.epoch && attempt.number < MAX_ATTEMPT
+    }
+
+    /// A task that is not wanted and still runs is told to stop.
+    pub(super) fn stop_stranger(&mut self, on: SessionId, change: &TaskStateChange) {
+        match change.report {
+            TaskReport::Initializing | TaskReport::Running | TaskReport::EndOfData => {
+                let AttemptId { job, task, attempt } = change.attempt;
+                self.orders
+                    .push(Order::Cancel(on, job, attempt, vec![task]));
+            }
+            TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! A job as the model sees it: its tasks one by one, and its options read from their text once more.
+
+use crate::plan::job::{JobPlan, OperatorPlan};
+use jobmanager_core::graph::Partitioning;
+use jobmanager_core::id::{SubtaskIndex, TaskId, VertexIndex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The tasks of a job, by position: those of vertex 0 first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) tasks: Vec<TaskId>,
+    /// The positions of each region, ascending; the region of the first position is the first.
+    pub(super) regions: Vec<Vec<usize>>,
+    /// The region of each position.
+    pub(super) region_of: Vec<usize>,
+    /// Whether the task has no inputs.
+    pub(super) is_source: Vec<bool>,
+    /// Tasks with the same value share a slot: the slot sharing group and the subtask.
+    pub(super) shares: Vec<(u32, u32)>,
+    pub(super) checkpoints: Option<CheckpointPlan>,
+    pub(super) restarts: RestartPlan,
+    pub(super) slot_timeout: Duration,
+}
+
+/// The options under `execution.checkpointing` that the coordinator reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CheckpointPlan {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) min_pause: Duration,
+    pub(super) max_concurrent: u64,
+    pub(super) tolerable: u64,
+    pub(super) retained: u64,
+}
+
+/// The options under `restart-strategy`. Delays are in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RestartPlan {
+    Never,
+    Fixed {
+        attempts: u64,
+        delay: u64,
+    },
+    Rate {
+        failures: u64,
+        interval: u64,
+        delay: u64,
+    },
+    Exponential {
+        initial: u64,
+        max: u64,
+        multiplier_permille: u64,
+        jitter_permille: u64,
+        reset: u64,
+        attempts: u64,
+    },
+}
+
+impl Plan {
+    pub(super) fn new(job: &JobPlan) -> Plan {
+        let mut tasks = Vec::new();
+        let mut shares = Vec::new();
+        for (vertex, plan) in (0..).zip(&job.vertices) {
+            for subtask in 0..plan.parallelism {
+                tasks.push(TaskId {
+                    vertex: VertexIndex(vertex),
+                    subtask: SubtaskIndex(subtask),
+                });
+                shares.push((plan.group, subtask));
+            }
+        }
+        let region_of = components(&tasks, job);
+        let mut regions: Vec<Vec<usize>> = Vec::new();
+        for (position, region) in region_of.iter().enumerate() {
+            if *region == regions.len() {
+                regions.push(Vec::new());
+            }
+            regions[*region].push(position);
+        }
+        let source = |task: &TaskId| {
+            let vertex = &job.vertices[task.vertex.0 as usize];
+            matches!(vertex.operator, OperatorPlan::Source { .. })
+        };
+        let options = Options(&job.configuration);
+        let checkpoints = options.checkpoints();
+        Plan {
+            is_source: tasks.iter().map(source).collect(),
+            restarts: options.restarts(checkpoints.is_some()),
+            slot_timeout: options.duration("slot.request.timeout", 300_000),
+            tasks,
+            regions,
+            region_of,
+            shares,
+            checkpoints,
+        }
+    }
+
+    pub(super) fn position(&self, task: TaskId) -> Option<usize> {
+        self.tasks.iter().position(|known| *known == task)
+    }
+}
+
+/// For each task the number of its connected component, counted from the first task on.
+fn components(tasks: &[TaskId], job: &JobPlan) -> Vec<usize> {
+    let mut label: Vec<usize> = (0..tasks.len()).collect();
+    // Labels sink to the lowest neighbour's until nothing changes: slow, and plainly right.
+    let neighbours: BTreeSet<(usize, usize)> = (0..tasks.len())
+        .flat_map(|a| (0..tasks.len()).map(move |b| (a, b)))
+        .filter(|(a, b)| exchange(tasks[*a], tasks[*b], job))
+        .collect();
+    loop {
+        let before = label.clone();
+        for (a, b) in &neighbours {
+            let lowest = label[*a].min(label[*b]);
+            label[*a] = lowest;
+            label[*b] = lowest;
+        }
+        if label == before {
+            break;
+        }
+    }
+    let distinct: BTreeSet<usize> = label.iter().copied().collect();
+    let number: BTreeMap<usize, usize> = distinct.into_iter().zip(0..).collect();
+    label.iter().map(|label| number[label]).collect()
+}
+
+/// Whether rows go from one task to the other.
+fn exchange(from: TaskId, to: TaskId, job: &JobPlan) -> bool {
+    let parallelism = |task: TaskId| job.vertices[task.vertex.0 as usize].parallelism;
+    let (p, c) = (parallelism(from), parallelism(to));
+    let (producer, consumer) = (from.subtask.0, to.subtask.0);
+    job.edges.iter().any(|edge| {
+        let between = edge.source == from.vertex.0 && edge.target == to.vertex.0;
+        between
+            && match edge.partitioning {
+                Partitioning::Rebalance
+                | Partitioning::Hash
+                | Partitioning::Broadcast
+                | Partitioning::Global => true,
+                Partitioning::Forward | Partitioning::Rescale if p >= c => {
+                    (consumer * p / c..(consumer + 1) * p / c).contains(&producer)
+                }
+                Partitioning::Forward | Partitioning::Rescale => ((producer * c).div_ceil(p)
+                    ..((producer + 1) * c).div_ceil(p))
+                    .contains(&consumer),
+            }
+    })
+}
+
+/// The options of a job as text.
+struct Options<'a>(&'a BTreeMap<String, String>);
+
+impl Options<'_> {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn number(&self, key: &str, default: u64) -> u64 {
+        self.text(key)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    }
+
+    /// In thousandths, from a decimal fraction.
+    fn permille(&self, key: &str, default: u64) -> u64 {
+        let Some(text) = self.text(key) else {
+            return default;
+        };
+        let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+        let digits: String = rest.chars().chain("000".chars()).take(3).collect();
+        let parse = |text: &str| text.parse::<u64>().unwrap_or(0);
+        parse(whole) * 1_000 + parse(&digits)
+    }
+
+    fn millis(&self, key: &str, default: u64) -> u64 {
+        self.text(key).map_or(default, parse_millis)
+    }
+
+    fn duration(&self, key: &str, default: u64) -> Duration {
+        Duration::from_millis(self.millis(key, default))
+    }
+
+    fn checkpoints(&self) -> Option<CheckpointPlan> {
+        let of = |key: &str| format!("execution.checkpointing.{key}");
+        let interval = self.duration(&of("interval"), 0);
+        (!interval.is_zero()).then(|| CheckpointPlan {
+            interval,
+            timeout: self.duration(&of("timeout"), 600_000),
+            min_pause: self.duration(&of("min-pause"), 0),
+            max_concurrent: self.number(&of("max-concurrent-checkpoints"), 1),
+            tolerable: self.number(&of("tolerable-failed-checkpoints"), 0),
+            retained: self.number(&of("num-retained"), 1),
+        })
+    }
+
+    fn restarts(&self, checkpoints: bool) -> RestartPlan {
+        let of = |key: &str| format!("restart-strategy.{key}");
+        let default = if checkpoints {
+            "exponential-delay"
+        } else {
+            "none"
+        };
+        match self.text("restart-strategy.type").unwrap_or(default) {
+            "fixed-delay" => RestartPlan::Fixed {
+                attempts: self.number(&of("fixed-delay.attempts"), 1),
+                delay: self.millis(&of("fixed-delay.delay"), 1_000),
+            },
+            "failure-rate" => RestartPlan::Rate {
+                failures: self.number(&of("failure-rate.max-failures-per-interval"), 1),
+                interval: self.millis(&of("failure-rate.failure-rate-interval"), 60_000),
+                delay: self.millis(&of("failure-rate.delay"), 1_000),
+            },
+            "exponential-delay" => {
+                let of = |key: &str| format!("restart-strategy.exponential-delay.{key}");
+                RestartPlan::Exponential {
+                    initial: self.millis(&of("initial-backoff"), 1_000),
+                    max: self.millis(&of("max-backoff"), 60_000),
+                    multiplier_permille: self.permille(&of("backoff-multiplier"), 1_500),
+                    jitter_permille: self.permille(&of("jitter-factor"), 100),
+                    reset: self.millis(&of("reset-backoff-threshold"), 3_600_000),
+                    attempts: self.number(&of("attempts-before-reset-backoff"), 2_147_483_647),
+                }
+            }
+            _ => RestartPlan::Never,
+        }
+    }
+}
+
+fn parse_millis(text: &str) -> u64 {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let unit = match text[end..].trim() {
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 1,
+    };
+    text[..end].parse::<u64>().unwrap_or(0) * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::job::{EdgePlan, VertexPlan};
+    use jobmanager_core::id::JobId;
+
+    fn job(parallelism: [u32; 2], partitioning: Partitioning) -> JobPlan {
+        let vertex = |(operator, parallelism)| VertexPlan {
+            operator,
+            parallelism,
+            max_parallelism: None,
+            group: 0,
+        };
+        let source = OperatorPlan::Source {
+            count: None,
+            keys: 1,
+            batch: 1,
+            pause: 1,
+        };
+        let operators = [source, OperatorPlan::Sink];
+        JobPlan {
+            id: JobId(1),
+            vertices: operators.into_iter().zip(parallelism).map(vertex).collect(),
+            edges: vec![EdgePlan {
+                source: 0,
+                target: 1,
+                partitioning,
+            }],
+            configuration: BTreeMap::new(),
+            fragile: false,
+            restart_delay: 0,
+        }
+    }
+
+    #[test]
+    fn regions_are_the_connected_tasks() {
+        let regions =
+            |parallelism, partitioning| Plan::new(&job(parallelism, partitioning)).regions;
+        let forward = vec![vec![0, 2], vec![1, 3]];
+        assert_eq!(regions([2, 2], Partitioning::Forward), forward);
+        let fan_out = vec![vec![0, 2, 3], vec![1, 4]];
+        assert_eq!(regions([2, 3], Partitioning::Rescale), fan_out);
+        let fan_in = vec![vec![0, 3], vec![1, 2, 4]];
+        assert_eq!(regions([3, 2], Partitioning::Rescale), fan_in);
+        let all = vec![vec![0, 1, 2, 3]];
+        assert_eq!(regions([2, 2], Partitioning::Hash), all);
+    }
+
+    #[test]
+    fn options_have_flinks_formats_and_defaults() {
+        assert_eq!(parse_millis("500 ms"), 500);
+        assert_eq!(parse_millis("10 min"), 600_000);
+        assert_eq!(parse_millis("2s"), 2_000);
+        let text = [("a", "1.25"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let map = text.into();
+        let options = Options(&map);
+        assert_eq!(options.permille("a", 0), 1_250);
+        assert_eq!(options.permille("b", 0), 2_000);
+        assert_eq!(options.permille("c", 7), 7);
+        assert_eq!(options.restarts(false), RestartPlan::Never);
+        assert!(matches!(
+            options.restarts(true),
+            RestartPlan::Exponential { initial: 1_000, .. }
+        ));
+    }
+}
