@@ -1,8 +1,9 @@
-//! `sim replay FILE`: runs what a tape says and compares with what it expects.
+//! `sim replay FILE`: runs what a tape says and compares with what it expects, or keeps the tape of what
+//! once broke a promise and no longer does.
 
 use super::one::summary;
 use clap::Args;
-use jobmanager_sim::Tape;
+use jobmanager_sim::{Expectation, Mark, Report, Tape};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -12,6 +13,9 @@ pub(super) struct Replay {
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
+    /// If nothing is wrong any more, keep the tape in this folder, with what it reaches.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Replay) -> bool {
@@ -34,12 +38,46 @@ pub(super) fn run(arguments: &Replay) -> bool {
     }
     println!("about        {}", tape.about);
     summary(&report);
+    if let Some(folder) = &arguments.keep {
+        return match keep(tape, &report, &arguments.file, folder) {
+            Ok(kept) => {
+                println!("kept         {kept}");
+                true
+            }
+            Err(problem) => {
+                eprintln!("{problem}");
+                false
+            }
+        };
+    }
     let surprise = tape.surprise(&report);
     match &surprise {
         None => println!("expected     yes"),
         Some(surprise) => println!("expected     no: {surprise}"),
     }
     surprise.is_none()
+}
+
+/// Keeps a tape whose run passes, under its own name.
+fn keep(tape: Tape, report: &Report, file: &Path, folder: &Path) -> Result<String, String> {
+    if let Some(failure) = &report.failure {
+        let name = failure.name;
+        return Err(format!("it breaks {name}: only a run that passes is kept"));
+    }
+    let reached = Mark::ALL.into_iter();
+    let kept = Tape {
+        expect: Expectation::Passes,
+        marks: reached
+            .filter(|mark| report.marks.count(*mark) > 0)
+            .collect(),
+        ..tape
+    };
+    let name = file.file_name().ok_or("the tape has no name")?;
+    let file = folder.join(name);
+    let shown = file.display().to_string();
+    let written = std::fs::write(&file, kept.to_string());
+    written.map_err(|problem| format!("{shown}: {problem}"))?;
+    Ok(shown)
 }
 
 /// A tape from a file.
