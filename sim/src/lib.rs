@@ -36,4 +36,6 @@ pub use tape::shrink::{Budget, Goal, Shrunk, shrink};
 pub use tape::transcript::{promise, shape, transcript};
 pub use tape::twice::{Difference, difference};
 pub use tape::{Decisions, Draw, Stream};
-pub use trace::{Entry, Lane};
+pub use trace::{
+    Entry, Kind, Lane, Message, Page, Passage, Span, SpanKind, State, Subject, Timeline,
+};

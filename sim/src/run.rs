@@ -4,7 +4,7 @@ use crate::checks::oracle::Failure;
 use crate::marks::Marks;
 use crate::plan::{Micros, Options, Tier};
 use crate::tape::{Decisions, Draw};
-use crate::trace::{Entry, Trace};
+use crate::trace::{Entry, Timeline, Trace};
 use crate::world::World;
 use std::cell::Cell;
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub struct Report {
     pub tape: Vec<Draw>,
     /// What happened; empty unless it was asked for.
     pub log: Vec<Entry>,
+    /// What lay between; empty without a log.
+    pub timeline: Timeline,
 }
 
 /// A run to come.
@@ -113,7 +115,7 @@ impl Run {
         if let Err(panic) = ended {
             world.fail("nothing_panics", panic);
         }
-        let (digest, digests, log) = world.trace.into_parts();
+        let (digest, digests, log, timeline) = world.trace.into_parts();
         Report {
             options: world.options,
             failure: world.failure,
@@ -124,6 +126,7 @@ impl Run {
             marks: world.marks,
             tape: world.decisions.into_tape(),
             log,
+            timeline,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod failures;
 mod golden;
+mod html;
 mod many;
 mod meta;
 mod one;

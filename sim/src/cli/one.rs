@@ -1,29 +1,39 @@
 //! `sim --seed N`: what the run is like, what came of it, and, if asked for, everything that happens.
 
+use super::html;
 use clap::Args;
-use jobmanager_sim::{Report, Run, Tier};
+use jobmanager_sim::{Page, Report, Run, Tier};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct One {
     /// With --seed: print everything that happens.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// With --seed: write a page on which to look at everything that happens.
+    #[arg(long, requires = "seed", value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
     let run = Run::seed(tier, seed);
-    let report = if arguments.trace {
+    let report = if arguments.trace || arguments.html.is_some() {
         run.logged().run()
     } else {
         run.run()
     };
     print!("{}", report.options);
-    for entry in &report.log {
+    for entry in report.log.iter().filter(|_| arguments.trace) {
         println!("{entry}");
     }
     println!("seed         {seed} --tier {tier}");
     summary(&report);
-    report.failure.is_none()
+    let page = Page {
+        report: &report,
+        name: &format!("seed {seed}, {tier}"),
+        command: &format!("sim --seed {seed} --tier {tier}"),
+    };
+    html::write(arguments.html.as_deref(), page) && report.failure.is_none()
 }
 
 /// What came of a run.

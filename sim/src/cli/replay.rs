@@ -1,9 +1,10 @@
 //! `sim replay FILE`: runs what a tape says and compares with what it expects, or keeps the tape of what
 //! once broke a promise and no longer does.
 
+use super::html;
 use super::one::summary;
 use clap::Args;
-use jobmanager_sim::{Expectation, Mark, Report, Tape};
+use jobmanager_sim::{Expectation, Mark, Page, Report, Tape};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -16,6 +17,9 @@ pub(super) struct Replay {
     /// If nothing is wrong any more, keep the tape in this folder, with what it reaches.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
+    /// Write a page on which to look at everything that happens.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Replay) -> bool {
@@ -27,17 +31,25 @@ pub(super) fn run(arguments: &Replay) -> bool {
         }
     };
     let run = tape.run();
-    let report = if arguments.trace {
+    let report = if arguments.trace || arguments.html.is_some() {
         run.logged().run()
     } else {
         run.run()
     };
     print!("{}", report.options);
-    for entry in &report.log {
+    for entry in report.log.iter().filter(|_| arguments.trace) {
         println!("{entry}");
     }
     println!("about        {}", tape.about);
     summary(&report);
+    let page = Page {
+        report: &report,
+        name: &tape.about,
+        command: &format!("sim replay {}", arguments.file.display()),
+    };
+    if !html::write(arguments.html.as_deref(), page) {
+        return false;
+    }
     if let Some(folder) = &arguments.keep {
         return match keep(tape, &report, &arguments.file, folder) {
             Ok(kept) => {

@@ -3,6 +3,7 @@
 use crate::marks::Mark;
 use crate::plan::options::{MS, Micros};
 use crate::tape::Stream;
+use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::Event;
 use jobmanager_core::graph::JobGraph;
@@ -16,7 +17,7 @@ const LOST_ANSWERS: u64 = 50;
 
 /// What a client wants.
 pub(crate) struct Wish {
-    command: Command,
+    pub(crate) command: Command,
     /// What it was told in the end.
     pub(crate) answer: Option<Reply>,
 }
@@ -62,6 +63,7 @@ impl World {
         let number = u64::try_from(self.requests.len()).expect("requests are countable");
         let request = RequestId(number);
         self.requests.insert(request, wish);
+        self.show_request(request, wish);
         let at = self.now + self.network_latency();
         self.queue.push(at, Event::Request(request));
         let again = self.now + self.options.clients.patience;
@@ -70,8 +72,10 @@ impl World {
 
     pub(crate) fn request_arrives(&mut self, request: RequestId) {
         let Some(instance) = self.current else {
+            self.gets_lost(|| Parcel::Request(request));
             return;
         };
+        self.arrives_at(Lane::JobManager(instance.0), || Parcel::Request(request));
         let wish = self.requests[&request];
         let command = self.wishes[wish].command.clone();
         self.jobmanager_input(instance, Input::Command { request, command });
@@ -80,6 +84,7 @@ impl World {
     /// A coordinator answers.
     pub(crate) fn reply(&mut self, request: RequestId, reply: Reply) {
         if !self.calm && self.decisions.chance(Stream::Clients, LOST_ANSWERS) {
+            self.gets_lost(|| Parcel::Answer(request));
             return;
         }
         let at = self.now + self.network_latency() + MS;
@@ -87,6 +92,7 @@ impl World {
     }
 
     pub(crate) fn answer_arrives(&mut self, request: RequestId, reply: Reply) {
+        self.show_answer(request, &reply);
         let wish = self.requests[&request];
         match &reply {
             Reply::AlreadySubmitted(_) => self.marks.hit(Mark::DuplicateSubmit),

@@ -256,7 +256,7 @@ impl World {
 
     fn worker_steps(&mut self, process: Process, input: Input) {
         let now = self.timestamp();
-        self.note(Lane::TaskManager(process.index), "<-", &input);
+        self.note_told(Lane::TaskManager(process.index), "<-", &input);
         let epoch = match &input {
             Input::Message(envelope) => Some(envelope.epoch),
             Input::Connected | Input::Disconnected | Input::Task { .. } | Input::Wake => None,
@@ -266,6 +266,7 @@ impl World {
             return;
         };
         worker.step(now, input, &mut effects);
+        self.show_worker(process);
         if let Some(epoch) = epoch {
             if self.checks.has_seen_later(process, epoch) {
                 self.marks.hit(Mark::OldEpochIgnored);
@@ -278,7 +279,7 @@ impl World {
                 // It ended itself, and does nothing more.
                 return;
             }
-            self.note(Lane::TaskManager(process.index), "->", &effect);
+            self.note_told(Lane::TaskManager(process.index), "->", &effect);
             self.obey(process, effect);
         }
     }

@@ -6,7 +6,7 @@ use crate::marks::Mark;
 use crate::nodes::passage::Signal;
 use crate::plan::Tier;
 use crate::tape::Stream;
-use crate::trace::Lane;
+use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Process};
 use jobmanager_core::id::{AttemptId, CheckpointId};
@@ -211,7 +211,7 @@ impl World {
     /// Shows the checkers what became visible outside.
     fn look_outside(&mut self) {
         for published in std::mem::take(&mut self.external.published) {
-            self.note(Lane::Outside, "publish", &published);
+            self.note_told(Lane::Outside, "publish", &published);
             let verdict = self.checks.published(&published);
             self.verdict(verdict);
             if let Some(oracle) = &mut self.oracle {
@@ -285,6 +285,7 @@ impl World {
         if let Some(node) = self.node(process) {
             node.snapshots.insert((attempt, checkpoint), snapshot);
         }
+        self.show_snapshot(process, attempt, checkpoint);
         let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
         let failed = self.blob_fails();
         self.queue.push(
@@ -308,8 +309,10 @@ impl World {
     ) {
         let snapshots = self.node(process).map(|node| &mut node.snapshots);
         let Some(snapshot) = snapshots.and_then(|all| all.remove(&(attempt, checkpoint))) else {
+            self.gets_lost(|| Parcel::Snapshot(attempt, checkpoint));
             return;
         };
+        self.show_stored(attempt, checkpoint, failed);
         let event = if failed {
             TaskEvent::Declined {
                 checkpoint,

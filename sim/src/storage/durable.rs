@@ -3,7 +3,7 @@
 use crate::marks::Mark;
 use crate::storage::store::{Fate, WriteId};
 use crate::tape::Stream;
-use crate::trace::Lane;
+use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::Event;
 use crate::world::event::Instance;
@@ -31,8 +31,9 @@ impl World {
     }
 
     pub(crate) fn store_applies(&mut self, write: WriteId) {
+        self.show_write(write);
         if let Some((epoch, ops)) = self.store.apply(write) {
-            self.note(Lane::Store, "apply", &(epoch, &ops));
+            self.note_told(Lane::Store, "apply", &(epoch, &ops));
             self.mark_write(&ops);
             let verdict = self.checks.stored(epoch, &ops);
             self.verdict(verdict);
@@ -40,6 +41,7 @@ impl World {
         if let Some(instance) = self.store.sender(write) {
             self.moment(Moment::StoreApplied, instance);
         }
+        self.show_outcome(write);
         let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
         self.queue
             .push(self.now + latency, Event::StoreAnswer(write));
@@ -79,6 +81,7 @@ impl World {
     }
 
     pub(crate) fn store_answers(&mut self, write: WriteId) {
+        self.arrives(|| Parcel::Outcome(write));
         let Some((instance, commit, fate, outcome)) = self.store.answer(write) else {
             return;
         };
@@ -94,6 +97,7 @@ impl World {
     }
 
     pub(crate) fn discard_ends(&mut self, instance: Instance, discard: Discard, done: bool) {
+        self.show_discard(instance, &discard, done);
         let outcome = if done {
             for (job, path) in self.blobs.delete(&discard) {
                 self.marks.hit(Mark::StateDiscarded);

@@ -137,6 +137,16 @@ impl Store {
         Some((write.instance, write.commit, write.fate, outcome))
     }
 
+    /// What will become, or became, of a write that is not answered yet.
+    pub(crate) fn fate(&self, id: WriteId) -> Option<Fate> {
+        self.writes.get(&id).map(|write| write.fate)
+    }
+
+    /// The answer that is on its way.
+    pub(crate) fn outcome(&self, id: WriteId) -> Option<&StoreOutcome> {
+        self.writes.get(&id)?.outcome.as_ref()
+    }
+
     /// Who sent a write that is not answered yet.
     pub(crate) fn sender(&self, id: WriteId) -> Option<Instance> {
         self.writes.get(&id).map(|write| write.instance)

@@ -21,7 +21,7 @@ use crate::storage::blobs::Blobs;
 use crate::storage::external::External;
 use crate::storage::store::Store;
 use crate::tape::{Decisions, Stream};
-use crate::trace::Trace;
+use crate::trace::{Parcel, Trace};
 use event::{Event, Instance, Process, Queue};
 use faults::Faults;
 use jobmanager_core::id::{RequestId, SessionId};
@@ -147,6 +147,7 @@ impl World {
                 Some(backlog) => backlog.push(event),
                 None => self.happen(event),
             }
+            self.observe();
         }
     }
 
@@ -233,7 +234,11 @@ impl World {
     }
 
     fn deliver(&mut self, id: ConnectionId, side: Side) {
-        match self.network.arrive(id, side, self.now) {
+        let arrival = self.network.arrive(id, side, self.now);
+        if let Arrival::Payload(_, _, number) = &arrival {
+            self.arrives(|| Parcel::Message(*number));
+        }
+        match arrival {
             Arrival::Nobody => {}
             Arrival::Stalled => self
                 .queue
@@ -242,11 +247,11 @@ impl World {
                 self.marks.hit(Mark::StalledConnectionBroke);
                 self.break_connection(id);
             }
-            Arrival::Payload(_, Payload::Close) => self.broken(id, side),
-            Arrival::Payload(Node::JobManager(instance), Payload::Bytes(bytes)) => {
+            Arrival::Payload(_, Payload::Close, _) => self.broken(id, side),
+            Arrival::Payload(Node::JobManager(instance), Payload::Bytes(bytes), _) => {
                 self.jobmanager_hears(instance, id, &bytes);
             }
-            Arrival::Payload(Node::TaskManager(process), Payload::Bytes(bytes)) => {
+            Arrival::Payload(Node::TaskManager(process), Payload::Bytes(bytes), _) => {
                 self.taskmanager_hears(process, id, side, &bytes);
             }
         }
@@ -269,6 +274,7 @@ impl World {
 
     /// Puts bytes on their way to the other side of a connection.
     pub(crate) fn send(&mut self, id: ConnectionId, to: Side, payload: Payload) {
+        self.show_send(id, to, &payload);
         let mut latency = self.network_latency();
         if !self.calm
             && self

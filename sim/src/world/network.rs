@@ -6,7 +6,7 @@
 
 use crate::plan::options::{Micros, SECOND};
 use crate::world::event::{Instance, Process};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A message that is stalled for this long breaks its connection.
 pub(crate) const STALL_LIMIT: Micros = 8 * SECOND;
@@ -51,8 +51,8 @@ struct End {
     node: Node,
     /// Whether the process at this end still has it.
     open: bool,
-    /// On the way to this end.
-    incoming: VecDeque<Payload>,
+    /// On the way to this end, each with its number.
+    incoming: VecDeque<(u64, Payload)>,
     /// When the last one of them arrives.
     last_arrival: Micros,
     stalled_since: Option<Micros>,
@@ -63,6 +63,7 @@ struct End {
 pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, [End; 2]>,
     next_connection: u64,
+    next_message: u64,
     blocked: BTreeMap<u64, (Node, Node)>,
     next_block: u64,
 }
@@ -70,8 +71,8 @@ pub(crate) struct Network {
 /// What became of an arrival.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It is for this node.
-    Payload(Node, Payload),
+    /// It is for this node, and has this number.
+    Payload(Node, Payload, u64),
     /// The link is blocked: look again later.
     Stalled,
     /// It was stalled for too long.
@@ -103,13 +104,15 @@ impl Network {
         payload: Payload,
         at: Micros,
     ) -> Option<Micros> {
+        let number = self.next_message;
+        self.next_message += 1;
         let ends = self.connections.get_mut(&id)?;
         if !ends[side.other() as usize].open {
             return None;
         }
         let end = &mut ends[side as usize];
         end.last_arrival = end.last_arrival.max(at);
-        end.incoming.push_back(payload);
+        end.incoming.push_back((number, payload));
         Some(end.last_arrival)
     }
 
@@ -133,8 +136,25 @@ impl Network {
             };
         }
         end.stalled_since = None;
-        let payload = end.incoming.pop_front();
-        Arrival::Payload(to, payload.expect("it is not empty"))
+        let (number, payload) = end.incoming.pop_front().expect("it is not empty");
+        Arrival::Payload(to, payload, number)
+    }
+
+    /// The number that the next message will have.
+    pub(crate) fn next_message(&self) -> u64 {
+        self.next_message
+    }
+
+    /// The numbers of the messages on their way.
+    pub(crate) fn under_way(&self) -> BTreeSet<u64> {
+        let ends = self.connections.values().flatten();
+        let incoming = ends.flat_map(|end| &end.incoming);
+        incoming.map(|(number, _)| *number).collect()
+    }
+
+    /// Who is not heard by whom, from first to second.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (Node, Node)> {
+        self.blocked.values().copied()
     }
 
     /// The process at this end has no more to do with the connection.
@@ -226,7 +246,7 @@ mod tests {
         assert_eq!(network.send(id, Side::Acceptor, bytes(1), 50), Some(50));
         assert_eq!(network.send(id, Side::Acceptor, bytes(2), 10), Some(50));
         let first = network.arrive(id, Side::Acceptor, 50);
-        assert_eq!(first, Arrival::Payload(B, bytes(1)));
+        assert_eq!(first, Arrival::Payload(B, bytes(1), 0));
     }
 
     #[test]
@@ -239,7 +259,7 @@ mod tests {
         assert_eq!(network.arrive(id, Side::Acceptor, 0), Arrival::Stalled);
         assert_eq!(
             network.arrive(id, Side::Opener, 0),
-            Arrival::Payload(A, bytes(2))
+            Arrival::Payload(A, bytes(2), 1)
         );
         assert_eq!(
             network.arrive(id, Side::Acceptor, STALL_LIMIT),
@@ -248,7 +268,7 @@ mod tests {
         network.unblock(block);
         assert_eq!(
             network.arrive(id, Side::Acceptor, 1),
-            Arrival::Payload(B, bytes(1))
+            Arrival::Payload(B, bytes(1), 0)
         );
     }
 

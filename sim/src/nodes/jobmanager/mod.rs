@@ -132,7 +132,7 @@ impl World {
         if node.is_none_or(|node| node.coordinator.is_none()) {
             return;
         }
-        self.note(Lane::JobManager(instance.0), "<-", &input);
+        self.note_told(Lane::JobManager(instance.0), "<-", &input);
         self.checks.received(&input);
         let Some(node) = self.jobmanagers.get_mut(&instance) else {
             return;
@@ -162,6 +162,7 @@ impl World {
         if let Some(digest) = digest {
             self.note(Lane::JobManager(instance.0), "digest", &digest);
         }
+        self.show_coordinator(instance);
         for effect in effects {
             // Dead men order nothing.
             if self.failure.is_some() || !self.jobmanagers.contains_key(&instance) {

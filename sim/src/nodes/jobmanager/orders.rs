@@ -2,7 +2,7 @@
 
 use crate::checks::Verdict;
 use crate::tape::Stream;
-use crate::trace::Lane;
+use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
@@ -16,19 +16,24 @@ use prost::Message as _;
 
 impl World {
     pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect) {
-        self.note(Lane::JobManager(instance.0), "->", &effect);
+        let here = Lane::JobManager(instance.0);
+        self.note_told(here, "->", &effect);
         let verdict = self.check_order(instance, &effect);
         self.verdict(verdict);
         match effect {
             Effect::Send { session, message } => self.say(instance, session, &message),
             Effect::Disconnect { session } => self.end_session(instance, session),
-            Effect::Reply { request, reply } => self.reply(request, reply),
+            Effect::Reply { request, reply } => {
+                self.departs(|| Parcel::Answer(request), here, Lane::Clients);
+                self.reply(request, reply);
+            }
             Effect::Store { commit, ops } => {
                 let fate = self.fate();
                 let Some(epoch) = self.jobmanagers.get(&instance).map(|node| node.epoch) else {
                     return;
                 };
                 let write = self.store.send(instance, epoch, commit, ops, fate);
+                self.departs(|| Parcel::Write(write), here, Lane::Store);
                 let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
                 self.queue
                     .push(self.now + latency, Event::StoreApply(write));
@@ -37,6 +42,8 @@ impl World {
             Effect::Discard(discard) => {
                 let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
                 let done = !self.blob_fails();
+                let parcel = || Parcel::Discard(instance, discard.clone());
+                self.departs(parcel, here, Lane::Blobs);
                 let at = self.now + latency;
                 self.queue.push(
                     at,
