@@ -1,0 +1,213 @@
+//! The page of a run: written, opened in a real browser, and tried there by its own `#check`, which clicks,
+//! types and turns the wheel, and writes what came of it into the document.
+//!
+//! Without a browser these tests say so and look at the bytes alone; `BROWSER=required`, which `tests/run`
+//! sets, makes that a failure.
+
+#![allow(clippy::unwrap_used)]
+
+use jobmanager_sim::{Failure, Page, Report, Run, Tier};
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// What a browser may be called.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// For how much of its own time the browser lets a page run before it is looked at.
+const PATIENCE_MS: u32 = 5_000;
+
+fn report(seed: u64) -> Report {
+    Run::seed(Tier::Dataflow, seed).logged().run()
+}
+
+/// The same run, had it ended so.
+fn failed(seed: u64) -> Report {
+    let failure = Failure {
+        name: "nothing_ends_a_page_early",
+        detail: "</script><b id=\"injected\">\u{2028}<!--".to_owned(),
+    };
+    Report {
+        failure: Some(failure),
+        ..report(seed)
+    }
+}
+
+fn html(report: &Report) -> String {
+    let page = Page {
+        report,
+        name: "seed 8",
+        command: "sim --seed 8",
+    };
+    page.to_html()
+}
+
+/// The first browser that starts, if any does.
+fn browser() -> Option<&'static str> {
+    let starts = |name: &&&str| {
+        let answer = Command::new(name).arg("--version").output();
+        answer.is_ok_and(|answer| answer.status.success())
+    };
+    let found = BROWSERS.iter().find(starts).copied();
+    if found.is_none() {
+        assert!(
+            std::env::var("BROWSER").as_deref() != Ok("required"),
+            "no browser: none of {BROWSERS:?} starts; run tests/run, which installs one"
+        );
+        // Straight to the terminal: the test passes, but should not pass in silence.
+        let warning =
+            "WARNING: no browser is installed, the page was NOT opened; tests/run installs one\n";
+        std::io::stderr().write_all(warning.as_bytes()).unwrap();
+    }
+    found
+}
+
+/// The document after the page has run in a browser, opened with `#hash`.
+fn opened(browser: &str, html: &str, hash: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("page.html");
+    std::fs::write(&file, html).unwrap();
+    dump(
+        browser,
+        folder.path(),
+        &format!("file://{}#{hash}", file.display()),
+    )
+}
+
+fn dump(browser: &str, folder: &Path, address: &str) -> String {
+    let profile = folder.join("profile");
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+        ])
+        .args(["--no-first-run", "--disable-background-networking"])
+        .args(["--disable-component-update", "--disable-sync"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--virtual-time-budget={PATIENCE_MS}"))
+        .args(["--window-size=1400,900", "--dump-dom", address])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The text of the element with this id, which has no child elements.
+fn text_of(document: &str, id: &str) -> String {
+    let (_, rest) = document.split_once(&format!("id=\"{id}\"")).unwrap();
+    let (_, rest) = rest.split_once('>').unwrap();
+    let (text, _) = rest.split_once("</").unwrap();
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&nbsp;", "\u{a0}"),
+        ("&amp;", "&"),
+    ];
+    let unescaped = |text: String, (entity, plain): (&str, &str)| text.replace(entity, plain);
+    entities.into_iter().fold(text.to_owned(), unescaped)
+}
+
+fn findings(browser: &str, html: &str) -> Value {
+    let document = opened(browser, html, "check");
+    let findings: Value = serde_json::from_str(&text_of(&document, "findings")).unwrap();
+    assert_eq!(findings["problem"], Value::Null);
+    findings
+}
+
+#[test]
+fn the_same_seed_gives_the_same_page_byte_for_byte() {
+    for seed in 0..3 {
+        assert!(html(&report(seed)) == html(&report(seed)), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_page_names_no_other_file_and_no_other_place() {
+    let html = html(&report(0));
+    for reference in [
+        "http:", "https:", "src=", "<link", "@import", "url(", "fetch(",
+    ] {
+        assert!(!html.contains(reference), "the page says {reference}");
+    }
+}
+
+#[test]
+fn what_is_clicked_is_shown_and_what_is_filtered_is_not() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let report = report(8);
+    let findings = findings(browser, &html(&report));
+    let mut lanes: Vec<_> = report.log.iter().map(|entry| entry.lane).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    assert_eq!(findings["lanes"], lanes.len());
+    assert_eq!(findings["lanesWithoutOne"], lanes.len() - 1);
+    for drawn in ["events", "messages", "spans"] {
+        assert!(
+            findings["drawn"][drawn].as_u64().unwrap() > 10,
+            "{findings}"
+        );
+    }
+    assert_eq!(findings["verdict"], "all is well");
+    for works in [
+        "next",
+        "zoomed",
+        "withHeartbeats",
+        "withoutAgain",
+        "searching",
+    ] {
+        assert_eq!(findings[works], true, "{works}: {findings}");
+    }
+    // The clicked event's own text is in the panel, whatever lines it is broken into.
+    let bare = |field: &str| {
+        findings[field]
+            .as_str()
+            .unwrap()
+            .replace(char::is_whitespace, "")
+    };
+    assert!(bare("clicked").contains(&bare("text")), "{findings}");
+    assert_eq!(findings["jumped"], findings["expected"]);
+    let (all, some) = (&findings["events"], &findings["ofCheckpoint"]);
+    assert!(some.as_u64().unwrap() > 0 && some.as_u64() < all.as_u64());
+    assert!(findings["hits"].as_u64().unwrap() > 0);
+    assert!(findings["hit"].as_str().unwrap().contains("welcome"));
+    assert_eq!(findings["asked"], 0, "the page asked the network");
+    assert_eq!(
+        findings["scrolls"], false,
+        "the page is wider than its window"
+    );
+}
+
+#[test]
+fn a_failure_is_named_and_its_text_cannot_break_out() {
+    let html = html(&failed(8));
+    assert!(!html.contains("id=\"injected\""));
+    let Some(browser) = browser() else {
+        return;
+    };
+    let findings = findings(browser, &html);
+    assert_eq!(findings["verdict"], "nothing_ends_a_page_early");
+    assert_eq!(findings["atFailure"], true);
+    let document = opened(browser, &html, "");
+    assert_eq!(
+        text_of(&document, "failure"),
+        "</script><b id=\"injected\">\u{2028}<!--"
+    );
+}
+
+#[test]
+fn a_page_without_a_log_says_so() {
+    let Some(browser) = browser() else {
+        return;
+    };
+    let empty = html(&Run::seed(Tier::Dataflow, 0).run());
+    let damaged = html(&report(0)).replace("\"entries\":{", "\"entries\":");
+    for (html, text) in [(empty, "was not logged"), (damaged, "cannot be read")] {
+        let said = text_of(&opened(browser, &html, ""), "wrong");
+        assert!(said.contains(text), "{said}");
+    }
+}
