@@ -139,6 +139,17 @@ impl Job {
         cx.effects.push(Effect::Discard(Discard::Job(job)));
     }
 
+    /// Whether the job's result is durable: nobody needs to keep anything of it.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.phase {
+            JobPhase::Ended(ended) => ended.cleanup != Cleanup::Storing,
+            JobPhase::Submitting(_)
+            | JobPhase::Reconciling(_)
+            | JobPhase::Running
+            | JobPhase::Ending(_) => false,
+        }
+    }
+
     /// A job of which a result is durable is removed.
     pub(super) fn resume_removal(&mut self, result: Arc<JobResult>) {
         self.set_recovered_status(result.status);

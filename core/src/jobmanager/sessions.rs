@@ -120,7 +120,7 @@ impl Coordinator {
         let (jobs, _, mut cx) = self.parts(effects);
         for item in inventory {
             let AttemptId { job, task, attempt } = item.attempt;
-            let known = jobs.get_mut(&job);
+            let known = jobs.get_mut(&job).filter(|known| !known.is_over());
             if known.is_none() {
                 ended.insert(job);
             }

@@ -5,6 +5,7 @@
 
 mod script;
 
+use jobmanager_core::state::ExecutionState;
 use script::Script;
 
 /// One source feeding one sink, both with two subtasks, a checkpoint each second.
@@ -69,6 +70,19 @@ fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish
         .stored("done")
         .discarded()
         .stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn who_comes_back_after_a_job_has_ended_is_told_to_forget_it() {
+    let mut script = running(&["a"], 2, JOB);
+    script.all_at_end_of_data().acknowledge_all().stored("done");
+    let mut held = script.tasks_of("a");
+    held.iter_mut()
+        .for_each(|item| item.state = ExecutionState::Finished);
+    script.all_finished().stored("done");
+    script.cut().lose_sight_of("a").hello_with("a", 2, held);
+    script.discarded().stored("done");
     insta::assert_snapshot!(script.text());
 }
 
