@@ -12,6 +12,7 @@ mod batch;
 mod checks;
 mod dataflow;
 mod golden;
+pub mod explore;
 mod marks;
 mod model;
 mod nodes;

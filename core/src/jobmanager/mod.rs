@@ -68,7 +68,7 @@ use timers::{Timer, Timers};
 /// [`next_deadline`](Self::next_deadline) has passed. Losing leadership is dropping the value.
 /// *Looking at it*: [`overview`](Self::overview) and its siblings, between steps.
 /// *Checking it*: [`digest`](Self::digest), [`check_invariants`](Self::check_invariants).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Coordinator {
     config: ClusterConfig,
     epoch: Epoch,

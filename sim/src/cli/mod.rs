@@ -1,6 +1,7 @@
 //! What can be asked for on the command line: a module for each command, with its arguments and a
 //! function that tells whether all was well.
 
+mod explore;
 mod failures;
 mod golden;
 mod html;
@@ -44,6 +45,8 @@ struct Arguments {
 enum Command {
     /// Compare the digests of the first seeds with those that are kept.
     Golden(golden::Golden),
+    /// Go through every order of events in a tiny world.
+    Explore(jobmanager_sim::explore::Scope),
     /// Run seeds twice and compare.
     Meta(meta::Meta),
     /// Run what a tape says.
@@ -71,6 +74,7 @@ pub(crate) fn run() -> bool {
     let arguments = Arguments::parse();
     match (arguments.command, arguments.seed) {
         (Some(Command::Golden(golden)), _) => golden::run(&golden),
+        (Some(Command::Explore(scope)), _) => explore::run(&scope),
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
         (Some(Command::Replay(replay)), _) => replay::run(&replay),
         (Some(Command::Shrink(shrink)), _) => shrink::run(&shrink),
