@@ -147,7 +147,8 @@ impl Model {
             self.with(id, coordinator, |job, room| {
                 kept = job.reported(room, on, item, is_free);
             });
-            if !self.jobs.contains_key(&id) {
+            // A job whose result is durable is as unknown as one that nobody submitted.
+            if !self.jobs.contains_key(&id) || self.ended.contains_key(&id) {
                 unknown.insert(id);
             }
             if !kept {
