@@ -102,8 +102,11 @@ fn matters(entry: &Entry) -> bool {
     if entry.verb == "digest" || ["Wake", "Heartbeat"].contains(&what) {
         return false;
     }
-    if !matches!(entry.lane, Lane::TaskManager(_)) {
-        return true;
+    match entry.lane {
+        Lane::Faults | Lane::Store | Lane::Outside | Lane::JobManager(_) => return true,
+        Lane::Blobs => return entry.verb == "refuse",
+        Lane::Clients => return false,
+        Lane::TaskManager(_) => {}
     }
     // What crosses the network is told where the coordinator sends or hears it.
     match entry.verb {

@@ -10,6 +10,8 @@ mod json;
 mod observe;
 mod page;
 mod states;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod told;
 mod travel;

@@ -387,3 +387,51 @@ fn lanes(report: &Report) -> String {
     lanes.sort_by_key(|lane| order(*lane));
     list(lanes.into_iter().map(lane_name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(verb: &'static str) -> Entry {
+        Entry {
+            at: 0,
+            lane: Lane::Store,
+            verb,
+            what: String::new(),
+            kind: Kind::Store,
+            title: String::new(),
+            about: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_too_many_entries_the_last_ones_are_shown_and_the_others_counted() {
+        let mut log = vec![entry("apply"); SHOWN + 5];
+        log.insert(2, entry("digest"));
+        let entries = Entries::new(&log);
+        assert_eq!((entries.shown.len(), entries.left_out), (SHOWN, 5));
+        assert_eq!(entries.position(Some(2)), NONE);
+        assert_eq!(entries.position(Some(5)), NONE);
+        assert_eq!(entries.position(Some(6)), 0);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_says_how_much_is_missing() {
+        let text = "é".repeat(TEXT_LIMIT);
+        let mut tables = Tables::default();
+        tables.string(&text);
+        let shown = tables.strings();
+        assert!(shown.len() < TEXT_LIMIT + 100);
+        assert!(
+            shown.ends_with(" … 20000 bytes left out\"]"),
+            "{}",
+            &shown[TEXT_LIMIT..]
+        );
+    }
+
+    #[test]
+    fn what_is_filled_in_is_not_filled_again() {
+        let parts = [("{{a}}", "{{b}}".to_owned()), ("{{b}}", "c".to_owned())];
+        assert_eq!(fill("{{a}} {{b}}", &parts), "{{b}} c");
+    }
+}

@@ -46,6 +46,7 @@ function showPanel() {
   } else {
     panel.append(...spanPanel(selected.span));
   }
+  panel.querySelector("mark")?.scrollIntoView({ block: "nearest" });
 }
 
 const ROLES = { "<-": "input", "->": "order" };
