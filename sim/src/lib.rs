@@ -11,8 +11,8 @@
 mod batch;
 mod checks;
 mod dataflow;
-mod golden;
 pub mod explore;
+mod golden;
 mod marks;
 mod model;
 mod nodes;

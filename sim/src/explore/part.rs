@@ -47,7 +47,10 @@ impl<T> Deref for Part<T> {
 
 impl<T: Hash> Hash for Part<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let digest = self.digest.get().unwrap_or_else(|| Digest::of(&*self.value));
+        let digest = self
+            .digest
+            .get()
+            .unwrap_or_else(|| Digest::of(&*self.value));
         self.digest.set(Some(digest));
         state.write_u64(digest);
     }

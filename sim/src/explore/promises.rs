@@ -81,10 +81,9 @@ impl State {
 fn checkpoint(record: &Record) -> Option<&CheckpointRecord> {
     match record {
         Record::Checkpoint(record) => Some(record),
-        Record::Job(_)
-        | Record::Cancel(_)
-        | Record::CheckpointMark { .. }
-        | Record::Result(_) => None,
+        Record::Job(_) | Record::Cancel(_) | Record::CheckpointMark { .. } | Record::Result(_) => {
+            None
+        }
     }
 }
 
@@ -145,7 +144,11 @@ impl Step<'_> {
     }
 
     fn check_trigger(&mut self, checkpoint: CheckpointId) {
-        let mark = self.state.store.records.get(&RecordKey::CheckpointMark(JOB));
+        let mark = self
+            .state
+            .store
+            .records
+            .get(&RecordKey::CheckpointMark(JOB));
         let below_mark = match mark {
             Some(Record::CheckpointMark { next, .. }) => checkpoint < *next,
             // A leader that does not know that the job has ended may go on for a while.
@@ -200,11 +203,7 @@ impl Step<'_> {
                     .records
                     .contains_key(&RecordKey::Cancel(JOB));
                 let durable = recorded || self.result().is_some();
-                self.ensure(
-                    durable,
-                    "an_accepted_cancellation_is_durable",
-                    String::new,
-                );
+                self.ensure(durable, "an_accepted_cancellation_is_durable", String::new);
                 self.state
                     .history
                     .change(|history| history.cancel_accepted = true);
@@ -329,11 +328,9 @@ impl Step<'_> {
     /// A task is told that a checkpoint is complete.
     pub(super) fn check_complete(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
         let durable = self.state.history.completed.contains(&checkpoint);
-        self.ensure(
-            durable,
-            "a_task_commits_only_what_is_durable",
-            || format!("{attempt}: {checkpoint:?}"),
-        );
+        self.ensure(durable, "a_task_commits_only_what_is_durable", || {
+            format!("{attempt}: {checkpoint:?}")
+        });
     }
 
     /// A task finds no state. An old leader may go on ordering from what the latest has replaced.
@@ -357,20 +354,22 @@ impl Step<'_> {
                 continue;
             }
             let told = |other: &AttemptId| {
-                link.to_worker.iter().any(|envelope| match &envelope.message {
-                    ToTaskManager::Cancel { attempt, tasks, .. } => {
-                        *attempt == other.attempt && tasks.contains(&other.task)
-                    }
-                    ToTaskManager::Welcome(_)
-                    | ToTaskManager::Refused(_)
-                    | ToTaskManager::Heartbeat { .. }
-                    | ToTaskManager::Deploy(_)
-                    | ToTaskManager::TriggerCheckpoint { .. }
-                    | ToTaskManager::NotifyComplete { .. }
-                    | ToTaskManager::NotifyAborted { .. }
-                    | ToTaskManager::Resume { .. }
-                    | ToTaskManager::ReleaseJob { .. } => false,
-                })
+                link.to_worker
+                    .iter()
+                    .any(|envelope| match &envelope.message {
+                        ToTaskManager::Cancel { attempt, tasks, .. } => {
+                            *attempt == other.attempt && tasks.contains(&other.task)
+                        }
+                        ToTaskManager::Welcome(_)
+                        | ToTaskManager::Refused(_)
+                        | ToTaskManager::Heartbeat { .. }
+                        | ToTaskManager::Deploy(_)
+                        | ToTaskManager::TriggerCheckpoint { .. }
+                        | ToTaskManager::NotifyComplete { .. }
+                        | ToTaskManager::NotifyAborted { .. }
+                        | ToTaskManager::Resume { .. }
+                        | ToTaskManager::ReleaseJob { .. } => false,
+                    })
             };
             let tasks = &self.state.taskmanagers[link.tm].tasks;
             let runs = tasks.iter().find(|(other, task)| {

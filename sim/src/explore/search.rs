@@ -6,8 +6,8 @@ use super::state::{Budget, State};
 use super::step::Step;
 use super::{Explored, beginning};
 use crate::checks::oracle::Failure;
-use std::collections::hash_map::{Entry, HashMap};
 use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many steps of the default schedule are shown when it does not end.
@@ -237,7 +237,11 @@ impl<'a> Search<'a> {
     fn show(&self, state: &State, choice: usize, log: &mut Vec<String>) -> Option<State> {
         let enabled = Enabled::in_state(state, self.scope);
         let action = *enabled.actions.get(choice)?;
-        let fault = if choice < enabled.ordinary { "" } else { " (!)" };
+        let fault = if choice < enabled.ordinary {
+            ""
+        } else {
+            " (!)"
+        };
         log.push(format!("{} {action}{fault}", state.now));
         let mut step = Step::from(self.scope, state, Some(log));
         let survived = catch_unwind(AssertUnwindSafe(|| step.take(action))).is_ok();

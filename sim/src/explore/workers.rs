@@ -118,11 +118,9 @@ impl Step<'_> {
         let before = fenced.then(|| node.tasks.clone());
         self.tell_worker(tm, Input::Message(envelope));
         let obeyed = before.is_some_and(|before| self.state.taskmanagers[tm].tasks != before);
-        self.ensure(
-            !obeyed,
-            "a_command_of_an_old_epoch_is_never_obeyed",
-            || format!("tm-{tm} has seen {seen:?} and obeyed {epoch:?}"),
-        );
+        self.ensure(!obeyed, "a_command_of_an_old_epoch_is_never_obeyed", || {
+            format!("tm-{tm} has seen {seen:?} and obeyed {epoch:?}")
+        });
     }
 
     /// The process dies with its tasks; what it said and was not heard is lost.
