@@ -165,7 +165,9 @@ fn named(name: &str, inner: &[(Option<String>, Said)]) -> String {
         "Envelope" => format!("{} ({})", field("message"), field("epoch")),
         "JobId" => format!("job {}", first().trim_start_matches('0')),
         "JobGraph" => field("id"),
-        "Some" | "TaskManagerId" | "VertexIndex" | "SubtaskIndex" | "Message" | "Command" => {
+        // What it is about is among the options.
+        "Welcome" => "welcome".to_owned(),
+        "" | "Some" | "TaskManagerId" | "VertexIndex" | "SubtaskIndex" | "Message" | "Command" => {
             fields(inner)
         }
         _ => {
@@ -191,7 +193,7 @@ fn fields(inner: &[(Option<String>, Said)]) -> String {
         }
         None => Some(value.words()),
     });
-    let told: Vec<_> = told.collect();
+    let told: Vec<_> = told.filter(|words| !words.is_empty()).collect();
     told.join(", ")
 }
 
@@ -252,7 +254,7 @@ mod tests {
             in_words("A { b: [1, 2, 3, 4, 5], c"),
             "a b 1; 2; 3; 2 more, c"
         );
-        assert_eq!(in_words("A(}"), "a , }");
+        assert_eq!(in_words("A(}"), "a }");
         assert!(in_words(&"(".repeat(10_000)).len() < 500);
     }
 }
