@@ -7,6 +7,7 @@ mod golden;
 mod html;
 mod many;
 mod meta;
+mod mutants;
 mod one;
 mod replay;
 mod shrink;
@@ -49,6 +50,11 @@ enum Command {
     Explore(jobmanager_sim::explore::Scope),
     /// Run seeds twice and compare.
     Meta(meta::Meta),
+    /// Make mistakes on purpose and look whether they are seen.
+    Mutants(mutants::Mutants),
+    /// Count the seeds until one fails.
+    #[command(hide = true)]
+    Hunt(mutants::Hunt),
     /// Run what a tape says.
     Replay(replay::Replay),
     /// Find the smallest run that fails as one does.
@@ -76,6 +82,8 @@ pub(crate) fn run() -> bool {
         (Some(Command::Golden(golden)), _) => golden::run(&golden),
         (Some(Command::Explore(scope)), _) => explore::run(&scope),
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
+        (Some(Command::Mutants(mutants)), _) => mutants::run(&mutants),
+        (Some(Command::Hunt(hunt)), _) => mutants::hunt(&hunt),
         (Some(Command::Replay(replay)), _) => replay::run(&replay),
         (Some(Command::Shrink(shrink)), _) => shrink::run(&shrink),
         (None, Some(seed)) => one::run(arguments.tier.of(seed), seed, &arguments.one),
