@@ -1,16 +1,51 @@
 //! `sim explore`: every order of events in a tiny world.
 
-use jobmanager_sim::explore::{Scope, explore};
+use clap::Args;
+use jobmanager_sim::explore::{Explored, Scope, Shape, explore};
 use std::time::Instant;
 
+/// What is explored. By default both shapes of the job, one after the other.
+#[derive(Debug, Args)]
+pub(super) struct Explore {
+    /// Only this job.
+    #[arg(long, value_enum)]
+    shape: Option<Shape>,
+    #[command(flatten)]
+    scope: Scope,
+}
+
 /// Explores and prints what came of it; tells whether all was well.
-pub(crate) fn run(scope: &Scope) -> bool {
+pub(super) fn run(arguments: &Explore) -> bool {
+    let both = vec![Shape::Chain, Shape::Pair];
+    let shapes = arguments.shape.map_or(both, |shape| vec![shape]);
+    shapes.into_iter().all(|shape| {
+        let scope = Scope {
+            shape,
+            ..arguments.scope.clone()
+        };
+        one(&scope)
+    })
+}
+
+fn one(scope: &Scope) -> bool {
+    println!("{scope:?}");
     let started = Instant::now();
-    let seconds = || started.elapsed().as_millis() as u64;
+    let seconds = || {
+        let millis = started.elapsed().as_millis();
+        format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
+    };
     let explored = explore(scope, &mut |known, waiting| {
-        let (whole, rest) = (seconds() / 1_000, seconds() % 1_000 / 100);
-        eprintln!("{known} states, {waiting} of them to be looked at, {whole}.{rest} s");
+        eprintln!(
+            "{known} states, {waiting} of them to be looked at, {}",
+            seconds()
+        );
     });
+    print(&explored);
+    println!("time         {}", seconds());
+    explored.found.is_none() && explored.complete
+}
+
+fn print(explored: &Explored) {
     if let Some(found) = &explored.found {
         for line in &found.transcript {
             println!("{line}");
@@ -18,16 +53,14 @@ pub(crate) fn run(scope: &Scope) -> bool {
         println!("{}: {}", found.failure.name, found.failure.detail);
         println!("found after {} states, {} steps", found.after, found.steps);
     }
-    let (whole, rest) = (seconds() / 1_000, seconds() % 1_000 / 100);
     println!("states       {}", explored.states);
     println!("transitions  {}", explored.transitions);
     println!("depth        {}", explored.depth);
     println!("job ended in {}", explored.ends);
-    println!("seconds      {whole}.{rest}");
-    match (&explored.found, explored.complete) {
-        (Some(_), _) => println!("verdict      a promise is broken"),
-        (None, true) => println!("verdict      all is well, and this is all there is"),
-        (None, false) => println!("verdict      all is well so far; raise --limit to see the rest"),
-    }
-    explored.found.is_none() && explored.complete
+    let verdict = match (&explored.found, explored.complete) {
+        (Some(_), _) => "a promise is broken",
+        (None, true) => "all is well, and this is all there is",
+        (None, false) => "all is well so far; raise --limit to see the rest",
+    };
+    println!("verdict      {verdict}");
 }

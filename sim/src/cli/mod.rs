@@ -47,7 +47,7 @@ enum Command {
     /// Compare the digests of the first seeds with those that are kept.
     Golden(golden::Golden),
     /// Go through every order of events in a tiny world.
-    Explore(jobmanager_sim::explore::Scope),
+    Explore(explore::Explore),
     /// Run seeds twice and compare.
     Meta(meta::Meta),
     /// Make mistakes on purpose and look whether they are seen.
@@ -80,7 +80,7 @@ pub(crate) fn run() -> bool {
     let arguments = Arguments::parse();
     match (arguments.command, arguments.seed) {
         (Some(Command::Golden(golden)), _) => golden::run(&golden),
-        (Some(Command::Explore(scope)), _) => explore::run(&scope),
+        (Some(Command::Explore(explore)), _) => explore::run(&explore),
         (Some(Command::Meta(meta)), _) => meta::run(&meta),
         (Some(Command::Mutants(mutants)), _) => mutants::run(&mutants),
         (Some(Command::Hunt(hunt)), _) => mutants::hunt(&hunt),

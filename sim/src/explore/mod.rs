@@ -26,9 +26,10 @@
 //!   does nothing with the answer.
 //! * **A leader that was replaced learns it some time**, as its lease runs out, if no write is refused before.
 //! * **A task's next thing is determined**; its order with everything else is not.
-//! * **Once nothing can go wrong any more and all has come to rest, only the default schedule is
-//!   followed.** Up to the names of attempts and the times, what follows is a part of the run without
-//!   faults, all orders of which are gone through.
+//! * **After the last fault only the default schedule is followed.** So with two faults every order is gone
+//!   through between them, and everything that one fault leads to in every order. [`Scope::thorough`] goes
+//!   on until all has come to rest; what follows then is, up to the names of attempts and the times, a part
+//!   of the run without faults, all orders of which are gone through.
 //! * **Messages are values**, not bytes: the wire has tests of its own.
 
 mod action;

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Scope {
     /// The job.
-    #[arg(long, value_enum, default_value_t = Shape::Chain)]
+    #[arg(skip)]
     pub shape: Shape,
     /// How many checkpoints every task takes part in before the end of its input; the final one comes on
     /// top.
@@ -30,18 +30,19 @@ pub struct Scope {
     /// Slots of each of the two TaskManagers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
     pub slots: u32,
-    /// Once nothing can go wrong any more, follow the default schedule at once.
+    /// After the last thing that may go wrong, too, go through every order until all has come to rest.
     #[arg(long)]
-    pub straight: bool,
+    pub thorough: bool,
     /// Give up after so many states.
     #[arg(long, default_value_t = 20_000_000)]
     pub limit: u32,
 }
 
 /// The job of the explored world: always two tasks, so that each TaskManager gets one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
     /// A source and a sink behind it, in slots of their own: one region.
+    #[default]
     Chain,
     /// Two subtasks of one source: two regions.
     Pair,

@@ -268,10 +268,9 @@ fn happen(scope: &Scope, state: &State, action: Action) -> Result<State, Failure
     Ok(step.state)
 }
 
-/// Notes that nothing can go wrong any more and that all has come to rest.
+/// Notes that nothing can go wrong any more, and that all has come to rest if that is waited for.
 fn settle(scope: &Scope, state: &mut State) {
     if !state.settled && state.budget == Budget::NOTHING {
-        state.settled = scope.straight
-            || state.leaders.len() == 1 && Enabled::in_state(state, scope).is_quiet();
+        state.settled = !scope.thorough || Enabled::in_state(state, scope).is_quiet();
     }
 }

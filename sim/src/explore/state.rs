@@ -28,8 +28,7 @@ pub(super) struct State {
     pub(super) channels: Part<BTreeMap<AttemptId, VecDeque<Item>>>,
     pub(super) history: Part<History>,
     pub(super) budget: Budget,
-    /// Nothing can go wrong any more, and nothing was left to happen at some time since: only one order
-    /// of what follows is looked at.
+    /// Only the default schedule is followed from here.
     pub(super) settled: bool,
 }
 
