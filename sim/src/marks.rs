@@ -76,11 +76,21 @@ pub enum Mark {
     TargetedCrashHit,
     /// A TaskManager ignored a message of an older epoch.
     OldEpochIgnored,
+    /// A message came about attempts that the leader had replaced.
+    MessageAboutThePast,
+    /// A message came on a session that had ended.
+    MessageOfPastSession,
+    /// A message came three times.
+    MessageThreeTimes,
+    /// The JobManager was replaced while all was well.
+    FailoverAtRest,
+    /// Every job had ended and every TaskManager was gone, and the coordinator was like a new one.
+    NothingIsLeft,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 35] = [
+    pub const ALL: [Mark; 40] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -116,6 +126,11 @@ impl Mark {
         Mark::AllTaskManagersLost,
         Mark::TargetedCrashHit,
         Mark::OldEpochIgnored,
+        Mark::MessageAboutThePast,
+        Mark::MessageOfPastSession,
+        Mark::MessageThreeTimes,
+        Mark::FailoverAtRest,
+        Mark::NothingIsLeft,
     ];
 }
 

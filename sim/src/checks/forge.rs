@@ -178,7 +178,7 @@ pub(crate) fn write(record: Record) -> Effect {
 
 /// An observer of a job that is durable and whose first attempt runs.
 pub(crate) fn running() -> Checks {
-    let mut checks = Checks::new(&[plan()]);
+    let mut checks = Checks::new(&[plan()], false);
     checks.minted(EPOCH).unwrap();
     store(&mut checks, [job_record(), mark(10)]).unwrap();
     order(&mut checks, &deploy(0, None)).unwrap();

@@ -4,19 +4,24 @@
 //! what is deleted ([`storage`]), and what TaskManagers do ([`workers`]). It never looks into a
 //! coordinator, so nothing that a coordinator believes can talk it out of what happened.
 
+mod leftovers;
 pub(crate) mod oracle;
 mod orders;
+mod replay;
+mod routes;
+mod state;
 mod steps;
 mod storage;
 mod workers;
 
+pub(crate) use leftovers::leaves_nothing;
 pub(crate) use orders::Orderer;
 pub(crate) use steps::Step;
 pub(crate) use workers::refused;
 
 use crate::checks::oracle::Failure;
-use crate::model::{Model, Plans};
-use crate::plan::job::JobPlan;
+use crate::model::Plans;
+use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::world::event::{Instance, Process};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Input, JobSummary};
@@ -25,6 +30,10 @@ use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use steps::Watched;
+
+/// How often a task may be started again once everything that broke has been noticed.
+const RESTARTS_AFTER_FAULTS: u32 = 2;
 
 /// What a check says.
 pub(crate) type Verdict = Result<(), Failure>;
@@ -51,6 +60,8 @@ struct Ack {
 struct History {
     /// The tasks in the order of checkpoint records.
     tasks: Vec<TaskId>,
+    sources: Vec<TaskId>,
+    sinks: Vec<TaskId>,
     retained_limit: usize,
     /// The job's record is in the store.
     recorded: bool,
@@ -70,6 +81,14 @@ struct History {
     /// Checkpoints that every task had acknowledged at some time, with the acknowledgements in the order
     /// of the tasks.
     acknowledged: BTreeMap<CheckpointId, Vec<Ack>>,
+    /// What each attempt snapshotted.
+    snapshots: BTreeMap<(CheckpointId, TaskId, Attempt), Vec<u8>>,
+    /// The last checkpoint of which each task was told that it is durable.
+    told: BTreeMap<TaskId, CheckpointId>,
+    /// Checkpoints whose record is on its way to the store: they may become durable.
+    on_their_way: BTreeMap<CheckpointId, Arc<CheckpointRecord>>,
+    /// How often each task was deployed since restarts count.
+    redeployed: BTreeMap<TaskId, u32>,
     /// Writes of checkpoints that were ordered.
     ordered: BTreeSet<(Instance, CheckpointId)>,
     /// The last attempt of each task that was ever deployed, and to whom.
@@ -98,16 +117,18 @@ pub(crate) struct Checks {
     /// The epoch of the last leader.
     minted: Epoch,
     plans: Plans,
-    /// The reference model of each coordinator that lives, where it applies.
-    models: BTreeMap<Instance, Model>,
+    /// Coordinators are replayed when they are gone.
+    replays: bool,
+    watched: BTreeMap<Instance, Watched>,
 }
 
 impl Checks {
-    pub(crate) fn new(plans: &[JobPlan]) -> Self {
+    pub(crate) fn new(plans: &[JobPlan], replays: bool) -> Self {
         let history = |plan: &JobPlan| (plan.id, History::new(plan));
         Checks {
             jobs: plans.iter().map(history).collect(),
             plans: Plans::new(plans),
+            replays,
             ..Checks::default()
         }
     }
@@ -117,6 +138,7 @@ impl Checks {
         let before = std::mem::replace(&mut self.minted, epoch);
         for history in self.jobs.values_mut() {
             history.deployed.clear();
+            history.on_their_way.clear();
             history.adoptable.append(&mut history.own);
         }
         ensure(before < epoch, "epochs_strictly_increase", || {
@@ -216,6 +238,37 @@ impl Checks {
         history.is_some_and(|history| history.aborted.contains(&checkpoint))
     }
 
+    /// The checkpoints that the store has.
+    pub(crate) fn retained(&self, job: JobId) -> impl Iterator<Item = CheckpointId> {
+        let history = self.jobs.get(&job);
+        let retained = history.into_iter().flat_map(|history| &history.retained);
+        retained.map(|(id, _)| *id)
+    }
+
+    /// The longest time from one checkpoint to the end of the next, in microseconds.
+    pub(crate) fn checkpoint_round(&self, job: JobId) -> u64 {
+        self.plans.checkpoint_round(job)
+    }
+
+    /// From now on hardly anything restarts.
+    pub(crate) fn count_restarts(&mut self) {
+        for history in self.jobs.values_mut() {
+            history.redeployed.clear();
+        }
+    }
+
+    /// What was broken when faults ended may restart a job, and what that broke once more; no more.
+    pub(crate) fn restarts_have_ended(&self) -> Verdict {
+        for (job, history) in &self.jobs {
+            let most = history.redeployed.iter().max_by_key(|(_, times)| **times);
+            let few = most.is_none_or(|(_, times)| *times <= RESTARTS_AFTER_FAULTS);
+            ensure(few, "restarts_end_once_faults_have_ended", || {
+                format!("job {job}: {most:?}")
+            })?;
+        }
+        Ok(())
+    }
+
     /// Whether this is the last attempt of its task that was deployed.
     pub(crate) fn is_current(&self, attempt: AttemptId) -> bool {
         let history = self.jobs.get(&attempt.job);
@@ -236,11 +289,22 @@ impl History {
         for (vertex, plan) in (0..).zip(&plan.vertices) {
             tasks.extend((0..plan.parallelism).map(|subtask| task(vertex, subtask)));
         }
+        let of = |wanted: fn(&OperatorPlan) -> bool| {
+            let vertex = |task: &&TaskId| &plan.vertices[task.vertex.0 as usize];
+            let chosen = tasks.iter().filter(|task| wanted(&vertex(task).operator));
+            chosen.copied().collect::<Vec<_>>()
+        };
         let retained = plan
             .configuration
             .get("execution.checkpointing.num-retained");
         History {
+            sources: of(|operator| matches!(operator, OperatorPlan::Source { .. })),
+            sinks: of(|operator| *operator == OperatorPlan::Sink),
             tasks,
+            snapshots: BTreeMap::new(),
+            told: BTreeMap::new(),
+            on_their_way: BTreeMap::new(),
+            redeployed: BTreeMap::new(),
             retained_limit: retained.and_then(|text| text.parse().ok()).unwrap_or(1),
             recorded: false,
             cancel_recorded: false,

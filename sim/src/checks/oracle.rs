@@ -3,8 +3,10 @@
 //!
 //! It is fed every source row once, in any order, when some attempt first makes it, and derives which
 //! rows each sink may ever publish. During the run the published rows of an exactly-once job are among
-//! them, none too often; when the job has finished they are exactly them.
+//! them, none too often; when the job has finished they are exactly them. Of a job that does not end, the
+//! rows up to a checkpoint that every sink knows of are among the published ones.
 
+use super::routes::Routes;
 use crate::plan::job::{JobPlan, OperatorPlan, Row, map_row, source_row};
 use crate::storage::external::Published;
 use jobmanager_core::graph::Partitioning;
@@ -47,6 +49,7 @@ pub(crate) struct JobOracle {
     published: BTreeMap<u32, Counted>,
     /// The last count of each key that a sink's subtask published.
     last_count: BTreeMap<(TaskId, u64), u64>,
+    routes: Routes,
 }
 
 /// The oracles of all jobs.
@@ -77,6 +80,16 @@ impl Oracle {
         }
     }
 
+    /// Every row that follows from the sources' rows up to these offsets is published.
+    pub(crate) fn contains_up_to(
+        &self,
+        job: JobId,
+        offsets: &BTreeMap<TaskId, u64>,
+    ) -> Result<(), Failure> {
+        let oracle = self.0.get(&job);
+        oracle.map_or(Ok(()), |oracle| oracle.contains_up_to(offsets))
+    }
+
     /// The job has finished: its output is complete.
     pub(crate) fn finish(&self, job: JobId) -> Result<(), Failure> {
         self.0.get(&job).map_or(Ok(()), JobOracle::finish)
@@ -93,6 +106,7 @@ impl JobOracle {
         } else {
             Promise::AtLeastOnce
         };
+        let routes = Routes::new(&plan);
         let mut oracle = JobOracle {
             plan,
             promise,
@@ -102,6 +116,7 @@ impl JobOracle {
             expected: BTreeMap::new(),
             published: BTreeMap::new(),
             last_count: BTreeMap::new(),
+            routes,
         };
         oracle.flush();
         oracle
@@ -203,6 +218,10 @@ impl JobOracle {
     pub(crate) fn publish(&mut self, task: TaskId, rows: &[Row]) -> Result<(), Failure> {
         let vertex = task.vertex.0;
         let ordered = self.promise == Promise::ExactlyOnce && self.keeps_counts_in_order(vertex);
+        // Rows that are counted twice make counts that nobody expects.
+        let counted_before = self.sees(vertex, |operator| {
+            matches!(operator, OperatorPlan::Count { .. })
+        });
         for row in rows {
             let counted = self.published.entry(vertex).or_default();
             let times = counted.entry(*row).or_default();
@@ -211,7 +230,7 @@ impl JobOracle {
             let expected = expected.copied().unwrap_or(0);
             let wrong = match self.promise {
                 Promise::ExactlyOnce => *times > expected,
-                Promise::AtLeastOnce => false,
+                Promise::AtLeastOnce => expected == 0 && !counted_before,
             };
             if wrong {
                 let detail = format!(
@@ -219,6 +238,9 @@ impl JobOracle {
                     self.plan.id
                 );
                 return Err(Failure::new("output_is_a_prefix_of_the_oracle", detail));
+            }
+            if self.promise == Promise::ExactlyOnce {
+                self.routes.publish(task, *row, expected)?;
             }
             if ordered {
                 let last = self.last_count.insert((task, row.key), row.value);
@@ -243,12 +265,42 @@ impl JobOracle {
     /// Whether rows come from a count that emits at the end: where rows may be counted twice, its
     /// totals may be too high, so that the right ones are missing.
     fn sees_totals(&self, vertex: u32) -> bool {
-        let total = OperatorPlan::Count { at_end: true };
+        let is_total = |operator| operator == OperatorPlan::Count { at_end: true };
+        self.sees(vertex, is_total)
+    }
+
+    /// Whether rows come over a vertex of this kind.
+    fn sees(&self, vertex: u32, kind: fn(OperatorPlan) -> bool) -> bool {
         let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
         inputs.any(|edge| {
             let source = self.plan.vertices[edge.source as usize].operator;
-            source == total || self.sees_totals(edge.source)
+            kind(source) || self.sees(edge.source, kind)
         })
+    }
+
+    fn contains_up_to(&self, offsets: &BTreeMap<TaskId, u64>) -> Result<(), Failure> {
+        if self.promise == Promise::AtLeastOnce {
+            return Ok(());
+        }
+        let mut until = JobOracle::new(self.plan.clone());
+        for (task, offset) in offsets {
+            until.feed(task.vertex.0, task.subtask.0, *offset);
+        }
+        let rows = until.expected.iter();
+        let rows = rows.flat_map(|(vertex, rows)| rows.iter().map(move |row| (vertex, row)));
+        for (vertex, (row, expected)) in rows {
+            let published = self.published.get(vertex);
+            let times = published.and_then(|rows| rows.get(row)).copied();
+            if times.unwrap_or(0) < *expected {
+                let detail = format!(
+                    "job {} vertex {vertex}: {row:?} published {times:?} times, expected {expected} up to {offsets:?}",
+                    self.plan.id
+                );
+                let name = "output_is_complete_up_to_a_checkpoint";
+                return Err(Failure::new(name, detail));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn finish(&self) -> Result<(), Failure> {
@@ -373,6 +425,20 @@ mod tests {
         );
         oracle.publish(SINK, &counted(2)).unwrap();
         assert_eq!(oracle.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_row_that_a_durable_checkpoint_covers_and_nobody_published_is_seen() {
+        let mut oracle = counting();
+        oracle.feed(0, 0, 2);
+        oracle.publish(SINK, &counted(1)).unwrap();
+        let source = TaskId {
+            vertex: VertexIndex(0),
+            subtask: SubtaskIndex(0),
+        };
+        assert_eq!(oracle.contains_up_to(&[(source, 1)].into()), Ok(()));
+        let failure = oracle.contains_up_to(&[(source, 2)].into()).unwrap_err();
+        assert_eq!(failure.name, "output_is_complete_up_to_a_checkpoint");
     }
 
     #[test]

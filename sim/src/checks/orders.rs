@@ -169,6 +169,7 @@ impl Checks {
                 .as_ref()
                 .is_some_and(|b| *b == (*attempt, to.to_owned()));
             let later = before.as_ref().is_none_or(|(before, _)| before < attempt);
+            *history.redeployed.entry(task.task).or_default() += u32::from(!repeated);
             ensure(later || repeated, "an_attempt_is_never_used_twice", || {
                 format!(
                     "job {job} {:?}: {before:?}, then {attempt:?} on {to}",
@@ -249,6 +250,10 @@ impl Checks {
         match op {
             RecordOp::Put(Record::Checkpoint(record)) => {
                 let history = self.history(record.job)?;
+                let durable = history.completed.contains(&record.id);
+                if !durable {
+                    history.on_their_way.insert(record.id, record.clone());
+                }
                 history.completes(by.instance, record)
             }
             RecordOp::Put(
@@ -264,7 +269,10 @@ impl Checks {
     fn discarded(&mut self, discard: &Discard) -> Verdict {
         let (job, retained) = match discard {
             Discard::Checkpoint(job, checkpoint) => {
-                (*job, self.history(*job)?.retained.contains_key(checkpoint))
+                let history = self.history(*job)?;
+                let needed = history.retained.contains_key(checkpoint)
+                    || history.on_their_way.contains_key(checkpoint);
+                (*job, needed)
             }
             Discard::Job(job) => {
                 let history = self.history(*job)?;
@@ -272,7 +280,9 @@ impl Checks {
             }
             Discard::Unreferenced { job, keep, next } => {
                 let history = self.history(*job)?;
-                let mut lost = history.retained.range(..next).map(|(id, _)| id);
+                let durable = history.retained.range(..next);
+                let on_their_way = history.on_their_way.range(..next);
+                let mut lost = durable.chain(on_their_way).map(|(id, _)| id);
                 (*job, lost.any(|id| !keep.contains(id)))
             }
         };

@@ -1,13 +1,25 @@
 //! What one step of a coordinator may do, and how it compares with the reference model.
 
-use super::{Checks, Verdict};
+use super::replay::Recording;
+use super::{Checks, Verdict, ensure};
 use crate::model::Model;
 use crate::world::event::Instance;
 use jobmanager_core::config::ClusterConfig;
-use jobmanager_core::id::Epoch;
+use jobmanager_core::id::{AttemptId, Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
+use jobmanager_core::message::{FromTaskManager, ToTaskManager};
 use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The length of the windows in which orders are counted. Milliseconds.
+const WINDOW: u64 = 1_000;
+/// Writes that a coordinator may order in a window: tries of a write are 50 ms apart at first and then
+/// farther, and each job completes at most ten checkpoints per second.
+const STORES: u64 = 60;
+/// Messages to one TaskManager in a window in which nobody said anything but heartbeats: what falls due
+/// for each of a handful of jobs.
+const QUIET_SENDS: u64 = 40;
 
 /// A step that a coordinator took.
 pub(crate) struct Step<'a> {
@@ -16,6 +28,28 @@ pub(crate) struct Step<'a> {
     pub(crate) input: &'a Input,
     pub(crate) effects: &'a [Effect],
     pub(crate) coordinator: &'a Coordinator,
+}
+
+/// What is kept about a coordinator that lives.
+pub(super) struct Watched {
+    epoch: Epoch,
+    /// The reference model, where it applies.
+    model: Option<Model>,
+    recording: Option<Recording>,
+    /// Sessions that were welcomed and have not ended.
+    welcomed: BTreeSet<SessionId>,
+    last_words: BTreeMap<SessionId, FromTaskManager>,
+    window: Window,
+}
+
+/// What happened in the current window.
+#[derive(Debug, Default)]
+struct Window {
+    number: u64,
+    /// Inputs that may have consequences.
+    told: u64,
+    stores: u64,
+    sends: u64,
 }
 
 impl Checks {
@@ -28,25 +62,185 @@ impl Checks {
         records: &[Record],
         now: Timestamp,
     ) {
-        if let Some(model) = Model::recover(config, epoch, records, now, &self.plans) {
-            self.models.insert(instance, model);
-        }
+        let replays = self.replays;
+        let recording = replays.then(|| Recording::new(config.clone(), epoch, records, now));
+        let watched = Watched {
+            epoch,
+            model: Model::recover(config, epoch, records, now, &self.plans),
+            recording,
+            welcomed: BTreeSet::new(),
+            last_words: BTreeMap::new(),
+            window: Window::default(),
+        };
+        self.watched.insert(instance, watched);
     }
 
     /// A coordinator is gone.
-    pub(crate) fn gone(&mut self, instance: Instance) {
-        self.models.remove(&instance);
+    pub(crate) fn gone(
+        &mut self,
+        instance: Instance,
+        coordinator: Option<&Coordinator>,
+    ) -> Verdict {
+        let watched = self.watched.remove(&instance);
+        let recording = watched.and_then(|watched| watched.recording);
+        match (recording, coordinator) {
+            (Some(recording), Some(coordinator)) => recording.close(coordinator),
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     /// A coordinator took a step.
     pub(crate) fn stepped(&mut self, step: &Step<'_>) -> Verdict {
-        let Some(model) = self.models.get_mut(&step.instance) else {
+        let Some(watched) = self.watched.get_mut(&step.instance) else {
             return Ok(());
         };
-        let applies = model.follow(step.now, step.input, step.effects, step.coordinator)?;
-        if !applies {
-            self.models.remove(&step.instance);
+        if let Some(recording) = &mut watched.recording {
+            recording.step(step.now, step.input, step.effects);
+        }
+        // What was due before a session ended could still be said on it.
+        watched.registers_first(step.effects)?;
+        watched.listen(step.input);
+        watched.is_quiet(step)?;
+        ensure(
+            step.coordinator
+                .next_deadline()
+                .is_none_or(|at| at > step.now),
+            "a_deadline_lies_ahead",
+            || format!("{:?} at {}", step.coordinator.next_deadline(), step.now),
+        )?;
+        if let Some(model) = &mut watched.model {
+            let applies = model.follow(step.now, step.input, step.effects, step.coordinator)?;
+            if !applies {
+                watched.model = None;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a message speaks only of attempts that the current leader has replaced.
+    pub(crate) fn is_about_the_past(&self, instance: Instance, input: &Input) -> bool {
+        let leads = self.watched.get(&instance);
+        let leads = leads.is_some_and(|watched| watched.epoch == self.minted);
+        let Input::Message { message, .. } = input else {
+            return false;
+        };
+        let past = |attempt: &AttemptId| self.is_replaced(*attempt);
+        leads
+            && match message {
+                FromTaskManager::Heartbeat { .. } => false,
+                FromTaskManager::TaskStates(changes) => {
+                    changes.iter().all(|change| past(&change.attempt))
+                }
+                FromTaskManager::Acknowledge(ack) => past(&ack.attempt),
+                FromTaskManager::Decline { attempt, .. } => past(attempt),
+            }
+    }
+
+    /// Whether the current leader has deployed a later attempt of the task.
+    fn is_replaced(&self, attempt: AttemptId) -> bool {
+        let history = self.jobs.get(&attempt.job);
+        let last = history.and_then(|history| history.deployed.get(&attempt.task));
+        last.is_some_and(|last| *last > attempt.attempt)
+    }
+
+    /// What was said last on a session.
+    pub(crate) fn last_words(
+        &mut self,
+        instance: Instance,
+        session: SessionId,
+    ) -> Option<FromTaskManager> {
+        let watched = self.watched.get_mut(&instance)?;
+        watched.last_words.remove(&session)
+    }
+}
+
+impl Watched {
+    fn listen(&mut self, input: &Input) {
+        match input {
+            Input::Message { session, message } => {
+                if !matches!(message, FromTaskManager::Heartbeat { .. })
+                    && self.welcomed.contains(session)
+                {
+                    self.last_words.insert(*session, message.clone());
+                }
+            }
+            Input::Disconnected { session } => {
+                self.welcomed.remove(session);
+            }
+            Input::Connected { .. }
+            | Input::Stored { .. }
+            | Input::Discarded { .. }
+            | Input::Command { .. }
+            | Input::Wake => {}
+        }
+    }
+
+    /// A TaskManager is told to run something only after it was welcomed on the session.
+    fn registers_first(&mut self, effects: &[Effect]) -> Verdict {
+        for effect in effects {
+            let Effect::Send { session, message } = effect else {
+                continue;
+            };
+            match &message.message {
+                ToTaskManager::Welcome(_) => {
+                    self.welcomed.insert(*session);
+                }
+                ToTaskManager::Refused(_) => {}
+                ToTaskManager::Heartbeat { .. }
+                | ToTaskManager::Deploy(_)
+                | ToTaskManager::Cancel { .. }
+                | ToTaskManager::TriggerCheckpoint { .. }
+                | ToTaskManager::NotifyComplete { .. }
+                | ToTaskManager::NotifyAborted { .. }
+                | ToTaskManager::Resume { .. }
+                | ToTaskManager::ReleaseJob { .. } => ensure(
+                    self.welcomed.contains(session),
+                    "only_registered_taskmanagers_get_orders",
+                    || format!("{effect:?}"),
+                )?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Orders come at a bounded rate; and while nobody says anything, there are hardly any.
+    fn is_quiet(&mut self, step: &Step<'_>) -> Verdict {
+        let window = &mut self.window;
+        if window.number != step.now.0 / WINDOW {
+            *window = Window {
+                number: step.now.0 / WINDOW,
+                ..Window::default()
+            };
+        }
+        window.told += u64::from(has_consequences(step.input));
+        for effect in step.effects {
+            match effect {
+                Effect::Store { .. } => window.stores += 1,
+                Effect::Send { .. } => window.sends += 1,
+                Effect::Disconnect { .. }
+                | Effect::Reply { .. }
+                | Effect::Discard(_)
+                | Effect::StepDown { .. } => {}
+            }
+        }
+        let sessions = self.welcomed.len() as u64 + 1;
+        let quiet = window.told > 0 || window.sends <= QUIET_SENDS * sessions;
+        ensure(
+            quiet && window.stores <= STORES,
+            "an_idle_coordinator_is_quiet",
+            || format!("{window:?} within a second, {sessions} sessions"),
+        )
+    }
+}
+
+fn has_consequences(input: &Input) -> bool {
+    match input {
+        Input::Connected { .. }
+        | Input::Disconnected { .. }
+        | Input::Command { .. }
+        | Input::Stored { .. }
+        | Input::Discarded { .. } => true,
+        Input::Message { message, .. } => !matches!(message, FromTaskManager::Heartbeat { .. }),
+        Input::Wake => false,
     }
 }

@@ -58,7 +58,9 @@ impl Checks {
                 let history = self.history(checkpoint.job)?;
                 history.is_of_the_current_attempts(checkpoint)?;
                 history.completed.insert(checkpoint.id);
+                history.on_their_way.remove(&checkpoint.id);
                 history.retained.insert(checkpoint.id, checkpoint.clone());
+                history.forget_old_snapshots();
             }
             Record::Result(result) => {
                 let history = self.history(result.job)?;
@@ -118,11 +120,11 @@ impl Checks {
             .jobs
             .get(&job)
             .filter(|history| history.result.is_none());
-        let retained = history.map(|history| &history.retained);
-        let mut states = retained
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, record)| &record.states);
+        let records = history.into_iter().flat_map(|history| {
+            let durable = history.retained.values();
+            durable.chain(history.on_their_way.values())
+        });
+        let mut states = records.flat_map(|record| &record.states);
         let referenced = states.any(|state| match &state.location {
             StateLocation::File(file) => file == path,
             StateLocation::Inline(_) => false,

@@ -145,7 +145,7 @@ fn a_recovery_that_missed_the_latest_checkpoint_is_seen() {
 
 #[test]
 fn a_job_that_runs_before_it_is_durable_is_seen() {
-    let mut checks = Checks::new(&[plan()]);
+    let mut checks = Checks::new(&[plan()], false);
     let name = "a_job_runs_only_after_it_is_durable";
     assert_eq!(broken(order(&mut checks, &deploy(0, None))), name);
 }
@@ -172,7 +172,7 @@ fn answers_before_durability_are_seen() {
         request: RequestId(1),
         reply,
     };
-    let mut checks = Checks::new(&[plan()]);
+    let mut checks = Checks::new(&[plan()], false);
     let verdict = order(&mut checks, &reply(Reply::Submitted(JOB)));
     assert_eq!(
         broken(verdict),

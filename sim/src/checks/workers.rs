@@ -1,11 +1,12 @@
 //! What TaskManagers and their tasks do.
 
-use super::{Checks, Verdict, ensure};
+use super::{Checks, History, Verdict, ensure};
 use crate::storage::external::{Published, SinkId, Transaction};
 use crate::world::event::Process;
-use jobmanager_core::id::{AttemptId, CheckpointId, Epoch};
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::message::StateLocation;
 use jobmanager_core::taskmanager::{Effect, TaskStart};
+use std::collections::BTreeSet;
 
 impl Checks {
     /// A TaskManager received a message of this epoch and did this in the same step.
@@ -118,12 +119,33 @@ impl Checks {
                     published.sink
                 )
             },
+        )?;
+        let attempt = (published.sink.task, transaction.attempt);
+        let took_part =
+            history.is_some_and(|history| history.took_part(attempt, transaction.checkpoint));
+        ensure(
+            took_part,
+            "only_attempts_of_a_durable_checkpoint_publish",
+            || format!("{:?} {transaction:?}", published.sink),
         )
+    }
+
+    /// The slots that tasks use which were not told to stop: the name of the TaskManager, the slot, the
+    /// job.
+    pub(crate) fn used_slots(&self) -> BTreeSet<(String, SlotIndex, JobId)> {
+        let used = |((process, attempt), slot): (&(Process, AttemptId), &SlotIndex)| {
+            (format!("tm-{}", process.index), *slot, attempt.job)
+        };
+        let wanted = self
+            .running
+            .iter()
+            .filter(|(key, _)| !self.stopping.contains(key));
+        wanted.map(used).collect()
     }
 
     /// A task was told that a checkpoint is complete.
     pub(crate) fn told_complete(
-        &self,
+        &mut self,
         attempt: AttemptId,
         checkpoint: CheckpointId,
         finish: bool,
@@ -134,11 +156,27 @@ impl Checks {
             "a_checkpoint_is_announced_only_after_it_is_durable",
             || format!("{attempt} {checkpoint:?}"),
         )?;
+        if let Some(history) = self.jobs.get_mut(&attempt.job) {
+            history.learns_of(attempt.task, checkpoint);
+        }
         ensure(
             !finish || end_of_data,
             "a_task_finishes_only_at_the_end_of_its_data",
             || format!("{attempt} {checkpoint:?}"),
         )
+    }
+}
+
+impl History {
+    /// Whether the attempt is one of those that took part in this checkpoint or a later one that is
+    /// durable.
+    fn took_part(&self, (task, attempt): (TaskId, Attempt), from: CheckpointId) -> bool {
+        let Some(position) = self.tasks.iter().position(|known| *known == task) else {
+            return false;
+        };
+        let durable = self.completed.range(from..);
+        let mut acks = durable.filter_map(|id| self.acknowledged.get(id)?.get(position));
+        acks.any(|ack| ack.attempt == attempt)
     }
 }
 

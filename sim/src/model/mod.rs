@@ -45,6 +45,15 @@ impl Plans {
         let plan = |job: &JobPlan| (job.id, Arc::new(Plan::new(job)));
         Plans(jobs.iter().map(plan).collect())
     }
+
+    /// The longest time from one checkpoint to the end of the next, in microseconds.
+    pub(crate) fn checkpoint_round(&self, job: JobId) -> u64 {
+        let plan = self.0.get(&job).and_then(|plan| plan.checkpoints.as_ref());
+        let round = plan.map_or(std::time::Duration::ZERO, |plan| {
+            plan.interval + plan.timeout + plan.min_pause
+        });
+        u64::try_from(round.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The model of one coordinator.

@@ -86,6 +86,7 @@ impl World {
         let Some(task) = self.task(process, attempt, Phase::Restoring) else {
             return;
         };
+        let restore = task.start.restore;
         let location = task.start.state.first().map(|state| state.location.clone());
         let state = match &location {
             None => None,
@@ -105,6 +106,8 @@ impl World {
                 bytes
             }
         };
+        let verdict = self.checks.restored(attempt, restore, state.as_deref());
+        self.verdict(verdict);
         let node = self.taskmanagers.get_mut(process.index);
         let Some(task) = node.and_then(|node| node.tasks.get_mut(&attempt)) else {
             return;
@@ -267,6 +270,8 @@ impl World {
             .table
             .checkpoints
             .map_or(0, |c| c.inline_threshold);
+        self.checks
+            .snapshotted(attempt, snapshot.checkpoint, &snapshot.state);
         let size = snapshot.state.len() as u64;
         if size <= threshold {
             let state = StateHandle {

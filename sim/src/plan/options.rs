@@ -1,5 +1,6 @@
 //! Everything that is drawn before a run starts: cluster, jobs, latencies, faults. Printed first.
 
+use super::metamorphic::MetamorphicOptions;
 use super::workload;
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
@@ -54,6 +55,8 @@ pub struct Options {
     pub credit: u32,
     /// Every message of a session arrives twice: the second time it must change nothing.
     pub twice: bool,
+    /// What must change nothing.
+    pub metamorphic: MetamorphicOptions,
     /// What breaks.
     pub faults: FaultOptions,
     /// What clients do.
@@ -155,9 +158,12 @@ impl Options {
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
         let jobs = workload::jobs(tier, decisions);
         let needed = jobs.iter().map(JobPlan::slots).sum();
-        let (slots, dead) = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
+        let (mut slots, dead) = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
             taskmanagers(tier, decisions, needed)
         });
+        let metamorphic = MetamorphicOptions::draw(decisions);
+        // The last ones may die for ever.
+        slots.splice(0..0, metamorphic.idle.iter().copied());
         let safety = match tier {
             // Most runs take the ten minutes that this tier is for.
             Tier::ControlPlane => {
@@ -189,6 +195,7 @@ impl Options {
             stuck: decisions.choice(Stream::Options, &[0, 0, 0, 20, 200]),
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
             twice: decisions.chance(Stream::Options, 200),
+            metamorphic,
             faults: faults(tier, decisions, safety, dead),
             clients,
             jobs,
@@ -323,6 +330,7 @@ impl fmt::Display for Options {
             self.task_pace, self.cancel_delay, self.stuck, self.credit
         )?;
         writeln!(f, "messages     twice: {}", self.twice)?;
+        write!(f, "{}", self.metamorphic)?;
         writeln!(f, "faults       {:?}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;

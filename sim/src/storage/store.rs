@@ -147,6 +147,11 @@ impl Store {
         self.writes.get(&id)?.outcome.as_ref()
     }
 
+    /// Whether every write was answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.writes.is_empty()
+    }
+
     /// Who sent a write that is not answered yet.
     pub(crate) fn sender(&self, id: WriteId) -> Option<Instance> {
         self.writes.get(&id).map(|write| write.instance)

@@ -31,11 +31,13 @@ pub enum Stream {
     Clients,
     /// How long tasks take.
     Tasks,
+    /// What must change nothing.
+    Metamorphic,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 7] = [
+    pub const ALL: [Stream; 8] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -43,6 +45,7 @@ impl Stream {
         Stream::Faults,
         Stream::Clients,
         Stream::Tasks,
+        Stream::Metamorphic,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -55,6 +58,7 @@ impl Stream {
             Stream::Faults => "faults",
             Stream::Clients => "clients",
             Stream::Tasks => "tasks",
+            Stream::Metamorphic => "metamorphic",
         }
     }
 

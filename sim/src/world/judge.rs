@@ -1,27 +1,54 @@
-//! The liveness phase: once faults have ended, every job goes on within a time that follows from the
-//! options. RUNNING is not enough: a new checkpoint must complete, or the job must end.
+//! The liveness phase: once faults have ended, what was promised comes about, each promise within a time
+//! that follows from the options. RUNNING is not enough: a new checkpoint must complete, or the job end.
 
-use crate::plan::Tier;
+use crate::marks::Mark;
 use crate::plan::job::JobPlan;
 use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
 use crate::world::event::Event;
 use crate::world::network::STALL_LIMIT;
 use jobmanager_core::id::{CheckpointId, JobId};
-use jobmanager_core::jobmanager::JobSummary;
+use jobmanager_core::jobmanager::{Coordinator, JobSummary};
 use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// From one look to the next.
 const PACE: Micros = 100 * MS;
+/// What everything may take beyond the timeouts that may have to pass.
+const MARGIN: Micros = 20 * SECOND;
+/// The longest pause before state is deleted again that could not be deleted.
+const CLEANUP_PAUSE: Micros = 60 * SECOND;
 
 /// What was so when faults ended.
 #[derive(Default)]
 pub(crate) struct Judge {
     completed: BTreeMap<JobId, Option<CheckpointId>>,
-    deadline: Micros,
+    since: Micros,
+    /// Whatever broke before has been noticed by now: restarts count.
+    counts_restarts: bool,
+}
+
+/// How long things may take, counted from the end of faults.
+struct Bounds {
+    lead: Micros,
+    run: Micros,
+    checkpoint: Micros,
+    answer: Micros,
+    stop: Micros,
+    clean: Micros,
+}
+
+/// What has not come about yet.
+struct Open {
+    promise: &'static str,
+    within: Micros,
+    detail: String,
+}
+
+fn micros(duration: Duration) -> Micros {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl World {
@@ -30,86 +57,133 @@ impl World {
             let latest = self.checks.latest_completed(job.id);
             self.judge.completed.insert(job.id, latest);
         }
-        self.judge.deadline = self.now + self.patience();
+        self.judge.since = self.now;
+        self.judge.counts_restarts = false;
         self.queue.push(self.now + PACE, Event::Judge);
     }
 
-    /// How long jobs may take until they go on: every timeout that may have to pass, with a margin.
-    fn patience(&self) -> Micros {
+    fn bounds(&self) -> Bounds {
         let cluster = &self.options.cluster;
-        let timeouts = cluster.heartbeat_timeout * 2
-            + cluster.reconciliation_timeout
-            + cluster.grace_period
-            + cluster.cancellation_timeout
-            + cluster.registration_max * 2
-            + cluster.registration_refused * 2;
-        // Three rounds of checkpoints that time out: 3 × (timeout + interval), the longest ones drawn.
-        let checkpoints = Duration::from_secs(match self.options.tier {
-            Tier::ControlPlane => 3 * (60 + 60),
-            Tier::Dataflow => 3 * (10 + 2),
-        });
-        let timeouts = u64::try_from((timeouts + checkpoints).as_micros()).unwrap_or(u64::MAX);
-        let delays = |job: &JobPlan| 3 * job.restart_delay + 4 * job.duration();
-        let jobs: Micros = self.options.jobs.iter().map(delays).sum();
-        timeouts + jobs + 2 * STALL_LIMIT + 2 * self.options.clients.patience + 60 * SECOND
+        let lead = 4 * self.options.store.latency.end() + MARGIN;
+        let back = 2 * micros(cluster.registration_max)
+            + 2 * micros(cluster.registration_refused)
+            + 2 * STALL_LIMIT;
+        let noticed =
+            2 * micros(cluster.heartbeat_timeout) + micros(cluster.reconciliation_timeout);
+        let delays = self.options.jobs.iter().map(|job| 3 * job.restart_delay);
+        let stop = lead + back + noticed + micros(cluster.cancellation_timeout);
+        let run = stop + delays.sum::<Micros>() + MARGIN;
+        let plans = self.options.jobs.iter();
+        let rounds = plans.map(|job| 3 * self.checks.checkpoint_round(job.id) + 4 * job.duration());
+        let checkpoint = run + rounds.sum::<Micros>() + MARGIN;
+        Bounds {
+            lead,
+            run,
+            checkpoint,
+            answer: lead + 2 * self.options.clients.patience + MARGIN,
+            stop: stop + micros(cluster.grace_period) + MARGIN,
+            clean: checkpoint + CLEANUP_PAUSE + MARGIN,
+        }
     }
 
-    /// Looks whether all is well: then the run ends; after the deadline it has failed.
+    /// Looks whether all is well: then the run ends; what is late has failed.
     pub(crate) fn judge(&mut self) {
-        let mut open = self.unanswered();
+        let bounds = self.bounds();
+        let mut open = Vec::new();
+        self.judge_clients(&bounds, &mut open);
+        self.judge_leader(&bounds, &mut open);
         let views = self.views();
         for job in self.options.jobs.clone() {
-            let view = views.get(&job.id);
-            self.judge_job(&job, view, &mut open);
+            self.judge_job(&job, views.get(&job.id), &bounds, &mut open);
         }
-        for (process, attempt) in self.checks.running() {
-            let ended = self.checks.result(attempt.job).is_some();
-            if ended || !self.checks.is_current(attempt) {
-                open.push(format!("{attempt} still runs on {process:?}"));
-            }
-        }
-        if open.is_empty() {
-            self.done = true;
-        } else if self.now >= self.judge.deadline {
-            let detail = format!("{open:?}; {views:?}");
-            self.fail("every_job_goes_on_once_faults_have_ended", detail);
+        self.judge_tasks(&bounds, &mut open);
+        let waited = self.now - self.judge.since;
+        self.judge_restarts(waited);
+        if let Some(late) = open.iter().find(|open| waited >= open.within) {
+            let (name, detail) = (late.promise, format!("{}; {views:?}", late.detail));
+            self.fail(name, detail);
+        } else if open.is_empty() {
+            self.judge_output();
+            self.done = !self.fails_over_at_rest();
         } else {
             self.queue.push(self.now + PACE, Event::Judge);
         }
     }
 
+    /// What broke while there were faults may be noticed late; after that, hardly anything restarts.
+    fn judge_restarts(&mut self, waited: Micros) {
+        let noticed = micros(self.options.cluster.heartbeat_timeout) + 2 * STALL_LIMIT;
+        if waited >= noticed && !std::mem::replace(&mut self.judge.counts_restarts, true) {
+            self.checks.count_restarts();
+        }
+        if self.judge.counts_restarts {
+            let verdict = self.checks.restarts_have_ended();
+            self.verdict(verdict);
+        }
+    }
+
+    fn judge_clients(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+        for detail in self.unanswered() {
+            open.push(Open {
+                promise: "every_command_is_answered",
+                within: bounds.answer,
+                detail,
+            });
+        }
+    }
+
+    fn leader(&self) -> Option<&Coordinator> {
+        let node = self.jobmanagers.get(&self.current?)?;
+        node.coordinator.as_ref()
+    }
+
+    fn judge_leader(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+        if self.leader().is_none() {
+            open.push(Open {
+                promise: "somebody_leads_once_faults_have_ended",
+                within: bounds.lead,
+                detail: "no JobManager leads".to_owned(),
+            });
+        }
+    }
+
     /// What the current coordinator shows.
     fn views(&self) -> BTreeMap<JobId, JobSummary> {
-        let current = self
-            .current
-            .and_then(|current| self.jobmanagers.get(&current));
-        let coordinator = current.and_then(|node| node.coordinator.as_ref());
-        let jobs = coordinator
-            .into_iter()
-            .flat_map(|coordinator| coordinator.jobs());
+        let jobs = self.leader().into_iter().flat_map(Coordinator::jobs);
         jobs.map(|job| (job.id, job)).collect()
     }
 
-    fn judge_job(&mut self, job: &JobPlan, view: Option<&JobSummary>, open: &mut Vec<String>) {
+    fn judge_job(
+        &mut self,
+        job: &JobPlan,
+        view: Option<&JobSummary>,
+        bounds: &Bounds,
+        open: &mut Vec<Open>,
+    ) {
         let id = job.id;
-        let result = self.checks.result(id);
-        if let Some(status) = result {
+        let mut note = |promise, within, detail| {
+            open.push(Open {
+                promise,
+                within,
+                detail,
+            });
+        };
+        if let Some(status) = self.checks.result(id) {
             self.judge_end(job, status);
-            let leftovers = [
-                RecordKey::Job(id),
-                RecordKey::Cancel(id),
-                RecordKey::CheckpointMark(id),
-            ];
-            if leftovers
-                .into_iter()
-                .any(|key| self.store.get(key).is_some())
-            {
-                open.push(format!("job {id} has ended and is not cleaned up"));
+            if self.has_records(id) {
+                let detail = format!("job {id} has ended and has records");
+                note("nothing_is_left_of_an_ended_job", bounds.clean, detail);
             }
             return;
         }
-        if job.is_bounded() || self.is_canceled(id) {
-            open.push(format!("job {id} has not ended"));
+        if self.is_canceled(id) {
+            let detail = format!("job {id} has not ended");
+            note("an_accepted_cancel_is_carried_out", bounds.run, detail);
+            return;
+        }
+        if job.is_bounded() {
+            let detail = format!("job {id} has not ended");
+            note("a_bounded_job_ends", bounds.checkpoint, detail);
             return;
         }
         let runs = view.is_some_and(|view| {
@@ -117,14 +191,41 @@ impl World {
             view.status == JobStatus::Running && all
         });
         if !runs {
-            open.push(format!("job {id} does not run"));
+            let detail = format!("job {id} does not run");
+            note("every_job_runs_once_faults_have_ended", bounds.run, detail);
         }
         let before = self.judge.completed.get(&id).copied().flatten();
         if self.checks.latest_completed(id) <= before {
-            open.push(format!(
-                "job {id} has completed no checkpoint after {before:?}"
-            ));
+            let detail = format!("job {id} has completed no checkpoint after {before:?}");
+            let name = "a_new_checkpoint_completes_once_faults_have_ended";
+            note(name, bounds.checkpoint, detail);
         }
+    }
+
+    /// Everything up to a checkpoint that every sink was told of is published.
+    fn judge_output(&mut self) {
+        let Some(oracle) = &self.oracle else {
+            return;
+        };
+        for job in &self.options.jobs {
+            let offsets = self.checks.settled_offsets(job.id);
+            let complete = offsets.map(|offsets| oracle.contains_up_to(job.id, &offsets));
+            if let Some(Err(failure)) = complete {
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    fn has_records(&self, id: JobId) -> bool {
+        let records = [
+            RecordKey::Job(id),
+            RecordKey::Cancel(id),
+            RecordKey::CheckpointMark(id),
+        ];
+        let checkpoints = self.checks.retained(id);
+        let checkpoints = checkpoints.map(|checkpoint| RecordKey::Checkpoint(id, checkpoint));
+        let mut keys = records.into_iter().chain(checkpoints);
+        keys.any(|key| self.store.get(key).is_some())
     }
 
     fn judge_end(&mut self, job: &JobPlan, status: JobStatus) {
@@ -140,5 +241,60 @@ impl World {
             let detail = format!("job {} has sources without end", job.id);
             self.fail("only_a_bounded_job_finishes", detail);
         }
+    }
+
+    /// What runs is what the coordinator knows, where it knows it.
+    fn judge_tasks(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+        for (process, attempt) in self.checks.running() {
+            let ended = self.checks.result(attempt.job).is_some();
+            if ended || !self.checks.is_current(attempt) {
+                open.push(Open {
+                    promise: "unknown_tasks_are_stopped",
+                    within: bounds.stop,
+                    detail: format!("{attempt} still runs on {process:?}"),
+                });
+            }
+        }
+        let Some(coordinator) = self.leader() else {
+            return;
+        };
+        let mut held = BTreeSet::new();
+        for taskmanager in coordinator.taskmanagers() {
+            let slots = taskmanager.allocations.iter();
+            held.extend(slots.map(|(slot, job, _)| (taskmanager.id.0.clone(), *slot, *job)));
+        }
+        let used = self.checks.used_slots();
+        if held != used {
+            open.push(Open {
+                promise: "slot_tables_agree_once_faults_have_ended",
+                within: bounds.stop.max(bounds.run),
+                detail: format!("the coordinator holds {held:?}, tasks are in {used:?}"),
+            });
+        }
+    }
+
+    /// A coordinator whose jobs have ended and whose TaskManagers are gone is like a new one.
+    pub(crate) fn returns_to_nothing(&mut self) {
+        let now = self.timestamp();
+        let idle = self.options.jobs.iter().all(|job| {
+            let id = job.id;
+            self.checks.result(id).is_some() && !self.has_records(id)
+        });
+        let current = self.current.filter(|_| idle);
+        let Some(node) = current.and_then(|at| self.jobmanagers.get_mut(&at)) else {
+            return;
+        };
+        let (config, epoch) = (self.options.cluster.clone(), node.epoch);
+        let sessions = node.sessions();
+        let Some(coordinator) = &mut node.coordinator else {
+            return;
+        };
+        // What is written but not answered is not known yet to be gone.
+        if !self.store.is_idle() || coordinator.overview().store_problem.is_some() {
+            return;
+        }
+        self.marks.hit(Mark::NothingIsLeft);
+        let verdict = crate::checks::leaves_nothing(coordinator, &sessions, config, epoch, now);
+        self.verdict(verdict);
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod event;
 pub(crate) mod faults;
 pub(crate) mod judge;
+pub(crate) mod metamorphic;
 pub(crate) mod network;
 
 use crate::checks::oracle::{Failure, Oracle};
@@ -27,6 +28,7 @@ use faults::Faults;
 use jobmanager_core::id::{RequestId, SessionId};
 use jobmanager_core::time::Timestamp;
 use judge::Judge;
+use metamorphic::Rest;
 use network::{Arrival, ConnectionId, Network, Node, Payload, Side};
 use std::collections::BTreeMap;
 
@@ -63,6 +65,7 @@ pub(crate) struct World {
     pub(crate) oracle: Option<Oracle>,
     pub(crate) faults: Faults,
     pub(crate) judge: Judge,
+    pub(crate) rest: Rest,
     /// Faults have ended.
     pub(crate) calm: bool,
     pub(crate) failure: Option<Failure>,
@@ -91,7 +94,7 @@ impl World {
             passage: Passage::default(),
             wishes: Vec::new(),
             requests: BTreeMap::new(),
-            checks: Checks::new(&options.jobs),
+            checks: Checks::new(&options.jobs, options.metamorphic.replays),
             oracle: match options.tier {
                 // Without records there is no output to compare.
                 Tier::ControlPlane => None,
@@ -99,6 +102,7 @@ impl World {
             },
             faults: Faults::default(),
             judge: Judge::default(),
+            rest: Rest::default(),
             calm: false,
             failure: None,
             events: 0,
@@ -149,6 +153,7 @@ impl World {
             }
             self.observe();
         }
+        self.close_books();
     }
 
     /// Where an event waits whose owner stands still.

@@ -49,6 +49,13 @@ pub(crate) struct JobManagerNode {
     had_taskmanagers: bool,
 }
 
+impl JobManagerNode {
+    /// The sessions that have not ended.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().collect()
+    }
+}
+
 impl World {
     pub(crate) fn jobmanager_wakes(&mut self, instance: Instance) {
         let now = self.now;
@@ -93,25 +100,7 @@ impl World {
         if last_but_one && self.moment(Moment::BeforeAcknowledgement, instance) {
             return;
         }
-        self.jobmanager_input(instance, input.clone());
-        if self.options.twice && matches!(input, Input::Message { .. }) {
-            self.jobmanager_hears_again(instance, input);
-        }
-    }
-
-    /// The same message once more at the same time: nothing changes.
-    fn jobmanager_hears_again(&mut self, instance: Instance, input: Input) {
-        let digest = |world: &World| {
-            let node = world.jobmanagers.get(&instance)?;
-            node.coordinator.as_ref().map(Coordinator::digest)
-        };
-        let first = digest(self);
-        self.jobmanager_input(instance, input.clone());
-        // A coordinator that the message killed has no opinion any more.
-        let second = digest(self).or(first);
-        if first.is_some() && second != first {
-            self.fail("a_repeated_message_changes_nothing", format!("{input:?}"));
-        }
+        self.jobmanager_is_told(instance, input);
     }
 
     /// The session of a connection has ended.
@@ -122,6 +111,7 @@ impl World {
         if let Some(session) = node.connections.remove(&id) {
             node.sessions.remove(&session);
             self.jobmanager_input(instance, Input::Disconnected { session });
+            self.echo(instance, session);
         }
     }
 

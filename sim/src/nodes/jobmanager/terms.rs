@@ -127,7 +127,8 @@ impl World {
         if pending {
             self.marks.hit(Mark::LeaderDiesWithCheckpointPending);
         }
-        self.checks.gone(instance);
+        let verdict = self.checks.gone(instance, node.coordinator.as_ref());
+        self.verdict(verdict);
         self.abandon(Node::JobManager(instance), silently);
         if self.current == Some(instance) {
             self.current = None;

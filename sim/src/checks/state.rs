@@ -1,0 +1,90 @@
+//! What tasks keep: what is restored is what was snapshotted, byte for byte, and what was durable when the
+//! sinks were told so is published.
+
+use super::{Checks, History, Verdict, ensure};
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId, TaskId};
+use std::collections::BTreeMap;
+
+impl Checks {
+    /// A task snapshotted.
+    pub(crate) fn snapshotted(&mut self, attempt: AttemptId, id: CheckpointId, state: &[u8]) {
+        if let Some(history) = self.jobs.get_mut(&attempt.job) {
+            let key = (id, attempt.task, attempt.attempt);
+            history.snapshots.insert(key, state.to_vec());
+        }
+    }
+
+    /// A task starts from this state of this checkpoint, or from nothing.
+    pub(crate) fn restored(
+        &mut self,
+        attempt: AttemptId,
+        restore: Option<CheckpointId>,
+        state: Option<&[u8]>,
+    ) -> Verdict {
+        let Some(history) = self.jobs.get_mut(&attempt.job) else {
+            return Ok(());
+        };
+        let Some(id) = restore else {
+            return ensure(
+                state.is_none(),
+                "restored_state_is_what_was_snapshotted",
+                || format!("{attempt} restores {state:?} of no checkpoint"),
+            );
+        };
+        history.learns_of(attempt.task, id);
+        // Of a checkpoint that is too old to be known any more, an attempt of the past may start.
+        let Some(known) = history.snapshot(id, attempt.task) else {
+            return Ok(());
+        };
+        ensure(
+            state == Some(known),
+            "restored_state_is_what_was_snapshotted",
+            || format!("{attempt} restores {state:?} of {id:?}, snapshotted {known:?}"),
+        )
+    }
+
+    /// The offsets up to which every sink was told that its rows may be published, by source.
+    pub(crate) fn settled_offsets(&self, job: JobId) -> Option<BTreeMap<TaskId, u64>> {
+        let history = self.jobs.get(&job)?;
+        let id = history.settled()?;
+        let offset = |task: &TaskId| {
+            let bytes = history.snapshot(id, *task)?;
+            let number = bytes.try_into().ok()?;
+            Some((*task, u64::from_le_bytes(number)))
+        };
+        history.sources.iter().map(offset).collect()
+    }
+}
+
+impl History {
+    /// A task learns that what it prepared up to this checkpoint is durable.
+    pub(super) fn learns_of(&mut self, task: TaskId, id: CheckpointId) {
+        let known = self.told.entry(task).or_insert(id);
+        *known = id.max(*known);
+    }
+
+    /// The last durable checkpoint that every sink knows of.
+    fn settled(&self) -> Option<CheckpointId> {
+        let told = self.sinks.iter().map(|sink| self.told.get(sink));
+        let all: Option<Vec<_>> = told.collect();
+        let least = **all?.iter().min()?;
+        self.completed.range(..=least).next_back().copied()
+    }
+
+    /// What the attempt of the task that took part in a durable checkpoint snapshotted for it.
+    fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&[u8]> {
+        let position = self.tasks.iter().position(|known| *known == task)?;
+        let ack = self.acknowledged.get(&id)?.get(position)?;
+        let state = self.snapshots.get(&(id, task, ack.attempt));
+        state.map(Vec::as_slice)
+    }
+
+    /// Forgets what nobody will restore or ask for any more.
+    pub(super) fn forget_old_snapshots(&mut self) {
+        let oldest = self.retained.keys().next().copied();
+        let oldest = oldest.min(self.settled().or(oldest));
+        if let Some(oldest) = oldest {
+            self.snapshots.retain(|(id, _, _), _| *id >= oldest);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What must change nothing: messages that come again, or late, or about what is past; and a failover
+//! while nothing happens.
+
+use crate::marks::Mark;
+use crate::trace::Lane;
+use crate::world::World;
+use crate::world::event::{Instance, Process};
+use jobmanager_core::id::{AttemptId, SessionId};
+use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::message::{Envelope, FromTaskManager};
+use jobmanager_core::taskmanager::Input as WorkerInput;
+use std::collections::BTreeSet;
+
+/// From the death of the JobManager to its successor's start, in a failover at rest.
+const SUCCESSION: u64 = 50_000;
+
+/// The failover of a run in which nothing happens.
+#[derive(Default)]
+pub(crate) enum Rest {
+    /// Not yet, or never.
+    #[default]
+    Awaited,
+    /// It has happened while these ran.
+    Over(BTreeSet<(Process, AttemptId)>),
+}
+
+impl World {
+    /// How often a message comes again.
+    fn repeats(&self) -> u64 {
+        u64::from(self.options.twice).max(self.options.metamorphic.repeats)
+    }
+
+    fn coordinator_digest(&self, instance: Instance) -> Option<u64> {
+        let node = self.jobmanagers.get(&instance)?;
+        node.coordinator.as_ref().map(Coordinator::digest)
+    }
+
+    /// A message reaches a coordinator. If it is about nothing that is current, or comes again, it changes
+    /// nothing.
+    pub(crate) fn jobmanager_is_told(&mut self, instance: Instance, input: Input) {
+        let Input::Message { session, .. } = input else {
+            self.jobmanager_input(instance, input);
+            return;
+        };
+        if self.checks.is_about_the_past(instance, &input) {
+            self.marks.hit(Mark::MessageAboutThePast);
+            let sign = FromTaskManager::Heartbeat { sequence: 0 };
+            let sign = Input::Message {
+                session,
+                message: sign,
+            };
+            self.jobmanager_input(instance, sign);
+            let name = "a_message_about_a_past_attempt_changes_nothing";
+            self.expect_no_change(instance, input.clone(), name);
+        } else {
+            self.jobmanager_input(instance, input.clone());
+        }
+        for again in 0..self.repeats() {
+            if again > 0 {
+                self.marks.hit(Mark::MessageThreeTimes);
+            }
+            let name = "a_repeated_message_changes_nothing";
+            self.expect_no_change(instance, input.clone(), name);
+        }
+    }
+
+    fn expect_no_change(&mut self, instance: Instance, input: Input, name: &'static str) {
+        let before = self.coordinator_digest(instance);
+        self.jobmanager_input(instance, input.clone());
+        // A coordinator that its order killed has no opinion any more.
+        let after = self.coordinator_digest(instance).or(before);
+        if before.is_some() && after != before {
+            self.fail(name, format!("{input:?}"));
+        }
+    }
+
+    /// What was said last on a session that has ended arrives once more.
+    pub(crate) fn echo(&mut self, instance: Instance, session: SessionId) {
+        let last = self.checks.last_words(instance, session);
+        let Some(message) = last.filter(|_| self.options.metamorphic.echoes) else {
+            return;
+        };
+        self.marks.hit(Mark::MessageOfPastSession);
+        self.jobmanager_input(instance, Input::Wake);
+        let echo = Input::Message { session, message };
+        let name = "a_message_of_a_past_session_changes_nothing";
+        self.expect_no_change(instance, echo, name);
+    }
+
+    /// The same message to a worker once more at the same time: nothing changes.
+    pub(crate) fn worker_hears_again(&mut self, process: Process, envelope: &Envelope) {
+        let digest = |world: &mut World| Some(world.node(process)?.worker.as_ref()?.digest());
+        for _ in 0..self.repeats() {
+            let first = digest(self);
+            self.worker_input(process, WorkerInput::Message(envelope.clone()));
+            if digest(self) != first {
+                self.fail(
+                    "a_repeated_message_changes_nothing",
+                    format!("{envelope:?}"),
+                );
+            }
+        }
+    }
+
+    /// All is well. If the run is to see a failover at rest, it comes now, and the judging goes on; tells
+    /// whether it did.
+    pub(crate) fn fails_over_at_rest(&mut self) -> bool {
+        let running: BTreeSet<_> = self.checks.running().collect();
+        if let Rest::Over(before) = &self.rest {
+            if *before != running {
+                let detail = format!("{before:?} ran before, {running:?} after");
+                self.fail("a_failover_at_rest_restarts_nothing", detail);
+            }
+            return false;
+        }
+        let Some(instance) = self.current.filter(|_| self.options.metamorphic.failover) else {
+            return false;
+        };
+        if running.is_empty() {
+            return false;
+        }
+        self.marks.hit(Mark::FailoverAtRest);
+        self.note(
+            Lane::Faults,
+            "rest",
+            "the jobmanager is replaced while nothing happens",
+        );
+        self.rest = Rest::Over(running);
+        self.jobmanager_dies(instance, false);
+        self.elect(SUCCESSION);
+        self.begin_judging();
+        true
+    }
+
+    /// The run ends: what the coordinator was told is told to another one.
+    pub(crate) fn close_books(&mut self) {
+        let instances: Vec<Instance> = self.jobmanagers.keys().copied().collect();
+        for instance in instances {
+            let node = self.jobmanagers.get(&instance);
+            let coordinator = node.and_then(|node| node.coordinator.as_ref());
+            let verdict = self.checks.gone(instance, coordinator);
+            self.verdict(verdict);
+        }
+        if self.done {
+            self.returns_to_nothing();
+        }
+    }
+}
