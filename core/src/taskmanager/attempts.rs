@@ -47,6 +47,9 @@ struct Held {
     restored: Option<CheckpointId>,
     /// When it was told to stop.
     stopping_since: Option<Timestamp>,
+    /// The last checkpoint that it was told to take. Ids only grow, so another one that is not later is a
+    /// repetition: a second snapshot would take the place of the first one.
+    triggered: Option<CheckpointId>,
     acknowledged: BTreeSet<CheckpointId>,
     /// The latest of them of which it is known that it is complete: may be told again, to finish.
     completed: Option<CheckpointId>,
@@ -196,6 +199,7 @@ impl Attempts {
             has_inputs: deployment.table.inputs(task.task.vertex).next().is_some(),
             restored: deployment.restore,
             stopping_since: None,
+            triggered: None,
             acknowledged: BTreeSet::new(),
             completed: None,
         };
@@ -308,6 +312,10 @@ impl Attempts {
         effects: &mut Vec<Effect>,
     ) {
         for (attempt, held) in self.of_job(job).filter(|(_, held)| !held.has_inputs) {
+            if held.triggered >= Some(checkpoint) {
+                continue;
+            }
+            held.triggered = Some(checkpoint);
             if held.state == ExecutionState::Running {
                 effects.push(Effect::Trigger {
                     attempt,

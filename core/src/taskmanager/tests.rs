@@ -203,6 +203,24 @@ fn a_repeated_deployment_starts_nothing() {
 }
 
 #[test]
+fn a_repeated_trigger_snapshots_once() {
+    let mut scene = Scene::registered();
+    scene.deploy(0);
+    scene.task(0, TaskEvent::Running);
+    let mut trigger = |checkpoint| {
+        scene.told(ToTaskManager::TriggerCheckpoint {
+            job: JOB,
+            checkpoint: CheckpointId(checkpoint),
+            timestamp: Timestamp(0),
+        })
+    };
+    assert!(matches!(trigger(1)[..], [Effect::Trigger { .. }]));
+    assert_eq!(trigger(1), [], "it has been taken");
+    assert!(matches!(trigger(2)[..], [Effect::Trigger { .. }]));
+    assert_eq!(trigger(1), [], "its barrier would come after a later one");
+}
+
+#[test]
 fn only_an_attempt_that_took_part_in_a_checkpoint_is_told_that_it_is_complete() {
     let mut scene = Scene::registered();
     scene.deploy(0);
