@@ -6,12 +6,20 @@ use jobmanager_core::id::{AttemptId, CheckpointId, JobId, TaskId};
 use std::collections::BTreeMap;
 
 impl Checks {
-    /// A task snapshotted.
-    pub(crate) fn snapshotted(&mut self, attempt: AttemptId, id: CheckpointId, state: &[u8]) {
-        if let Some(history) = self.jobs.get_mut(&attempt.job) {
-            let key = (id, attempt.task, attempt.attempt);
-            history.snapshots.insert(key, state.to_vec());
-        }
+    /// A task snapshotted: once for each checkpoint, so that no two files have one name.
+    pub(crate) fn snapshotted(
+        &mut self,
+        attempt: AttemptId,
+        id: CheckpointId,
+        state: &[u8],
+    ) -> Verdict {
+        let Some(history) = self.jobs.get_mut(&attempt.job) else {
+            return Ok(());
+        };
+        let key = (id, attempt.task, attempt.attempt);
+        let before = history.snapshots.insert(key, state.to_vec());
+        let name = "an_attempt_snapshots_a_checkpoint_once";
+        ensure(before.is_none(), name, || format!("{attempt} {id:?}"))
     }
 
     /// A task starts from this state of this checkpoint, or from nothing.

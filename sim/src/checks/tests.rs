@@ -6,7 +6,7 @@ use super::forge::*;
 use super::*;
 use crate::storage::external::{Published, SinkId, Transaction};
 use jobmanager_core::id::{RequestId, SessionId};
-use jobmanager_core::jobmanager::{Discard, Effect, Reply, TaskCounts};
+use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply, TaskCounts};
 use jobmanager_core::message::{Envelope, TaskStateChange, ToTaskManager};
 use jobmanager_core::record::{RecordKey, RecordOp};
 use jobmanager_core::taskmanager::Effect as WorkerEffect;
@@ -329,8 +329,8 @@ fn output_without_a_durable_checkpoint_is_seen() {
 
 #[test]
 fn a_task_that_finishes_too_early_is_seen() {
-    let checks = with_checkpoint(1);
-    let told = |id, end| checks.told_complete(attempt_id(1, 0), CheckpointId(id), true, end);
+    let mut checks = with_checkpoint(1);
+    let mut told = |id, end| checks.told_complete(attempt_id(1, 0), CheckpointId(id), true, end);
     assert_eq!(told(1, true), Ok(()));
     assert_eq!(
         broken(told(1, false)),
@@ -366,4 +366,139 @@ fn a_job_shown_as_ended_too_early_is_seen() {
     assert_eq!(broken(verdict), "a_terminal_state_is_durable");
     let verdict = checks.status(Instance(0), &summary(JobStatus::Running));
     assert_eq!(broken(verdict), "job_states_change_only_as_they_may");
+}
+
+#[test]
+fn state_that_is_not_what_was_snapshotted_is_seen() {
+    let mut checks = with_checkpoint(1);
+    let (attempt, id) = (attempt_id(1, 0), CheckpointId(1));
+    checks.snapshotted(attempt, id, &[1, 2]).unwrap();
+    let again = checks.snapshotted(attempt, id, &[1, 2]);
+    assert_eq!(broken(again), "an_attempt_snapshots_a_checkpoint_once");
+    let mut restores = |state| checks.restored(attempt_id(1, 1), Some(id), state);
+    assert_eq!(restores(Some(&[1, 2])), Ok(()));
+    let name = "restored_state_is_what_was_snapshotted";
+    assert_eq!(broken(restores(Some(&[1, 3]))), name);
+    assert_eq!(broken(restores(None)), name);
+}
+
+#[test]
+fn sinks_settle_what_all_of_them_know_of() {
+    let mut checks = with_checkpoint(1);
+    let (source, id) = (attempt_id(0, 0), CheckpointId(1));
+    checks
+        .snapshotted(source, id, &7_u64.to_le_bytes())
+        .unwrap();
+    assert_eq!(checks.settled_offsets(JOB), None);
+    checks
+        .told_complete(attempt_id(1, 0), id, false, false)
+        .unwrap();
+    assert_eq!(checks.settled_offsets(JOB), Some([(source.task, 7)].into()));
+}
+
+#[test]
+fn output_of_an_attempt_that_took_no_part_is_seen() {
+    let published = |number| Published {
+        sink: SinkId {
+            job: JOB,
+            task: task(1, 0),
+        },
+        transaction: Some(Transaction {
+            attempt: attempt(number),
+            checkpoint: CheckpointId(2),
+        }),
+        rows: Vec::new(),
+    };
+    let checks = with_checkpoint(2);
+    assert_eq!(checks.published(&published(0)), Ok(()));
+    let name = "only_attempts_of_a_durable_checkpoint_publish";
+    assert_eq!(broken(checks.published(&published(1))), name);
+}
+
+#[test]
+fn the_deletion_of_state_whose_record_is_on_its_way_is_seen() {
+    let mut checks = running();
+    acknowledge(&mut checks, 0, 0, 1);
+    acknowledge(&mut checks, 1, 0, 1);
+    order(&mut checks, &write(checkpoint(1))).unwrap();
+    let name = "retained_state_is_never_deleted";
+    let discard = Effect::Discard(Discard::Checkpoint(JOB, CheckpointId(1)));
+    assert_eq!(broken(order(&mut checks, &discard)), name);
+    assert_eq!(broken(checks.file_deleted(JOB, "chk-1/a")), name);
+}
+
+#[test]
+fn a_job_that_restarts_again_and_again_is_seen() {
+    let mut checks = running();
+    checks.count_restarts();
+    for number in 1..=3 {
+        assert_eq!(checks.restarts_have_ended(), Ok(()));
+        order(&mut checks, &deploy(number, None)).unwrap();
+    }
+    let verdict = checks.restarts_have_ended();
+    assert_eq!(broken(verdict), "restarts_end_once_faults_have_ended");
+}
+
+/// A coordinator that is watched, and what it orders with the next input.
+fn watched(checks: &mut Checks, now: u64, effects: &[Effect]) -> Verdict {
+    let config = jobmanager_core::config::cluster_config(&BTreeMap::new(), &[]).unwrap();
+    let start = Timestamp(0);
+    let coordinator = Coordinator::recover(config, EPOCH, Vec::new(), start).unwrap();
+    checks.stepped(&Step {
+        instance: BY.instance,
+        now: Timestamp(now),
+        input: &Input::Wake,
+        effects,
+        coordinator: &coordinator,
+    })
+}
+
+/// An observer without a model, which would see more than one wants to show here.
+fn watching() -> Checks {
+    let mut checks = Checks::new(&[], false);
+    let config = jobmanager_core::config::cluster_config(&BTreeMap::new(), &[]).unwrap();
+    checks.recovers(BY.instance, config, EPOCH, &[job_record()], Timestamp(0));
+    checks
+}
+
+#[test]
+fn an_order_to_somebody_who_is_not_registered_is_seen() {
+    let order = say(ToTaskManager::Heartbeat { sequence: 1 });
+    let name = "only_registered_taskmanagers_get_orders";
+    assert_eq!(broken(watched(&mut watching(), 0, &[order])), name);
+}
+
+#[test]
+fn a_coordinator_that_talks_and_writes_without_a_cause_is_seen() {
+    let name = "an_idle_coordinator_is_quiet";
+    let refused = say(ToTaskManager::Refused(jobmanager_core::message::Refusal {
+        reason: String::new(),
+        retry_after: std::time::Duration::ZERO,
+    }));
+    let mut checks = watching();
+    let talk = vec![refused; 30];
+    assert_eq!(watched(&mut checks, 0, &talk), Ok(()));
+    assert_eq!(watched(&mut checks, 1_000, &talk), Ok(()), "a second later");
+    assert_eq!(broken(watched(&mut checks, 1_001, &talk)), name);
+    let writes = vec![write(mark(1)); 61];
+    assert_eq!(broken(watched(&mut watching(), 0, &writes)), name);
+}
+
+#[test]
+fn what_was_replaced_is_the_past() {
+    let mut checks = watching();
+    checks.jobs = running().jobs;
+    checks.minted(EPOCH).unwrap();
+    order(&mut checks, &deploy(0, None)).unwrap();
+    let report = |number| Input::Message {
+        session: SessionId(1),
+        message: FromTaskManager::TaskStates(vec![TaskStateChange {
+            attempt: attempt_id(0, number),
+            report: TaskReport::Running,
+        }]),
+    };
+    assert!(!checks.is_about_the_past(BY.instance, &report(0)));
+    order(&mut checks, &deploy(1, None)).unwrap();
+    assert!(checks.is_about_the_past(BY.instance, &report(0)));
+    assert!(!checks.is_about_the_past(BY.instance, &report(1)));
 }

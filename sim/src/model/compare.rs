@@ -8,7 +8,7 @@ use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId, V
 use jobmanager_core::jobmanager::{
     CheckpointOutcome, Coordinator, Effect, Input, JobSummary, TaskCounts,
 };
-use jobmanager_core::message::{Deployment, TaskDeployment, ToTaskManager};
+use jobmanager_core::message::{Deployment, FromTaskManager, TaskDeployment, ToTaskManager};
 use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,14 @@ pub(super) fn job_of(key: RecordKey) -> JobId {
         | RecordKey::Checkpoint(job, _)
         | RecordKey::Result(job) => job,
     }
+}
+
+/// An acknowledgement changes no task but by what changes the job's line.
+fn is_acknowledgement(input: &Input) -> bool {
+    let Input::Message { message, .. } = input else {
+        return false;
+    };
+    matches!(message, FromTaskManager::Acknowledge(_))
 }
 
 impl Model {
@@ -126,6 +134,7 @@ impl Model {
     pub(super) fn compare_views(
         &mut self,
         input: &Input,
+        effects: &[Effect],
         coordinator: &Coordinator,
     ) -> Result<(), Failure> {
         let mut seen = BTreeSet::new();
@@ -141,18 +150,21 @@ impl Model {
                     "{input:?}: job {id} is {status}, foreseen {expected:?}"
                 )));
             }
-            let changed = before != Some(line) || self.touched.contains(&id);
-            if let Some(job) = self.jobs.get(&id)
-                && changed
-                && !self.ended.contains_key(&id)
-            {
-                job.compare(&summary, coordinator).map_err(|mut failure| {
-                    failure.detail = format!("{input:?}: {}", failure.detail);
-                    failure
-                })?;
+            let changed = before != Some(line);
+            let (touched, ended) = (self.touched.contains(&id), self.ended.contains_key(&id));
+            let job = self
+                .jobs
+                .get(&id)
+                .filter(|_| !ended && (changed || touched));
+            if let Some(job) = job {
+                let tasks = changed || !is_acknowledgement(input);
+                let same = job.compare(&summary, tasks, coordinator);
+                same.map_err(|failure| disagree(format!("{input:?}: {}", failure.detail)))?;
             }
         }
-        self.compare_slots(coordinator)?;
+        if !self.touched.is_empty() || !effects.is_empty() {
+            self.compare_slots(coordinator)?;
+        }
         let known = self.jobs.keys().chain(self.ended.keys());
         let missing = known.copied().find(|id| !seen.contains(id));
         missing.map_or(Ok(()), |id| {
@@ -273,8 +285,24 @@ impl Job {
         Ok(())
     }
 
-    /// Its tasks and checkpoints as the coordinator shows them.
-    fn compare(&self, summary: &JobSummary, coordinator: &Coordinator) -> Result<(), Failure> {
+    /// Its tasks, if they may have changed, and its checkpoints, as the coordinator shows them.
+    fn compare(
+        &self,
+        summary: &JobSummary,
+        tasks: bool,
+        coordinator: &Coordinator,
+    ) -> Result<(), Failure> {
+        if tasks {
+            self.compare_tasks(summary, coordinator)?;
+        }
+        self.compare_checkpoints(coordinator)
+    }
+
+    fn compare_tasks(
+        &self,
+        summary: &JobSummary,
+        coordinator: &Coordinator,
+    ) -> Result<(), Failure> {
         let id = self.id;
         let details = coordinator.job(id);
         let restarts = details.map(|details| details.restarts);
@@ -307,7 +335,7 @@ impl Job {
                 )));
             }
         }
-        self.compare_checkpoints(coordinator)
+        Ok(())
     }
 
     fn compare_checkpoints(&self, coordinator: &Coordinator) -> Result<(), Failure> {

@@ -145,7 +145,7 @@ impl Model {
         self.settle(coordinator);
         self.deployments(effects)?;
         self.compare_orders(input, effects)?;
-        self.compare_views(input, coordinator)?;
+        self.compare_views(input, effects, coordinator)?;
         self.orders.clear();
         self.touched.clear();
         Ok(true)

@@ -270,8 +270,9 @@ impl World {
             .table
             .checkpoints
             .map_or(0, |c| c.inline_threshold);
-        self.checks
-            .snapshotted(attempt, snapshot.checkpoint, &snapshot.state);
+        let (checkpoint, state) = (snapshot.checkpoint, &snapshot.state);
+        let verdict = self.checks.snapshotted(attempt, checkpoint, state);
+        self.verdict(verdict);
         let size = snapshot.state.len() as u64;
         if size <= threshold {
             let state = StateHandle {

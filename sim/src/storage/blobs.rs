@@ -2,7 +2,7 @@
 
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::Discard;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every file.
 #[derive(Default)]
@@ -33,6 +33,12 @@ impl Blobs {
         let path = folder(checkpoint) + name;
         self.files.insert((job, path.clone()), bytes);
         path
+    }
+
+    /// The checkpoints of a job that have files.
+    pub(crate) fn checkpoints(&self, job: JobId) -> BTreeSet<CheckpointId> {
+        let files = self.files.keys().filter(|(owner, _)| *owner == job);
+        files.filter_map(|(_, path)| checkpoint_of(path)).collect()
     }
 
     pub(crate) fn read(&self, job: JobId, path: &str) -> Option<&[u8]> {

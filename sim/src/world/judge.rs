@@ -97,6 +97,7 @@ impl World {
             self.judge_job(&job, views.get(&job.id), &bounds, &mut open);
         }
         self.judge_tasks(&bounds, &mut open);
+        self.judge_files(&bounds, &mut open);
         let waited = self.now - self.judge.since;
         self.judge_restarts(waited);
         if let Some(late) = open.iter().find(|open| waited >= open.within) {
@@ -270,6 +271,27 @@ impl World {
                 within: bounds.stop.max(bounds.run),
                 detail: format!("the coordinator holds {held:?}, tasks are in {used:?}"),
             });
+        }
+    }
+
+    /// Files that nothing refers to are deleted: all of a job that has ended, and those that were of no use
+    /// already when faults ended.
+    fn judge_files(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+        for job in &self.options.jobs {
+            let id = job.id;
+            let mut kept = self.blobs.checkpoints(id);
+            if self.checks.result(id).is_none() {
+                let latest = self.judge.completed.get(&id).copied().flatten();
+                let retained: BTreeSet<_> = self.checks.retained(id).collect();
+                kept.retain(|file| Some(*file) < latest && !retained.contains(file));
+            }
+            if !kept.is_empty() {
+                open.push(Open {
+                    promise: "unreferenced_state_is_deleted",
+                    within: bounds.clean,
+                    detail: format!("job {id} has files of checkpoints {kept:?}"),
+                });
+            }
         }
     }
 
