@@ -16,9 +16,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The first message of a session: who the TaskManager is and what it has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hello {
     /// Its name.
     pub taskmanager: TaskManagerId,
@@ -39,7 +40,7 @@ pub struct Hello {
 }
 
 /// What a TaskManager runs on, for people.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hardware {
     /// Logical processors.
     pub cpu_cores: u32,
@@ -48,7 +49,7 @@ pub struct Hardware {
 }
 
 /// An attempt that a TaskManager has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InventoryItem {
     /// Which.
     pub attempt: AttemptId,
@@ -251,7 +252,7 @@ pub struct TaskDeployment {
 }
 
 /// Where a snapshot is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StateLocation {
     /// Here.
     Inline(Vec<u8>),
@@ -260,7 +261,7 @@ pub enum StateLocation {
 }
 
 /// The snapshot of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StateHandle {
     /// Where it is.
     pub location: StateLocation,

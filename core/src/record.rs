@@ -12,9 +12,10 @@ use crate::time::Timestamp;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Something that survives the coordinator.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Record {
     /// A job that was accepted and has not been cleaned up.
     Job(JobRecord),
@@ -48,7 +49,7 @@ impl Record {
 }
 
 /// What a record is stored under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RecordKey {
     /// See [`Record::Job`].
     Job(JobId),
@@ -63,7 +64,7 @@ pub enum RecordKey {
 }
 
 /// One change of the durable state. Repeated, it changes nothing more.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RecordOp {
     /// Write it whole, whether or not it exists.
     Put(Record),
@@ -72,7 +73,7 @@ pub enum RecordOp {
 }
 
 /// A job that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobRecord {
     /// What it runs.
     pub graph: Arc<JobGraph>,
@@ -81,7 +82,7 @@ pub struct JobRecord {
 }
 
 /// A completed checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointRecord {
     /// The job.
     pub job: JobId,
@@ -109,7 +110,7 @@ impl CheckpointRecord {
 }
 
 /// How a job ended, with what clients may ask about it later.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobResult {
     /// The job.
     pub job: JobId,
@@ -132,7 +133,7 @@ pub struct JobResult {
 }
 
 /// A vertex of a job that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VertexResult {
     /// Its 128-bit id.
     pub operator_id: u128,

@@ -20,9 +20,10 @@
 //! ```
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The state of a job, in Flink's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum JobStatus {
     /// Submitted, but not yet durable.
@@ -116,7 +117,9 @@ impl fmt::Display for JobStatus {
 }
 
 /// The state of the current attempt of a task, in Flink's words. One byte per subtask.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[repr(u8)]
 pub enum ExecutionState {
     /// Not wanted yet.

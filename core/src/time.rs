@@ -3,12 +3,15 @@
 use core::fmt;
 use core::ops::Add;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, as told by a clock that never goes back within one process.
 ///
 /// The shell reads the wall clock once, when it starts, and adds the monotonic time since then. So one
 /// value serves both deadlines and the times that users see; a jump of the wall clock moves neither.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {

@@ -16,9 +16,10 @@ pub use value::{ValueError, parse_duration, parse_memory};
 
 use alloc::string::String;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The options of one job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobConfig {
     /// Periodic checkpoints; `None` if `execution.checkpointing.interval` is not set.
     pub checkpointing: Option<CheckpointConfig>,
@@ -29,7 +30,7 @@ pub struct JobConfig {
 }
 
 /// Options under `execution.checkpointing.`
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointConfig {
     /// `interval`: from one trigger to the next.
     pub interval: Duration,
@@ -51,7 +52,7 @@ pub struct CheckpointConfig {
 }
 
 /// What a barrier promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CheckpointMode {
     /// A channel whose barrier came waits for the others.
     ExactlyOnce,
@@ -60,7 +61,7 @@ pub enum CheckpointMode {
 }
 
 /// What happens after a failure (`restart-strategy.type`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RestartStrategy {
     /// The first failure fails the job.
     None,
@@ -85,7 +86,7 @@ pub enum RestartStrategy {
 }
 
 /// Options under `restart-strategy.exponential-delay.`
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExponentialDelay {
     /// `initial-backoff`.
     pub initial: Duration,
@@ -102,7 +103,7 @@ pub struct ExponentialDelay {
 }
 
 /// The options of the cluster that the two machines read. The shells have their own beside these.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClusterConfig {
     /// `heartbeat.interval`: from one heartbeat request to the next.
     pub heartbeat_interval: Duration,

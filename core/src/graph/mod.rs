@@ -26,6 +26,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
+use serde::{Deserialize, Serialize};
 
 /// The largest parallelism and max parallelism of a vertex (Flink's bound of key groups, 2^15).
 pub const MAX_PARALLELISM: u32 = 32_768;
@@ -80,7 +81,7 @@ pub struct EdgeSpec {
 }
 
 /// How the records of a producer subtask choose a consumer subtask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Partitioning {
     /// Subtask i to subtask i; both sides have the same parallelism.
     Forward,
@@ -133,7 +134,7 @@ impl Partitioning {
 ///
 /// Every vertex and edge index in it exists, it has no cycle, at least one vertex, and every
 /// parallelism lies in 1..=max parallelism ≤ [`MAX_PARALLELISM`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobGraph {
     id: JobId,
     name: String,
@@ -155,7 +156,7 @@ impl Hash for JobGraph {
 }
 
 /// A vertex of a valid JobGraph.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobVertex {
     /// Unique within the graph, as the client wrote it.
     pub id: String,
@@ -177,7 +178,7 @@ pub struct JobVertex {
 }
 
 /// An edge of a valid JobGraph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobEdge {
     /// The producing vertex.
     pub source: VertexIndex,
@@ -188,7 +189,7 @@ pub struct JobEdge {
 }
 
 /// Vertices whose subtasks share slots: subtask i of each of them runs in the group's slot i.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SlotSharingGroup {
     /// Its name.
     pub name: String,

@@ -11,11 +11,12 @@ use crate::id::{RegionIndex, SubtaskIndex, TaskId, VertexIndex};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
 /// The regions of a job. Eight bytes per subtask.
 ///
 /// A subtask's position counts the subtasks of vertex 0 first, then those of vertex 1, and so on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Regions {
     /// The position of subtask 0 of each vertex, and the number of subtasks at the end.
     first: Vec<u32>,

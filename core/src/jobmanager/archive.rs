@@ -14,9 +14,10 @@ use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// A job that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Archived {
     pub(super) result: Arc<JobResult>,
     pub(super) timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
@@ -27,7 +28,7 @@ pub(super) struct Archived {
 }
 
 /// All of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Archive {
     jobs: BTreeMap<JobId, Archived>,
     by_end: BTreeSet<(Timestamp, JobId)>,

@@ -23,6 +23,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// How many ids are made durable as used at a time: as many checkpoints may fail in a row before a
 /// trigger waits for the store, and as many ids are skipped after a failover at the most.
@@ -69,7 +70,7 @@ impl Abort {
 }
 
 /// A checkpoint under way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub(super) id: CheckpointId,
     pub(super) triggered: Timestamp,
@@ -109,7 +110,7 @@ pub(super) struct Completion {
 }
 
 /// The checkpoints of one job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Checkpoints {
     /// The next id.
     pub(super) next: CheckpointId,

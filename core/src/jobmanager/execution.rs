@@ -24,9 +24,10 @@ use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// A set of positions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
@@ -49,7 +50,7 @@ impl Bits {
 }
 
 /// What a region does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Recovered; its attempts are being reported.
     Reconciling,
@@ -72,7 +73,7 @@ pub(super) enum Phase {
 }
 
 /// A pipelined region.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Region {
     pub(super) phase: Phase,
     /// The current attempt, or the last one; `None` before the first.
@@ -84,7 +85,7 @@ pub(super) struct Region {
 }
 
 /// One slot that the job needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct JobSlot {
     /// Where it is, while a task is in it.
     pub(super) at: Option<SlotRef>,
@@ -95,7 +96,7 @@ pub(super) struct JobSlot {
 }
 
 /// The states of all tasks of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Execution {
     layout: Regions,
     state: Vec<ExecutionState>,

@@ -26,9 +26,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Where a job is in its life.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum JobPhase {
     /// Not durable yet; these wait for it, the one that submitted it first.
     Submitting(Vec<RequestId>),
@@ -43,7 +44,7 @@ pub(super) enum JobPhase {
 }
 
 /// A recovered job that waits for its attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Reconciling {
     /// What is not reported by then is missing.
     pub(super) deadline: Timestamp,
@@ -52,21 +53,21 @@ pub(super) struct Reconciling {
 }
 
 /// Why a job's tasks are told to stop.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Ending {
     Cancelling,
     Failing(String),
 }
 
 /// A job all of whose tasks have ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Ended {
     pub(super) result: Arc<JobResult>,
     pub(super) cleanup: Cleanup,
 }
 
 /// What remains to be done for a job that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Cleanup {
     /// Its result is being written; until then nobody is told.
     Storing,
@@ -79,7 +80,7 @@ pub(super) enum Cleanup {
 }
 
 /// Whether a client has asked to cancel the job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum CancelIntent {
     None,
     /// Not durable yet; these wait for it.
@@ -88,7 +89,7 @@ pub(super) enum CancelIntent {
 }
 
 /// One job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) graph: Arc<JobGraph>,
     pub(super) submitted: Timestamp,

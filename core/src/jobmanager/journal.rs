@@ -15,6 +15,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The most writes that may be queued before new submissions are refused. With group commit a store
 /// that answers at all never lets it grow to this.
@@ -25,7 +26,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// What has become true once a write is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Fact {
     /// The job will run.
     Submitted(JobId),
@@ -44,7 +45,7 @@ pub(super) enum Fact {
 }
 
 /// The queue of writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Journal {
     queued: VecDeque<(Vec<RecordOp>, Fact)>,
     current: Option<Write>,
@@ -52,7 +53,7 @@ pub(super) struct Journal {
     problem: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Write {
     ops: Vec<RecordOp>,
     facts: Vec<Fact>,
@@ -60,7 +61,7 @@ struct Write {
     progress: Progress,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Progress {
     UnderWay(CommitId),
     RetryAt(Timestamp),

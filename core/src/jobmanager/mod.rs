@@ -11,6 +11,7 @@
 //! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
 //! | `taskmanagers`, `journal`, `timers`, `archive` | what jobs share |
 //! | `invariants` | what must hold across all of them |
+//! | `snapshot` | the whole state, to be copied |
 //!
 //! Every step is: due timers, one input, then settling. Handlers change facts and mark jobs; settling
 //! draws the consequences from the facts alone.
@@ -33,6 +34,7 @@ mod reconcile;
 mod recover;
 mod restart;
 mod sessions;
+mod snapshot;
 mod taskmanagers;
 mod tasks;
 mod timers;
@@ -59,6 +61,7 @@ use archive::{Archive, Archived};
 use cx::Cx;
 use job::{Job, JobPhase};
 use journal::{Answer, Fact, Journal};
+use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
 
@@ -68,7 +71,7 @@ use timers::{Timer, Timers};
 /// [`next_deadline`](Self::next_deadline) has passed. Losing leadership is dropping the value.
 /// *Looking at it*: [`overview`](Self::overview) and its siblings, between steps.
 /// *Checking it*: [`digest`](Self::digest), [`check_invariants`](Self::check_invariants).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Coordinator {
     config: ClusterConfig,
     epoch: Epoch,

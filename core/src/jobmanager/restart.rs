@@ -11,6 +11,7 @@ use alloc::string::String;
 use core::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 /// The binary places of a backoff: enough for the product of many steps to be exact where it can be,
 /// few enough that one more multiplication fits 128 bits.
@@ -37,12 +38,12 @@ pub enum Decision {
 }
 
 /// The failures of one job as far as its restart strategy needs them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RestartBackoff {
     record: Record,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Record {
     None,
     FixedDelay(FixedDelayRecord),
@@ -97,7 +98,7 @@ fn give_up(strategy: &str) -> Decision {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct FixedDelayRecord {
     attempts: u32,
     delay: Duration,
@@ -123,7 +124,7 @@ impl FixedDelayRecord {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct FailureRateRecord {
     max_failures: u32,
     interval: Duration,
@@ -153,7 +154,7 @@ impl FailureRateRecord {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct ExponentialDelayRecord {
     options: ExponentialDelay,
     /// Failures counted since the delays last started from the beginning.

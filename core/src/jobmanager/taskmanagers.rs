@@ -7,16 +7,18 @@
 
 use super::effect::Effect;
 use crate::config::ClusterConfig;
-use crate::id::{Epoch, JobId, SessionId, SlotIndex, TaskManagerId};
-use crate::message::{Envelope, Hello, ToTaskManager};
+use crate::id::{Epoch, Incarnation, JobId, SessionId, SlotIndex, TaskManagerId};
+use crate::message::{Envelope, Hardware, Hello, ToTaskManager};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
-use slotmap::{SlotMap, new_key_type};
+use serde::{Deserialize, Serialize};
+use slotmap::{Key, SlotMap, new_key_type};
 
 /// How long a session has to answer when another process claims its name, before it is given up.
 pub(super) const CHALLENGE: Duration = Duration::from_secs(3);
@@ -27,14 +29,14 @@ new_key_type! {
 }
 
 /// A slot of a registered TaskManager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct SlotRef {
     pub(super) tm: TmKey,
     pub(super) slot: SlotIndex,
 }
 
 /// What a slot that is taken is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct SlotUse {
     pub(super) job: JobId,
     /// Which of the job's slots it is.
@@ -42,7 +44,7 @@ pub(super) struct SlotUse {
 }
 
 /// A registered TaskManager.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TaskManager {
     pub(super) hello: Hello,
     pub(super) session: SessionId,
@@ -64,9 +66,11 @@ pub(super) enum Heartbeat {
 }
 
 /// All of them, with their indexes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct TaskManagers {
     all: SlotMap<TmKey, TaskManager>,
+    /// The highest place that a key ever had, counted from 1: those of them that nobody has are gaps.
+    places: u32,
     by_session: BTreeMap<SessionId, TmKey>,
     by_id: BTreeMap<TaskManagerId, TmKey>,
     /// Those with free slots, the most first.
@@ -103,12 +107,24 @@ impl TaskManagers {
             challenged: None,
             heartbeats: 0,
         });
+        self.places = self.places.max(place(key));
         self.by_session.insert(session, key);
         self.by_id.insert(id, key);
         self.free.insert((Reverse(slots), key));
         self.free_slots += slots;
         self.changed = true;
         key
+    }
+
+    /// Puts the gaps between TaskManagers into the order in which a copy made from bytes has them: the
+    /// table does not tell that order, and it decides which keys later TaskManagers get.
+    pub(super) fn order_gaps(&mut self) {
+        let gaps = self.places - self.count_all();
+        let mut keys: Vec<TmKey> = (0..gaps).map(|_| self.all.insert(nobody())).collect();
+        keys.sort_unstable_by_key(|key| place(*key));
+        for key in keys {
+            self.all.remove(key);
+        }
     }
 
     /// Forgets a TaskManager. Its taken slots are its jobs' to account for.
@@ -265,6 +281,34 @@ impl TaskManagers {
 
     pub(super) fn free_slots(&self) -> u32 {
         self.free_slots
+    }
+}
+
+/// Where a key points, counted from 1.
+fn place(key: TmKey) -> u32 {
+    // The lower half is the place, the upper half counts its uses.
+    key.data().as_ffi() as u32
+}
+
+/// Fills a gap for a moment.
+fn nobody() -> TaskManager {
+    TaskManager {
+        hello: Hello {
+            taskmanager: TaskManagerId(String::new()),
+            incarnation: Incarnation(0),
+            seen_epoch: Epoch(0),
+            slots: 0,
+            data_address: String::new(),
+            hardware: Hardware::default(),
+            operators: Vec::new(),
+            inventory: Vec::new(),
+        },
+        session: SessionId(0),
+        slots: Vec::new(),
+        free: BTreeSet::new(),
+        last_heard: Timestamp(0),
+        challenged: None,
+        heartbeats: 0,
     }
 }
 

@@ -4,9 +4,10 @@ use super::taskmanagers::TmKey;
 use crate::id::JobId;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
+use serde::{Deserialize, Serialize};
 
 /// Whose deadline it is. What is due, its owner knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// The write that is to be tried again.
     Journal,
@@ -17,7 +18,7 @@ pub(super) enum Timer {
 }
 
 /// The armed deadlines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Timers {
     queue: BTreeSet<(Timestamp, Timer)>,
     armed: BTreeMap<Timer, Timestamp>,

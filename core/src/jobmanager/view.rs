@@ -2,7 +2,7 @@
 
 use crate::graph::JobGraph;
 use crate::id::{
-    Attempt, CheckpointId, Incarnation, JobId, SlotIndex, SubtaskIndex, TaskManagerId,
+    Attempt, CheckpointId, Incarnation, JobId, SessionId, SlotIndex, SubtaskIndex, TaskManagerId,
 };
 use crate::message::Hardware;
 use crate::state::{ExecutionState, JobStatus};
@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// The cluster in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Overview {
 }
 
 /// How many subtasks are in each state, by the order of [`ExecutionState::ALL`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskCounts(pub [u32; ExecutionState::ALL.len()]);
 
 impl TaskCounts {
@@ -121,7 +122,7 @@ pub struct SubtaskDetails {
 }
 
 /// The checkpoints of a job.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointsDetails {
     /// How many restores from a checkpoint there were.
     pub restored: u64,
@@ -142,7 +143,7 @@ pub struct CheckpointsDetails {
 }
 
 /// A restore from a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Restore {
     /// The checkpoint.
     pub checkpoint: CheckpointId,
@@ -151,7 +152,7 @@ pub struct Restore {
 }
 
 /// One checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointEntry {
     /// Its id.
     pub id: CheckpointId,
@@ -170,7 +171,7 @@ pub struct CheckpointEntry {
 }
 
 /// What became of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CheckpointOutcome {
     /// Under way.
     InProgress,
@@ -186,7 +187,7 @@ pub enum CheckpointOutcome {
 }
 
 /// A failure that a job has seen.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExceptionEntry {
     /// When.
     pub at: Timestamp,
@@ -204,6 +205,8 @@ pub struct ExceptionEntry {
 pub struct TaskManagerDetails {
     /// Its name.
     pub id: TaskManagerId,
+    /// Its session.
+    pub session: SessionId,
     /// This life of its process.
     pub incarnation: Incarnation,
     /// Its data exchange address.

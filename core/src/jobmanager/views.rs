@@ -133,6 +133,7 @@ impl Coordinator {
             .collect();
         TaskManagerDetails {
             id: tm.hello.taskmanager.clone(),
+            session: tm.session,
             incarnation: tm.hello.incarnation,
             data_address: tm.hello.data_address.clone(),
             last_heard: tm.last_heard,
