@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | the session between TaskManager and JobManager | `v1/session.proto` | [`Envelope`] ⇄ [`v1::ToTaskManager`]; [`Received`] ⇄ [`v1::FromTaskManager`] |
 //! | the exchange of records between TaskManagers | `v1/exchange.proto` | [`ChannelId`] ⇄ [`v1::Subscribe`] by [`subscribe`]; frames by [`records`] |
+//! | recordings of what a JobManager was told | `v1/recording.proto` | [`recording`] |
 //! | what the JobManager stores | `v1/record.proto` | [`encode_record`], [`decode_record`]; keys by [`key_text`], [`parse_key`] |
 //!
 //! To the wire is `From` and cannot fail. From the wire is `TryFrom`: a [`BadMessage`] names the field
@@ -21,6 +22,7 @@ mod check;
 mod stored;
 mod wire;
 
+pub mod recording;
 pub mod records;
 
 pub use bad_message::{BadMessage, Problem, WireError};

@@ -8,7 +8,7 @@ use prost::Message;
 use std::fmt::Write;
 
 /// One line of a snapshot: the name and the bytes, 32 a line.
-fn show(text: &mut String, name: &str, bytes: &[u8]) {
+pub(crate) fn show(text: &mut String, name: &str, bytes: &[u8]) {
     writeln!(text, "{name}").unwrap();
     for line in bytes.chunks(32) {
         let hex: String = line.iter().map(|byte| format!("{byte:02x}")).collect();

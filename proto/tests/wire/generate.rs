@@ -16,15 +16,15 @@ use proptest::sample::select;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn job() -> impl Strategy<Value = JobId> {
+pub(crate) fn job() -> impl Strategy<Value = JobId> {
     any::<u128>().prop_map(JobId)
 }
 
-fn checkpoint() -> impl Strategy<Value = CheckpointId> {
+pub(crate) fn checkpoint() -> impl Strategy<Value = CheckpointId> {
     (1..=MAX_COUNTER).prop_map(CheckpointId)
 }
 
-fn timestamp() -> impl Strategy<Value = Timestamp> {
+pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
     any::<u64>().prop_map(Timestamp)
 }
 
@@ -55,7 +55,7 @@ fn name() -> impl Strategy<Value = String> {
     "\\PC{1,20}"
 }
 
-fn prose() -> impl Strategy<Value = String> {
+pub(crate) fn prose() -> impl Strategy<Value = String> {
     ".{0,40}"
 }
 

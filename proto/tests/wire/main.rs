@@ -8,4 +8,5 @@ mod bytes;
 mod examples;
 mod generate;
 mod malformed;
+mod recording;
 mod round_trip;

@@ -1,0 +1,173 @@
+//! Inputs of the coordinator as frames, and back.
+
+use crate::bad_message::{BadMessage, Problem, WireError};
+use crate::check;
+use crate::v1;
+use crate::v1::discarded_input::What;
+use crate::v1::recording_frame::Frame as Wire;
+use crate::v1::stored_input::Outcome;
+use crate::wire::{Received, ids};
+use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId};
+use jobmanager_core::jobmanager::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
+use std::sync::Arc;
+
+pub(super) fn input_to_wire(input: &Input) -> Wire {
+    match input {
+        Input::Connected { session, hello } => Wire::Connected(v1::SessionInput {
+            session: session.0,
+            message: Some(hello.into()),
+        }),
+        Input::Message { session, message } => Wire::Message(v1::SessionInput {
+            session: session.0,
+            message: Some(message.into()),
+        }),
+        Input::Disconnected { session } => Wire::Disconnected(session.0),
+        Input::Stored { commit, outcome } => Wire::Stored(stored_to_wire(*commit, outcome)),
+        Input::Discarded { discard, outcome } => {
+            Wire::Discarded(discarded_to_wire(discard, outcome))
+        }
+        Input::Command {
+            request,
+            command: Command::Submit(graph),
+        } => Wire::Submit(v1::SubmitInput {
+            request: request.0,
+            graph: Some(graph.as_ref().into()),
+        }),
+        Input::Command {
+            request,
+            command: Command::Cancel(job),
+        } => Wire::Cancel(v1::CancelInput {
+            request: request.0,
+            job: Some((*job).into()),
+        }),
+        Input::Wake => Wire::Wake(true),
+    }
+}
+
+fn stored_to_wire(commit: CommitId, outcome: &StoreOutcome) -> v1::StoredInput {
+    let (outcome, problem) = match outcome {
+        StoreOutcome::Done => (Outcome::Done, ""),
+        StoreOutcome::Fenced => (Outcome::Fenced, ""),
+        StoreOutcome::Unavailable(problem) => (Outcome::Unavailable, problem.as_str()),
+        StoreOutcome::Unknown(problem) => (Outcome::Unknown, problem.as_str()),
+    };
+    v1::StoredInput {
+        commit: commit.0,
+        outcome: outcome.into(),
+        problem: problem.into(),
+    }
+}
+
+fn discarded_to_wire(discard: &Discard, outcome: &DiscardOutcome) -> v1::DiscardedInput {
+    let (job, what) = match discard {
+        Discard::Checkpoint(job, checkpoint) => (job, What::Checkpoint(checkpoint.0)),
+        Discard::Job(job) => (job, What::WholeJob(true)),
+        Discard::Unreferenced { job, keep, next } => {
+            let keep = keep.iter().map(|checkpoint| checkpoint.0).collect();
+            let next = next.0;
+            let what = v1::discarded_input::Unreferenced { keep, next };
+            (job, What::Unreferenced(what))
+        }
+    };
+    v1::DiscardedInput {
+        job: Some((*job).into()),
+        what: Some(what),
+        failed: match outcome {
+            DiscardOutcome::Done => None,
+            DiscardOutcome::Failed(problem) => Some(problem.clone()),
+        },
+    }
+}
+
+pub(super) fn connected(wire: v1::SessionInput) -> Result<Input, BadMessage> {
+    let session = SessionId(wire.session);
+    match received(wire.message, "connected.message")? {
+        Received::Hello(hello) => Ok(Input::Connected { session, hello }),
+        Received::Message(_) | Received::Metrics(_) => {
+            Err(Problem::DoesNotFit("connected").at("connected.message"))
+        }
+    }
+}
+
+pub(super) fn message(wire: v1::SessionInput) -> Result<Input, BadMessage> {
+    let session = SessionId(wire.session);
+    match received(wire.message, "message.message")? {
+        Received::Message(message) => Ok(Input::Message { session, message }),
+        Received::Hello(_) | Received::Metrics(_) => {
+            Err(Problem::DoesNotFit("message").at("message.message"))
+        }
+    }
+}
+
+fn received(
+    wire: Option<v1::FromTaskManager>,
+    field: &'static str,
+) -> Result<Received, BadMessage> {
+    match Received::try_from(check::required(wire, field)?) {
+        Ok(received) => Ok(received),
+        Err(WireError::UnknownMessage) => Err(Problem::Missing.at(field)),
+        Err(WireError::Bad(problem)) => Err(problem),
+    }
+}
+
+pub(super) fn stored(wire: v1::StoredInput) -> Result<Input, BadMessage> {
+    let outcome = match Outcome::try_from(wire.outcome) {
+        Ok(Outcome::Done) => StoreOutcome::Done,
+        Ok(Outcome::Fenced) => StoreOutcome::Fenced,
+        Ok(Outcome::Unavailable) => StoreOutcome::Unavailable(wire.problem),
+        Ok(Outcome::Unknown) => StoreOutcome::Unknown(wire.problem),
+        Ok(Outcome::Unspecified) | Err(_) => {
+            return Err(Problem::UnknownValue(wire.outcome).at("stored.outcome"));
+        }
+    };
+    Ok(Input::Stored {
+        commit: CommitId(wire.commit),
+        outcome,
+    })
+}
+
+pub(super) fn discarded(wire: v1::DiscardedInput) -> Result<Input, BadMessage> {
+    let job = ids::job(wire.job, "discarded.job")?;
+    let discard = match check::required(wire.what, "discarded.what")? {
+        What::Checkpoint(id) => {
+            Discard::Checkpoint(job, check::checkpoint(id, "discarded.checkpoint")?)
+        }
+        What::WholeJob(_) => Discard::Job(job),
+        What::Unreferenced(wire) => unreferenced(job, &wire)?,
+    };
+    let outcome = wire
+        .failed
+        .map_or(DiscardOutcome::Done, DiscardOutcome::Failed);
+    Ok(Input::Discarded { discard, outcome })
+}
+
+fn unreferenced(
+    job: jobmanager_core::id::JobId,
+    wire: &v1::discarded_input::Unreferenced,
+) -> Result<Discard, BadMessage> {
+    let keep = |&id: &u64| check::checkpoint(id, "discarded.unreferenced.keep");
+    Ok(Discard::Unreferenced {
+        job,
+        keep: wire
+            .keep
+            .iter()
+            .map(keep)
+            .collect::<Result<Vec<CheckpointId>, _>>()?,
+        next: check::checkpoint(wire.next, "discarded.unreferenced.next")?,
+    })
+}
+
+pub(super) fn submit(wire: v1::SubmitInput) -> Result<Input, BadMessage> {
+    let graph = check::required(wire.graph, "submit.graph")?.try_into()?;
+    Ok(Input::Command {
+        request: RequestId(wire.request),
+        command: Command::Submit(Arc::new(graph)),
+    })
+}
+
+pub(super) fn cancel(wire: v1::CancelInput) -> Result<Input, BadMessage> {
+    Ok(Input::Command {
+        request: RequestId(wire.request),
+        command: Command::Cancel(ids::job(wire.job, "cancel.job")?),
+    })
+}
