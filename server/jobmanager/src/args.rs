@@ -4,6 +4,7 @@ use crate::cli::{self, CancelArgs, ListArgs, RunArgs, StatusArgs, USAGE};
 use crate::local::{self, LocalArgs};
 use crate::logging::Format;
 use crate::options::{Options, ServeArgs};
+use crate::recorder::Recordings;
 use crate::serve::{ServeError, Server};
 use clap::{Parser, Subcommand};
 use std::future::Future;
@@ -115,8 +116,10 @@ fn complain(format: Format, words: &str) {
 async fn serve_until_signal(options: Options) -> Result<(), String> {
     // Before the start, so that a signal during it is not lost.
     let stop = signals().map_err(|error| error.to_string())?;
+    let record = signal(SignalKind::user_defined1()).map_err(|error| error.to_string())?;
     let words = |error: ServeError| error.to_string();
     let server = Server::start(options).await.map_err(words)?;
+    tokio::spawn(record_when_told(record, server.recordings()));
     announce(&server);
     server.run(stop).await.map_err(words)
 }
@@ -128,6 +131,15 @@ fn announce(server: &Server) {
     // A closed standard output is no reason not to serve.
     let _ =
         writeln!(out, "REST http://{}\nRPC {}", bound.rest, bound.rpc).and_then(|()| out.flush());
+}
+
+/// Writes a flight recording at every SIGUSR1.
+async fn record_when_told(mut told: Signal, recordings: Recordings) {
+    while told.recv().await.is_some() {
+        if let Err(problem) = recordings.write("signal").await {
+            error!(%problem, "no flight recording");
+        }
+    }
 }
 
 /// Ready at the first SIGTERM or Ctrl-C.

@@ -19,6 +19,7 @@ pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod options;
+pub mod recorder;
 pub mod rest;
 pub mod serve;
 pub mod store;

@@ -3,8 +3,10 @@
 //! The table of what the machines read is the core's; what only this shell reads is in [`SHELL_OPTIONS`].
 //! Every problem is reported, not just the first.
 
+use crate::recorder::{LEAST_MEMORY, RecorderOptions};
+use crate::store::RECORDINGS_FOLDER;
 use jobmanager_core::config::{
-    ClusterConfig, OptionProblem, OptionSpec, Scope, cluster_config, parse_duration,
+    ClusterConfig, OptionProblem, OptionSpec, Scope, cluster_config, parse_duration, parse_memory,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ pub struct ServeArgs {
 
 const HELP: &str = "\
 When it is ready, two lines appear on standard output: `REST http://HOST:PORT` and `RPC HOST:PORT`.
+SIGUSR1 writes a flight recording of what the coordinator was told; `sim replay` runs it again.
 Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 
 Exit codes: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or go on, 64 for a wrong command line or configuration.";
@@ -65,8 +68,11 @@ const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 const WEB_TIMEOUT: &str = "web.timeout";
 const WEB_REFRESH: &str = "web.refresh-interval";
 
+const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
+const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
+
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 9] = [
+pub static SHELL_OPTIONS: [OptionSpec; 11] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -91,6 +97,16 @@ pub static SHELL_OPTIONS: [OptionSpec; 9] = [
         "The folder of the durable metadata.",
     ),
     shell(
+        RECORDER_MEMORY,
+        "64 mb",
+        "How much of what the coordinator was told is kept for a flight recording, at least 1 mb; 0 for nothing.",
+    ),
+    shell(
+        RECORDER_DIR,
+        "",
+        "Where flight recordings are written; flight-recordings in the data folder if unset.",
+    ),
+    shell(
         WEB_TIMEOUT,
         "10 min",
         "How long a client waits for an answer.",
@@ -107,6 +123,8 @@ pub struct Options {
     pub rpc: Listen,
     /// The folder of the durable metadata; absolute.
     pub data_dir: PathBuf,
+    /// What is recorded for a look back.
+    pub flight_recorder: RecorderOptions,
     /// What the coordinator reads.
     pub cluster: ClusterConfig,
     /// The options of jobs that the cluster sets.
@@ -203,6 +221,7 @@ impl Options {
         let web_timeout = shell.duration(WEB_TIMEOUT, &mut problems);
         let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
         let data_dir = shell.data_dir(&mut problems);
+        let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let rest = Listen {
             host: shell.host(REST_BIND, REST_ADDRESS),
             port: rest_port,
@@ -220,6 +239,7 @@ impl Options {
                 rest,
                 rpc,
                 data_dir,
+                flight_recorder,
                 cluster,
                 job_defaults: map,
                 web_timeout,
@@ -295,6 +315,25 @@ impl Shell<'_> {
             problems.push(format!("{DATA_DIR}: `{text}`: {error}"));
             PathBuf::new()
         })
+    }
+
+    fn flight_recorder(&self, data_dir: &Path, problems: &mut Vec<String>) -> RecorderOptions {
+        let memory = match parse_memory(self.text(RECORDER_MEMORY)) {
+            Ok(memory) if memory == 0 || memory >= LEAST_MEMORY => memory,
+            Ok(_) => {
+                problems.push(format!("{RECORDER_MEMORY}: less than 1 mb, and not 0"));
+                0
+            }
+            Err(error) => {
+                problems.push(format!("{RECORDER_MEMORY}: {error}"));
+                0
+            }
+        };
+        let dir = match self.text(RECORDER_DIR) {
+            "" => data_dir.join(RECORDINGS_FOLDER),
+            path => std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
+        };
+        RecorderOptions { memory, dir }
     }
 
     /// The URL; a plain path becomes one.

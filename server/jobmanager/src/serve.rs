@@ -5,14 +5,17 @@
 
 use crate::clock::Clock;
 use crate::discard::{CheckpointStorage, StorageProblem};
-use crate::driver::{Driver, DriverEnd, DriverLoop, driver};
+use crate::driver::{Driver, DriverEnd, DriverLoop, driver, panic_words};
 use crate::grpc::SessionService;
 use crate::metrics::MetricsTable;
 use crate::options::{Listen, Options};
+use crate::recorder::{Recorder, RecordingFiles, Recordings};
 use crate::rest::Rest;
-use crate::store::{EmbeddedStore, Store, StoreError};
+use crate::store::{EmbeddedStore, Leadership, Store, StoreError};
 use axum::serve::ListenerExt;
 use jobmanager_core::jobmanager::{Coordinator, RecoverError};
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::recording::Header;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,6 +91,7 @@ pub struct Server {
     rest_listener: TcpListener,
     rpc_listener: TcpListener,
     rest: Rest,
+    recordings: Recordings,
     driver: Driver,
     driver_loop: DriverLoop,
     store: EmbeddedStore,
@@ -119,16 +123,19 @@ impl Server {
         let storage = CheckpointStorage::open(&url)?;
         let leadership = store.load().await?;
         let (epoch, clock) = (leadership.epoch, Clock::start());
-        let records = leadership.records.len();
-        let coordinator =
-            Coordinator::recover(options.cluster, epoch, leadership.records, clock.now()).map_err(
-                |problem| ServeError::Recover {
-                    folder: options.data_dir.clone(),
-                    problem,
-                },
-            )?;
+        let (records, now) = (leadership.records.len(), clock.now());
+        let recorder = recorder(&options, &leadership, now);
+        let coordinator = Coordinator::recover(options.cluster, epoch, leadership.records, now)
+            .map_err(|problem| ServeError::Recover {
+                folder: options.data_dir.clone(),
+                problem,
+            })?;
         info!(epoch = epoch.0, records, data_dir = %options.data_dir.display(), "leading");
-        let (driver, driver_loop) = driver(coordinator, epoch, clock, store.clone(), storage);
+        let (driver, mut driver_loop) = driver(coordinator, epoch, clock, store.clone(), storage);
+        let files = RecordingFiles::new(options.flight_recorder.dir);
+        if let Some(recorder) = recorder {
+            driver_loop = driver_loop.recorded(recorder, files.clone());
+        }
         let rest = Rest {
             driver: driver.clone(),
             metrics: MetricsTable::default(),
@@ -142,6 +149,7 @@ impl Server {
             rest_listener,
             rpc_listener,
             rest,
+            recordings: Recordings::new(driver.clone(), files),
             driver,
             driver_loop,
             store,
@@ -152,6 +160,12 @@ impl Server {
     #[must_use]
     pub fn bound(&self) -> Bound {
         self.bound
+    }
+
+    /// Recordings of what the coordinator is told.
+    #[must_use]
+    pub fn recordings(&self) -> Recordings {
+        self.recordings.clone()
     }
 
     /// Serves until `shutdown` is ready. Then sessions end, open requests are answered, and the store is
@@ -182,6 +196,17 @@ impl Server {
         self.store.close().await;
         outcome
     }
+}
+
+/// What records the coordinator that starts from these records, unless that is switched off.
+fn recorder(options: &Options, leadership: &Leadership, now: Timestamp) -> Option<Recorder> {
+    let header = Header {
+        program: concat!("jobmanager ", env!("CARGO_PKG_VERSION")).to_owned(),
+        epoch: leadership.epoch,
+        config: options.cluster.clone(),
+    };
+    let memory = options.flight_recorder.memory;
+    (memory > 0).then(|| Recorder::new(memory, header, &leadership.records, now))
 }
 
 async fn listen(listen: &Listen) -> Result<TcpListener, ServeError> {
@@ -250,18 +275,14 @@ async fn end_in_time(mut task: ServerTask) {
 fn driver_end(end: Result<DriverEnd, JoinError>) -> DriverEnd {
     match end {
         Ok(end) => end,
-        Err(error) => DriverEnd::Panicked(panic_words(error)),
+        Err(error) => DriverEnd::Panicked(join_words(error)),
     }
 }
 
-fn panic_words(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else {
-        return "its task was canceled".to_owned();
-    };
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(words), _) => (*words).to_owned(),
-        (None, Some(words)) => words.clone(),
-        (None, None) => "a panic without words".to_owned(),
+fn join_words(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => panic_words(panic.as_ref()),
+        Err(_) => "its task was canceled".to_owned(),
     }
 }
 
@@ -272,7 +293,7 @@ fn stopped_by_itself(
     let problem = match end {
         Ok(Ok(())) => "it ended".to_owned(),
         Ok(Err(problem)) => problem,
-        Err(error) => panic_words(error),
+        Err(error) => join_words(error),
     };
     ServeError::Stopped { service, problem }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Signal {
     Continue,
     Terminate,
     Interrupt,
+    /// To a JobManager: write a flight recording.
+    Record,
 }
 
 /// A running child.
@@ -105,6 +107,7 @@ pub(crate) fn send(signal: Signal, pid: u32) {
         Signal::Continue => "CONT",
         Signal::Terminate => "TERM",
         Signal::Interrupt => "INT",
+        Signal::Record => "USR1",
     };
     let kill = format!("kill -{name} {pid}");
     let status = Command::new("sh").args(["-c", &kill]).status().unwrap();

@@ -1,5 +1,6 @@
 //! How everybody else speaks with the driver: events in, and closures that look at the coordinator.
 
+use crate::recorder::{Flight, NoRecording};
 use jobmanager_core::id::SessionId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Input, Reply};
 use jobmanager_core::message::{Envelope, FromTaskManager, Hello};
@@ -15,6 +16,9 @@ pub(crate) const OUTBOX: usize = 16_384;
 /// Looks at the coordinator between two steps.
 pub(super) type Look = Box<dyn FnOnce(&Coordinator, Timestamp) + Send>;
 
+/// The recording up to a time.
+pub(crate) type Taken = (Timestamp, Result<Flight, NoRecording>);
+
 /// What reaches the driver.
 pub(super) enum Event {
     Connected(Box<Session>),
@@ -22,6 +26,7 @@ pub(super) enum Event {
     Input(Box<Input>),
     Command(Command, oneshot::Sender<Reply>),
     Look(Look),
+    Recording(oneshot::Sender<Taken>),
 }
 
 /// A session whose TaskManager has said hello.
@@ -132,6 +137,15 @@ impl Driver {
             let _ = seen.send(view(coordinator, now));
         });
         self.ask(Event::Look(look), answer, timeout).await
+    }
+
+    /// The recording of what the coordinator was told up to now.
+    ///
+    /// # Errors
+    /// The driver did not come to it within `timeout`, or has ended.
+    pub(crate) async fn recording(&self, timeout: Duration) -> Result<Taken, Unavailable> {
+        let (taken, answer) = oneshot::channel();
+        self.ask(Event::Recording(taken), answer, timeout).await
     }
 
     async fn ask<T>(

@@ -2,7 +2,8 @@
 //! effects, sleeps until the next deadline or event. It never waits for a peer, a client or the disk.
 //!
 //! Invariants: one task owns the coordinator, so reads (views) happen between steps; a session whose
-//! outbox is full is ended, not waited for; a panic of the core ends [`run`] with its words.
+//! outbox is full is ended, not waited for; a panic of the core ends [`DriverLoop::run`]
+//! with its words, and the recording of what led to it is written.
 
 mod handle;
 mod sessions;
@@ -13,13 +14,17 @@ pub use handle::{Driver, Outbox, Session, Unavailable};
 
 use crate::clock::Clock;
 use crate::discard::DiscardQueue;
+use crate::recorder::{NoRecording, Recorder, RecordingFiles};
 use crate::store::Store;
-use handle::{Event, Look};
+use futures::FutureExt;
+use handle::{Event, Look, Taken};
 use jobmanager_core::id::{CommitId, Epoch, RequestId, SessionId};
 use jobmanager_core::jobmanager::{Command, Coordinator, Effect, Input, Reply};
 use jobmanager_core::record::RecordOp;
 use sessions::Sessions;
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 use writes::{Commit, write_commits};
@@ -60,6 +65,13 @@ pub struct DriverLoop {
     /// What the carrying out of effects itself brought up.
     follow_ups: VecDeque<Input>,
     effects: Vec<Effect>,
+    recorder: Option<Recording>,
+}
+
+/// The recorder, and where its last recording goes.
+struct Recording {
+    recorder: Recorder,
+    files: RecordingFiles,
 }
 
 /// Puts a driver around a coordinator. The loop does nothing until [`DriverLoop::run`]; the handle is
@@ -87,13 +99,47 @@ pub fn driver<S: Store>(
         discards,
         follow_ups: VecDeque::new(),
         effects: Vec::new(),
+        recorder: None,
     };
     (driver, driver_loop)
 }
 
 impl DriverLoop {
+    /// The same loop, every input of which is recorded. If the coordinator breaks, the recording is
+    /// written to a file.
+    #[must_use]
+    pub fn recorded(self, recorder: Recorder, files: RecordingFiles) -> DriverLoop {
+        DriverLoop {
+            recorder: Some(Recording { recorder, files }),
+            ..self
+        }
+    }
+
     /// Runs until the coordinator steps down or breaks. Dropping the future stops it between two steps.
     pub async fn run(mut self) -> DriverEnd {
+        let ended = AssertUnwindSafe(self.drive()).catch_unwind().await;
+        ended.unwrap_or_else(|panic| {
+            let words = panic_words(panic.as_ref());
+            self.write_last_recording(&words);
+            DriverEnd::Panicked(words)
+        })
+    }
+
+    /// The coordinator may be half changed: only the recorder is looked at.
+    fn write_last_recording(&self, words: &str) {
+        let Some(Recording { recorder, files }) = &self.recorder else {
+            return;
+        };
+        let now = self.clock.now();
+        let flight = recorder.last_recording(now, words);
+        let written = flight.map_err(Into::into);
+        let written = written.and_then(|flight| files.write(now, "panic", flight));
+        if let Err(problem) = written {
+            error!(%problem, "no flight recording of the panic");
+        }
+    }
+
+    async fn drive(&mut self) -> DriverEnd {
         let mut batch = Vec::with_capacity(BATCH);
         self.step(Input::Wake);
         loop {
@@ -130,12 +176,29 @@ impl DriverLoop {
             Event::Input(input) => self.step(*input),
             Event::Command(command, reply) => self.command(command, reply),
             Event::Look(look) => self.look(look),
+            Event::Recording(taken) => self.recording(taken),
         }
     }
 
     fn step(&mut self, input: Input) {
-        self.coordinator
-            .step(self.clock.now(), input, &mut self.effects);
+        let (now, known) = (self.clock.now(), self.effects.len());
+        if let Some(Recording { recorder, .. }) = &mut self.recorder {
+            recorder.input(now, &input);
+        }
+        self.coordinator.step(now, input, &mut self.effects);
+        if let Some(Recording { recorder, .. }) = &mut self.recorder {
+            recorder.stepped(now, &mut self.coordinator, &self.effects[known..]);
+        }
+    }
+
+    fn recording(&mut self, taken: oneshot::Sender<Taken>) {
+        let now = self.clock.now();
+        let flight = match &self.recorder {
+            Some(Recording { recorder, .. }) => recorder.recording(now, &self.coordinator),
+            None => Err(NoRecording::Off),
+        };
+        // A client that has gone away needs no answer.
+        let _ = taken.send((now, flight));
     }
 
     fn command(&mut self, command: Command, reply: oneshot::Sender<Reply>) {
@@ -193,6 +256,15 @@ impl DriverLoop {
         self.commits
             .try_send(Commit { id, ops })
             .expect("one write is under way at a time, and its task lives as long as the driver");
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(words), _) => (*words).to_owned(),
+        (None, Some(words)) => words.clone(),
+        (None, None) => "a panic without words".to_owned(),
     }
 }
 

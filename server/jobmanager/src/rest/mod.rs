@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod error;
 mod job;
+mod recording;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
@@ -78,6 +79,7 @@ fn routes() -> Router<Rest> {
     Router::new()
         .route("/overview", get(cluster::overview))
         .route("/config", get(cluster::config))
+        .route("/flight-recording", get(recording::recording))
         .route("/taskmanagers", get(cluster::taskmanagers))
         .route("/taskmanagers/{taskmanager}", get(cluster::taskmanager))
         .route("/jobs", get(job::ids).post(commands::submit))

@@ -1,7 +1,8 @@
 //! The files of the embedded store: what a data folder looks like, and how one is told from a foreign
 //! or damaged one before anything in it is changed.
 //!
-//! A data folder holds `metadata.redb` (the records), `lock`, and by default `checkpoints`. A new
+//! A data folder holds `metadata.redb` (the records), `lock`, and by default `checkpoints`
+//! and `flight-recordings`. A new
 //! `metadata.redb` comes into being under another name and is renamed when it is complete, so a crash
 //! while it is made leaves nothing that could be mistaken for a damaged store.
 
@@ -30,8 +31,10 @@ const FILE: &str = "metadata.redb";
 const UNFINISHED: &str = "metadata.redb.new";
 /// Held while a process uses the folder.
 const LOCK: &str = "lock";
+/// The folder of the flight recordings, unless another one is chosen.
+pub(crate) const RECORDINGS_FOLDER: &str = "flight-recordings";
 /// What else may be in a data folder without records.
-const OURS: [&str; 3] = [UNFINISHED, LOCK, "checkpoints"];
+const OURS: [&str; 4] = [UNFINISHED, LOCK, "checkpoints", RECORDINGS_FOLDER];
 /// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Memory for pages read. Bytes; records are read once, at the start.

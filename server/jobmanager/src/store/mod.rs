@@ -12,6 +12,7 @@ mod memory;
 mod overlay;
 
 pub use embedded::EmbeddedStore;
+pub(crate) use format::RECORDINGS_FOLDER;
 pub use memory::MemoryStore;
 
 use jobmanager_core::id::Epoch;
