@@ -17,6 +17,7 @@ mod marks;
 mod model;
 mod nodes;
 mod plan;
+mod replay;
 mod run;
 mod storage;
 mod tape;
@@ -32,6 +33,7 @@ pub use plan::{
     MetamorphicOptions, Micros, OperatorPlan, Options, Row, StoreOptions, Tier, VertexPlan,
     map_row, source_row,
 };
+pub use replay::{Divergence, Replayed, Verdict, replay};
 pub use run::{DIGEST_PACE, Report, Run};
 pub use tape::file::{Expectation, NotATape, Tape};
 pub use tape::shrink::{Budget, Goal, Shrunk, shrink};

@@ -3,10 +3,12 @@
 use crate::checks::oracle::Failure;
 use crate::marks::Marks;
 use crate::plan::{Micros, Options, Tier};
+use crate::replay::Recordings;
 use crate::tape::{Decisions, Draw};
 use crate::trace::{Entry, Timeline, Trace};
 use crate::world::World;
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -35,6 +37,8 @@ pub struct Report {
     pub tape: Vec<Draw>,
     /// What happened; empty unless it was asked for.
     pub log: Vec<Entry>,
+    /// The flight recording of every JobManager process, in order; empty unless they were asked for.
+    pub recordings: Vec<Vec<u8>>,
     /// What lay between; empty without a log.
     pub timeline: Timeline,
 }
@@ -48,6 +52,8 @@ pub struct Run {
     logged: Range<u64>,
     /// The run ends before more events than this.
     events: u64,
+    /// How many inputs a segment of the recordings has, if there are any.
+    recorded: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +69,7 @@ impl Run {
             source,
             logged: 0..0,
             events: u64::MAX,
+            recorded: None,
         }
     }
 
@@ -100,6 +107,15 @@ impl Run {
         Run { events, ..self }
     }
 
+    /// The same run, with a flight recording of every JobManager process; a segment has so many inputs.
+    #[must_use]
+    pub fn recorded(self, inputs: NonZeroU64) -> Run {
+        Run {
+            recorded: Some(inputs.get()),
+            ..self
+        }
+    }
+
     /// Lets it happen.
     #[must_use]
     pub fn run(&self) -> Report {
@@ -110,11 +126,13 @@ impl Run {
         let options = Options::draw(self.tier, &mut decisions);
         let trace = Trace::new(self.logged.clone());
         let mut world = World::new(options, decisions, trace);
+        world.recordings = Recordings::new(self.recorded);
         // A coordinator panics with the name of the invariant that it broke: the seed's failure, not ours.
         let ended = caught(|| world.run(self.events));
-        if let Err(panic) = ended {
-            world.fail("nothing_panics", panic);
+        if let Err(panic) = &ended {
+            world.fail("nothing_panics", panic.clone());
         }
+        let recordings = world.take_recordings(ended.err().as_deref());
         let (digest, digests, log, timeline) = world.trace.into_parts();
         Report {
             options: world.options,
@@ -126,6 +144,7 @@ impl Run {
             marks: world.marks,
             tape: world.decisions.into_tape(),
             log,
+            recordings,
             timeline,
         }
     }
@@ -137,7 +156,7 @@ thread_local! {
 }
 
 /// What a panic within says, without a word on the terminal: shrinking sees hundreds of them.
-fn caught(run: impl FnOnce()) -> Result<(), String> {
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static SILENCE: Once = Once::new();
     SILENCE.call_once(|| {
         let loud = std::panic::take_hook();

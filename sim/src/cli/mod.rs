@@ -9,6 +9,7 @@ mod many;
 mod meta;
 mod mutants;
 mod one;
+mod recording;
 mod replay;
 mod shrink;
 
@@ -55,7 +56,7 @@ enum Command {
     /// Count the seeds until one fails.
     #[command(hide = true)]
     Hunt(mutants::Hunt),
-    /// Run what a tape says.
+    /// Run what a tape or a flight recording says.
     Replay(replay::Replay),
     /// Find the smallest run that fails as one does.
     Shrink(shrink::Shrink),

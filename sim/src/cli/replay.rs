@@ -3,13 +3,14 @@
 
 use super::html;
 use super::one::summary;
+use super::recording;
 use clap::Args;
 use jobmanager_sim::{Expectation, Mark, Page, Report, Tape};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// A tape, as `sim shrink` writes it.
+    /// A tape, as `sim shrink` writes it, or a flight recording of a JobManager.
     file: PathBuf,
     /// Print everything that happens.
     #[arg(long)]
@@ -23,6 +24,9 @@ pub(super) struct Replay {
 }
 
 pub(super) fn run(arguments: &Replay) -> bool {
+    if let Some(bytes) = recording::read(&arguments.file) {
+        return recording::run(&arguments.file, &bytes, arguments.trace, &arguments.html);
+    }
     let tape = match read(&arguments.file) {
         Ok(tape) => tape,
         Err(problem) => {

@@ -120,7 +120,7 @@ impl Sketch {
     }
 
     /// What is known of a note by its lane alone.
-    pub(super) fn of(lane: Lane) -> Sketch {
+    pub(crate) fn of(lane: Lane) -> Sketch {
         let kind = match lane {
             Lane::Faults => Kind::Fault,
             Lane::Store => Kind::Store,

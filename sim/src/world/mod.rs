@@ -18,6 +18,7 @@ use crate::nodes::passage::Passage;
 use crate::nodes::taskmanager::TaskManagerNode;
 use crate::plan::Tier;
 use crate::plan::options::{Latency, MS, Micros, Options};
+use crate::replay::Recordings;
 use crate::storage::blobs::Blobs;
 use crate::storage::external::External;
 use crate::storage::store::Store;
@@ -69,6 +70,7 @@ pub(crate) struct World {
     /// Faults have ended.
     pub(crate) calm: bool,
     pub(crate) failure: Option<Failure>,
+    pub(crate) recordings: Recordings,
     pub(crate) events: u64,
     /// Set once everything that must happen has happened.
     pub(crate) done: bool,
@@ -105,6 +107,7 @@ impl World {
             rest: Rest::default(),
             calm: false,
             failure: None,
+            recordings: Recordings::default(),
             events: 0,
             done: false,
             options,

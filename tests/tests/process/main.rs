@@ -11,6 +11,7 @@ mod jobs;
 mod kills;
 mod local;
 mod process;
+mod recording;
 mod rest;
 mod text;
 mod word_count;

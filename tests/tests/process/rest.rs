@@ -46,6 +46,22 @@ impl Rest {
         json
     }
 
+    /// A file: what its name is said to be, and its bytes.
+    pub(crate) fn download(&self, path: &str) -> (String, Vec<u8>) {
+        let mut response = self
+            .agent
+            .get(format!("{}{path}", self.address))
+            .call()
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let name = response.headers()["content-disposition"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = response.body_mut().with_config().limit(1 << 30);
+        (name, body.read_to_vec().unwrap())
+    }
+
     /// Submits a job; gives its id.
     pub(crate) fn submit(&self, job: &Value) -> String {
         let body = job.to_string();

@@ -124,6 +124,7 @@ impl World {
         }
         self.note_told(Lane::JobManager(instance.0), "<-", &input);
         self.checks.received(&input);
+        self.recordings.takes(instance, now, &input);
         let Some(node) = self.jobmanagers.get_mut(&instance) else {
             return;
         };
@@ -132,6 +133,7 @@ impl World {
         };
         let mut effects = Vec::new();
         coordinator.step(now, input.clone(), &mut effects);
+        self.recordings.took(instance, coordinator, &effects);
         let verdict = self.checks.stepped(&Step {
             instance,
             now,

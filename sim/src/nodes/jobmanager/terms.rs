@@ -84,6 +84,8 @@ impl World {
         self.note(Lane::JobManager(instance.0), "recover", &(epoch, &records));
         self.checks
             .recovers(instance, config.clone(), epoch, &records, now);
+        self.recordings
+            .recovers(instance, now, &config, epoch, &records);
         match Coordinator::recover(config, epoch, records, now) {
             Ok(coordinator) => {
                 if let Some(node) = self.jobmanagers.get_mut(&instance) {
