@@ -132,7 +132,14 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     /// The checkpoints of a job of which these are durable.
-    pub(super) fn new(mark: CheckpointId, completed: VecDeque<Arc<CheckpointRecord>>) -> Self {
+    pub(super) fn new(
+        mark: CheckpointId,
+        completed: VecDeque<Arc<CheckpointRecord>>,
+        now: Timestamp,
+    ) -> Self {
+        // By the clock of the coordinator that completed it, which may have been ahead: the pause after it
+        // is not to last until that time comes again.
+        let last_completed = completed.back().map(|record| record.completed.min(now));
         let counts = CheckpointsDetails {
             latest_completed: completed.back().map(|record| completed_entry(record)),
             history: completed
@@ -148,7 +155,7 @@ impl Checkpoints {
             marking: false,
             pending: Vec::new(),
             due: None,
-            last_completed: completed.back().map(|record| record.completed),
+            last_completed,
             failures: 0,
             counts,
             completed,
@@ -431,5 +438,43 @@ fn completed_entry(record: &CheckpointRecord) -> CheckpointEntry {
         subtasks,
         acknowledged: subtasks,
         size: record.size(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::CheckpointMode;
+    use core::time::Duration;
+
+    #[test]
+    fn a_predecessor_whose_clock_was_ahead_does_not_hold_up_checkpoints() {
+        let hour = Duration::from_secs(3_600);
+        let (now, pause) = (Timestamp(0) + hour, Duration::from_millis(20));
+        let record = CheckpointRecord {
+            job: crate::id::JobId(1),
+            id: CheckpointId(1),
+            triggered: now + hour,
+            completed: now + hour,
+            end_of_data: false,
+            attempts: Vec::new(),
+            states: Vec::new(),
+        };
+        let mut checkpoints =
+            Checkpoints::new(CheckpointId(9), VecDeque::from([Arc::new(record)]), now);
+        checkpoints.due = Some(now);
+        let config = CheckpointConfig {
+            interval: pause,
+            timeout: pause,
+            min_pause: pause,
+            max_concurrent: 1,
+            tolerable_failures: 0,
+            mode: CheckpointMode::ExactlyOnce,
+            retained: 1,
+            inline_threshold: 0,
+        };
+        assert_eq!(checkpoints.trigger_at(&config), Some(now + pause));
     }
 }

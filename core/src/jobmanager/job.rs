@@ -118,7 +118,7 @@ pub(super) struct Job {
 impl Job {
     /// A job that was submitted just now.
     pub(super) fn submitted(graph: Arc<JobGraph>, now: Timestamp, request: RequestId) -> Self {
-        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new());
+        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new(), now);
         let phase = JobPhase::Submitting(Vec::from([request]));
         let execution = Execution::new(&graph, Phase::Scheduled { since: now });
         Self::new(graph, now, phase, execution, checkpoints, now)
@@ -142,7 +142,7 @@ impl Job {
         ) {
             execution.set_attempt(region, Some(*attempt));
         }
-        let checkpoints = Checkpoints::new(mark, completed);
+        let checkpoints = Checkpoints::new(mark, completed, now);
         let mut job = Self::new(
             graph,
             submitted,
