@@ -86,11 +86,69 @@ pub enum Mark {
     FailoverAtRest,
     /// Every job had ended and every TaskManager was gone, and the coordinator was like a new one.
     NothingIsLeft,
+    /// A process saw before it acted that its lease was over.
+    LeaseRanOut,
+    /// A lease was granted, taken away and granted again at once.
+    LeaseFlapped,
+    /// A JobManager stood still for longer than its lease.
+    PauseLongerThanLease,
+    /// A process that does not lead was asked.
+    NonLeaderAsked,
+    /// A leader that was replaced was asked.
+    OldLeaderAsked,
+    /// A leader that was replaced did not reach the store any more and went on.
+    OldLeaderCutOffFromStore,
+    /// An epoch was minted for a process that had lost its lease meanwhile.
+    EpochOfNobody,
+    /// The answer of a read of the store came after its term had ended.
+    StoreReadDropped,
+    /// Nobody led for longer than the heartbeat timeout.
+    NobodyLedForLong,
+    /// A wall clock jumped by up to an hour.
+    ClockJumped,
+    /// A leader was elected while a checkpoint was pending.
+    ElectedDuringCheckpoint,
+    /// A leader was elected while a submission was not durable.
+    ElectedWhileInitializing,
+    /// A leader was elected while a job ran.
+    ElectedWhileRunning,
+    /// A leader was elected while a region waited for its restart.
+    ElectedWhileRestarting,
+    /// A leader was elected while a job failed.
+    ElectedWhileFailing,
+    /// A leader was elected while a job was being canceled.
+    ElectedWhileCancelling,
+    /// A leader was elected while the one before still waited for attempts.
+    ElectedWhileReconciling,
+    /// A leader was elected after a job had failed.
+    ElectedAfterFailed,
+    /// A leader was elected after a job had been canceled.
+    ElectedAfterCanceled,
+    /// A leader was elected after a job had finished.
+    ElectedAfterFinished,
+    /// A job was recorded and the answer lost.
+    JobAnswerLost,
+    /// The wish to cancel a job was recorded and the answer lost.
+    CancelAnswerLost,
+    /// A checkpoint was recorded and the answer lost.
+    CheckpointAnswerLost,
+    /// Checkpoint ids were reserved and the answer lost.
+    MarkAnswerLost,
+    /// The end of a job was recorded and the answer lost.
+    ResultAnswerLost,
+    /// A checkpoint was announced by a later leader than the one that wrote it.
+    CompletedByNextLeader,
+    /// A checkpoint was given up by a later leader than the one that triggered it.
+    AbortedByNextLeader,
+    /// An attempt went on under an old leader while the new one started the next.
+    OldLeaderKeepsAttempt,
+    /// A recovered job was offered an attempt that has no part in its latest checkpoint.
+    LeftBehindAttemptReported,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 40] = [
+    pub const ALL: [Mark; 69] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -131,6 +189,35 @@ impl Mark {
         Mark::MessageThreeTimes,
         Mark::FailoverAtRest,
         Mark::NothingIsLeft,
+        Mark::LeaseRanOut,
+        Mark::LeaseFlapped,
+        Mark::PauseLongerThanLease,
+        Mark::NonLeaderAsked,
+        Mark::OldLeaderAsked,
+        Mark::OldLeaderCutOffFromStore,
+        Mark::EpochOfNobody,
+        Mark::StoreReadDropped,
+        Mark::NobodyLedForLong,
+        Mark::ClockJumped,
+        Mark::ElectedDuringCheckpoint,
+        Mark::ElectedWhileInitializing,
+        Mark::ElectedWhileRunning,
+        Mark::ElectedWhileRestarting,
+        Mark::ElectedWhileFailing,
+        Mark::ElectedWhileCancelling,
+        Mark::ElectedWhileReconciling,
+        Mark::ElectedAfterFailed,
+        Mark::ElectedAfterCanceled,
+        Mark::ElectedAfterFinished,
+        Mark::JobAnswerLost,
+        Mark::CancelAnswerLost,
+        Mark::CheckpointAnswerLost,
+        Mark::MarkAnswerLost,
+        Mark::ResultAnswerLost,
+        Mark::CompletedByNextLeader,
+        Mark::AbortedByNextLeader,
+        Mark::OldLeaderKeepsAttempt,
+        Mark::LeftBehindAttemptReported,
     ];
 }
 

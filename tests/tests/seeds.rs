@@ -18,7 +18,11 @@ const SEEDS: u64 = 500;
 const THREADS: usize = 2;
 
 /// Marks that so few seeds reach that a batch of this size may miss them.
-const RARE: [Mark; 2] = [Mark::StaleAcknowledgement, Mark::StalledConnectionBroke];
+const RARE: [Mark; 3] = [
+    Mark::StaleAcknowledgement,
+    Mark::StalledConnectionBroke,
+    Mark::CancelAnswerLost,
+];
 
 /// The one seed that the caller wants, if any, with its tier.
 fn wanted() -> Option<(u64, Tier)> {

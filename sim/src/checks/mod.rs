@@ -101,6 +101,8 @@ struct History {
     adoptable: BTreeSet<(TaskId, Attempt)>,
     /// Attempts that a coordinator knows to have ended without success.
     lost: BTreeSet<(TaskId, Attempt)>,
+    /// From which checkpoint each attempt was started.
+    restored: BTreeMap<(TaskId, Attempt), Option<CheckpointId>>,
 }
 
 /// The observer.
@@ -232,6 +234,31 @@ impl Checks {
         history.is_some_and(|history| history.completed.contains(&checkpoint))
     }
 
+    /// The last checkpoint of a job that a leader triggered.
+    pub(crate) fn last_triggered(&self, job: JobId) -> Option<CheckpointId> {
+        Some(self.jobs.get(&job)?.last_trigger?.0)
+    }
+
+    /// How many tasks have not acknowledged a checkpoint yet, if any has.
+    pub(crate) fn missing_acknowledgements(
+        &self,
+        job: JobId,
+        checkpoint: CheckpointId,
+    ) -> Option<usize> {
+        let history = self.jobs.get(&job)?;
+        let acks = history.acks.get(&checkpoint)?;
+        Some(history.tasks.len() - acks.len())
+    }
+
+    /// Whether an attempt has no part in the latest checkpoint of its job.
+    pub(crate) fn is_left_behind(&self, attempt: AttemptId) -> bool {
+        let history = self.jobs.get(&attempt.job);
+        history.is_some_and(|history| {
+            let latest = history.completed.last();
+            latest.is_some_and(|latest| !history.took_part(attempt.task, attempt.attempt, *latest))
+        })
+    }
+
     /// Whether a coordinator gave a checkpoint up.
     pub(crate) fn is_aborted(&self, job: JobId, checkpoint: CheckpointId) -> bool {
         let history = self.jobs.get(&job);
@@ -284,6 +311,15 @@ impl History {
         deployed == Some(attempt) || (later && self.adoptable.contains(&(task, attempt)))
     }
 
+    /// Whether an attempt is one of those of which a checkpoint is made, or was started from it.
+    fn took_part(&self, task: TaskId, attempt: Attempt, checkpoint: CheckpointId) -> bool {
+        let position = self.tasks.iter().position(|other| *other == task);
+        let acks = self.acknowledged.get(&checkpoint);
+        let made_of = acks.zip(position).map(|(acks, at)| acks[at].attempt);
+        let restored = self.restored.get(&(task, attempt)).copied().flatten();
+        made_of == Some(attempt) || restored == Some(checkpoint)
+    }
+
     fn new(plan: &JobPlan) -> Self {
         let mut tasks = Vec::new();
         for (vertex, plan) in (0..).zip(&plan.vertices) {
@@ -323,6 +359,7 @@ impl History {
             own: BTreeSet::new(),
             adoptable: BTreeSet::new(),
             lost: BTreeSet::new(),
+            restored: BTreeMap::new(),
         }
     }
 }

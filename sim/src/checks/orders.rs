@@ -52,7 +52,11 @@ impl Checks {
                     .tasks
                     .iter()
                     .map(|task| (task.task, deployment.attempt));
-                history.adoptable.extend(attempts);
+                history.adoptable.extend(attempts.clone());
+                let restore = deployment.restore;
+                history
+                    .restored
+                    .extend(attempts.map(|attempt| (attempt, restore)));
                 Ok(())
             }
             ToTaskManager::Welcome(_)
@@ -164,6 +168,7 @@ impl Checks {
             history.restores_what_was_acknowledged(*job, *restore, task)?;
             history.deployed.insert(task.task, *attempt);
             history.own.insert((task.task, *attempt));
+            history.restored.insert((task.task, *attempt), *restore);
             let before = history.highest.insert(task.task, (*attempt, to.to_owned()));
             let repeated = before
                 .as_ref()

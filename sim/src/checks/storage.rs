@@ -57,6 +57,7 @@ impl Checks {
             Record::Checkpoint(checkpoint) => {
                 let history = self.history(checkpoint.job)?;
                 history.is_of_the_current_attempts(checkpoint)?;
+                history.goes_on_from_the_one_before(checkpoint)?;
                 history.completed.insert(checkpoint.id);
                 history.on_their_way.remove(&checkpoint.id);
                 history.retained.insert(checkpoint.id, checkpoint.clone());
@@ -151,6 +152,28 @@ impl History {
             "no_more_checkpoints_are_retained",
             || format!("job {job}: {count} of {}", self.retained_limit),
         )
+    }
+
+    /// Every attempt of a new checkpoint took part in the one before or was restored from it: another one
+    /// has not published what that one has, and would publish it again.
+    fn goes_on_from_the_one_before(&self, record: &CheckpointRecord) -> Verdict {
+        let Some(before) = self.completed.last().filter(|last| **last < record.id) else {
+            return Ok(());
+        };
+        let acks = self.acknowledged.get(&record.id);
+        for (task, ack) in self.tasks.iter().zip(acks.into_iter().flatten()) {
+            ensure(
+                self.took_part(*task, ack.attempt, *before),
+                "a_checkpoint_goes_on_from_the_one_before",
+                || {
+                    format!(
+                        "job {} {:?}: {task:?} {:?} has no part in {before:?}",
+                        record.job, record.id, ack.attempt
+                    )
+                },
+            )?;
+        }
+        Ok(())
     }
 
     /// A checkpoint that becomes durable after its tasks were restarted would resurrect their past.

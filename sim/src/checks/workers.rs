@@ -122,7 +122,7 @@ impl Checks {
         )?;
         let attempt = (published.sink.task, transaction.attempt);
         let took_part =
-            history.is_some_and(|history| history.took_part(attempt, transaction.checkpoint));
+            history.is_some_and(|history| history.contributed(attempt, transaction.checkpoint));
         ensure(
             took_part,
             "only_attempts_of_a_durable_checkpoint_publish",
@@ -159,6 +159,14 @@ impl Checks {
         if let Some(history) = self.jobs.get_mut(&attempt.job) {
             history.learns_of(attempt.task, checkpoint);
         }
+        let history = self.jobs.get(&attempt.job);
+        let took_part = history
+            .is_some_and(|history| history.took_part(attempt.task, attempt.attempt, checkpoint));
+        ensure(
+            took_part,
+            "only_those_who_took_part_learn_of_a_completion",
+            || format!("{attempt} {checkpoint:?}"),
+        )?;
         ensure(
             !finish || end_of_data,
             "a_task_finishes_only_at_the_end_of_its_data",
@@ -170,7 +178,7 @@ impl Checks {
 impl History {
     /// Whether the attempt is one of those that took part in this checkpoint or a later one that is
     /// durable.
-    fn took_part(&self, (task, attempt): (TaskId, Attempt), from: CheckpointId) -> bool {
+    fn contributed(&self, (task, attempt): (TaskId, Attempt), from: CheckpointId) -> bool {
         let Some(position) = self.tasks.iter().position(|known| *known == task) else {
             return false;
         };

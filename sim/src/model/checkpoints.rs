@@ -78,13 +78,19 @@ const SUBSUMED: Abort = Abort {
 
 impl Checkpoints {
     /// Those of a job that was recovered.
-    pub(super) fn recovered(mark: CheckpointId, retained: Vec<Arc<CheckpointRecord>>) -> Self {
+    pub(super) fn recovered(
+        mark: CheckpointId,
+        retained: Vec<Arc<CheckpointRecord>>,
+        now: Timestamp,
+    ) -> Self {
+        // The clock of whoever completed it may have been ahead.
+        let last_completed = retained.last().map(|latest| latest.completed.min(now));
         let after = retained.last().map(|latest| latest.id.next());
         let mark = after.map_or(mark, |after| after.max(mark));
         Checkpoints {
             next: mark,
             mark,
-            last_completed: retained.last().map(|latest| latest.completed),
+            last_completed,
             retained,
             ..Checkpoints::default()
         }

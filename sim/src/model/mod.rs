@@ -112,7 +112,7 @@ impl Model {
             }
         }
         for job in model.jobs.values_mut() {
-            job.recall(records);
+            job.recall(records, now);
         }
         for record in records {
             if let Record::Result(result) = record {
@@ -154,7 +154,7 @@ impl Model {
 
 impl Job {
     /// What the store says of it.
-    fn recall(&mut self, records: &[Record]) {
+    fn recall(&mut self, records: &[Record], now: Timestamp) {
         let mut mark = CheckpointId(1);
         let mut retained = Vec::new();
         let mut result = None;
@@ -179,7 +179,7 @@ impl Job {
                 region.attempt = Some(*attempt);
             }
         }
-        self.checkpoints = checkpoints::Checkpoints::recovered(mark, retained);
+        self.checkpoints = checkpoints::Checkpoints::recovered(mark, retained, now);
         if let Some(status) = result {
             self.resume_removal(status);
         } else if self.cancel == Cancel::Durable {

@@ -71,7 +71,9 @@ impl World {
     }
 
     pub(crate) fn request_arrives(&mut self, request: RequestId) {
-        let Some(instance) = self.current else {
+        let asked = self.astray().unwrap_or(self.current);
+        // A process that does not lead says so, and the client asks again.
+        let Some(instance) = asked else {
             self.gets_lost(|| Parcel::Request(request));
             return;
         };

@@ -3,12 +3,13 @@
 use crate::dataflow::channels::Channels;
 use crate::dataflow::task::{Snapshot, Task};
 use crate::marks::Mark;
+use crate::nodes::clock::Clock;
 use crate::plan::job::OperatorPlan;
 use crate::plan::options::{MS, Micros, SECOND};
 use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
-use crate::world::event::{Event, Instance, Process, Try};
+use crate::world::event::{Event, Process, Try};
 use crate::world::network::{ConnectionId, Node, Payload, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, Incarnation, TaskManagerId};
 use jobmanager_core::message::{Envelope, Hardware};
@@ -30,6 +31,7 @@ pub(crate) struct TaskManagerNode {
     /// The connection to the JobManager.
     session: Option<ConnectionId>,
     attempt: Try,
+    clock: Clock,
     inbox: VecDeque<Input>,
     busy: bool,
     pub(crate) tasks: BTreeMap<AttemptId, Task>,
@@ -53,6 +55,7 @@ impl TaskManagerNode {
             backlog: Vec::new(),
             session: None,
             attempt: Try(0),
+            clock: Clock::right(),
             inbox: VecDeque::new(),
             busy: false,
             tasks: BTreeMap::new(),
@@ -79,13 +82,17 @@ impl World {
     }
 
     pub(crate) fn taskmanager_starts(&mut self, index: usize) {
-        let now = self.timestamp();
+        let machine = self.taskmanagers[index].clock;
+        let first = self.taskmanagers[index].process.incarnation == 0;
+        let clock = self.next_clock(&machine, first);
+        let now = clock.reading(self.now);
         let moves = self.decisions.chance(Stream::Faults, 300);
         let cluster = &self.options.cluster;
         let (initial, max) = (cluster.registration_initial, cluster.registration_max);
         let fresh = |node: &TaskManagerNode| {
             let mut next = TaskManagerNode::new(index, node.slots);
             next.process.incarnation = node.process.incarnation + 1;
+            next.clock = clock;
             next.address = if moves {
                 format!("tm-{index}:{}", 6121 + next.process.incarnation)
             } else {
@@ -162,12 +169,9 @@ impl World {
             return;
         }
         let here = Node::TaskManager(process);
-        let target = self.target();
-        let listening = target.filter(|target| {
-            let node = self.jobmanagers.get(target);
-            let ready = node.is_some_and(|node| node.coordinator.is_some());
-            ready && !self.network.is_blocked(here, Node::JobManager(*target))
-        });
+        let target = self.find_jobmanager(process);
+        let listening =
+            target.filter(|target| !self.network.is_blocked(here, Node::JobManager(*target)));
         let Some(current) = listening else {
             self.worker_input(process, Input::Disconnected);
             return;
@@ -177,15 +181,6 @@ impl World {
             node.session = Some(id);
         }
         self.worker_input(process, Input::Connected);
-    }
-
-    /// The JobManager that a TaskManager finds: sometimes an old one that still runs.
-    fn target(&mut self) -> Option<Instance> {
-        let old = self.jobmanagers.keys().next().copied();
-        if old != self.current && !self.calm && self.decisions.chance(Stream::Network, 300) {
-            return old;
-        }
-        self.current
     }
 
     pub(crate) fn taskmanager_hears(
@@ -204,6 +199,7 @@ impl World {
         }
         let message = v1::ToTaskManager::decode(bytes).expect("bytes arrive as they were sent");
         let envelope = Envelope::try_from(message).expect("a coordinator says nothing malformed");
+        self.overhear(process, &envelope);
         self.worker_input(process, Input::Message(envelope.clone()));
         self.worker_hears_again(process, &envelope);
     }
@@ -240,17 +236,21 @@ impl World {
     }
 
     fn worker_steps(&mut self, process: Process, input: Input) {
-        let now = self.timestamp();
         self.note_told(Lane::TaskManager(process.index), "<-", &input);
         let epoch = match &input {
             Input::Message(envelope) => Some(envelope.epoch),
             Input::Connected | Input::Disconnected | Input::Task { .. } | Input::Wake => None,
         };
         let mut effects = Vec::new();
-        let Some(worker) = self.node(process).and_then(|node| node.worker.as_mut()) else {
+        let now = self.now;
+        let Some(node) = self.node(process) else {
             return;
         };
-        worker.step(now, input, &mut effects);
+        let clock = node.clock;
+        let Some(worker) = &mut node.worker else {
+            return;
+        };
+        worker.step(clock.reading(now), input, &mut effects);
         self.show_worker(process);
         if let Some(epoch) = epoch {
             if self.checks.has_seen_later(process, epoch) {
@@ -270,13 +270,12 @@ impl World {
     }
 
     fn set_worker_alarm(&mut self, process: Process) {
-        let deadline = self
-            .node(process)
-            .and_then(|node| node.worker.as_ref()?.next_deadline());
-        let Some(due) = deadline.map(|deadline| self.due(deadline)) else {
+        let now = self.now;
+        let Some(node) = self.node(process) else {
             return;
         };
-        let Some(node) = self.node(process) else {
+        let deadline = node.worker.as_ref().and_then(Worker::next_deadline);
+        let Some(due) = deadline.map(|deadline| node.clock.due(deadline, now)) else {
             return;
         };
         if node.wake_at.is_none_or(|at| due < at) {

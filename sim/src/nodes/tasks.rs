@@ -17,7 +17,7 @@ impl World {
     pub(crate) fn task_starts(&mut self, process: Process, start: TaskStart) {
         let attempt = start.attempt;
         match self.checks.started(process, &start) {
-            Ok(true) => self.marks.hit(Mark::ZombieRuns),
+            Ok(true) => self.mark_zombie(attempt),
             Ok(false) => {}
             Err(failure) => {
                 self.verdict(Err(failure));

@@ -1,12 +1,16 @@
 //! What a run is like: everything that is drawn before it starts.
 
+mod clocks;
 pub(crate) mod job;
+mod leaders;
 mod metamorphic;
 pub(crate) mod options;
 pub(crate) mod tier;
 mod workload;
 
+pub use clocks::ClockOptions;
 pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
+pub use leaders::LeaderOptions;
 pub use metamorphic::MetamorphicOptions;
 pub use options::{
     BlobOptions, ClientOptions, FaultKind, FaultOptions, Latency, Micros, Options, StoreOptions,

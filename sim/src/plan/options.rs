@@ -1,5 +1,7 @@
 //! Everything that is drawn before a run starts: cluster, jobs, latencies, faults. Printed first.
 
+use super::clocks::ClockOptions;
+use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
 use super::workload;
 use crate::plan::job::JobPlan;
@@ -22,6 +24,8 @@ pub(crate) const SECOND: Micros = 1_000_000;
 const CLUSTER_ROOM: usize = 8;
 /// Decisions about clients at most.
 const CLIENTS_ROOM: usize = 16;
+/// Decisions about leaders at most.
+const LEADERS_ROOM: usize = 24;
 
 /// A range of latencies, in microseconds.
 pub type Latency = RangeInclusive<Micros>;
@@ -61,6 +65,10 @@ pub struct Options {
     pub faults: FaultOptions,
     /// What clients do.
     pub clients: ClientOptions,
+    /// Who leads.
+    pub leaders: LeaderOptions,
+    /// What time it seems to be.
+    pub clocks: ClockOptions,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -175,29 +183,34 @@ impl Options {
         let clients = decisions.within(Stream::Options, CLIENTS_ROOM, |decisions| {
             clients(decisions, jobs.len(), safety)
         });
+        let leaders = decisions.within(Stream::Leaders, LEADERS_ROOM, |decisions| {
+            LeaderOptions::draw(tier, decisions)
+        });
         Options {
             tier,
-            slots,
+            slots: leaders.slots(slots, dead),
             cluster: cluster(tier, decisions),
-            network: latency(decisions, 20, 5 * MS),
+            network: latency(decisions, Stream::Options, 20, 5 * MS),
             slow_messages: decisions.choice(Stream::Options, &[0, 0, 1, 10, 50]),
             store: StoreOptions {
-                latency: latency(decisions, 50, 40 * MS),
+                latency: latency(decisions, Stream::Options, 50, 40 * MS),
                 unavailable: decisions.choice(Stream::Options, &[0, 0, 20, 200]),
                 unknown: decisions.choice(Stream::Options, &[0, 0, 20, 200]),
             },
             blobs: BlobOptions {
-                latency: latency(decisions, 50, 40 * MS),
+                latency: latency(decisions, Stream::Options, 50, 40 * MS),
                 failing: decisions.choice(Stream::Options, &[0, 0, 5, 50]),
             },
-            task_pace: latency(decisions, 50, 2 * MS),
-            cancel_delay: latency(decisions, 100, 500 * MS),
+            task_pace: latency(decisions, Stream::Options, 50, 2 * MS),
+            cancel_delay: latency(decisions, Stream::Options, 100, 500 * MS),
             stuck: decisions.choice(Stream::Options, &[0, 0, 0, 20, 200]),
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
             twice: decisions.chance(Stream::Options, 200),
             metamorphic,
             faults: faults(tier, decisions, safety, dead),
             clients,
+            leaders,
+            clocks: ClockOptions::draw(decisions),
             jobs,
         }
     }
@@ -210,9 +223,14 @@ impl Options {
 }
 
 /// A range of latencies: from its lower end up to somewhere below `high`.
-fn latency(decisions: &mut Decisions, low: Micros, high: Micros) -> Latency {
-    let magnitude = decisions.choice(Stream::Options, &[100, 10, 3, 1]);
-    let low = decisions.range(Stream::Options, low..=2 * low);
+pub(super) fn latency(
+    decisions: &mut Decisions,
+    stream: Stream,
+    low: Micros,
+    high: Micros,
+) -> Latency {
+    let magnitude = decisions.choice(stream, &[100, 10, 3, 1]);
+    let low = decisions.range(stream, low..=2 * low);
     low..=low.max(high / magnitude)
 }
 
@@ -333,6 +351,8 @@ impl fmt::Display for Options {
         write!(f, "{}", self.metamorphic)?;
         writeln!(f, "faults       {:?}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
+        writeln!(f, "leaders      {}", self.leaders)?;
+        writeln!(f, "clocks       {}", self.clocks)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;
         for job in &self.jobs {
             writeln!(f, "job          {}", job.id)?;

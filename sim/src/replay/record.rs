@@ -16,10 +16,12 @@ use std::collections::BTreeMap;
 impl World {
     /// The recordings, once the run is over. `panic` is what it ended with.
     pub(crate) fn take_recordings(&mut self, panic: Option<&str>) -> Vec<Vec<u8>> {
-        let at = self.timestamp();
-        let alive = self.jobmanagers.iter();
-        let alive = alive.filter_map(|(id, node)| Some((*id, node.coordinator.as_ref()?)));
-        std::mem::take(&mut self.recordings).into_files(at, panic, alive)
+        let recordings = std::mem::take(&mut self.recordings);
+        let alive = self.jobmanagers.iter().filter_map(|(id, node)| {
+            let coordinator = node.coordinator.as_ref()?;
+            Some((*id, self.jobmanager_time(*id), coordinator))
+        });
+        recordings.into_files(panic, alive)
     }
 }
 
@@ -116,12 +118,11 @@ impl Recordings {
     /// ended; `alive` are those that still run.
     pub(crate) fn into_files<'a>(
         mut self,
-        at: Timestamp,
         panic: Option<&str>,
-        alive: impl Iterator<Item = (Instance, &'a Coordinator)>,
+        alive: impl Iterator<Item = (Instance, Timestamp, &'a Coordinator)>,
     ) -> Vec<Vec<u8>> {
         let broken = self.taking.map(|(instance, _)| instance);
-        for (instance, coordinator) in alive {
+        for (instance, at, coordinator) in alive {
             let end = match panic {
                 Some(words) if broken == Some(instance) => End::Panicked(words.to_owned()),
                 Some(_) | None => End::Asked(coordinator.digest()),

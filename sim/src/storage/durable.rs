@@ -32,19 +32,40 @@ impl World {
 
     pub(crate) fn store_applies(&mut self, write: WriteId) {
         self.show_write(write);
+        let mut applied = Vec::new();
         if let Some((epoch, ops)) = self.store.apply(write) {
             self.note_told(Lane::Store, "apply", &(epoch, &ops));
             self.mark_write(&ops);
             let verdict = self.checks.stored(epoch, &ops);
             self.verdict(verdict);
+            if self.store.fate(write) == Some(Fate::AppliedMute) {
+                self.mark_lost_answer(&ops);
+            }
+            applied = ops;
         }
         if let Some(instance) = self.store.sender(write) {
             self.moment(Moment::StoreApplied, instance);
+            self.moment_of_write(instance, &applied);
         }
         self.show_outcome(write);
         let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
         self.queue
             .push(self.now + latency, Event::StoreAnswer(write));
+    }
+
+    fn mark_lost_answer(&mut self, ops: &[RecordOp]) {
+        for op in ops {
+            let RecordOp::Put(record) = op else {
+                continue;
+            };
+            self.marks.hit(match record {
+                Record::Job(_) => Mark::JobAnswerLost,
+                Record::Cancel(_) => Mark::CancelAnswerLost,
+                Record::Checkpoint(_) => Mark::CheckpointAnswerLost,
+                Record::CheckpointMark { .. } => Mark::MarkAnswerLost,
+                Record::Result(_) => Mark::ResultAnswerLost,
+            });
+        }
     }
 
     fn mark_write(&mut self, ops: &[RecordOp]) {
@@ -103,6 +124,9 @@ impl World {
                 self.marks.hit(Mark::StateDiscarded);
                 let verdict = self.checks.file_deleted(job, &path);
                 self.verdict(verdict);
+            }
+            if self.moment(Moment::DiscardDone, instance) {
+                return;
             }
             DiscardOutcome::Done
         } else {

@@ -54,6 +54,11 @@ impl Store {
         self.epoch
     }
 
+    /// The last leader's epoch.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Everything, decoded from its bytes.
     pub(crate) fn read(&self) -> Vec<Record> {
         let decode =

@@ -33,11 +33,15 @@ pub enum Stream {
     Tasks,
     /// What must change nothing.
     Metamorphic,
+    /// Who leads, and who follows whom.
+    Leaders,
+    /// How wrong clocks are.
+    Clocks,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 8] = [
+    pub const ALL: [Stream; 10] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -46,6 +50,8 @@ impl Stream {
         Stream::Clients,
         Stream::Tasks,
         Stream::Metamorphic,
+        Stream::Leaders,
+        Stream::Clocks,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -59,6 +65,8 @@ impl Stream {
             Stream::Clients => "clients",
             Stream::Tasks => "tasks",
             Stream::Metamorphic => "metamorphic",
+            Stream::Leaders => "leaders",
+            Stream::Clocks => "clocks",
         }
     }
 

@@ -103,7 +103,9 @@ fn matters(entry: &Entry) -> bool {
         return false;
     }
     match entry.lane {
-        Lane::Faults | Lane::Store | Lane::Outside | Lane::JobManager(_) => return true,
+        Lane::Faults | Lane::Store | Lane::Outside | Lane::Election | Lane::JobManager(_) => {
+            return true;
+        }
         Lane::Blobs => return entry.verb == "refuse",
         Lane::Clients => return false,
         Lane::TaskManager(_) => {}

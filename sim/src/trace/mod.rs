@@ -41,9 +41,11 @@ pub enum Lane {
     Faults,
     /// The metadata store.
     Store,
+    /// The election service and the JobManager processes.
+    Election,
     /// Where sinks publish.
     Outside,
-    /// A life of a JobManager process.
+    /// A term of a JobManager process.
     JobManager(u32),
     /// A TaskManager, whichever of its processes.
     TaskManager(usize),
@@ -63,6 +65,7 @@ impl fmt::Display for Lane {
             Lane::TaskManager(index) => f.pad(&format!("tm-{index}")),
             Lane::Clients => f.pad("clients"),
             Lane::Blobs => f.pad("blobs"),
+            Lane::Election => f.pad("election"),
         }
     }
 }

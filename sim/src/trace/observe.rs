@@ -214,7 +214,8 @@ impl World {
                     current: self.current == Some(instance),
                 });
             }
-            if node.paused {
+            let process = self.leader(instance);
+            if process.is_some_and(|process| process.paused) {
                 things.insert(Thing::Pause(Node::JobManager(instance)));
             }
         }

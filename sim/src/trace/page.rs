@@ -369,6 +369,7 @@ fn order(lane: Lane) -> (u8, u64) {
     match lane {
         Lane::Clients => (0, 0),
         Lane::Faults => (1, 0),
+        Lane::Election => (1, 1),
         Lane::Store => (2, 0),
         Lane::Blobs => (3, 0),
         Lane::JobManager(instance) => (4, u64::from(instance)),

@@ -127,7 +127,7 @@ impl Sketch {
             Lane::Outside => Kind::Output,
             Lane::Clients => Kind::Client,
             Lane::Blobs => Kind::Blob,
-            Lane::JobManager(_) | Lane::TaskManager(_) => Kind::Life,
+            Lane::Election | Lane::JobManager(_) | Lane::TaskManager(_) => Kind::Life,
         };
         Sketch::new(kind, "", Vec::new())
     }

@@ -1,5 +1,6 @@
 //! What will happen, ordered by time and, at one time, by the order in which it was planned.
 
+use crate::nodes::election::{Campaign, Candidate};
 use crate::nodes::passage::Signal;
 use crate::plan::options::{FaultKind, Micros};
 use crate::storage::store::WriteId;
@@ -9,7 +10,7 @@ use jobmanager_core::jobmanager::{Discard, Reply};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// One life of a JobManager process.
+/// One term of a JobManager process: a lease, an epoch, a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Instance(pub(crate) u32);
 
@@ -33,7 +34,7 @@ pub(crate) enum Event {
     Broken(ConnectionId, Side),
     /// A TaskManager's try to reach the JobManager ends, well or badly.
     Reached(Process, Try),
-    /// A JobManager process mints its epoch and reads the store.
+    /// A JobManager's wish to lead arrives at the store: an epoch is minted, the records are read.
     JobManagerStart(Instance),
     /// It has read everything.
     JobManagerRecover(Instance),
@@ -72,6 +73,8 @@ pub(crate) enum Event {
     },
     /// A canceled task ends.
     TaskStops(Process, AttemptId),
+    /// Something about leadership.
+    Campaign(Campaign),
     /// A client does its next thing.
     Client(usize),
     /// A client's request arrives.
@@ -94,7 +97,7 @@ pub(crate) enum Repair {
     /// A process goes on.
     ResumeTaskManager(Process),
     /// A process goes on.
-    ResumeJobManager(Instance),
+    ResumeJobManager(Candidate),
     /// A JobManager that was replaced learns it and ends.
     Depose(Instance),
     /// Two nodes hear each other again, unless another partition came after.

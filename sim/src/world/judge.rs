@@ -32,7 +32,6 @@ pub(crate) struct Judge {
 
 /// How long things may take, counted from the end of faults.
 struct Bounds {
-    lead: Micros,
     run: Micros,
     checkpoint: Micros,
     answer: Micros,
@@ -64,7 +63,7 @@ impl World {
 
     fn bounds(&self) -> Bounds {
         let cluster = &self.options.cluster;
-        let lead = 4 * self.options.store.latency.end() + MARGIN;
+        let lead = self.succession();
         let back = 2 * micros(cluster.registration_max)
             + 2 * micros(cluster.registration_refused)
             + 2 * STALL_LIMIT;
@@ -77,7 +76,6 @@ impl World {
         let rounds = plans.map(|job| 3 * self.checks.checkpoint_round(job.id) + 4 * job.duration());
         let checkpoint = run + rounds.sum::<Micros>() + MARGIN;
         Bounds {
-            lead,
             run,
             checkpoint,
             answer: lead + 2 * self.options.clients.patience + MARGIN,
@@ -88,10 +86,10 @@ impl World {
 
     /// Looks whether all is well: then the run ends; what is late has failed.
     pub(crate) fn judge(&mut self) {
+        self.judge_election();
         let bounds = self.bounds();
         let mut open = Vec::new();
         self.judge_clients(&bounds, &mut open);
-        self.judge_leader(&bounds, &mut open);
         let views = self.views();
         for job in self.options.jobs.clone() {
             self.judge_job(&job, views.get(&job.id), &bounds, &mut open);
@@ -133,24 +131,17 @@ impl World {
         }
     }
 
-    fn leader(&self) -> Option<&Coordinator> {
+    fn current_coordinator(&self) -> Option<&Coordinator> {
         let node = self.jobmanagers.get(&self.current?)?;
         node.coordinator.as_ref()
     }
 
-    fn judge_leader(&self, bounds: &Bounds, open: &mut Vec<Open>) {
-        if self.leader().is_none() {
-            open.push(Open {
-                promise: "somebody_leads_once_faults_have_ended",
-                within: bounds.lead,
-                detail: "no JobManager leads".to_owned(),
-            });
-        }
-    }
-
     /// What the current coordinator shows.
     fn views(&self) -> BTreeMap<JobId, JobSummary> {
-        let jobs = self.leader().into_iter().flat_map(Coordinator::jobs);
+        let jobs = self
+            .current_coordinator()
+            .into_iter()
+            .flat_map(Coordinator::jobs);
         jobs.map(|job| (job.id, job)).collect()
     }
 
@@ -256,7 +247,7 @@ impl World {
                 });
             }
         }
-        let Some(coordinator) = self.leader() else {
+        let Some(coordinator) = self.current_coordinator() else {
             return;
         };
         let mut held = BTreeSet::new();
@@ -297,12 +288,13 @@ impl World {
 
     /// A coordinator whose jobs have ended and whose TaskManagers are gone is like a new one.
     pub(crate) fn returns_to_nothing(&mut self) {
-        let now = self.timestamp();
         let idle = self.options.jobs.iter().all(|job| {
             let id = job.id;
             self.checks.result(id).is_some() && !self.has_records(id)
         });
         let current = self.current.filter(|_| idle);
+        let now = current.map(|instance| self.jobmanager_time(instance));
+        let now = now.unwrap_or_default();
         let Some(node) = current.and_then(|at| self.jobmanagers.get_mut(&at)) else {
             return;
         };

@@ -11,9 +11,6 @@ use jobmanager_core::message::{Envelope, FromTaskManager};
 use jobmanager_core::taskmanager::Input as WorkerInput;
 use std::collections::BTreeSet;
 
-/// From the death of the JobManager to its successor's start, in a failover at rest.
-const SUCCESSION: u64 = 50_000;
-
 /// The failover of a run in which nothing happens.
 #[derive(Default)]
 pub(crate) enum Rest {
@@ -75,7 +72,7 @@ impl World {
     }
 
     /// What was said last on a session that has ended arrives once more.
-    pub(crate) fn echo(&mut self, instance: Instance, session: SessionId) {
+    pub(crate) fn hears_past_session(&mut self, instance: Instance, session: SessionId) {
         let last = self.checks.last_words(instance, session);
         let Some(message) = last.filter(|_| self.options.metamorphic.echoes) else {
             return;
@@ -116,6 +113,9 @@ impl World {
         let Some(instance) = self.current.filter(|_| self.options.metamorphic.failover) else {
             return false;
         };
+        let Some(candidate) = self.leader(instance).map(|process| process.candidate) else {
+            return false;
+        };
         if running.is_empty() {
             return false;
         }
@@ -126,8 +126,8 @@ impl World {
             "the jobmanager is replaced while nothing happens",
         );
         self.rest = Rest::Over(running);
-        self.jobmanager_dies(instance, false);
-        self.elect(SUCCESSION);
+        self.term_ends(instance, false);
+        self.begin_term(candidate);
         self.begin_judging();
         true
     }

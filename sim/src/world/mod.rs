@@ -12,7 +12,9 @@ pub(crate) mod network;
 use crate::checks::oracle::{Failure, Oracle};
 use crate::checks::{Checks, Verdict};
 use crate::marks::{Mark, Marks};
+use crate::nodes::allegiance::Allegiances;
 use crate::nodes::client::Wish;
+use crate::nodes::election::{Campaign, Candidate, Election};
 use crate::nodes::jobmanager::JobManagerNode;
 use crate::nodes::passage::Passage;
 use crate::nodes::taskmanager::TaskManagerNode;
@@ -27,14 +29,11 @@ use crate::trace::{Parcel, Trace};
 use event::{Event, Instance, Process, Queue};
 use faults::Faults;
 use jobmanager_core::id::{RequestId, SessionId};
-use jobmanager_core::time::Timestamp;
 use judge::Judge;
 use metamorphic::Rest;
 use network::{Arrival, ConnectionId, Network, Node, Payload, Side};
 use std::collections::BTreeMap;
 
-/// The time of the first event, in milliseconds since the Unix epoch. Any would do.
-const START_MS: u64 = 1_000_000;
 /// A run with more events than this is a storm.
 const EVENT_LIMIT: u64 = 3_000_000;
 /// More events than this at one time are a livelock.
@@ -56,6 +55,8 @@ pub(crate) struct World {
     /// The one that clients and TaskManagers reach, if any.
     pub(crate) current: Option<Instance>,
     pub(crate) next_instance: u32,
+    pub(crate) election: Election,
+    pub(crate) allegiances: Allegiances,
     pub(crate) next_session: u64,
     pub(crate) taskmanagers: Vec<TaskManagerNode>,
     pub(crate) passage: Passage,
@@ -91,6 +92,8 @@ impl World {
             jobmanagers: BTreeMap::new(),
             current: None,
             next_instance: 0,
+            election: Election::default(),
+            allegiances: Allegiances::default(),
             next_session: 0,
             taskmanagers: Vec::new(),
             passage: Passage::default(),
@@ -117,11 +120,12 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.elect(0);
+        self.begin_election();
         for index in 0..self.options.taskmanagers() {
             let node = TaskManagerNode::new(index, self.options.slots[index]);
             self.taskmanagers.push(node);
             let at = self.decisions.below(Stream::Options, 100 * MS);
+            let at = at + self.late_start(index);
             self.queue.push(at, Event::TaskManagerStart(index));
         }
         self.plan_wishes();
@@ -170,13 +174,25 @@ impl World {
             | Event::Restored { process, .. }
             | Event::SnapshotStored { process, .. }
             | Event::TaskStops(process, _) => Node::TaskManager(*process),
-            Event::JobManagerStart(instance)
-            | Event::JobManagerRecover(instance)
+            Event::JobManagerRecover(instance)
             | Event::JobManagerWake(instance)
             | Event::Discarded { instance, .. } => Node::JobManager(*instance),
             Event::StoreAnswer(write) => Node::JobManager(self.store.sender(*write)?),
             Event::Request(_) => Node::JobManager(self.current?),
-            Event::StoreApply(_)
+            Event::Campaign(Campaign::Echo(process)) => Node::TaskManager(*process),
+            Event::Campaign(Campaign::Tick(candidate)) => {
+                return self.waiting_room(*candidate);
+            }
+            Event::Campaign(Campaign::Answer(call, _)) => return self.waiting_room(call.from),
+            Event::Campaign(
+                Campaign::Start(_)
+                | Campaign::Call(_)
+                | Campaign::Release(_)
+                | Campaign::Shun
+                | Campaign::GoOver(_),
+            )
+            | Event::JobManagerStart(_)
+            | Event::StoreApply(_)
             | Event::TaskManagerStart(_)
             | Event::Client(_)
             | Event::Answer(..)
@@ -187,8 +203,8 @@ impl World {
         };
         match node {
             Node::JobManager(instance) => {
-                let node = self.jobmanagers.get_mut(&instance)?;
-                node.paused.then_some(&mut node.backlog)
+                let candidate = self.jobmanagers.get(&instance)?.candidate;
+                self.waiting_room(candidate)
             }
             Node::TaskManager(process) => {
                 let node = self.taskmanagers.get_mut(process.index)?;
@@ -196,6 +212,12 @@ impl World {
                 paused.then_some(&mut node.backlog)
             }
         }
+    }
+
+    /// Where a JobManager process keeps what it is to do later, while it stands still.
+    fn waiting_room(&mut self, candidate: Candidate) -> Option<&mut Vec<Event>> {
+        let process = self.candidate(candidate)?;
+        process.paused.then_some(&mut process.backlog)
     }
 
     pub(crate) fn happen(&mut self, event: Event) {
@@ -231,6 +253,7 @@ impl World {
                 failed,
             } => self.snapshot_stored(process, attempt, checkpoint, failed),
             Event::TaskStops(process, attempt) => self.task_stops(process, attempt),
+            Event::Campaign(what) => self.campaigns(what),
             Event::Client(wish) => self.client_acts(wish),
             Event::Request(request) => self.request_arrives(request),
             Event::Answer(request, reply) => self.answer_arrives(request, reply),
@@ -333,16 +356,6 @@ impl World {
 
     pub(crate) fn draw(&mut self, stream: Stream, range: &Latency) -> Micros {
         self.decisions.range(stream, range.clone())
-    }
-
-    /// The time as the core sees it.
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp(START_MS + self.now / MS)
-    }
-
-    /// When a deadline of the core is due.
-    pub(crate) fn due(&self, deadline: Timestamp) -> Micros {
-        (deadline.0.saturating_sub(START_MS).saturating_mul(MS)).max(self.now)
     }
 
     pub(crate) fn new_session(&mut self) -> SessionId {

@@ -1,11 +1,13 @@
 //! What a JobManager process shows to have been reached.
 
+use super::terms::about;
 use crate::marks::Mark;
 use crate::world::World;
 use crate::world::event::Instance;
-use jobmanager_core::jobmanager::Input;
-use jobmanager_core::message::{FromTaskManager, ToTaskManager};
-use jobmanager_core::state::ExecutionState;
+use jobmanager_core::id::{CheckpointId, JobId};
+use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::message::{FromTaskManager, Hello, ToTaskManager};
+use jobmanager_core::state::{ExecutionState, JobStatus};
 
 impl World {
     pub(super) fn mark_acknowledgement(&mut self, input: &Input) {
@@ -23,6 +25,70 @@ impl World {
             }
             FromTaskManager::Decline { .. } => self.marks.hit(Mark::CheckpointDeclined),
             FromTaskManager::Heartbeat { .. } | FromTaskManager::TaskStates(_) => {}
+        }
+    }
+
+    /// A TaskManager registers with what it has.
+    pub(super) fn mark_inventory(&mut self, instance: Instance, hello: &Hello) {
+        if hello.inventory.is_empty() {
+            return;
+        }
+        self.marks.hit(Mark::ReconnectedWithInventory);
+        let node = self.jobmanagers.get(&instance);
+        let coordinator = node.and_then(|node| node.coordinator.as_ref());
+        let left_behind = hello.inventory.iter().any(|item| {
+            let job = coordinator.and_then(|coordinator| coordinator.job(item.attempt.job));
+            let waits = job.is_some_and(|job| job.summary.status == JobStatus::Reconciling);
+            waits && self.checks.is_left_behind(item.attempt)
+        });
+        if left_behind {
+            self.marks.hit(Mark::LeftBehindAttemptReported);
+        }
+    }
+
+    fn mark_resume(&mut self, job: JobId, completed: Option<CheckpointId>, below: CheckpointId) {
+        if completed > self.election.announced.get(&job).copied() {
+            self.marks.hit(Mark::CompletedByNextLeader);
+        }
+        let first = completed.map_or(CheckpointId(1), CheckpointId::next);
+        if self.checks.last_triggered(job) >= Some(first) && first < below {
+            self.marks.hit(Mark::AbortedByNextLeader);
+        }
+    }
+
+    /// A new leader knows everything that is stored: what was the old one about?
+    pub(super) fn mark_leader(&mut self, instance: Instance) {
+        let mut left = std::mem::take(&mut self.election.left_behind);
+        for (other, node) in &self.jobmanagers {
+            let coordinator = node.coordinator.as_ref().filter(|_| *other != instance);
+            if let Some(about) = coordinator.map(about) {
+                left.statuses.extend(about.statuses);
+                left.checkpoint_pending |= about.checkpoint_pending;
+            }
+        }
+        if left.checkpoint_pending {
+            self.marks.hit(Mark::ElectedDuringCheckpoint);
+        }
+        for status in left.statuses {
+            if let Some(mark) = elected_while(status) {
+                self.marks.hit(mark);
+            }
+        }
+        let since = self.election.leaderless_since.take().unwrap_or(self.now);
+        let timeout = self.options.cluster.heartbeat_timeout.as_micros();
+        if u128::from(self.now - since) > timeout {
+            self.marks.hit(Mark::NobodyLedForLong);
+        }
+    }
+
+    /// A term has ended.
+    pub(super) fn mark_end(&mut self, instance: Instance, coordinator: Option<&Coordinator>) {
+        let mut writes = self.store.under_way();
+        if writes.any(|write| write.instance == instance) {
+            self.marks.hit(Mark::LeaderDiesDuringWrite);
+        }
+        if coordinator.is_some_and(|coordinator| about(coordinator).checkpoint_pending) {
+            self.marks.hit(Mark::LeaderDiesWithCheckpointPending);
         }
     }
 
@@ -59,17 +125,50 @@ impl World {
             ToTaskManager::Deploy(deployment) if deployment.attempt.number > 0 => {
                 Mark::RestartedFromNothing
             }
-            ToTaskManager::NotifyComplete { finish: true, .. } => Mark::FinalCheckpoint,
+            ToTaskManager::NotifyComplete {
+                job,
+                checkpoint,
+                finish,
+            } => {
+                self.election.announced.insert(*job, *checkpoint);
+                if !finish {
+                    return;
+                }
+                Mark::FinalCheckpoint
+            }
             ToTaskManager::NotifyAborted { .. } => Mark::CheckpointAborted,
-            ToTaskManager::Resume { .. } => Mark::AttemptsAdopted,
+            ToTaskManager::Resume {
+                job,
+                completed,
+                aborted_below,
+            } => {
+                self.mark_resume(*job, *completed, *aborted_below);
+                Mark::AttemptsAdopted
+            }
             ToTaskManager::Welcome(_)
             | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::Deploy(_)
             | ToTaskManager::Cancel { .. }
             | ToTaskManager::TriggerCheckpoint { .. }
-            | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::ReleaseJob { .. } => return,
         };
         self.marks.hit(mark);
+    }
+}
+
+/// The mark of an election while a job was in this state, if an election can fall into it: a job is
+/// created within a step, and a suspended one is nobody's.
+fn elected_while(status: JobStatus) -> Option<Mark> {
+    match status {
+        JobStatus::Initializing => Some(Mark::ElectedWhileInitializing),
+        JobStatus::Running => Some(Mark::ElectedWhileRunning),
+        JobStatus::Restarting => Some(Mark::ElectedWhileRestarting),
+        JobStatus::Failing => Some(Mark::ElectedWhileFailing),
+        JobStatus::Cancelling => Some(Mark::ElectedWhileCancelling),
+        JobStatus::Reconciling => Some(Mark::ElectedWhileReconciling),
+        JobStatus::Failed => Some(Mark::ElectedAfterFailed),
+        JobStatus::Canceled => Some(Mark::ElectedAfterCanceled),
+        JobStatus::Finished => Some(Mark::ElectedAfterFinished),
+        JobStatus::Created | JobStatus::Suspended => None,
     }
 }

@@ -9,7 +9,8 @@ mod orders;
 mod terms;
 
 use crate::checks::Step;
-use crate::marks::Mark;
+use crate::nodes::clock::Clock;
+use crate::nodes::election::Candidate;
 use crate::plan::options::Micros;
 use crate::trace::Lane;
 use crate::world::World;
@@ -20,6 +21,7 @@ use jobmanager_core::id::{Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Input};
 use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::Record;
+use jobmanager_core::time::Timestamp;
 use jobmanager_proto::{Received, v1};
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -32,13 +34,17 @@ const EFFECTS_PER_INPUT: usize = 500;
 /// that differs shows in them, this only shows it sooner.
 const STEPS_PER_DIGEST: u64 = 16;
 
-/// One life of a JobManager process.
+/// One term of a JobManager process.
 pub(crate) struct JobManagerNode {
+    /// The process that leads, or believes that it does.
+    pub(crate) candidate: Candidate,
     pub(crate) epoch: Epoch,
     /// Absent while it reads the store.
     pub(crate) coordinator: Option<Coordinator>,
-    pub(crate) paused: bool,
-    pub(crate) backlog: Vec<Event>,
+    /// It was told that it lost its lease, and goes on for a while.
+    pub(crate) doomed: bool,
+    /// Its writes reach the store no more.
+    pub(crate) severed: bool,
     sessions: BTreeMap<SessionId, ConnectionId>,
     connections: BTreeMap<ConnectionId, SessionId>,
     /// The TaskManager of each session.
@@ -47,6 +53,28 @@ pub(crate) struct JobManagerNode {
     wake_at: Option<Micros>,
     steps: u64,
     had_taskmanagers: bool,
+    /// When each session was heard last.
+    heard: BTreeMap<SessionId, Micros>,
+}
+
+impl JobManagerNode {
+    fn new(candidate: Candidate) -> Self {
+        JobManagerNode {
+            candidate,
+            epoch: Epoch(0),
+            coordinator: None,
+            doomed: false,
+            severed: false,
+            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            names: BTreeMap::new(),
+            records: Vec::new(),
+            wake_at: None,
+            steps: 0,
+            had_taskmanagers: false,
+            heard: BTreeMap::new(),
+        }
+    }
 }
 
 impl JobManagerNode {
@@ -57,6 +85,14 @@ impl JobManagerNode {
 }
 
 impl World {
+    /// The time as the process of a term tells it.
+    pub(crate) fn jobmanager_time(&self, instance: Instance) -> Timestamp {
+        let clock = self
+            .leader(instance)
+            .map_or_else(Clock::right, |process| process.clock);
+        clock.reading(self.now)
+    }
+
     pub(crate) fn jobmanager_wakes(&mut self, instance: Instance) {
         let now = self.now;
         if let Some(node) = self.jobmanagers.get_mut(&instance)
@@ -70,6 +106,7 @@ impl World {
     pub(crate) fn jobmanager_hears(&mut self, instance: Instance, id: ConnectionId, bytes: &[u8]) {
         let message = v1::FromTaskManager::decode(bytes).expect("bytes arrive as they were sent");
         let message = Received::try_from(message).expect("a worker says nothing malformed");
+        let now = self.now;
         let Some(node) = self.jobmanagers.get_mut(&instance) else {
             return;
         };
@@ -79,28 +116,44 @@ impl World {
                 let session = self.new_session();
                 let node = self.jobmanagers.get_mut(&instance).expect("it was there");
                 node.sessions.insert(session, id);
+                node.heard.insert(session, now);
                 node.connections.insert(id, session);
                 node.names.insert(session, hello.taskmanager.0.clone());
-                if !hello.inventory.is_empty() {
-                    self.marks.hit(Mark::ReconnectedWithInventory);
-                }
+                self.mark_inventory(instance, &hello);
                 Input::Connected { session, hello }
             }
             (Received::Message(message), Some(session)) => Input::Message { session, message },
             (Received::Hello(_) | Received::Metrics(_) | Received::Message(_), _) => return,
         };
         self.mark_acknowledgement(&input);
-        let last_but_one = matches!(
-            input,
+        let acknowledged = match &input {
             Input::Message {
-                message: FromTaskManager::Acknowledge(_),
+                message: FromTaskManager::Acknowledge(ack),
                 ..
-            }
-        );
-        if last_but_one && self.moment(Moment::BeforeAcknowledgement, instance) {
+            } => Some((ack.attempt.job, ack.checkpoint)),
+            Input::Message { .. }
+            | Input::Connected { .. }
+            | Input::Disconnected { .. }
+            | Input::Stored { .. }
+            | Input::Discarded { .. }
+            | Input::Command { .. }
+            | Input::Wake => None,
+        };
+        if acknowledged.is_some() && self.moment(Moment::BeforeAcknowledgement, instance) {
             return;
         }
         self.jobmanager_is_told(instance, input);
+        // Only now: whoever stood still for long looks at the time before it listens.
+        if let Some(node) = self.jobmanagers.get_mut(&instance)
+            && let Some(heard) = session.and_then(|session| node.heard.get_mut(&session))
+        {
+            *heard = now;
+        }
+        if let Some((job, checkpoint)) = acknowledged
+            && self.checks.missing_acknowledgements(job, checkpoint) == Some(1)
+        {
+            self.moment(Moment::LastButOneAcknowledgement, instance);
+        }
     }
 
     /// The session of a connection has ended.
@@ -110,18 +163,23 @@ impl World {
         };
         if let Some(session) = node.connections.remove(&id) {
             node.sessions.remove(&session);
+            node.heard.remove(&session);
             self.jobmanager_input(instance, Input::Disconnected { session });
-            self.echo(instance, session);
+            self.hears_past_session(instance, session);
         }
     }
 
     /// One step of a coordinator, with everything that can be checked about it.
     pub(crate) fn jobmanager_input(&mut self, instance: Instance, input: Input) {
-        let now = self.timestamp();
         let node = self.jobmanagers.get(&instance);
         if node.is_none_or(|node| node.coordinator.is_none()) {
             return;
         }
+        if !self.looks_at_its_lease(instance) {
+            return;
+        }
+        let now = self.jobmanager_time(instance);
+        let greeted = matches!(input, Input::Connected { .. });
         self.note_told(Lane::JobManager(instance.0), "<-", &input);
         self.checks.received(&input);
         self.recordings.takes(instance, now, &input);
@@ -160,7 +218,7 @@ impl World {
             if self.failure.is_some() || !self.jobmanagers.contains_key(&instance) {
                 return;
             }
-            self.carry_out(instance, effect);
+            self.carry_out(instance, effect, greeted);
         }
         self.look(instance);
         self.set_alarm(instance);
@@ -174,7 +232,10 @@ impl World {
             .coordinator
             .as_ref()
             .and_then(Coordinator::next_deadline);
-        let due = deadline.map(|deadline| self.due(deadline));
+        let clock = self.leader(instance).map(|process| process.clock);
+        let due = clock
+            .zip(deadline)
+            .map(|(clock, deadline)| clock.due(deadline, self.now));
         let Some(due) = due.filter(|due| node.wake_at.is_none_or(|at| *due < at)) else {
             return;
         };

@@ -1,24 +1,31 @@
 //! What a JobManager process does with the orders of its coordinator.
 
 use crate::checks::Verdict;
+use crate::checks::oracle::Failure;
+use crate::storage::store::Fate;
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{Payload, Side};
-use jobmanager_core::id::SessionId;
+use jobmanager_core::id::{CommitId, SessionId};
 use jobmanager_core::jobmanager::Effect;
 use jobmanager_core::message::{Envelope, ToTaskManager};
+use jobmanager_core::record::RecordOp;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_proto::v1;
 use prost::Message as _;
 
 impl World {
-    pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect) {
+    /// Carries out one order of a step; `greeted` tells whether the step was a TaskManager's hello.
+    pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect, greeted: bool) {
         let here = Lane::JobManager(instance.0);
         self.note_told(here, "->", &effect);
-        let verdict = self.check_order(instance, &effect);
+        let verdict = self
+            .check_order(instance, &effect)
+            .and_then(|()| self.check_lease(instance))
+            .and_then(|()| self.check_patience(instance, &effect, greeted));
         self.verdict(verdict);
         match effect {
             Effect::Send { session, message } => self.say(instance, session, &message),
@@ -27,18 +34,7 @@ impl World {
                 self.departs(|| Parcel::Answer(request), here, Lane::Clients);
                 self.reply(request, reply);
             }
-            Effect::Store { commit, ops } => {
-                let fate = self.fate();
-                let Some(epoch) = self.jobmanagers.get(&instance).map(|node| node.epoch) else {
-                    return;
-                };
-                let write = self.store.send(instance, epoch, commit, ops, fate);
-                self.departs(|| Parcel::Write(write), here, Lane::Store);
-                let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
-                self.queue
-                    .push(self.now + latency, Event::StoreApply(write));
-                self.moment(Moment::StoreSent, instance);
-            }
+            Effect::Store { commit, ops } => self.write(instance, commit, ops),
             Effect::Discard(discard) => {
                 let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
                 let done = !self.blob_fails();
@@ -53,9 +49,70 @@ impl World {
                         done,
                     },
                 );
+                self.moment(Moment::DiscardSent, instance);
             }
             Effect::StepDown { .. } => self.step_down(instance),
         }
+    }
+
+    fn write(&mut self, instance: Instance, commit: CommitId, ops: Vec<RecordOp>) {
+        let Some(node) = self.jobmanagers.get(&instance) else {
+            return;
+        };
+        let (epoch, severed) = (node.epoch, node.severed);
+        let fate = self.fate();
+        let fate = if severed && !self.calm {
+            Fate::LostMute
+        } else {
+            fate
+        };
+        let write = self.store.send(instance, epoch, commit, ops, fate);
+        self.departs(
+            || Parcel::Write(write),
+            Lane::JobManager(instance.0),
+            Lane::Store,
+        );
+        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
+        self.queue
+            .push(self.now + latency, Event::StoreApply(write));
+        self.moment(Moment::StoreSent, instance);
+    }
+
+    /// Whoever has no lease any more, by a clock that is right, does nothing that anybody sees.
+    fn check_lease(&self, instance: Instance) -> Verdict {
+        let over = self
+            .promised(instance)
+            .is_some_and(|promised| promised <= self.now);
+        if !over {
+            return Ok(());
+        }
+        let name = "a_leader_without_a_lease_orders_nothing";
+        Err(Failure::new(name, format!("{instance:?}")))
+    }
+
+    /// However clocks drift, jump and stutter: nobody is given up before its time.
+    fn check_patience(&self, instance: Instance, effect: &Effect, greeted: bool) -> Verdict {
+        let Effect::Disconnect { session } = effect else {
+            return Ok(());
+        };
+        // Another process with its name, or a refusal.
+        if greeted {
+            return Ok(());
+        }
+        let node = self.jobmanagers.get(&instance);
+        let heard = node.and_then(|node| node.heard.get(session).copied());
+        let Some((heard, process)) = heard.zip(self.leader(instance)) else {
+            return Ok(());
+        };
+        let timeout = self.options.cluster.heartbeat_timeout.as_micros();
+        let timeout = u64::try_from(timeout).unwrap_or(u64::MAX);
+        let silence = self.now - heard;
+        if silence >= process.clock.at_least(timeout) {
+            return Ok(());
+        }
+        let name = "no_taskmanager_is_given_up_before_its_timeout";
+        let detail = format!("{session:?} was silent for {silence} us of {timeout} us");
+        Err(Failure::new(name, detail))
     }
 
     fn check_order(&mut self, instance: Instance, effect: &Effect) -> Verdict {
@@ -91,7 +148,7 @@ impl World {
             return Ok(());
         }
         let detail = format!("job {job}");
-        Err(crate::checks::oracle::Failure::new(
+        Err(Failure::new(
             "a_checkpoint_is_triggered_only_when_all_tasks_run",
             detail,
         ))

@@ -1,10 +1,13 @@
 //! What happens to JobManager processes: crashes, at the worst of moments too, and pauses.
 
+use super::Faults;
 use crate::marks::Mark;
+use crate::nodes::election::Campaign;
 use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Event, Instance, Repair};
+use jobmanager_core::record::{Record, RecordKey, RecordOp};
 
 /// A moment at which a crash hurts most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,74 +24,184 @@ pub(crate) enum Moment {
     CompletionSent,
     /// One TaskManager will learn of a checkpoint.
     TriggerSent,
+    /// One more acknowledgement, and a checkpoint is complete.
+    LastButOneAcknowledgement,
+    /// A job is durable, and nobody knows.
+    JobApplied,
+    /// The wish to cancel a job is durable, and nobody knows.
+    CancelApplied,
+    /// A checkpoint is durable, and nobody knows.
+    CheckpointApplied,
+    /// Checkpoint ids are reserved, and none is used.
+    MarkApplied,
+    /// The end of a job is durable, and nobody knows.
+    ResultApplied,
+    /// The records of a job that has ended are gone, and nobody knows.
+    CleanupApplied,
+    /// State is about to be deleted.
+    DiscardSent,
+    /// State was deleted, and nobody knows.
+    DiscardDone,
+    /// A new epoch is in the store, and nobody knows.
+    EpochApplied,
+    /// The store was read, and nothing came of it yet.
+    StoreRead,
+    /// The coordinator knows everything and has done nothing.
+    Recovered,
 }
 
-pub(super) const MOMENTS: [Moment; 6] = [
+/// What comes once in the life of a job is there twice.
+const MOMENTS: [Moment; 22] = [
     Moment::StoreSent,
     Moment::StoreApplied,
     Moment::BeforeAcknowledgement,
     Moment::DeploySent,
     Moment::CompletionSent,
     Moment::TriggerSent,
+    Moment::LastButOneAcknowledgement,
+    Moment::JobApplied,
+    Moment::CancelApplied,
+    Moment::CheckpointApplied,
+    Moment::MarkApplied,
+    Moment::ResultApplied,
+    Moment::CleanupApplied,
+    Moment::DiscardSent,
+    Moment::DiscardDone,
+    Moment::EpochApplied,
+    Moment::StoreRead,
+    Moment::Recovered,
+    Moment::JobApplied,
+    Moment::CancelApplied,
+    Moment::ResultApplied,
+    Moment::CleanupApplied,
 ];
 
+/// How many crashes lie in wait at most; a later one replaces the first.
+const AMBUSHES: usize = 4;
+
+/// How often a moment passes before it counts.
+const PASSES: [u64; 5] = [0, 0, 1, 3, 8];
+
+impl Moment {
+    /// Whether it comes about once in the life of a job.
+    fn is_rare(self) -> bool {
+        match self {
+            Moment::JobApplied
+            | Moment::CancelApplied
+            | Moment::ResultApplied
+            | Moment::CleanupApplied => true,
+            Moment::StoreSent
+            | Moment::StoreApplied
+            | Moment::BeforeAcknowledgement
+            | Moment::DeploySent
+            | Moment::CompletionSent
+            | Moment::TriggerSent
+            | Moment::LastButOneAcknowledgement
+            | Moment::CheckpointApplied
+            | Moment::MarkApplied
+            | Moment::DiscardSent
+            | Moment::DiscardDone
+            | Moment::EpochApplied
+            | Moment::StoreRead
+            | Moment::Recovered => false,
+        }
+    }
+}
+
+impl Faults {
+    /// Whether a crash lay in wait for this moment; it does no more.
+    fn springs(&mut self, moment: Moment) -> bool {
+        for (at, (armed, left)) in self.armed.iter_mut().enumerate() {
+            if *armed != moment {
+                continue;
+            }
+            if *left > 0 {
+                *left -= 1;
+                continue;
+            }
+            self.armed.remove(at);
+            return true;
+        }
+        false
+    }
+}
+
 impl World {
+    /// The crashes that lie in wait from the start.
+    pub(crate) fn lay_ambushes(&mut self) {
+        for _ in 0..self.options.leaders.ambushes {
+            self.lay_ambush();
+        }
+    }
+
+    /// A crash lies in wait for a moment.
+    pub(super) fn lay_ambush(&mut self) {
+        let moment = self.decisions.choice(Stream::Leaders, &MOMENTS);
+        let passes = self.decisions.choice(Stream::Leaders, &PASSES);
+        let passes = if moment.is_rare() { passes / 4 } else { passes };
+        if self.faults.armed.len() == AMBUSHES {
+            self.faults.armed.pop_front();
+        }
+        self.faults.armed.push_back((moment, passes));
+    }
+
     /// A moment has come. Tells whether the JobManager died of it.
     pub(crate) fn moment(&mut self, moment: Moment, instance: Instance) -> bool {
-        let Some((armed, left)) = &mut self.faults.armed else {
-            return false;
-        };
-        if *armed != moment || self.current != Some(instance) {
+        let counts = !self.faults.armed.is_empty() && self.current == Some(instance);
+        if !counts || !self.faults.springs(moment) {
             return false;
         }
-        if *left > 0 {
-            *left -= 1;
-            return false;
-        }
-        self.faults.armed = None;
         self.marks.hit(Mark::TargetedCrashHit);
         self.note(Lane::Faults, "armed", &moment);
         self.crash_jobmanager(instance);
         true
     }
 
+    /// A write was applied whose answer is on its way.
+    pub(crate) fn moment_of_write(&mut self, instance: Instance, ops: &[RecordOp]) {
+        for op in ops {
+            let moment = match op {
+                RecordOp::Put(Record::Job(_)) => Moment::JobApplied,
+                RecordOp::Put(Record::Cancel(_)) => Moment::CancelApplied,
+                RecordOp::Put(Record::Checkpoint(_)) => Moment::CheckpointApplied,
+                RecordOp::Put(Record::CheckpointMark { .. }) => Moment::MarkApplied,
+                RecordOp::Put(Record::Result(_)) => Moment::ResultApplied,
+                RecordOp::Delete(RecordKey::Job(_)) => Moment::CleanupApplied,
+                RecordOp::Delete(
+                    RecordKey::Result(_)
+                    | RecordKey::Checkpoint(..)
+                    | RecordKey::Cancel(_)
+                    | RecordKey::CheckpointMark(_),
+                ) => continue,
+            };
+            if self.moment(moment, instance) {
+                return;
+            }
+        }
+    }
+
     pub(super) fn crash_jobmanager(&mut self, instance: Instance) {
+        let Some(index) = self.leader(instance).map(|process| process.candidate.index) else {
+            return;
+        };
         let silently = self.decisions.chance(Stream::Faults, 300);
         self.note(Lane::JobManager(instance.0), "dies", &silently);
-        self.jobmanager_dies(instance, silently);
+        self.process_dies(index, silently);
         let delay = self.fault_duration();
-        self.elect(delay);
+        self.campaign(delay, Campaign::Start(index));
     }
 
-    /// The JobManager stands still; another one takes over; the first one wakes up and does not know.
+    /// The JobManager stands still; another one may take over; the first one wakes up and does not know.
     pub(super) fn pause_jobmanager(&mut self) {
-        let Some(instance) = self.current else {
+        let process = self.current.and_then(|instance| self.leader(instance));
+        let Some(process) = process.filter(|process| !process.paused) else {
             return;
         };
-        let Some(node) = self
-            .jobmanagers
-            .get_mut(&instance)
-            .filter(|node| !node.paused)
-        else {
-            return;
-        };
-        node.paused = true;
+        let candidate = process.candidate;
         let duration = self.fault_duration();
         self.mark_pause(duration);
-        let resume = Repair::ResumeJobManager(instance);
+        self.pause_process(candidate, duration);
+        let resume = Repair::ResumeJobManager(candidate);
         self.queue.push(self.now + duration, Event::Repair(resume));
-        if self.decisions.chance(Stream::Faults, 700) {
-            self.elect(duration / 2);
-        }
-    }
-
-    pub(super) fn resume_jobmanager(&mut self, instance: Instance) {
-        let Some(node) = self.jobmanagers.get_mut(&instance) else {
-            return;
-        };
-        node.paused = false;
-        for event in std::mem::take(&mut node.backlog) {
-            self.queue.push(self.now, event);
-        }
     }
 }

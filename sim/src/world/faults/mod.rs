@@ -12,12 +12,13 @@ use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Event, Repair};
+use std::collections::VecDeque;
 
 /// What is armed.
 #[derive(Default)]
 pub(crate) struct Faults {
-    /// The JobManager dies when this moment has come so many times.
-    armed: Option<(Moment, u64)>,
+    /// The JobManager dies when one of these moments has come so many times.
+    armed: VecDeque<(Moment, u64)>,
 }
 
 impl World {
@@ -50,9 +51,7 @@ impl World {
             }
             FaultKind::TaskFailure => self.fail_any_task(),
             FaultKind::TargetedCrash => {
-                let moment = self.decisions.choice(Stream::Faults, &jobmanagers::MOMENTS);
-                let times = self.decisions.below(Stream::Faults, 8);
-                self.faults.armed = Some((moment, times));
+                self.lay_ambush();
             }
         }
     }
@@ -71,16 +70,10 @@ impl World {
     pub(crate) fn repair(&mut self, repair: Repair) {
         match repair {
             Repair::ResumeTaskManager(process) => self.resume_taskmanager(process),
-            Repair::ResumeJobManager(instance) => {
-                self.resume_jobmanager(instance);
-                // For a while it acts as if it still led; then its election tells it.
-                let depose = Repair::Depose(instance);
-                let until = self.now + self.fault_duration();
-                self.queue.push(until, Event::Repair(depose));
-            }
+            Repair::ResumeJobManager(candidate) => self.resume_process(candidate),
             Repair::Depose(instance) => {
                 if self.current != Some(instance) {
-                    self.jobmanager_dies(instance, false);
+                    self.term_ends(instance, false);
                 }
             }
             Repair::Link(block) => self.network.unblock(block),
@@ -92,7 +85,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.note(Lane::Faults, "heal", "everything heals");
         self.calm = true;
-        self.faults.armed = None;
+        self.faults.armed.clear();
         self.store.outage = false;
         self.network.unblock_all();
         let living = self.taskmanagers.len() - self.options.faults.dead;
@@ -106,13 +99,7 @@ impl World {
                 self.queue.push(self.now, Event::TaskManagerStart(index));
             }
         }
-        let instances: Vec<_> = self.jobmanagers.keys().copied().collect();
-        for instance in instances {
-            self.repair(Repair::ResumeJobManager(instance));
-        }
-        if self.current.is_none() {
-            self.elect(0);
-        }
+        self.heal_election();
         self.begin_judging();
     }
 }
