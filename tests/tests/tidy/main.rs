@@ -42,11 +42,15 @@ const ARROWS: [(&str, &[&str]); 7] = [
             "jobmanager-core",
             "jobmanager-proto",
             "jobmanager-sim",
+            "jobmanager-fuzz",
             "jobmanager",
             "taskmanager",
         ],
     ),
-    ("jobmanager-fuzz", &["jobmanager-sim", "jobmanager-proto"]),
+    (
+        "jobmanager-fuzz",
+        &["jobmanager-core", "jobmanager-sim", "jobmanager-proto"],
+    ),
 ];
 /// What the core may depend on, each without `std`. A new one is a decision.
 const CORE_DEPENDENCIES: [&str; 6] = [
