@@ -239,7 +239,7 @@ fn main() {
     let started = Instant::now();
     let digest = cluster.coordinator.digest();
     println!(
-        "a digest takes {:.2} ms",
+        "a digest ({digest:016x}) takes {:.2} ms",
         started.elapsed().as_secs_f64() * 1e3
     );
     let recorder = cluster.recorder.as_ref().unwrap();
