@@ -29,9 +29,9 @@ pub use checks::oracle::Failure;
 pub use golden::{GOLDEN_SEEDS, golden_differences, golden_digests, golden_line};
 pub use marks::{Mark, Marks};
 pub use plan::{
-    BlobOptions, ClientOptions, ClockOptions, EdgePlan, FaultKind, FaultOptions, JobPlan, Latency,
-    LeaderOptions, MetamorphicOptions, Micros, OperatorPlan, Options, Row, StoreOptions, Tier,
-    VertexPlan, map_row, source_row,
+    BlobOptions, ClientOptions, ClockOptions, CrowdOptions, EdgePlan, FaultKind, FaultOptions,
+    JobPlan, Latency, LeaderOptions, MetamorphicOptions, Micros, OperatorPlan, Options, Plight,
+    Rhythm, Row, StoreOptions, Tier, VertexPlan, Watcher, map_row, source_row,
 };
 pub use replay::{Divergence, Replayed, Verdict, replay};
 pub use run::{DIGEST_PACE, Report, Run};

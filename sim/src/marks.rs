@@ -144,11 +144,163 @@ pub enum Mark {
     OldLeaderKeepsAttempt,
     /// A recovered job was offered an attempt that has no part in its latest checkpoint.
     LeftBehindAttemptReported,
+    /// A fault that waited for its moment struck.
+    FaultHitsItsMoment,
+    /// A TaskManager died alone.
+    TaskManagerCrashed,
+    /// A TaskManager stood still.
+    TaskManagerPaused,
+    /// A TaskManager took a multiple of its time.
+    TaskManagerSlowed,
+    /// What a TaskManager heard or said came late.
+    TaskManagerLagged,
+    /// A TaskManager with snapshots under way lost its session.
+    StragglerMade,
+    /// Every TaskManager was restarted, one after the other.
+    AllRestartedInTurn,
+    /// All TaskManagers of a rack were lost at once.
+    RackLost,
+    /// All TaskManagers were lost at once.
+    AllLostAtOnce,
+    /// TaskManagers went, came, and went again.
+    SlotsCameAndWent,
+    /// The JobManager died at any moment.
+    JobManagerCrashed,
+    /// The JobManager stood still.
+    JobManagerPaused,
+    /// A connection broke.
+    ConnectionBroke,
+    /// Two sides did not hear each other.
+    Partitioned,
+    /// One side did not hear the other.
+    PartitionedOneWay,
+    /// TaskManagers were cut off one by one and came back in another order.
+    SwizzleClogged,
+    /// Messages of sessions came several times.
+    MessagesRepeated,
+    /// The store failed for a while.
+    StoreFailed,
+    /// The store was slow for a while.
+    StoreSlowed,
+    /// The checkpoint storage failed for a while.
+    StorageFailed,
+    /// The checkpoint storage was slow for a while.
+    StorageSlowed,
+    /// A file of a retained checkpoint was lost.
+    FileLost,
+    /// A file of a retained checkpoint was damaged.
+    FileDamaged,
+    /// A task threw.
+    TaskThrew,
+    /// A JobManager was about to die at a moment.
+    TargetedCrashArmed,
+    /// Outside of the core, a TaskManager stayed dead.
+    DeadForEver,
+    /// Outside of the core, a TaskManager stood still for ever.
+    PausedForEver,
+    /// Outside of the core, a TaskManager stayed cut off.
+    CutOffForEver,
+    /// Outside of the core, a TaskManager heard no JobManager any more.
+    DeafForEver,
+    /// Outside of the core, a TaskManager was no longer heard by any JobManager.
+    MuteForEver,
+    /// Outside of the core, a TaskManager started and died again and again.
+    FlappingForEver,
+    /// Outside of the core, a TaskManager stayed too slow to be of use.
+    SlowForEver,
+    /// A TaskManager's new process had the address of the one before.
+    RestartedAtSameAddress,
+    /// A TaskManager's new process had another address than the one before.
+    RestartedAtNewAddress,
+    /// Only what JobManagers said was not heard.
+    JobManagerToTaskManagerPartition,
+    /// Only what TaskManagers said was not heard by JobManagers.
+    TaskManagerToJobManagerPartition,
+    /// Only one of two TaskManagers did not hear the other.
+    TaskManagersPartitionedOneWay,
+    /// A message was delivered three times or more.
+    MessageCameThreeTimes,
+    /// A message was delivered once more, long after others that were said later.
+    MessageCameLate,
+    /// The whole store refused.
+    StoreRefuses,
+    /// The whole store did what it was asked, and its answers were lost.
+    StoreLosesAnswers,
+    /// Nothing reached the store.
+    StoreLosesRequests,
+    /// The store answered a process that had died.
+    StoreAnswersTheDead,
+    /// State was deleted on the order of a JobManager that led no longer.
+    DiscardEndsAfterLeaderChange,
+    /// A restore failed once, and another one of the same task succeeded.
+    RestoreFailedThenSucceeded,
+    /// The only state to go on from was lost: the restore failed, and said so.
+    RestoreSourceMissing,
+    /// The only state to go on from was damaged: the restore failed, and said so.
+    RestoreSourceDamaged,
+    /// A checkpoint took longer than its timeout.
+    CheckpointExpired,
+    /// A checkpoint completed while an earlier one was still pending.
+    CheckpointOvertaken,
+    /// The last acknowledgement came after a task of the checkpoint had failed.
+    LastAckAfterMemberFailed,
+    /// A task failed while another region of its job was restarting.
+    FailureDuringOtherRestart,
+    /// A task finished while its job was failing over.
+    FinishedDuringFailover,
+    /// Two jobs waited for slots at the same time.
+    JobsContendForSlots,
+    /// Slots had dropped below the need, and came back.
+    SlotsReturned,
+    /// Another graph under the id of a known job was refused.
+    ConflictRefused,
+    /// A client asked to cancel a job that nobody submitted.
+    UnknownJobCanceled,
+    /// A client did not wait for its answer.
+    ClientGaveUp,
+    /// A client was told to try again later, since too many waited.
+    Overloaded,
+    /// A job was canceled while it was INITIALIZING.
+    CancelWhileInitializing,
+    /// A job was canceled while it was RUNNING.
+    CancelWhileRunning,
+    /// A job was canceled while it was RESTARTING.
+    CancelWhileRestarting,
+    /// A job was canceled while it was FAILING.
+    CancelWhileFailing,
+    /// A job was canceled while it was CANCELLING.
+    CancelWhileCancelling,
+    /// A job was canceled while it was RECONCILING.
+    CancelWhileReconciling,
+    /// A job was canceled while it was FAILED.
+    CancelWhileFailed,
+    /// A job was canceled while it was CANCELED.
+    CancelWhileCanceled,
+    /// A job was canceled while it was FINISHED.
+    CancelWhileFinished,
+    /// A job was submitted again while it was INITIALIZING.
+    SubmitWhileInitializing,
+    /// A job was submitted again while it was RUNNING.
+    SubmitWhileRunning,
+    /// A job was submitted again while it was RESTARTING.
+    SubmitWhileRestarting,
+    /// A job was submitted again while it was FAILING.
+    SubmitWhileFailing,
+    /// A job was submitted again while it was CANCELLING.
+    SubmitWhileCancelling,
+    /// A job was submitted again while it was RECONCILING.
+    SubmitWhileReconciling,
+    /// A job was submitted again while it was FAILED.
+    SubmitWhileFailed,
+    /// A job was submitted again while it was CANCELED.
+    SubmitWhileCanceled,
+    /// A job was submitted again while it was FINISHED.
+    SubmitWhileFinished,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 69] = [
+    pub const ALL: [Mark; 145] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -218,6 +370,82 @@ impl Mark {
         Mark::AbortedByNextLeader,
         Mark::OldLeaderKeepsAttempt,
         Mark::LeftBehindAttemptReported,
+        Mark::FaultHitsItsMoment,
+        Mark::TaskManagerCrashed,
+        Mark::TaskManagerPaused,
+        Mark::TaskManagerSlowed,
+        Mark::TaskManagerLagged,
+        Mark::StragglerMade,
+        Mark::AllRestartedInTurn,
+        Mark::RackLost,
+        Mark::AllLostAtOnce,
+        Mark::SlotsCameAndWent,
+        Mark::JobManagerCrashed,
+        Mark::JobManagerPaused,
+        Mark::ConnectionBroke,
+        Mark::Partitioned,
+        Mark::PartitionedOneWay,
+        Mark::SwizzleClogged,
+        Mark::MessagesRepeated,
+        Mark::StoreFailed,
+        Mark::StoreSlowed,
+        Mark::StorageFailed,
+        Mark::StorageSlowed,
+        Mark::FileLost,
+        Mark::FileDamaged,
+        Mark::TaskThrew,
+        Mark::TargetedCrashArmed,
+        Mark::DeadForEver,
+        Mark::PausedForEver,
+        Mark::CutOffForEver,
+        Mark::DeafForEver,
+        Mark::MuteForEver,
+        Mark::FlappingForEver,
+        Mark::SlowForEver,
+        Mark::RestartedAtSameAddress,
+        Mark::RestartedAtNewAddress,
+        Mark::JobManagerToTaskManagerPartition,
+        Mark::TaskManagerToJobManagerPartition,
+        Mark::TaskManagersPartitionedOneWay,
+        Mark::MessageCameThreeTimes,
+        Mark::MessageCameLate,
+        Mark::StoreRefuses,
+        Mark::StoreLosesAnswers,
+        Mark::StoreLosesRequests,
+        Mark::StoreAnswersTheDead,
+        Mark::DiscardEndsAfterLeaderChange,
+        Mark::RestoreFailedThenSucceeded,
+        Mark::RestoreSourceMissing,
+        Mark::RestoreSourceDamaged,
+        Mark::CheckpointExpired,
+        Mark::CheckpointOvertaken,
+        Mark::LastAckAfterMemberFailed,
+        Mark::FailureDuringOtherRestart,
+        Mark::FinishedDuringFailover,
+        Mark::JobsContendForSlots,
+        Mark::SlotsReturned,
+        Mark::ConflictRefused,
+        Mark::UnknownJobCanceled,
+        Mark::ClientGaveUp,
+        Mark::Overloaded,
+        Mark::CancelWhileInitializing,
+        Mark::CancelWhileRunning,
+        Mark::CancelWhileRestarting,
+        Mark::CancelWhileFailing,
+        Mark::CancelWhileCancelling,
+        Mark::CancelWhileReconciling,
+        Mark::CancelWhileFailed,
+        Mark::CancelWhileCanceled,
+        Mark::CancelWhileFinished,
+        Mark::SubmitWhileInitializing,
+        Mark::SubmitWhileRunning,
+        Mark::SubmitWhileRestarting,
+        Mark::SubmitWhileFailing,
+        Mark::SubmitWhileCancelling,
+        Mark::SubmitWhileReconciling,
+        Mark::SubmitWhileFailed,
+        Mark::SubmitWhileCanceled,
+        Mark::SubmitWhileFinished,
     ];
 }
 

@@ -114,6 +114,18 @@ impl Checks {
         }
     }
 
+    /// The files from which a job that has not ended would go on.
+    pub(crate) fn latest_files(&self, job: JobId) -> Vec<String> {
+        let history = self.jobs.get(&job).filter(|h| h.result.is_none());
+        let latest = history.and_then(|history| history.retained.values().last());
+        let states = latest.into_iter().flat_map(|record| &record.states);
+        let file = |location: &StateLocation| match location {
+            StateLocation::File(file) => Some(file.clone()),
+            StateLocation::Inline(_) => None,
+        };
+        states.filter_map(|state| file(&state.location)).collect()
+    }
+
     /// A file was deleted from the checkpoint storage.
     pub(crate) fn file_deleted(&self, job: JobId, path: &str) -> Verdict {
         // A job that has ended needs nothing any more.

@@ -343,7 +343,7 @@ fn a_task_that_finishes_too_early_is_seen() {
 #[test]
 fn lost_state_of_a_current_attempt_is_seen() {
     let checks = running();
-    let verdict = checks.state_is_missing(attempt_id(0, 0), &state(1).location);
+    let verdict = checks.state_is_missing(attempt_id(0, 0), "chk-1/a");
     assert_eq!(broken(verdict), "the_state_of_a_restore_exists");
 }
 

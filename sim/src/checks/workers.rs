@@ -4,7 +4,6 @@ use super::{Checks, History, Verdict, ensure};
 use crate::storage::external::{Published, SinkId, Transaction};
 use crate::world::event::Process;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
-use jobmanager_core::message::StateLocation;
 use jobmanager_core::taskmanager::{Effect, TaskStart};
 use std::collections::BTreeSet;
 
@@ -91,14 +90,14 @@ impl Checks {
     }
 
     /// A task could not find a state file that it was to restore.
-    pub(crate) fn state_is_missing(&self, attempt: AttemptId, location: &StateLocation) -> Verdict {
+    pub(crate) fn state_is_missing(&self, attempt: AttemptId, path: &str) -> Verdict {
         // An old leader may go on ordering from what the new one has replaced, or for a job that has ended.
         let history = self.jobs.get(&attempt.job);
         let ended = history.is_some_and(|history| history.result.is_some());
         let led = attempt.attempt.epoch >= self.stored_epoch;
         let current = self.is_current(attempt) && led && !ended;
         ensure(!current, "the_state_of_a_restore_exists", || {
-            format!("{attempt}: {location:?}")
+            format!("{attempt}: {path}")
         })
     }
 

@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// So many clients wait for the durability of one submission, and no more.
+const WAITERS: usize = 1_000;
+
 /// How long a registered process may owe a sign of life when another one claims its name.
 const CHALLENGE: Duration = Duration::from_secs(3);
 
@@ -258,7 +261,13 @@ impl Model {
             if !job.graph.computes_like(graph) {
                 self.orders.push(Order::Reply(request, Reply::Conflict(id)));
             } else if let Life::Submitting(waiters) = &mut job.life {
-                waiters.push(request);
+                if waiters.len() < WAITERS {
+                    waiters.push(request);
+                } else {
+                    let reason = "too many clients wait for the metadata store to take this";
+                    let reply = Reply::Overloaded(reason.to_owned());
+                    self.orders.push(Order::Reply(request, reply));
+                }
             } else {
                 self.orders.push(known);
             }

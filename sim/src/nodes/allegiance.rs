@@ -147,7 +147,7 @@ impl World {
 
     /// The first TaskManager of the second group.
     fn half(&self) -> usize {
-        (self.options.taskmanagers() - self.options.faults.dead) / 2
+        self.options.leaders.group
     }
 
     /// Whether most tasks run in the first group.

@@ -6,7 +6,6 @@ use crate::marks::Mark;
 use crate::nodes::clock::Clock;
 use crate::plan::job::OperatorPlan;
 use crate::plan::options::{MS, Micros, SECOND};
-use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Event, Process, Try};
@@ -26,6 +25,8 @@ pub(crate) struct TaskManagerNode {
     pub(crate) address: String,
     /// Absent while no process lives.
     pub(crate) worker: Option<Worker>,
+    /// Its next process has another address.
+    pub(crate) moves: bool,
     pub(crate) paused: bool,
     pub(crate) backlog: Vec<Event>,
     /// The connection to the JobManager.
@@ -51,6 +52,7 @@ impl TaskManagerNode {
             slots,
             address: format!("tm-{index}:6121"),
             worker: None,
+            moves: false,
             paused: false,
             backlog: Vec::new(),
             session: None,
@@ -86,14 +88,13 @@ impl World {
         let first = self.taskmanagers[index].process.incarnation == 0;
         let clock = self.next_clock(&machine, first);
         let now = clock.reading(self.now);
-        let moves = self.decisions.chance(Stream::Faults, 300);
         let cluster = &self.options.cluster;
         let (initial, max) = (cluster.registration_initial, cluster.registration_max);
         let fresh = |node: &TaskManagerNode| {
             let mut next = TaskManagerNode::new(index, node.slots);
             next.process.incarnation = node.process.incarnation + 1;
             next.clock = clock;
-            next.address = if moves {
+            next.address = if node.moves {
                 format!("tm-{index}:{}", 6121 + next.process.incarnation)
             } else {
                 node.address.clone()
@@ -122,10 +123,10 @@ impl World {
             },
             now,
         ));
-        let process = next.process;
+        let (process, moved) = (next.process, node.moves);
         *node = next;
         if incarnation > 1 {
-            self.marks.hit(Mark::NewIncarnation);
+            self.mark_restart(moved);
         }
         self.note(Lane::TaskManager(index), "starts", &incarnation);
         self.worker_input(process, Input::Wake);

@@ -5,6 +5,7 @@ use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
 use crate::marks::Mark;
 use crate::nodes::passage::Signal;
 use crate::plan::Tier;
+use crate::storage::blobs::Unreadable;
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
@@ -45,7 +46,8 @@ impl World {
             self.task_fails(process, attempt, &cause);
             return;
         }
-        let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
+        let latency = self.blob_latency();
+        let latency = self.slowed(process.index, latency);
         let failed = self.blob_fails();
         self.queue.push(
             self.now + latency,
@@ -92,19 +94,17 @@ impl World {
             None => None,
             Some(StateLocation::Inline(bytes)) => Some(bytes.clone()),
             Some(StateLocation::File(_)) if failed => {
+                self.faults.unrestored.insert((attempt.job, attempt.task));
                 self.task_fails(process, attempt, "the storage is busy");
                 return;
             }
-            Some(missing @ StateLocation::File(path)) => {
-                let bytes = self.blobs.read(attempt.job, path).map(<[u8]>::to_vec);
-                if bytes.is_none() {
-                    let verdict = self.checks.state_is_missing(attempt, missing);
-                    self.verdict(verdict);
-                    self.task_fails(process, attempt, &format!("{path}: no such file"));
+            Some(StateLocation::File(path)) => match self.read_state(attempt, path) {
+                Ok(bytes) => Some(bytes),
+                Err(cause) => {
+                    self.task_fails(process, attempt, &cause);
                     return;
                 }
-                bytes
-            }
+            },
         };
         let verdict = self.checks.restored(attempt, restore, state.as_deref());
         self.verdict(verdict);
@@ -122,6 +122,30 @@ impl World {
         }
     }
 
+    /// The bytes of a state file, or why it cannot be restored.
+    fn read_state(&mut self, attempt: AttemptId, path: &str) -> Result<Vec<u8>, String> {
+        let restored = (attempt.job, attempt.task);
+        let problem = match self.blobs.read(attempt.job, path) {
+            Ok(bytes) => {
+                if self.faults.unrestored.remove(&restored) {
+                    self.marks.hit(Mark::RestoreFailedThenSucceeded);
+                }
+                return Ok(bytes.to_vec());
+            }
+            Err(problem) => problem,
+        };
+        let spoiled = self.blobs.is_spoiled(attempt.job, path);
+        match (spoiled, problem) {
+            (true, Unreadable::Missing) => self.marks.hit(Mark::RestoreSourceMissing),
+            (true, Unreadable::Damaged) => self.marks.hit(Mark::RestoreSourceDamaged),
+            (false, _) => {
+                let verdict = self.checks.state_is_missing(attempt, path);
+                self.verdict(verdict);
+            }
+        }
+        Err(format!("{path}: {problem}"))
+    }
+
     /// Has a task look for work soon.
     pub(crate) fn wake_task(&mut self, process: Process, attempt: AttemptId) {
         let pace = self.options.task_pace.clone();
@@ -129,7 +153,8 @@ impl World {
             return;
         };
         if !std::mem::replace(&mut task.wakes, true) {
-            let at = self.now + self.draw(Stream::Tasks, &pace);
+            let pace = self.draw(Stream::Tasks, &pace);
+            let at = self.now + self.slowed(process.index, pace);
             self.queue.push(at, Event::TaskWake(process, attempt));
         }
     }
@@ -193,7 +218,7 @@ impl World {
         };
         let pause = source.pause;
         if !std::mem::replace(&mut task.wakes, true) {
-            let at = self.now + pause;
+            let at = self.now + self.slowed(process.index, pause);
             self.queue.push(at, Event::TaskWake(process, attempt));
         }
     }
@@ -292,7 +317,8 @@ impl World {
             node.snapshots.insert((attempt, checkpoint), snapshot);
         }
         self.show_snapshot(process, attempt, checkpoint);
-        let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
+        let latency = self.blob_latency();
+        let latency = self.slowed(process.index, latency);
         let failed = self.blob_fails();
         self.queue.push(
             self.now + latency,
@@ -403,7 +429,8 @@ impl World {
         if !self.calm && self.decisions.chance(Stream::Tasks, stuck) {
             return;
         }
-        let at = self.now + self.draw(Stream::Tasks, &delay);
+        let delay = self.draw(Stream::Tasks, &delay);
+        let at = self.now + self.slowed(process.index, delay);
         self.queue.push(at, Event::TaskStops(process, attempt));
     }
 

@@ -30,6 +30,8 @@ pub struct LeaderOptions {
     pub severed: u64,
     /// Whether there are two groups of TaskManagers, each of which can run every job.
     pub groups: bool,
+    /// How many TaskManagers the first group has.
+    pub group: usize,
     /// Up to how long TaskManagers stay with a leader that was replaced.
     pub loyalty: Micros,
     /// Whether both groups change sides in turn. The group on which the tasks run goes over to a new
@@ -73,6 +75,7 @@ impl LeaderOptions {
             linger: 0,
             severed: 0,
             groups: false,
+            group: 0,
             loyalty: 0,
             seesaw: false,
             astray,
@@ -103,14 +106,14 @@ impl LeaderOptions {
         }
     }
 
-    /// The slots of all TaskManagers, if these are enough for every job without the last `dead` ones.
-    pub(super) fn slots(&self, enough: Vec<u32>, dead: usize) -> Vec<u32> {
-        let mut slots = enough[..enough.len() - dead].to_vec();
-        if !self.groups {
-            slots.clear();
+    /// If there are two groups of TaskManagers, the second one is as large as the first.
+    pub(super) fn double(&mut self, slots: &mut Vec<u32>) {
+        self.group = slots.len();
+        if self.groups {
+            slots.extend_from_within(..);
+        } else {
+            self.group /= 2;
         }
-        slots.extend(enough);
-        slots
     }
 }
 

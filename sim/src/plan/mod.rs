@@ -1,6 +1,8 @@
 //! What a run is like: everything that is drawn before it starts.
 
 mod clocks;
+pub(crate) mod crowd;
+pub(crate) mod faults;
 pub(crate) mod job;
 mod leaders;
 mod metamorphic;
@@ -9,10 +11,10 @@ pub(crate) mod tier;
 mod workload;
 
 pub use clocks::ClockOptions;
+pub use crowd::{CrowdOptions, Watcher};
+pub use faults::{FaultKind, FaultOptions, Plight, Rhythm};
 pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
 pub use leaders::LeaderOptions;
 pub use metamorphic::MetamorphicOptions;
-pub use options::{
-    BlobOptions, ClientOptions, FaultKind, FaultOptions, Latency, Micros, Options, StoreOptions,
-};
+pub use options::{BlobOptions, ClientOptions, Latency, Micros, Options, StoreOptions};
 pub use tier::Tier;

@@ -1,6 +1,8 @@
 //! Everything that is drawn before a run starts: cluster, jobs, latencies, faults. Printed first.
 
 use super::clocks::ClockOptions;
+use super::crowd::CrowdOptions;
+use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
 use super::workload;
@@ -69,6 +71,8 @@ pub struct Options {
     pub leaders: LeaderOptions,
     /// What time it seems to be.
     pub clocks: ClockOptions,
+    /// What further clients do.
+    pub crowd: CrowdOptions,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -91,62 +95,6 @@ pub struct BlobOptions {
     pub failing: u64,
 }
 
-/// Something that breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FaultKind {
-    /// A TaskManager's process dies; another of the same name starts later.
-    TaskManagerCrash,
-    /// A TaskManager's process stands still for a while.
-    TaskManagerPause,
-    /// The JobManager's process dies; another one starts later.
-    JobManagerCrash,
-    /// The JobManager's process stands still; another one takes over; the first one wakes up later.
-    JobManagerPause,
-    /// One connection breaks.
-    ConnectionBreak,
-    /// Two nodes do not hear each other for a while.
-    Partition,
-    /// One node does not hear another for a while.
-    OneWayPartition,
-    /// The store refuses everything for a while.
-    StoreOutage,
-    /// A task throws.
-    TaskFailure,
-    /// The JobManager dies at the most inconvenient moment of the coming ones.
-    TargetedCrash,
-}
-
-impl FaultKind {
-    /// Every kind, in the order of the declaration.
-    pub const ALL: [FaultKind; 10] = [
-        FaultKind::TaskManagerCrash,
-        FaultKind::TaskManagerPause,
-        FaultKind::JobManagerCrash,
-        FaultKind::JobManagerPause,
-        FaultKind::ConnectionBreak,
-        FaultKind::Partition,
-        FaultKind::OneWayPartition,
-        FaultKind::StoreOutage,
-        FaultKind::TaskFailure,
-        FaultKind::TargetedCrash,
-    ];
-}
-
-/// What breaks during the safety phase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultOptions {
-    /// The kinds that are on.
-    pub kinds: Vec<FaultKind>,
-    /// From one fault to the next.
-    pub pause: Latency,
-    /// How long a fault lasts.
-    pub duration: Latency,
-    /// How long faults come.
-    pub safety: Micros,
-    /// TaskManagers that stay dead when everything else heals: the last ones.
-    pub dead: usize,
-}
-
 /// What clients do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOptions {
@@ -166,7 +114,7 @@ impl Options {
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
         let jobs = workload::jobs(tier, decisions);
         let needed = jobs.iter().map(JobPlan::slots).sum();
-        let (mut slots, dead) = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
+        let mut slots = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
             taskmanagers(tier, decisions, needed)
         });
         let metamorphic = MetamorphicOptions::draw(decisions);
@@ -183,12 +131,15 @@ impl Options {
         let clients = decisions.within(Stream::Options, CLIENTS_ROOM, |decisions| {
             clients(decisions, jobs.len(), safety)
         });
-        let leaders = decisions.within(Stream::Leaders, LEADERS_ROOM, |decisions| {
+        let mut leaders = decisions.within(Stream::Leaders, LEADERS_ROOM, |decisions| {
             LeaderOptions::draw(tier, decisions)
         });
+        leaders.double(&mut slots);
+        let faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
+        let crowd = CrowdOptions::draw(decisions, &jobs);
         Options {
             tier,
-            slots: leaders.slots(slots, dead),
+            slots,
             cluster: cluster(tier, decisions),
             network: latency(decisions, Stream::Options, 20, 5 * MS),
             slow_messages: decisions.choice(Stream::Options, &[0, 0, 1, 10, 50]),
@@ -207,8 +158,9 @@ impl Options {
             credit: decisions.choice(Stream::Options, &[8, 4, 2]),
             twice: decisions.chance(Stream::Options, 200),
             metamorphic,
-            faults: faults(tier, decisions, safety, dead),
+            faults,
             clients,
+            crowd,
             leaders,
             clocks: ClockOptions::draw(decisions),
             jobs,
@@ -234,8 +186,8 @@ pub(super) fn latency(
     low..=low.max(high / magnitude)
 }
 
-/// The slots of each TaskManager, so that all jobs fit without the dead ones; and how many those are.
-fn taskmanagers(tier: Tier, decisions: &mut Decisions, needed: u32) -> (Vec<u32>, usize) {
+/// The slots of each TaskManager, so that all jobs fit.
+fn taskmanagers(tier: Tier, decisions: &mut Decisions, needed: u32) -> Vec<u32> {
     let (counts, sizes): (&[u64], &[u32]) = match tier {
         Tier::ControlPlane => (&[2, 3, 4, 4, 4, 4, 4, 4], &[4]),
         Tier::Dataflow => (&[1, 2, 3, 4], &[2, 1, 3, 4]),
@@ -250,11 +202,7 @@ fn taskmanagers(tier: Tier, decisions: &mut Decisions, needed: u32) -> (Vec<u32>
         }
         slots[at] += 1;
     }
-    let dead = usize::from(decisions.chance(Stream::Options, 250));
-    if dead > 0 {
-        slots.push(decisions.choice(Stream::Options, &[1, 2, 4]));
-    }
-    (slots, dead)
+    slots
 }
 
 fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
@@ -282,33 +230,6 @@ fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
     }
 }
 
-fn faults(tier: Tier, decisions: &mut Decisions, safety: Micros, dead: usize) -> FaultOptions {
-    let density = decisions.choice(Stream::Options, &[0, 200, 500, 900]);
-    let kinds = FaultKind::ALL
-        .into_iter()
-        .filter(|_| decisions.chance(Stream::Options, density))
-        .collect();
-    let (pauses, durations) = match tier {
-        Tier::ControlPlane => (
-            [60 * SECOND, 20 * SECOND, 5 * SECOND],
-            [SECOND, 10 * SECOND, 60 * SECOND],
-        ),
-        Tier::Dataflow => (
-            [3 * SECOND, SECOND, 300 * MS],
-            [100 * MS, SECOND, 5 * SECOND],
-        ),
-    };
-    let pause = decisions.choice(Stream::Options, &pauses);
-    let duration = decisions.choice(Stream::Options, &durations);
-    FaultOptions {
-        kinds,
-        pause: pause / 3..=pause,
-        duration: duration / 10..=duration,
-        safety,
-        dead,
-    }
-}
-
 fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOptions {
     let submit = (0..jobs)
         .map(|_| decisions.range(Stream::Options, 0..=safety / 3))
@@ -330,11 +251,7 @@ fn clients(decisions: &mut Decisions, jobs: usize, safety: Micros) -> ClientOpti
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "tier         {}", self.tier)?;
-        writeln!(
-            f,
-            "slots        {:?}, the last {} dead in the end",
-            self.slots, self.faults.dead
-        )?;
+        writeln!(f, "slots        {:?}", self.slots)?;
         writeln!(
             f,
             "network      {:?} us, slow {}/1000",
@@ -349,8 +266,9 @@ impl fmt::Display for Options {
         )?;
         writeln!(f, "messages     twice: {}", self.twice)?;
         write!(f, "{}", self.metamorphic)?;
-        writeln!(f, "faults       {:?}", self.faults)?;
+        write!(f, "{}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
+        write!(f, "{}", self.crowd)?;
         writeln!(f, "leaders      {}", self.leaders)?;
         writeln!(f, "clocks       {}", self.clocks)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;

@@ -1,13 +1,54 @@
 //! The checkpoint storage: files in a folder per job, written by tasks, deleted on the JobManager's order.
+//!
+//! Each file carries a checksum of what was written, so that a task that reads it sees any damage.
 
+use jobmanager_core::digest::Digest;
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::Discard;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+struct File {
+    bytes: Vec<u8>,
+    checksum: u64,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Missing,
+    Damaged,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unreadable::Missing => "no such file",
+            Unreadable::Damaged => "the file is damaged",
+        })
+    }
+}
 
 /// Every file.
-#[derive(Default)]
 pub(crate) struct Blobs {
-    files: BTreeMap<(JobId, String), Vec<u8>>,
+    files: BTreeMap<(JobId, String), File>,
+    /// Those that a fault has lost or damaged.
+    spoiled: BTreeSet<(JobId, String)>,
+    /// Every call fails.
+    pub(crate) outage: bool,
+    /// How many times slower than usual it is.
+    pub(crate) slowness: u64,
+}
+
+impl Default for Blobs {
+    fn default() -> Self {
+        Blobs {
+            files: BTreeMap::new(),
+            spoiled: BTreeSet::new(),
+            outage: false,
+            slowness: 1,
+        }
+    }
 }
 
 /// The folder of a checkpoint within its job's folder.
@@ -31,7 +72,9 @@ impl Blobs {
         bytes: Vec<u8>,
     ) -> String {
         let path = folder(checkpoint) + name;
-        self.files.insert((job, path.clone()), bytes);
+        let checksum = Digest::of(&bytes);
+        let file = File { bytes, checksum };
+        self.files.insert((job, path.clone()), file);
         path
     }
 
@@ -41,9 +84,30 @@ impl Blobs {
         files.filter_map(|(_, path)| checkpoint_of(path)).collect()
     }
 
-    pub(crate) fn read(&self, job: JobId, path: &str) -> Option<&[u8]> {
+    pub(crate) fn read(&self, job: JobId, path: &str) -> Result<&[u8], Unreadable> {
         let file = self.files.get(&(job, path.to_owned()));
-        file.map(Vec::as_slice)
+        let file = file.ok_or(Unreadable::Missing)?;
+        if Digest::of(&file.bytes) == file.checksum {
+            Ok(&file.bytes)
+        } else {
+            Err(Unreadable::Damaged)
+        }
+    }
+
+    /// A file is lost, or comes back with other bytes from now on.
+    pub(crate) fn spoil(&mut self, job: JobId, path: String, lost: bool) {
+        let key = (job, path);
+        if lost {
+            self.files.remove(&key);
+        } else if let Some(byte) = self.files.get_mut(&key).and_then(|f| f.bytes.last_mut()) {
+            *byte ^= 1;
+        }
+        self.spoiled.insert(key);
+    }
+
+    /// Whether a fault has lost or damaged this file.
+    pub(crate) fn is_spoiled(&self, job: JobId, path: &str) -> bool {
+        self.spoiled.contains(&(job, path.to_owned()))
     }
 
     /// Deletes what was ordered; tells which files that were.
@@ -98,6 +162,18 @@ mod tests {
         let mut blobs = Blobs::default();
         let path = blobs.write(JOB, CheckpointId(11), "a", vec![]);
         blobs.delete(&Discard::Checkpoint(JOB, CheckpointId(1)));
-        assert!(blobs.read(JOB, &path).is_some());
+        assert!(blobs.read(JOB, &path).is_ok());
+    }
+
+    #[test]
+    fn a_lost_or_damaged_file_is_seen_by_whoever_reads_it() {
+        let mut blobs = Blobs::default();
+        let damaged = blobs.write(JOB, CheckpointId(1), "a", vec![1, 2]);
+        let lost = blobs.write(JOB, CheckpointId(1), "b", vec![1, 2]);
+        blobs.spoil(JOB, damaged.clone(), false);
+        blobs.spoil(JOB, lost.clone(), true);
+        assert_eq!(blobs.read(JOB, &damaged), Err(Unreadable::Damaged));
+        assert_eq!(blobs.read(JOB, &lost), Err(Unreadable::Missing));
+        assert!(blobs.is_spoiled(JOB, &lost));
     }
 }

@@ -1,6 +1,7 @@
 //! What survives processes: how writes to the store and deletions of state go, and what they show.
 
 use crate::marks::Mark;
+use crate::plan::options::Micros;
 use crate::storage::store::{Fate, WriteId};
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
@@ -18,11 +19,14 @@ impl World {
         if self.calm {
             return Fate::Done;
         }
-        let options = self.options.store.clone();
-        if self.decisions.chance(Stream::Store, options.unavailable) {
+        let (unavailable, unknown) = (self.options.store.unavailable, self.options.store.unknown);
+        if let Some(fate) = self.store.troubled_fate() {
+            return fate;
+        }
+        if self.decisions.chance(Stream::Store, unavailable) {
             return Fate::Refused;
         }
-        if self.decisions.chance(Stream::Store, options.unknown) {
+        if self.decisions.chance(Stream::Store, unknown) {
             return self
                 .decisions
                 .choice(Stream::Store, &[Fate::AppliedMute, Fate::LostMute]);
@@ -48,7 +52,7 @@ impl World {
             self.moment_of_write(instance, &applied);
         }
         self.show_outcome(write);
-        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
+        let latency = self.store_latency();
         self.queue
             .push(self.now + latency, Event::StoreAnswer(write));
     }
@@ -66,6 +70,18 @@ impl World {
                 Record::Result(_) => Mark::ResultAnswerLost,
             });
         }
+    }
+
+    /// How long the store takes for one way of a call.
+    pub(crate) fn store_latency(&mut self) -> Micros {
+        let range = self.options.store.latency.clone();
+        self.draw(Stream::Store, &range) * self.store.slowness
+    }
+
+    /// How long the checkpoint storage takes for a call.
+    pub(crate) fn blob_latency(&mut self) -> Micros {
+        let range = self.options.blobs.latency.clone();
+        self.draw(Stream::Blobs, &range) * self.blobs.slowness
     }
 
     fn mark_write(&mut self, ops: &[RecordOp]) {
@@ -114,11 +130,17 @@ impl World {
             (StoreOutcome::Unknown(_), _) => self.marks.hit(Mark::UnknownAndLost),
             (StoreOutcome::Done | StoreOutcome::Unavailable(_), _) => {}
         }
+        if !self.jobmanagers.contains_key(&instance) {
+            self.marks.hit(Mark::StoreAnswersTheDead);
+        }
         self.jobmanager_input(instance, Input::Stored { commit, outcome });
     }
 
     pub(crate) fn discard_ends(&mut self, instance: Instance, discard: Discard, done: bool) {
         self.show_discard(instance, &discard, done);
+        if self.current != Some(instance) {
+            self.marks.hit(Mark::DiscardEndsAfterLeaderChange);
+        }
         let outcome = if done {
             for (job, path) in self.blobs.delete(&discard) {
                 self.marks.hit(Mark::StateDiscarded);
@@ -138,6 +160,7 @@ impl World {
     pub(crate) fn blob_fails(&mut self) -> bool {
         let failing = self.options.blobs.failing;
         let fails = !self.calm && self.decisions.chance(Stream::Blobs, failing);
+        let fails = fails || self.blobs.outage;
         if fails {
             self.marks.hit(Mark::BlobFailure);
         }

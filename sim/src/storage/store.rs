@@ -26,6 +26,17 @@ pub(crate) enum Fate {
     LostMute,
 }
 
+/// What may be wrong with the whole store for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Trouble {
+    /// It refuses everything.
+    Refuses,
+    /// It does what it is asked, and nobody hears of it.
+    LosesAnswers,
+    /// Nothing reaches it.
+    LosesRequests,
+}
+
 /// A write on its way.
 #[derive(Debug)]
 pub(crate) struct Write {
@@ -38,16 +49,54 @@ pub(crate) struct Write {
 }
 
 /// The store and the writes on their way.
-#[derive(Default)]
 pub(crate) struct Store {
     records: BTreeMap<String, Vec<u8>>,
     epoch: Epoch,
     writes: BTreeMap<WriteId, Write>,
     next_write: u64,
     pub(crate) outage: bool,
+    trouble: Option<Trouble>,
+    /// How many times slower than usual it is.
+    pub(crate) slowness: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store {
+            records: BTreeMap::new(),
+            epoch: Epoch::default(),
+            writes: BTreeMap::new(),
+            next_write: 0,
+            outage: false,
+            trouble: None,
+            slowness: 1,
+        }
+    }
 }
 
 impl Store {
+    /// Something is wrong from now on.
+    pub(crate) fn trouble(&mut self, trouble: Trouble) {
+        self.outage = trouble == Trouble::Refuses;
+        self.trouble = Some(trouble);
+    }
+
+    /// All is well from now on.
+    pub(crate) fn mend(&mut self) {
+        self.outage = false;
+        self.trouble = None;
+    }
+
+    /// What an outage makes of a write that is sent now.
+    pub(crate) fn troubled_fate(&self) -> Option<Fate> {
+        match self.trouble? {
+            // Whether it still refuses when the write arrives is seen then.
+            Trouble::Refuses => None,
+            Trouble::LosesAnswers => Some(Fate::AppliedMute),
+            Trouble::LosesRequests => Some(Fate::LostMute),
+        }
+    }
+
     /// A new leader's epoch; from now on lower ones are refused.
     pub(crate) fn mint(&mut self) -> Epoch {
         self.epoch = Epoch(self.epoch.0 + 1);

@@ -37,11 +37,15 @@ pub enum Stream {
     Leaders,
     /// How wrong clocks are.
     Clocks,
+    /// Which faults a run has, and in which rhythm.
+    FaultPlan,
+    /// What clients do beyond the ordinary.
+    Crowd,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 10] = [
+    pub const ALL: [Stream; 12] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -52,6 +56,8 @@ impl Stream {
         Stream::Metamorphic,
         Stream::Leaders,
         Stream::Clocks,
+        Stream::FaultPlan,
+        Stream::Crowd,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -67,6 +73,8 @@ impl Stream {
             Stream::Metamorphic => "metamorphic",
             Stream::Leaders => "leaders",
             Stream::Clocks => "clocks",
+            Stream::FaultPlan => "fault-plan",
+            Stream::Crowd => "crowd",
         }
     }
 

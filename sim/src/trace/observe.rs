@@ -7,7 +7,7 @@ use crate::trace::told::{Subject, name_of_attempt};
 use crate::trace::{Lane, Span, SpanKind, Timeline};
 use crate::world::World;
 use crate::world::event::{Instance, Process};
-use crate::world::network::Node;
+use crate::world::network::{Hosts, Node};
 use jobmanager_core::id::{AttemptId, CheckpointId, Epoch, JobId};
 use jobmanager_core::state::JobStatus;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,8 @@ pub(super) enum Thing {
     TaskManager(Process),
     Pause(Node),
     Cut {
-        from: Node,
-        to: Node,
+        from: Hosts,
+        to: Hosts,
     },
     Outage,
     Attempt(Process, AttemptId, SpanKind),
@@ -129,7 +129,7 @@ fn span(group: Group, thing: &Thing, now: Micros) -> Span {
         }
         Thing::Pause(node) => (lane_of(*node), SpanKind::Pause, "paused".to_owned(), None),
         Thing::Cut { from, to } => {
-            let label = format!("{} does not hear {}", lane_of(*to), lane_of(*from));
+            let label = format!("{to} does not hear {from}");
             (Lane::Faults, SpanKind::Cut, label, None)
         }
         Thing::Outage => (Lane::Store, SpanKind::Outage, "outage".to_owned(), None),

@@ -2,10 +2,10 @@
 
 use crate::nodes::election::{Campaign, Candidate};
 use crate::nodes::passage::Signal;
-use crate::plan::options::{FaultKind, Micros};
+use crate::plan::options::Micros;
 use crate::storage::store::WriteId;
 use crate::world::network::{ConnectionId, Side};
-use jobmanager_core::id::{AttemptId, CheckpointId, RequestId};
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId, RequestId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Reply};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -83,6 +83,8 @@ pub(crate) enum Event {
     Answer(RequestId, Reply),
     /// Something breaks.
     Fault,
+    /// A part of a fault that began earlier.
+    Strike(Strike),
     /// What broke is repaired.
     Repair(Repair),
     /// All faults end.
@@ -104,6 +106,37 @@ pub(crate) enum Repair {
     Link(u64),
     /// The store answers again.
     Store,
+    /// The store is as fast as before.
+    StoreSpeed,
+    /// The checkpoint storage works again.
+    Storage,
+    /// The checkpoint storage is as fast as before.
+    StorageSpeed,
+    /// The TaskManager at this position is as fast as before.
+    Speed(usize),
+    /// What it hears and says comes as fast as before.
+    Lag(usize),
+    /// Messages come once again.
+    Repetition,
+}
+
+/// A part of a fault that takes its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// The fault that waited for its moment.
+    Aimed,
+    /// A TaskManager is cut off until then.
+    Clog(usize, Micros),
+    /// A TaskManager's process dies, and comes back after so long.
+    Crash(usize, Micros),
+    /// A TaskManager loses its session, and is slow when it comes back.
+    Straggle(usize, Micros),
+    /// A task of this job throws, but not this one.
+    Throw(JobId, TaskId),
+    /// A JobManager hears what it has heard before, once more.
+    Echo(ConnectionId, Vec<u8>),
+    /// A TaskManager that never comes to rest dies or starts.
+    Flap(usize),
 }
 
 /// The coming events.
@@ -133,24 +166,6 @@ impl Queue {
         let event = self.events[place].take();
         self.free.push(place);
         Some((at, event.expect("every ordered event is kept")))
-    }
-}
-
-impl FaultKind {
-    /// A short name for traces.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            FaultKind::TaskManagerCrash => "taskmanager crashes",
-            FaultKind::TaskManagerPause => "taskmanager pauses",
-            FaultKind::JobManagerCrash => "jobmanager crashes",
-            FaultKind::JobManagerPause => "jobmanager pauses",
-            FaultKind::ConnectionBreak => "connection breaks",
-            FaultKind::Partition => "partition",
-            FaultKind::OneWayPartition => "one-way partition",
-            FaultKind::StoreOutage => "store outage",
-            FaultKind::TaskFailure => "task throws",
-            FaultKind::TargetedCrash => "targeted crash armed",
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! that follows from the options. RUNNING is not enough: a new checkpoint must complete, or the job end.
 
 use crate::marks::Mark;
+use crate::plan::Plight;
 use crate::plan::job::JobPlan;
 use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
@@ -109,13 +110,20 @@ impl World {
         }
     }
 
-    /// What broke while there were faults may be noticed late; after that, hardly anything restarts.
+    /// What broke while there were faults may be noticed late; after that, hardly anything restarts, but
+    /// for what has nothing to go on from, and what a TaskManager that never comes to rest takes down.
     fn judge_restarts(&mut self, waited: Micros) {
         let noticed = micros(self.options.cluster.heartbeat_timeout) + 2 * STALL_LIMIT;
         if waited >= noticed && !std::mem::replace(&mut self.judge.counts_restarts, true) {
             self.checks.count_restarts();
         }
-        if self.judge.counts_restarts {
+        let flapping = self
+            .options
+            .faults
+            .outside
+            .contains(&Some(Plight::Flapping));
+        let lost = |job: &JobPlan| self.has_lost_its_state(job.id);
+        if self.judge.counts_restarts && !flapping && !self.options.jobs.iter().any(lost) {
             let verdict = self.checks.restarts_have_ended();
             self.verdict(verdict);
         }
@@ -168,6 +176,18 @@ impl World {
             }
             return;
         }
+        let runs = view.is_some_and(|view| {
+            let all = view.tasks.get(ExecutionState::Running) == view.tasks.total();
+            view.status == JobStatus::Running && all
+        });
+        if !runs && !self.is_canceled(id) && self.has_lost_its_state(id) {
+            // There is nothing to go on from. It must say so, and never go on from anything else.
+            if !self.says_that_state_is_lost(id) {
+                let detail = format!("job {id} does not say so");
+                note("a_job_that_lost_its_state_says_so", bounds.run, detail);
+            }
+            return;
+        }
         if self.is_canceled(id) {
             let detail = format!("job {id} has not ended");
             note("an_accepted_cancel_is_carried_out", bounds.run, detail);
@@ -178,10 +198,6 @@ impl World {
             note("a_bounded_job_ends", bounds.checkpoint, detail);
             return;
         }
-        let runs = view.is_some_and(|view| {
-            let all = view.tasks.get(ExecutionState::Running) == view.tasks.total();
-            view.status == JobStatus::Running && all
-        });
         if !runs {
             let detail = format!("job {id} does not run");
             note("every_job_runs_once_faults_have_ended", bounds.run, detail);
@@ -220,6 +236,21 @@ impl World {
         keys.any(|key| self.store.get(key).is_some())
     }
 
+    /// Whether the failures that the current coordinator shows name a file that is lost or damaged.
+    fn says_that_state_is_lost(&self, job: JobId) -> bool {
+        let files = self.checks.latest_files(job);
+        let mut spoiled = files.iter().filter(|file| self.blobs.is_spoiled(job, file));
+        let current = self.current.and_then(|it| self.jobmanagers.get(&it));
+        let coordinator = current.and_then(|node| node.coordinator.as_ref());
+        let failures = coordinator.and_then(|coordinator| coordinator.exceptions(job));
+        let failures = failures.unwrap_or_default();
+        spoiled.any(|file| {
+            failures
+                .iter()
+                .any(|failure| failure.message.contains(file))
+        })
+    }
+
     fn judge_end(&mut self, job: &JobPlan, status: JobStatus) {
         if status == JobStatus::Failed && !job.fragile {
             let detail = format!("job {} may restart for ever", job.id);
@@ -228,6 +259,10 @@ impl World {
         if status != JobStatus::Canceled && self.is_canceled(job.id) {
             let detail = format!("job {} ended {status}", job.id);
             self.fail("an_accepted_cancel_is_carried_out", detail);
+        }
+        if status == JobStatus::Canceled && !self.was_asked_to_cancel(job.id) {
+            let detail = format!("job {} ended {status}", job.id);
+            self.fail("a_job_is_canceled_only_if_somebody_asked_for_it", detail);
         }
         if status == JobStatus::Finished && !job.is_bounded() {
             let detail = format!("job {} has sources without end", job.id);
@@ -238,6 +273,9 @@ impl World {
     /// What runs is what the coordinator knows, where it knows it.
     fn judge_tasks(&self, bounds: &Bounds, open: &mut Vec<Open>) {
         for (process, attempt) in self.checks.running() {
+            if self.is_beyond_reach(process.index) {
+                continue;
+            }
             let ended = self.checks.result(attempt.job).is_some();
             if ended || !self.checks.is_current(attempt) {
                 open.push(Open {
@@ -255,7 +293,12 @@ impl World {
             let slots = taskmanager.allocations.iter();
             held.extend(slots.map(|(slot, job, _)| (taskmanager.id.0.clone(), *slot, *job)));
         }
-        let used = self.checks.used_slots();
+        let mut used = self.checks.used_slots();
+        for index in (0..self.taskmanagers.len()).filter(|index| self.is_beyond_reach(*index)) {
+            let name = format!("tm-{index}");
+            held.retain(|(taskmanager, ..)| *taskmanager != name);
+            used.retain(|(taskmanager, ..)| *taskmanager != name);
+        }
         if held != used {
             open.push(Open {
                 promise: "slot_tables_agree_once_faults_have_ended",

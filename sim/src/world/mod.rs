@@ -8,6 +8,7 @@ pub(crate) mod faults;
 pub(crate) mod judge;
 pub(crate) mod metamorphic;
 pub(crate) mod network;
+pub(crate) mod sightings;
 
 use crate::checks::oracle::{Failure, Oracle};
 use crate::checks::{Checks, Verdict};
@@ -32,6 +33,7 @@ use jobmanager_core::id::{RequestId, SessionId};
 use judge::Judge;
 use metamorphic::Rest;
 use network::{Arrival, ConnectionId, Network, Node, Payload, Side};
+use sightings::Sightings;
 use std::collections::BTreeMap;
 
 /// A run with more events than this is a storm.
@@ -66,6 +68,7 @@ pub(crate) struct World {
     /// Absent where no records flow.
     pub(crate) oracle: Option<Oracle>,
     pub(crate) faults: Faults,
+    pub(crate) sightings: Sightings,
     pub(crate) judge: Judge,
     pub(crate) rest: Rest,
     /// Faults have ended.
@@ -105,7 +108,8 @@ impl World {
                 Tier::ControlPlane => None,
                 Tier::Dataflow => Some(Oracle::new(&options.jobs)),
             },
-            faults: Faults::default(),
+            faults: Faults::new(options.slots.len()),
+            sightings: Sightings::new(&options.jobs),
             judge: Judge::default(),
             rest: Rest::default(),
             calm: false,
@@ -129,10 +133,7 @@ impl World {
             self.queue.push(at, Event::TaskManagerStart(index));
         }
         self.plan_wishes();
-        let first = self.draw(Stream::Faults, &self.options.faults.pause.clone());
-        if !self.options.faults.kinds.is_empty() {
-            self.queue.push(first, Event::Fault);
-        }
+        self.begin_faults();
         self.queue.push(self.options.faults.safety, Event::Heal);
     }
 
@@ -197,6 +198,7 @@ impl World {
             | Event::Client(_)
             | Event::Answer(..)
             | Event::Fault
+            | Event::Strike(_)
             | Event::Repair(_)
             | Event::Heal
             | Event::Judge => return None,
@@ -258,6 +260,7 @@ impl World {
             Event::Request(request) => self.request_arrives(request),
             Event::Answer(request, reply) => self.answer_arrives(request, reply),
             Event::Fault => self.fault(),
+            Event::Strike(strike) => self.strike(strike),
             Event::Repair(repair) => self.repair(repair),
             Event::Heal => self.heal(),
             Event::Judge => self.judge(),
@@ -266,24 +269,41 @@ impl World {
 
     fn deliver(&mut self, id: ConnectionId, side: Side) {
         let arrival = self.network.arrive(id, side, self.now);
-        if let Arrival::Payload(_, _, number) = &arrival {
+        if let Arrival::Payload(_, _, number, _) = &arrival {
             self.arrives(|| Parcel::Message(*number));
         }
         match arrival {
-            Arrival::Nobody => {}
-            Arrival::Stalled => self
-                .queue
-                .push(self.now + 50 * MS, Event::Deliver(id, side)),
+            Arrival::Nobody | Arrival::Waits => {}
+            Arrival::Stalled(until) => self.queue.push(until, Event::Deliver(id, side)),
             Arrival::TimedOut => {
                 self.marks.hit(Mark::StalledConnectionBroke);
                 self.break_connection(id);
             }
-            Arrival::Payload(_, Payload::Close, _) => self.broken(id, side),
-            Arrival::Payload(Node::JobManager(instance), Payload::Bytes(bytes), _) => {
-                self.jobmanager_hears(instance, id, &bytes);
+            Arrival::Payload(node, payload, _, waited) => {
+                for _ in 0..waited {
+                    self.queue.push(self.now, Event::Deliver(id, side));
+                }
+                self.hear(node, id, side, payload);
             }
-            Arrival::Payload(Node::TaskManager(process), Payload::Bytes(bytes), _) => {
-                self.taskmanager_hears(process, id, side, &bytes);
+        }
+    }
+
+    /// What arrived is taken in; in a session perhaps several times.
+    fn hear(&mut self, node: Node, id: ConnectionId, side: Side, payload: Payload) {
+        let Payload::Bytes(bytes) = payload else {
+            self.broken(id, side);
+            return;
+        };
+        for _ in 0..self.copies(id) {
+            if !self.network.is_open(id, side) {
+                return;
+            }
+            match node {
+                Node::JobManager(instance) => {
+                    self.jobmanager_hears(instance, id, &bytes);
+                    self.echo_later(id, &bytes);
+                }
+                Node::TaskManager(process) => self.taskmanager_hears(process, id, side, &bytes),
             }
         }
     }
@@ -314,6 +334,7 @@ impl World {
         {
             latency *= 100;
         }
+        let latency = self.strained(id, to, latency);
         if let Some(at) = self.network.send(id, to, payload, self.now + latency) {
             self.queue.push(at, Event::Deliver(id, to));
         }

@@ -3,13 +3,18 @@
 //! Messages on one connection never overtake each other and are never lost singly: what is lost is a
 //! whole connection. Connections overtake each other freely. A blocked link stalls what travels over it;
 //! a message that is stalled for long breaks its connection, as TCP would.
+//!
+//! Links are between hosts, not processes: a process that starts on a host that is cut off is cut off.
 
-use crate::plan::options::{Micros, SECOND};
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::event::{Instance, Process};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 /// A message that is stalled for this long breaks its connection.
 pub(crate) const STALL_LIMIT: Micros = 8 * SECOND;
+/// From one look at a stalled connection to the next.
+const PROBE: Micros = 50 * MS;
 
 /// A connection, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +25,91 @@ pub(crate) struct ConnectionId(pub(crate) u64);
 pub(crate) enum Node {
     JobManager(Instance),
     TaskManager(Process),
+}
+
+/// Which JobManagers are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Leaders {
+    None,
+    One(Instance),
+    /// Whoever leads, now and later.
+    All,
+}
+
+/// Some of the hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Hosts {
+    pub(crate) leaders: Leaders,
+    /// TaskManagers by their position, a bit for each.
+    pub(crate) taskmanagers: u64,
+}
+
+impl Hosts {
+    pub(crate) const JOBMANAGERS: Hosts = Hosts {
+        leaders: Leaders::All,
+        taskmanagers: 0,
+    };
+
+    pub(crate) fn of(node: Node) -> Hosts {
+        match node {
+            Node::JobManager(instance) => Hosts {
+                leaders: Leaders::One(instance),
+                taskmanagers: 0,
+            },
+            Node::TaskManager(process) => Hosts::taskmanager(process.index),
+        }
+    }
+
+    pub(crate) fn taskmanager(index: usize) -> Hosts {
+        Hosts::taskmanagers(1 << index)
+    }
+
+    pub(crate) fn taskmanagers(taskmanagers: u64) -> Hosts {
+        Hosts {
+            leaders: Leaders::None,
+            taskmanagers,
+        }
+    }
+
+    /// Every host but these.
+    pub(crate) fn others_than(taskmanagers: u64) -> Hosts {
+        Hosts {
+            leaders: Leaders::All,
+            taskmanagers: !taskmanagers,
+        }
+    }
+
+    fn contains(self, node: Node) -> bool {
+        match node {
+            Node::JobManager(instance) => match self.leaders {
+                Leaders::None => false,
+                Leaders::One(one) => one == instance,
+                Leaders::All => true,
+            },
+            Node::TaskManager(process) => self.taskmanagers >> process.index & 1 == 1,
+        }
+    }
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // More than half of all positions: everybody but the others.
+        let most = self.taskmanagers.count_ones() > 32;
+        let named = if most {
+            !self.taskmanagers
+        } else {
+            self.taskmanagers
+        };
+        f.write_str(match (self.leaders, most) {
+            (_, true) => "everybody but",
+            (Leaders::None, false) => "",
+            (Leaders::One(_) | Leaders::All, false) => "the JobManager",
+        })?;
+        for index in (0..64).filter(|index| named >> index & 1 == 1) {
+            write!(f, " tm-{index}")?;
+        }
+        Ok(())
+    }
 }
 
 /// One end of a connection: 0 opened it, 1 accepted it.
@@ -55,7 +145,15 @@ struct End {
     incoming: VecDeque<(u64, Payload)>,
     /// When the last one of them arrives.
     last_arrival: Micros,
-    stalled_since: Option<Micros>,
+    stalled: Option<Stall>,
+}
+
+/// The link to an end is blocked: one of the arrivals looks again now and then, the others wait for it.
+#[derive(Debug)]
+struct Stall {
+    since: Micros,
+    next_look: Micros,
+    waiting: usize,
 }
 
 /// Every connection and every blocked link.
@@ -64,17 +162,19 @@ pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, [End; 2]>,
     next_connection: u64,
     next_message: u64,
-    blocked: BTreeMap<u64, (Node, Node)>,
+    blocked: BTreeMap<u64, (Hosts, Hosts)>,
     next_block: u64,
 }
 
 /// What became of an arrival.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It is for this node, and has this number.
-    Payload(Node, Payload, u64),
-    /// The link is blocked: look again later.
-    Stalled,
+    /// It is for this node, and has this number; so many other arrivals waited for it.
+    Payload(Node, Payload, u64, usize),
+    /// The link is blocked: look again then.
+    Stalled(Micros),
+    /// The link is blocked, and another arrival looks again.
+    Waits,
     /// It was stalled for too long.
     TimedOut,
     /// The receiver is gone.
@@ -88,7 +188,7 @@ impl Network {
             open: true,
             incoming: VecDeque::new(),
             last_arrival: 0,
-            stalled_since: None,
+            stalled: None,
         };
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
@@ -126,18 +226,26 @@ impl Network {
         if !end.open || end.incoming.is_empty() {
             return Arrival::Nobody;
         }
-        if self.blocked.values().any(|link| *link == (from, to)) {
-            let since = *end.stalled_since.get_or_insert(now);
-            let patient = now - since < STALL_LIMIT;
-            return if patient {
-                Arrival::Stalled
+        if blocks(&self.blocked, from, to) {
+            let stall = end.stalled.get_or_insert(Stall {
+                since: now,
+                next_look: now,
+                waiting: 0,
+            });
+            if now < stall.next_look {
+                stall.waiting += 1;
+                return Arrival::Waits;
+            }
+            stall.next_look = now + PROBE;
+            return if now - stall.since < STALL_LIMIT {
+                Arrival::Stalled(stall.next_look)
             } else {
                 Arrival::TimedOut
             };
         }
-        end.stalled_since = None;
+        let waited = end.stalled.take().map_or(0, |stall| stall.waiting);
         let (number, payload) = end.incoming.pop_front().expect("it is not empty");
-        Arrival::Payload(to, payload, number)
+        Arrival::Payload(to, payload, number, waited)
     }
 
     /// The number that the next message will have.
@@ -153,7 +261,7 @@ impl Network {
     }
 
     /// Who is not heard by whom, from first to second.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = (Node, Node)> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (Hosts, Hosts)> {
         self.blocked.values().copied()
     }
 
@@ -206,8 +314,8 @@ impl Network {
         self.connections.keys().copied().collect()
     }
 
-    /// From now on `to` does not hear `from`. The answer names the block.
-    pub(crate) fn block(&mut self, from: Node, to: Node) -> u64 {
+    /// From now on `to` does not hear `from`, whichever processes run there. The answer names the block.
+    pub(crate) fn block(&mut self, from: Hosts, to: Hosts) -> u64 {
         self.next_block += 1;
         self.blocked.insert(self.next_block, (from, to));
         self.next_block
@@ -223,9 +331,20 @@ impl Network {
 
     /// Whether neither hears the other, or one of them does not.
     pub(crate) fn is_blocked(&self, a: Node, b: Node) -> bool {
-        let between = |link: &(Node, Node)| *link == (a, b) || *link == (b, a);
-        self.blocked.values().any(between)
+        blocks(&self.blocked, a, b) || blocks(&self.blocked, b, a)
     }
+
+    /// Whether the connection is one between a JobManager and a TaskManager.
+    pub(crate) fn is_session(&self, id: ConnectionId) -> bool {
+        let ends = self.connections.get(&id);
+        let leads = |end: &End| matches!(end.node, Node::JobManager(_));
+        ends.is_some_and(|ends| ends.iter().any(leads))
+    }
+}
+
+fn blocks(blocked: &BTreeMap<u64, (Hosts, Hosts)>, from: Node, to: Node) -> bool {
+    let mut links = blocked.values();
+    links.any(|link| link.0.contains(from) && link.1.contains(to))
 }
 
 #[cfg(test)]
@@ -246,30 +365,41 @@ mod tests {
         assert_eq!(network.send(id, Side::Acceptor, bytes(1), 50), Some(50));
         assert_eq!(network.send(id, Side::Acceptor, bytes(2), 10), Some(50));
         let first = network.arrive(id, Side::Acceptor, 50);
-        assert_eq!(first, Arrival::Payload(B, bytes(1), 0));
+        assert_eq!(first, Arrival::Payload(B, bytes(1), 0, 0));
     }
 
     #[test]
     fn a_one_way_partition_stalls_one_direction_and_breaks_it_in_the_end() {
         let mut network = Network::default();
         let id = network.open(A, B);
-        let block = network.block(A, B);
+        let block = network.block(Hosts::of(A), Hosts::of(B));
         network.send(id, Side::Acceptor, bytes(1), 0);
-        network.send(id, Side::Opener, bytes(2), 0);
-        assert_eq!(network.arrive(id, Side::Acceptor, 0), Arrival::Stalled);
-        assert_eq!(
-            network.arrive(id, Side::Opener, 0),
-            Arrival::Payload(A, bytes(2), 1)
-        );
-        assert_eq!(
-            network.arrive(id, Side::Acceptor, STALL_LIMIT),
-            Arrival::TimedOut
-        );
+        network.send(id, Side::Acceptor, bytes(2), 0);
+        network.send(id, Side::Opener, bytes(3), 0);
+        let mut arrive = |side, at| network.arrive(id, side, at);
+        assert_eq!(arrive(Side::Acceptor, 0), Arrival::Stalled(PROBE));
+        assert_eq!(arrive(Side::Acceptor, 0), Arrival::Waits);
+        assert_eq!(arrive(Side::Opener, 0), Arrival::Payload(A, bytes(3), 2, 0));
+        assert_eq!(arrive(Side::Acceptor, STALL_LIMIT), Arrival::TimedOut);
         network.unblock(block);
-        assert_eq!(
-            network.arrive(id, Side::Acceptor, 1),
-            Arrival::Payload(B, bytes(1), 0)
-        );
+        let first = network.arrive(id, Side::Acceptor, STALL_LIMIT + 1);
+        assert_eq!(first, Arrival::Payload(B, bytes(1), 0, 1));
+    }
+
+    #[test]
+    fn a_group_that_is_cut_off_hears_only_itself() {
+        let process = |index| {
+            Node::TaskManager(Process {
+                index,
+                incarnation: 1,
+            })
+        };
+        let mut network = Network::default();
+        network.block(Hosts::others_than(0b11), Hosts::taskmanagers(0b11));
+        assert!(network.is_blocked(A, process(0)));
+        assert!(network.is_blocked(process(2), process(1)));
+        assert!(!network.is_blocked(process(0), process(1)));
+        assert!(!network.is_blocked(A, process(2)));
     }
 
     #[test]

@@ -101,12 +101,14 @@ impl World {
             return;
         };
         let jobs: Vec<_> = coordinator.jobs().collect();
-        let registered = coordinator.overview().taskmanagers;
+        let overview = coordinator.overview();
+        let registered = overview.taskmanagers;
         let lost = node.had_taskmanagers && registered == 0;
         node.had_taskmanagers = registered > 0;
         if lost {
             self.marks.hit(Mark::AllTaskManagersLost);
         }
+        self.sight_jobs(overview.slots_total, &jobs);
         for job in jobs {
             if job.tasks.get(ExecutionState::Scheduled) > 0 {
                 self.marks.hit(Mark::WaitedForSlots);

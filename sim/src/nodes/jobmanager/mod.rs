@@ -18,7 +18,7 @@ use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::ConnectionId;
 use jobmanager_core::id::{Epoch, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
@@ -181,6 +181,7 @@ impl World {
         let now = self.jobmanager_time(instance);
         let greeted = matches!(input, Input::Connected { .. });
         self.note_told(Lane::JobManager(instance.0), "<-", &input);
+        self.sight_input(instance, &input);
         self.checks.received(&input);
         self.recordings.takes(instance, now, &input);
         let Some(node) = self.jobmanagers.get_mut(&instance) else {
@@ -205,8 +206,13 @@ impl World {
             self.fail(violation.name, violation.detail);
         }
         self.verdict(verdict);
-        if effects.len() > EFFECTS_PER_INPUT {
-            let detail = format!("{} effects of one input", effects.len());
+        // Answers are not counted: as many as waited are due at once.
+        let orders = effects
+            .iter()
+            .filter(|e| !matches!(e, Effect::Reply { .. }));
+        let orders = orders.count();
+        if orders > EFFECTS_PER_INPUT {
+            let detail = format!("{orders} effects of one input");
             self.fail("messages_never_storm", detail);
         }
         if let Some(digest) = digest {

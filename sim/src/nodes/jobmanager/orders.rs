@@ -3,7 +3,6 @@
 use crate::checks::Verdict;
 use crate::checks::oracle::Failure;
 use crate::storage::store::Fate;
-use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Instance};
@@ -22,6 +21,7 @@ impl World {
     pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect, greeted: bool) {
         let here = Lane::JobManager(instance.0);
         self.note_told(here, "->", &effect);
+        self.sight_effect(instance, &effect);
         let verdict = self
             .check_order(instance, &effect)
             .and_then(|()| self.check_lease(instance))
@@ -36,7 +36,7 @@ impl World {
             }
             Effect::Store { commit, ops } => self.write(instance, commit, ops),
             Effect::Discard(discard) => {
-                let latency = self.draw(Stream::Blobs, &self.options.blobs.latency.clone());
+                let latency = self.blob_latency();
                 let done = !self.blob_fails();
                 let parcel = || Parcel::Discard(instance, discard.clone());
                 self.departs(parcel, here, Lane::Blobs);
@@ -72,7 +72,7 @@ impl World {
             Lane::JobManager(instance.0),
             Lane::Store,
         );
-        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
+        let latency = self.store_latency();
         self.queue
             .push(self.now + latency, Event::StoreApply(write));
         self.moment(Moment::StoreSent, instance);

@@ -36,7 +36,7 @@ impl World {
         if let Some(last) = last.filter(|last| *last != candidate.index) {
             self.divide(last);
         }
-        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
+        let latency = self.store_latency();
         let start = Event::JobManagerStart(instance);
         self.queue.push(self.now + latency, start);
     }
@@ -59,7 +59,7 @@ impl World {
     /// The wish to lead arrives at the store: it happens whether or not anybody still waits for the
     /// answer.
     pub(crate) fn jobmanager_starts(&mut self, instance: Instance) {
-        let latency = self.draw(Stream::Store, &self.options.store.latency.clone());
+        let latency = self.store_latency();
         let again = Event::JobManagerStart(instance);
         let awaited = self.jobmanagers.contains_key(&instance);
         if self.store.outage {

@@ -51,7 +51,7 @@ pub(crate) enum Moment {
 }
 
 /// What comes once in the life of a job is there twice.
-const MOMENTS: [Moment; 22] = [
+pub(super) const MOMENTS: [Moment; 22] = [
     Moment::StoreSent,
     Moment::StoreApplied,
     Moment::BeforeAcknowledgement,
@@ -130,14 +130,20 @@ impl World {
     /// The crashes that lie in wait from the start.
     pub(crate) fn lay_ambushes(&mut self) {
         for _ in 0..self.options.leaders.ambushes {
-            self.lay_ambush();
+            let moment = self.decisions.choice(Stream::Leaders, &MOMENTS);
+            let passes = self.decisions.choice(Stream::Leaders, &PASSES);
+            self.lay_ambush(moment, passes);
         }
     }
 
-    /// A crash lies in wait for a moment.
-    pub(super) fn lay_ambush(&mut self) {
-        let moment = self.decisions.choice(Stream::Leaders, &MOMENTS);
-        let passes = self.decisions.choice(Stream::Leaders, &PASSES);
+    /// A crash lies in wait for a moment, as the fault says.
+    pub(super) fn target_crash(&mut self) {
+        let moment = MOMENTS[self.fault_choice(MOMENTS.len())];
+        let passes = PASSES[self.fault_choice(PASSES.len())];
+        self.lay_ambush(moment, passes);
+    }
+
+    fn lay_ambush(&mut self, moment: Moment, passes: u64) {
         let passes = if moment.is_rare() { passes / 4 } else { passes };
         if self.faults.armed.len() == AMBUSHES {
             self.faults.armed.pop_front();
@@ -147,6 +153,7 @@ impl World {
 
     /// A moment has come. Tells whether the JobManager died of it.
     pub(crate) fn moment(&mut self, moment: Moment, instance: Instance) -> bool {
+        self.aim(moment);
         let counts = !self.faults.armed.is_empty() && self.current == Some(instance);
         if !counts || !self.faults.springs(moment) {
             return false;
@@ -184,7 +191,7 @@ impl World {
         let Some(index) = self.leader(instance).map(|process| process.candidate.index) else {
             return;
         };
-        let silently = self.decisions.chance(Stream::Faults, 300);
+        let silently = self.fault_chance(300);
         self.note(Lane::JobManager(instance.0), "dies", &silently);
         self.process_dies(index, silently);
         let delay = self.fault_duration();
