@@ -171,8 +171,10 @@ impl World {
         }
         let here = Node::TaskManager(process);
         let target = self.find_jobmanager(process);
-        let listening =
-            target.filter(|target| !self.network.is_blocked(here, Node::JobManager(*target)));
+        let listening = target.filter(|target| {
+            let there = Node::JobManager(*target);
+            !self.network.is_blocked(here, there) && !self.cannot_connect(process.index)
+        });
         let Some(current) = listening else {
             self.worker_input(process, Input::Disconnected);
             return;

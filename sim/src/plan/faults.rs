@@ -5,8 +5,8 @@ use crate::plan::options::{Latency, MS, Micros, SECOND};
 use crate::tape::{Decisions, Stream};
 use std::fmt;
 
-/// The decisions of the tape that the lasting plights have: two for each of a dozen TaskManagers.
-const OUTSIDE_ROOM: usize = 28;
+/// The decisions of the tape that the lasting plights have: two for each of some thirty TaskManagers.
+const OUTSIDE_ROOM: usize = 64;
 
 /// Something that breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -110,20 +110,19 @@ impl World {
         }
     }
 
-    /// What broke while there were faults may be noticed late; after that, hardly anything restarts, but
-    /// for what has nothing to go on from, and what a TaskManager that never comes to rest takes down.
+    /// What broke while there were faults may be noticed late; after that, hardly anything restarts. That is
+    /// not promised to a job that has nothing to go on from, nor beside a TaskManager that registers again and
+    /// again: its slots are offered before it has shown that it lives.
     fn judge_restarts(&mut self, waited: Micros) {
         let noticed = micros(self.options.cluster.heartbeat_timeout) + 2 * STALL_LIMIT;
         if waited >= noticed && !std::mem::replace(&mut self.judge.counts_restarts, true) {
             self.checks.count_restarts();
         }
-        let flapping = self
-            .options
-            .faults
-            .outside
-            .contains(&Some(Plight::Flapping));
+        let outside = &self.options.faults.outside;
         let lost = |job: &JobPlan| self.has_lost_its_state(job.id);
-        if self.judge.counts_restarts && !flapping && !self.options.jobs.iter().any(lost) {
+        let flapping = outside.contains(&Some(Plight::Flapping));
+        let promised = !flapping && !self.options.jobs.iter().any(lost);
+        if self.judge.counts_restarts && promised {
             let verdict = self.checks.restarts_have_ended();
             self.verdict(verdict);
         }
@@ -294,6 +293,16 @@ impl World {
             held.extend(slots.map(|(slot, job, _)| (taskmanager.id.0.clone(), *slot, *job)));
         }
         let mut used = self.checks.used_slots();
+        for job in self
+            .options
+            .jobs
+            .iter()
+            .filter(|job| self.has_lost_its_state(job.id))
+        {
+            // It starts and fails without end.
+            held.retain(|(.., of)| *of != job.id);
+            used.retain(|(.., of)| *of != job.id);
+        }
         for index in (0..self.taskmanagers.len()).filter(|index| self.is_beyond_reach(*index)) {
             let name = format!("tm-{index}");
             held.retain(|(taskmanager, ..)| *taskmanager != name);
@@ -308,12 +317,15 @@ impl World {
         }
     }
 
-    /// Files that nothing refers to are deleted: all of a job that has ended, and those that were of no use
-    /// already when faults ended.
+    /// Files that nothing refers to are deleted: all of a job that has ended, and those of completed
+    /// checkpoints that were of no use already when faults ended. Not promised: a file that a TaskManager
+    /// wrote after the coordinator had cleaned up, for a checkpoint that was given up or for a job that an old
+    /// leader ran once more, stays until the next leader cleans up, if the job lives until then.
     fn judge_files(&self, bounds: &Bounds, open: &mut Vec<Open>) {
         for job in &self.options.jobs {
             let id = job.id;
             let mut kept = self.blobs.checkpoints(id);
+            kept.retain(|file| self.checks.is_completed(id, *file));
             if self.checks.result(id).is_none() {
                 let latest = self.judge.completed.get(&id).copied().flatten();
                 let retained: BTreeSet<_> = self.checks.retained(id).collect();

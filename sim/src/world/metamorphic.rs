@@ -102,7 +102,10 @@ impl World {
     /// All is well. If the run is to see a failover at rest, it comes now, and the judging goes on; tells
     /// whether it did.
     pub(crate) fn fails_over_at_rest(&mut self) -> bool {
-        let running: BTreeSet<_> = self.checks.running().collect();
+        let running = self.checks.running();
+        let running: BTreeSet<_> = running
+            .filter(|(process, _)| !self.is_beyond_reach(process.index))
+            .collect();
         if let Rest::Over(before) = &self.rest {
             if *before != running {
                 let detail = format!("{before:?} ran before, {running:?} after");
@@ -116,7 +119,13 @@ impl World {
         let Some(candidate) = self.leader(instance).map(|process| process.candidate) else {
             return false;
         };
-        if running.is_empty() {
+        // Whoever has not come back by then is started anew, and rightly so.
+        let cluster = &self.options.cluster;
+        let back = 2 * cluster.registration_initial + cluster.registration_max;
+        let in_time = back < cluster.reconciliation_timeout.min(cluster.grace_period);
+        let mut jobs = self.options.jobs.iter();
+        let fails = jobs.any(|job| self.has_lost_its_state(job.id));
+        if running.is_empty() || fails || !in_time {
             return false;
         }
         self.marks.hit(Mark::FailoverAtRest);

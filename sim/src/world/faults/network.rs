@@ -2,11 +2,15 @@
 //! and of groups, links that lag, and messages that come several times.
 
 use crate::marks::Mark;
-use crate::plan::options::{MS, Micros};
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::tape::mix;
 use crate::world::World;
 use crate::world::event::{Event, Repair, Strike};
 use crate::world::network::{ConnectionId, Hosts, Leaders, Node, Side};
+
+/// Nothing takes longer than this because a machine is slow: what is under way when everything heals must
+/// come to its end before the patience with it does.
+const LONGEST_STEP: Micros = 2 * SECOND;
 
 impl World {
     pub(super) fn break_any_connection(&mut self) -> bool {
@@ -173,6 +177,7 @@ impl World {
 
     /// How long something takes on a TaskManager that may be slow.
     pub(crate) fn slowed(&self, index: usize, micros: Micros) -> Micros {
-        micros * self.faults.slow[index]
+        let slowed = micros * self.faults.slow[index];
+        slowed.min(micros.max(LONGEST_STEP))
     }
 }
