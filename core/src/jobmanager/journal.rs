@@ -84,6 +84,13 @@ impl Journal {
         self.queued.push_back((ops, fact));
     }
 
+    /// Writes nothing, if nothing else is to be written: the answer tells whether there is a later leader.
+    pub(super) fn ask_for_successor(&mut self) {
+        if self.current.is_none() && self.queued.is_empty() {
+            self.write(Vec::new(), Fact::Nothing);
+        }
+    }
+
     /// Takes the store's answer.
     pub(super) fn stored(
         &mut self,

@@ -81,6 +81,8 @@ impl Coordinator {
     /// Why a TaskManager cannot be registered now.
     fn objection(&mut self, hello: &Hello, effects: &mut Vec<Effect>) -> Option<String> {
         if hello.seen_epoch > self.epoch {
+            // Perhaps there is a later leader, and with nothing to write this one would never learn of it.
+            self.journal.ask_for_successor();
             let (seen, own) = (hello.seen_epoch.0, self.epoch.0);
             return Some(format!(
                 "the TaskManager has obeyed a JobManager of epoch {seen}, this one has epoch {own}: if this is the right one and its store was replaced, restart the TaskManager"

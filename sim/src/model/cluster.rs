@@ -171,6 +171,10 @@ impl Model {
     /// process that does not owe a sign of life for too long.
     fn is_refused(&mut self, hello: &Hello, coordinator: &Coordinator) -> bool {
         if hello.seen_epoch > self.epoch {
+            // Whether the one that it has seen still counts, the store knows.
+            if self.journal.is_idle() {
+                self.journal.queue(vec![Vec::new()]);
+            }
             return true;
         }
         let mut sessions = self.sessions.iter_mut();

@@ -37,6 +37,10 @@ impl Journal {
         self.queued.extend(writes);
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.queued.is_empty() && self.current.is_none()
+    }
+
     /// What is to be written now.
     pub(super) fn pump(&mut self, now: Timestamp) -> Option<Vec<Write>> {
         if self.current.is_none() && !self.queued.is_empty() {

@@ -234,6 +234,13 @@ fn a_region_that_fails_again_and_again_does_not_keep_checkpoints_from_being_take
 }
 
 #[test]
+fn a_leader_that_meets_a_later_epoch_asks_the_store_whether_it_still_leads() {
+    let mut script = Script::new();
+    script.after_epoch(2).connect("a", 2).stored("fenced");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_job_is_submitted_twice_without_harm_but_another_one_is_not_taken_for_it() {
     let mut script = Script::new();
     script.connect("a", 2).submit(JOB).stored("done").cut();

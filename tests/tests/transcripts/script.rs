@@ -43,6 +43,8 @@ pub(crate) struct Script {
     tasks: BTreeMap<AttemptId, Task>,
     last_session: u64,
     last_request: u64,
+    /// The latest leader that whoever says hello has obeyed.
+    seen_epoch: Epoch,
     records: BTreeMap<RecordKey, Record>,
     write: Option<(CommitId, Vec<RecordOp>)>,
     discard: Option<Discard>,
@@ -63,6 +65,7 @@ impl Script {
             tasks: BTreeMap::new(),
             last_session: 0,
             last_request: 0,
+            seen_epoch: Epoch(0),
             records: BTreeMap::new(),
             write: None,
             discard: None,
@@ -166,7 +169,7 @@ impl Script {
         let hello = Hello {
             taskmanager: TaskManagerId(name.into()),
             incarnation,
-            seen_epoch: Epoch(0),
+            seen_epoch: self.seen_epoch,
             slots,
             data_address: format!("{name}:1"),
             hardware: Hardware::default(),
@@ -174,6 +177,12 @@ impl Script {
             inventory,
         };
         self.step(&what, Input::Connected { session, hello })
+    }
+
+    /// From now on, whoever says hello has obeyed the leader of this epoch.
+    pub(crate) fn after_epoch(&mut self, epoch: u64) -> &mut Self {
+        self.seen_epoch = Epoch(epoch);
+        self
     }
 
     /// The attempts that a TaskManager has.
