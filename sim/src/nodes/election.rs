@@ -16,6 +16,7 @@
 use super::clock::Clock;
 use crate::marks::Mark;
 use crate::plan::options::{MS, Micros, SECOND};
+use crate::storage::SLOWEST_STORE;
 use crate::tape::Stream;
 use crate::trace::Lane;
 use crate::world::World;
@@ -443,10 +444,11 @@ impl World {
     pub(crate) fn succession(&self) -> Micros {
         let options = &self.options.leaders;
         // The old lease runs out, the next tick asks, by slow clocks; the store is read, and once more if
-        // an answer from before was under way.
+        // an answer from before was under way, perhaps from when the store was slow.
         3 * options.lease
             + 4 * options.latency.end()
             + 4 * self.options.store.latency.end()
+            + 2 * SLOWEST_STORE
             + SECOND
     }
 

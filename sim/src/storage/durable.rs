@@ -1,7 +1,7 @@
 //! What survives processes: how writes to the store and deletions of state go, and what they show.
 
 use crate::marks::Mark;
-use crate::plan::options::Micros;
+use crate::plan::options::{Micros, SECOND};
 use crate::storage::store::{Fate, WriteId};
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
@@ -12,6 +12,10 @@ use crate::world::faults::Moment;
 use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Input, StoreOutcome};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::JobStatus;
+
+/// However slow the store is, an answer that comes at all comes within this time: a client of a real one has
+/// a timeout.
+pub(crate) const SLOWEST_STORE: Micros = 3 * SECOND;
 
 impl World {
     /// What will become of the next write.
@@ -75,7 +79,8 @@ impl World {
     /// How long the store takes for one way of a call.
     pub(crate) fn store_latency(&mut self) -> Micros {
         let range = self.options.store.latency.clone();
-        self.draw(Stream::Store, &range) * self.store.slowness
+        let latency = self.draw(Stream::Store, &range);
+        (latency * self.store.slowness).min(latency.max(SLOWEST_STORE))
     }
 
     /// How long the checkpoint storage takes for a call.

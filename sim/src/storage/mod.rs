@@ -4,3 +4,5 @@ pub(crate) mod blobs;
 mod durable;
 pub(crate) mod external;
 pub(crate) mod store;
+
+pub(crate) use durable::SLOWEST_STORE;

@@ -27,6 +27,8 @@ const CLEANUP_PAUSE: Micros = 60 * SECOND;
 pub(crate) struct Judge {
     completed: BTreeMap<JobId, Option<CheckpointId>>,
     since: Micros,
+    /// The promises that were open at the last look.
+    open: BTreeSet<&'static str>,
     /// Whatever broke before has been noticed by now: restarts count.
     counts_restarts: bool,
 }
@@ -99,7 +101,11 @@ impl World {
         self.judge_files(&bounds, &mut open);
         let waited = self.now - self.judge.since;
         self.judge_restarts(waited);
-        if let Some(late) = open.iter().find(|open| waited >= open.within) {
+        // What is on its way at one look has arrived at the next.
+        let seen = open.iter().map(|open| open.promise).collect();
+        let before = std::mem::replace(&mut self.judge.open, seen);
+        let late = |open: &&Open| waited >= open.within && before.contains(open.promise);
+        if let Some(late) = open.iter().find(late) {
             let (name, detail) = (late.promise, format!("{}; {views:?}", late.detail));
             self.fail(name, detail);
         } else if open.is_empty() {
