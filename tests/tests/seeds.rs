@@ -12,8 +12,8 @@ use jobmanager_sim::{
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How many seeds every test run tries, of both tiers in their mix.
-const SEEDS: u64 = 500;
+/// How many seeds every test run tries, of both tiers in their mix: 2,100 and 300.
+const SEEDS: u64 = 2_400;
 /// A fixed number, so that what is tested does not depend on the machine.
 const THREADS: usize = 2;
 
