@@ -80,8 +80,6 @@ pub enum Mark {
     MessageAboutThePast,
     /// A message came on a session that had ended.
     MessageOfPastSession,
-    /// A message came three times.
-    MessageThreeTimes,
     /// The JobManager was replaced while all was well.
     FailoverAtRest,
     /// Every job had ended and every TaskManager was gone, and the coordinator was like a new one.
@@ -300,7 +298,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 145] = [
+    pub const ALL: [Mark; 144] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -338,7 +336,6 @@ impl Mark {
         Mark::OldEpochIgnored,
         Mark::MessageAboutThePast,
         Mark::MessageOfPastSession,
-        Mark::MessageThreeTimes,
         Mark::FailoverAtRest,
         Mark::NothingIsLeft,
         Mark::LeaseRanOut,

@@ -9,7 +9,7 @@ use jobmanager_core::time::Timestamp;
 /// Ends every session, and compares what is left with a coordinator that never saw anything, apart from
 /// the jobs that are remembered.
 pub(crate) fn leaves_nothing(
-    coordinator: &mut Coordinator,
+    mut coordinator: Coordinator,
     sessions: &[SessionId],
     config: ClusterConfig,
     epoch: Epoch,
@@ -24,7 +24,7 @@ pub(crate) fn leaves_nothing(
         return Ok(());
     };
     fresh.step(now, Input::Wake, &mut Vec::new());
-    let (left, nothing) = (text(coordinator), text(&fresh));
+    let (left, nothing) = (text(&coordinator), text(&fresh));
     let name = "nothing_is_left_of_what_has_gone";
     ensure(left == nothing, name, || left.clone())
 }
@@ -63,7 +63,7 @@ mod tests {
         let (epoch, now) = (Epoch(1), Timestamp(5));
         let recovered = Coordinator::recover(config.clone(), epoch, Vec::new(), now);
         let mut coordinator = recovered.unwrap();
-        let left = leaves_nothing(&mut coordinator, &[], config.clone(), epoch, now);
+        let left = leaves_nothing(coordinator.clone(), &[], config.clone(), epoch, now);
         assert_eq!(left, Ok(()));
         let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
         let submit = Input::Command {
@@ -71,7 +71,7 @@ mod tests {
             command: Command::Submit(graph.into()),
         };
         coordinator.step(now, submit, &mut Vec::new());
-        let left = leaves_nothing(&mut coordinator, &[], config, epoch, now);
+        let left = leaves_nothing(coordinator, &[], config, epoch, now);
         assert_eq!(left.unwrap_err().name, "nothing_is_left_of_what_has_gone");
     }
 }

@@ -356,12 +356,12 @@ impl World {
         let current = self.current.filter(|_| idle);
         let now = current.map(|instance| self.jobmanager_time(instance));
         let now = now.unwrap_or_default();
-        let Some(node) = current.and_then(|at| self.jobmanagers.get_mut(&at)) else {
+        let Some(node) = current.and_then(|at| self.jobmanagers.get(&at)) else {
             return;
         };
         let (config, epoch) = (self.options.cluster.clone(), node.epoch);
         let sessions = node.sessions();
-        let Some(coordinator) = &mut node.coordinator else {
+        let Some(coordinator) = &node.coordinator else {
             return;
         };
         // What is written but not answered is not known yet to be gone.
@@ -369,7 +369,8 @@ impl World {
             return;
         }
         self.marks.hit(Mark::NothingIsLeft);
-        let verdict = crate::checks::leaves_nothing(coordinator, &sessions, config, epoch, now);
+        let verdict =
+            crate::checks::leaves_nothing(coordinator.clone(), &sessions, config, epoch, now);
         self.verdict(verdict);
     }
 }

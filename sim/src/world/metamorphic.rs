@@ -64,7 +64,7 @@ impl World {
         }
         for again in 0..self.repeats() {
             if again > 0 {
-                self.marks.hit(Mark::MessageThreeTimes);
+                self.marks.hit(Mark::MessageCameThreeTimes);
             }
             let name = "a_repeated_message_changes_nothing";
             self.expect_no_change(instance, input.clone(), name);
