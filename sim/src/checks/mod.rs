@@ -39,7 +39,7 @@ const RESTARTS_AFTER_FAULTS: u32 = 2;
 pub(crate) type Verdict = Result<(), Failure>;
 
 /// `Err` with this name unless the condition holds.
-fn ensure(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn ensure(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if holds {
         Ok(())
     } else {

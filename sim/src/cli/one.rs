@@ -2,7 +2,7 @@
 
 use super::html;
 use clap::Args;
-use jobmanager_sim::{Page, Report, Run, Tier};
+use jobmanager_sim::{Entry, Page, Report, Run, Tier};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -16,16 +16,11 @@ pub(super) struct One {
 }
 
 pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
-    let run = Run::seed(tier, seed);
-    let report = if arguments.trace || arguments.html.is_some() {
-        run.logged().run()
-    } else {
-        run.run()
-    };
-    print!("{}", report.options);
-    for entry in report.log.iter().filter(|_| arguments.trace) {
-        println!("{entry}");
-    }
+    let report = shown(
+        Run::seed(tier, seed),
+        arguments.trace,
+        arguments.html.is_some(),
+    );
     println!("seed         {seed} --tier {tier}");
     summary(&report);
     let page = Page {
@@ -34,6 +29,24 @@ pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
         command: &format!("sim --seed {seed} --tier {tier}"),
     };
     html::write(arguments.html.as_deref(), page) && report.failure.is_none()
+}
+
+/// Runs it and prints what it is like and, if asked for, everything that happens; what a page needs is kept
+/// for one.
+pub(super) fn shown(run: Run, trace: bool, page: bool) -> Report {
+    let run = if trace || page { run.logged() } else { run };
+    let report = run.run();
+    print!("{}", report.options);
+    if trace {
+        print_log(&report.log);
+    }
+    report
+}
+
+pub(super) fn print_log(log: &[Entry]) {
+    for entry in log {
+        println!("{entry}");
+    }
 }
 
 /// What came of a run.

@@ -1,5 +1,6 @@
 //! `sim replay FILE` of a flight recording: tells the same coordinator the same once more.
 
+use super::one::print_log;
 use jobmanager_proto::recording::{Reader, RecordingError};
 use jobmanager_sim::{Replayed, replay};
 use std::path::{Path, PathBuf};
@@ -31,9 +32,7 @@ fn show(replayed: &Replayed) -> bool {
     let header = &replayed.header;
     println!("recorded by  {}, epoch {}", header.program, header.epoch.0);
     println!("cluster      {:?}", header.config);
-    for entry in &replayed.log {
-        println!("{entry}");
-    }
+    print_log(&replayed.log);
     println!("digest       {:016x}", replayed.digest);
     let millis = replayed.simulated / 1_000;
     println!("recorded     {}.{:03} s", millis / 1_000, millis % 1_000);

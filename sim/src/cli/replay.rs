@@ -2,7 +2,7 @@
 //! once broke a promise and no longer does.
 
 use super::html;
-use super::one::summary;
+use super::one::{shown, summary};
 use super::recording;
 use clap::Args;
 use jobmanager_sim::{Expectation, Mark, Page, Report, Tape};
@@ -34,16 +34,7 @@ pub(super) fn run(arguments: &Replay) -> bool {
             return false;
         }
     };
-    let run = tape.run();
-    let report = if arguments.trace || arguments.html.is_some() {
-        run.logged().run()
-    } else {
-        run.run()
-    };
-    print!("{}", report.options);
-    for entry in report.log.iter().filter(|_| arguments.trace) {
-        println!("{entry}");
-    }
+    let report = shown(tape.run(), arguments.trace, arguments.html.is_some());
     println!("about        {}", tape.about);
     summary(&report);
     let page = Page {

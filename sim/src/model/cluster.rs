@@ -55,6 +55,19 @@ impl Model {
         coordinator: &Coordinator,
         act: impl FnOnce(&mut Job, &mut Room<'_>),
     ) {
+        self.within(id, coordinator, |job, room| {
+            act(job, room);
+            true
+        });
+    }
+
+    /// As [`Self::with`]; the answer tells whether the job was touched.
+    fn within(
+        &mut self,
+        id: JobId,
+        coordinator: &Coordinator,
+        act: impl FnOnce(&mut Job, &mut Room<'_>) -> bool,
+    ) {
         let mut writes = Vec::new();
         if let Some(job) = self.jobs.get_mut(&id) {
             let mut room = Room {
@@ -64,8 +77,9 @@ impl Model {
                 orders: &mut self.orders,
                 writes: &mut writes,
             };
-            act(job, &mut room);
-            self.touched.insert(id);
+            if act(job, &mut room) {
+                self.touched.insert(id);
+            }
         }
         self.journal.queue(writes);
     }
@@ -364,22 +378,11 @@ impl Model {
     pub(super) fn settle(&mut self, coordinator: &Coordinator) {
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
-            let mut writes = Vec::new();
-            let mut room = Room {
-                now: self.now,
-                epoch: self.epoch,
-                hints: Hints(coordinator),
-                orders: &mut self.orders,
-                writes: &mut writes,
-            };
-            if let Some(job) = self.jobs.get_mut(&id) {
+            self.within(id, coordinator, |job, room| {
                 let before = (job.status, room.orders.len());
-                job.settle(&mut room);
-                if before != (job.status, room.orders.len()) || !writes.is_empty() {
-                    self.touched.insert(id);
-                }
-            }
-            self.journal.queue(writes);
+                job.settle(room);
+                before != (job.status, room.orders.len()) || !room.writes.is_empty()
+            });
         }
         if let Some(writes) = self.journal.pump(self.now) {
             self.orders.push(Order::Store(writes));

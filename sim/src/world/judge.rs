@@ -1,6 +1,7 @@
 //! The liveness phase: once faults have ended, what was promised comes about, each promise within a time
 //! that follows from the options. RUNNING is not enough: a new checkpoint must complete, or the job end.
 
+use crate::checks::{Verdict, ensure};
 use crate::marks::Mark;
 use crate::plan::Plight;
 use crate::plan::job::JobPlan;
@@ -94,9 +95,11 @@ impl World {
         let mut open = Vec::new();
         self.judge_clients(&bounds, &mut open);
         let views = self.views();
-        for job in self.options.jobs.clone() {
-            self.judge_job(&job, views.get(&job.id), &bounds, &mut open);
+        for job in &self.options.jobs {
+            self.judge_job(job, views.get(&job.id), &bounds, &mut open);
         }
+        let verdict = self.judge_ends();
+        self.verdict(verdict);
         self.judge_tasks(&bounds, &mut open);
         self.judge_files(&bounds, &mut open);
         let waited = self.now - self.judge.since;
@@ -159,7 +162,7 @@ impl World {
     }
 
     fn judge_job(
-        &mut self,
+        &self,
         job: &JobPlan,
         view: Option<&JobSummary>,
         bounds: &Bounds,
@@ -173,8 +176,7 @@ impl World {
                 detail,
             });
         };
-        if let Some(status) = self.checks.result(id) {
-            self.judge_end(job, status);
+        if self.checks.result(id).is_some() {
             if self.has_records(id) {
                 let detail = format!("job {id} has ended and has records");
                 note("nothing_is_left_of_an_ended_job", bounds.clean, detail);
@@ -256,23 +258,37 @@ impl World {
         })
     }
 
-    fn judge_end(&mut self, job: &JobPlan, status: JobStatus) {
-        if status == JobStatus::Failed && !job.fragile {
-            let detail = format!("job {} may restart for ever", job.id);
-            self.fail("a_job_fails_only_if_its_restart_strategy_says_so", detail);
-        }
-        if status != JobStatus::Canceled && self.is_canceled(job.id) {
-            let detail = format!("job {} ended {status}", job.id);
-            self.fail("an_accepted_cancel_is_carried_out", detail);
-        }
-        if status == JobStatus::Canceled && !self.was_asked_to_cancel(job.id) {
-            let detail = format!("job {} ended {status}", job.id);
-            self.fail("a_job_is_canceled_only_if_somebody_asked_for_it", detail);
-        }
-        if status == JobStatus::Finished && !job.is_bounded() {
-            let detail = format!("job {} has sources without end", job.id);
-            self.fail("only_a_bounded_job_finishes", detail);
-        }
+    /// Jobs that have ended did so in a way that they may.
+    fn judge_ends(&self) -> Verdict {
+        self.options.jobs.iter().try_for_each(|job| {
+            let status = self.checks.result(job.id);
+            status.map_or(Ok(()), |status| self.judge_end(job, status))
+        })
+    }
+
+    fn judge_end(&self, job: &JobPlan, status: JobStatus) -> Verdict {
+        let ended = || format!("job {} ended {status}", job.id);
+        let canceled = status == JobStatus::Canceled;
+        ensure(
+            status != JobStatus::Failed || job.fragile,
+            "a_job_fails_only_if_its_restart_strategy_says_so",
+            || format!("job {} may restart for ever", job.id),
+        )?;
+        ensure(
+            canceled || !self.is_canceled(job.id),
+            "an_accepted_cancel_is_carried_out",
+            ended,
+        )?;
+        ensure(
+            !canceled || self.was_asked_to_cancel(job.id),
+            "a_job_is_canceled_only_if_somebody_asked_for_it",
+            ended,
+        )?;
+        ensure(
+            status != JobStatus::Finished || job.is_bounded(),
+            "only_a_bounded_job_finishes",
+            || format!("job {} has sources without end", job.id),
+        )
     }
 
     /// What runs is what the coordinator knows, where it knows it.

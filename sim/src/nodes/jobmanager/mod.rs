@@ -75,9 +75,7 @@ impl JobManagerNode {
             heard: BTreeMap::new(),
         }
     }
-}
 
-impl JobManagerNode {
     /// The sessions that have not ended.
     pub(crate) fn sessions(&self) -> Vec<SessionId> {
         self.sessions.keys().copied().collect()
