@@ -130,6 +130,8 @@ pub struct JobResult {
     pub completed_checkpoints: u64,
     /// How often a region of it was restarted, as far as the last coordinator knew.
     pub restarts: u64,
+    /// [`JobGraph::computation`]: another graph under its id is not taken for it.
+    pub computation: u64,
 }
 
 /// A vertex of a job that has ended.

@@ -229,6 +229,7 @@ impl From<&JobResult> for v1::JobResult {
             vertices: result.vertices.iter().map(Into::into).collect(),
             completed_checkpoints: result.completed_checkpoints,
             restarts: result.restarts,
+            computation: result.computation,
         }
     }
 }
@@ -260,6 +261,7 @@ impl TryFrom<v1::JobResult> for JobResult {
             vertices: vertices.map(vertex_result).collect::<Result<_, _>>()?,
             completed_checkpoints: wire.completed_checkpoints,
             restarts: wire.restarts,
+            computation: wire.computation,
         })
     }
 }

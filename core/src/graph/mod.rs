@@ -21,6 +21,7 @@ pub use region::{Regions, regions};
 pub use validate::Problem;
 
 use crate::config::JobConfig;
+use crate::digest::Digest;
 use crate::id::{JobId, VertexIndex};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -253,6 +254,12 @@ impl JobGraph {
     #[must_use]
     pub fn computes_like(&self, other: &JobGraph) -> bool {
         (&self.name, &self.vertices, &self.edges) == (&other.name, &other.vertices, &other.edges)
+    }
+
+    /// A digest of what [`computes_like`](Self::computes_like) compares, for when the graph itself is gone.
+    #[must_use]
+    pub fn computation(&self) -> u64 {
+        Digest::of(&(&self.name, &self.vertices, &self.edges))
     }
 
     /// How many slots the job needs: the sum over its slot sharing groups.

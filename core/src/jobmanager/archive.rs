@@ -1,9 +1,7 @@
 //! Jobs that have ended: what clients may still ask about them. Bounded; the one that ended first is
 //! forgotten first, durably.
 
-use super::cx::Cx;
 use super::job::Job;
-use super::journal::Fact;
 use super::view::{
     CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary, TaskCounts, VertexDetails,
 };
@@ -145,23 +143,25 @@ impl Archived {
 }
 
 impl Archive {
-    /// Forgets the oldest while there are too many, except those whose removal still goes on: their
-    /// result is what keeps them from being started again.
-    pub(super) fn trim(&mut self, cx: &mut Cx<'_>, is_removed: impl Fn(JobId) -> bool) {
-        while self.jobs.len() > cx.config.job_store_capacity as usize {
-            let oldest = self
-                .by_end
-                .iter()
-                .find(|(_, job)| is_removed(*job))
-                .copied();
+    /// Forgets the oldest while there are more than `capacity`, except those whose removal still goes on:
+    /// their result is what keeps them from being started again. What remains is to delete the results.
+    pub(super) fn trim(
+        &mut self,
+        capacity: u32,
+        is_removed: impl Fn(JobId) -> bool,
+    ) -> Vec<RecordOp> {
+        let mut deletes = Vec::new();
+        while self.jobs.len() > capacity as usize {
+            let mut by_end = self.by_end.iter();
+            let oldest = by_end.find(|(_, job)| is_removed(*job)).copied();
             let Some(oldest) = oldest else {
-                return;
+                break;
             };
             self.by_end.remove(&oldest);
             self.jobs.remove(&oldest.1);
-            let delete = RecordOp::Delete(RecordKey::Result(oldest.1));
-            cx.journal.write(Vec::from([delete]), Fact::Nothing);
+            deletes.push(RecordOp::Delete(RecordKey::Result(oldest.1)));
         }
+        deletes
     }
 
     /// Adds a job whose result is durable.

@@ -93,6 +93,8 @@ impl Job {
             let job = self.id();
             let put = RecordOp::Put(Record::CheckpointMark { job, next });
             cx.journal.write(Vec::from([put]), Fact::Marked(job, next));
+            // As good a rhythm as any for state that was written long after its checkpoint was given up.
+            self.untidy = true;
         }
         true
     }
@@ -299,6 +301,7 @@ impl Job {
         ) {
             self.final_not_before = cx.now + config.interval;
         }
+        self.untidy = true;
         let job = self.id();
         let tms = self.taskmanagers();
         for checkpoint in aborted {

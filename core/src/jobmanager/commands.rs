@@ -53,11 +53,14 @@ impl Coordinator {
             });
             return;
         }
-        if self.archive.get(id).is_some() {
-            effects.push(Effect::Reply {
-                request,
-                reply: Reply::AlreadySubmitted(id),
-            });
+        if let Some(archived) = self.archive.get(id) {
+            let same = archived.result.computation == graph.computation();
+            let reply = if same {
+                Reply::AlreadySubmitted(id)
+            } else {
+                Reply::Conflict(id)
+            };
+            effects.push(Effect::Reply { request, reply });
             return;
         }
         if let Some(reason) = self.overload() {

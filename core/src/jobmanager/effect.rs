@@ -53,7 +53,7 @@ pub enum Reply {
     Submitted(JobId),
     /// A job of this id is known already, as it was submitted before or has ended; nothing changed.
     AlreadySubmitted(JobId),
-    /// A job of this id exists with another graph; nothing changed.
+    /// A job of this id exists, or has ended, with another graph; nothing changed.
     Conflict(JobId),
     /// The cancellation is durable and will be carried out.
     CancelAccepted(JobId),

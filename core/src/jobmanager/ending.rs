@@ -7,7 +7,6 @@ use super::commands::wait;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
 use super::execution::Phase;
-use super::input::{Discard, DiscardOutcome};
 use super::job::{CancelIntent, Cleanup, Ended, Ending, Job, JobPhase};
 use super::journal::Fact;
 use crate::id::RequestId;
@@ -16,10 +15,6 @@ use crate::state::JobStatus;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
-
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 impl Job {
     /// A client wants the job canceled.
@@ -113,6 +108,7 @@ impl Job {
             vertices: self.graph.vertices().iter().map(vertex).collect(),
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
+            computation: self.graph.computation(),
         });
         let put = RecordOp::Put(Record::Result(result.clone()));
         cx.journal.write(Vec::from([put]), Fact::Ended(self.id()));
@@ -122,13 +118,13 @@ impl Job {
         });
     }
 
-    /// The result is durable: whoever waited for it is told, and the removal begins.
+    /// The result is durable: whoever waited for it is told.
     pub(super) fn end_durable(&mut self, cx: &mut Cx<'_>) {
         let job = self.id();
         let JobPhase::Ended(ended) = &mut self.phase else {
             return;
         };
-        ended.cleanup = Cleanup::Discarding(FIRST_RETRY);
+        ended.cleanup = Cleanup::Discarding;
         let reply = Reply::AlreadyEnded(job, ended.result.status);
         for request in core::mem::take(&mut self.end_waiters) {
             cx.effects.push(Effect::Reply {
@@ -136,7 +132,6 @@ impl Job {
                 reply: reply.clone(),
             });
         }
-        cx.effects.push(Effect::Discard(Discard::Job(job)));
     }
 
     /// Whether the job's result is durable: nobody needs to keep anything of it.
@@ -153,52 +148,28 @@ impl Job {
     /// A job of which a result is durable is removed.
     pub(super) fn resume_removal(&mut self, result: Arc<JobResult>) {
         self.set_recovered_status(result.status);
-        let cleanup = Cleanup::Retry(crate::time::Timestamp(0), FIRST_RETRY);
+        let cleanup = Cleanup::Discarding;
         self.phase = JobPhase::Ended(Ended { result, cleanup });
     }
 
-    /// The job's state is deleted, or could not be.
-    pub(super) fn discarded(&mut self, cx: &mut Cx<'_>, outcome: &DiscardOutcome) {
-        let job = self.id();
-        let keys = self.checkpoint_keys();
+    /// The job's state is deleted; its records follow.
+    pub(super) fn state_removed(&mut self, cx: &mut Cx<'_>) {
+        let (job, mut keys) = (self.id(), self.checkpoint_keys());
         let JobPhase::Ended(ended) = &mut self.phase else {
             return;
         };
-        let Cleanup::Discarding(pause) = ended.cleanup else {
+        if ended.cleanup != Cleanup::Discarding {
             return;
-        };
-        match outcome {
-            DiscardOutcome::Failed(problem) => {
-                tracing::warn!(%job, problem, "the job's state could not be deleted");
-                ended.cleanup = Cleanup::Retry(cx.now + pause, LAST_RETRY.min(pause * 2));
-            }
-            DiscardOutcome::Done => {
-                ended.cleanup = Cleanup::Removing;
-                let mut keys = keys;
-                keys.extend([
-                    RecordKey::Cancel(job),
-                    RecordKey::CheckpointMark(job),
-                    RecordKey::Job(job),
-                ]);
-                cx.journal.write(
-                    keys.into_iter().map(RecordOp::Delete).collect(),
-                    Fact::Cleaned(job),
-                );
-            }
         }
-    }
-
-    /// Deletes the job's state again if its time has come.
-    pub(super) fn retry_cleanup(&mut self, cx: &mut Cx<'_>) {
-        let job = self.id();
-        let JobPhase::Ended(ended) = &mut self.phase else {
-            return;
-        };
-        if let Cleanup::Retry(at, pause) = ended.cleanup
-            && at <= cx.now
-        {
-            ended.cleanup = Cleanup::Discarding(pause);
-            cx.effects.push(Effect::Discard(Discard::Job(job)));
-        }
+        ended.cleanup = Cleanup::Removing;
+        keys.extend([
+            RecordKey::Cancel(job),
+            RecordKey::CheckpointMark(job),
+            RecordKey::Job(job),
+        ]);
+        cx.journal.write(
+            keys.into_iter().map(RecordOp::Delete).collect(),
+            Fact::Cleaned(job),
+        );
     }
 }

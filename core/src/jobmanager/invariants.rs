@@ -101,6 +101,7 @@ impl Coordinator {
         for timer in self.timers.armed() {
             let owned = match timer {
                 Timer::Journal => self.journal.deadline().is_some(),
+                Timer::Removals => self.removals.deadline().is_some(),
                 Timer::TaskManager(tm) => self.tms.get(tm).is_some(),
                 Timer::Job(job) => self.jobs.contains_key(&job),
             };

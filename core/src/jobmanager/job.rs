@@ -25,7 +25,6 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Where a job is in its life.
@@ -71,10 +70,8 @@ pub(super) struct Ended {
 pub(super) enum Cleanup {
     /// Its result is being written; until then nobody is told.
     Storing,
-    /// Its state is being deleted; if that fails, this is the pause before the next try.
-    Discarding(Duration),
-    /// Its state could not be deleted; tried again at this time, with the pause after it.
-    Retry(Timestamp, Duration),
+    /// Its state is being deleted, until that succeeds.
+    Discarding,
     /// Its records are being removed.
     Removing,
 }
@@ -103,7 +100,7 @@ pub(super) struct Job {
     pub(super) final_not_before: Timestamp,
     /// The running tasks have been told to finish.
     pub(super) finish_announced: bool,
-    /// State of a checkpoint could not be deleted; everything unreferenced is deleted next time.
+    /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
     pub(super) restarts: u64,
@@ -208,7 +205,7 @@ impl Job {
     /// Draws the consequences of what has changed.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         match &self.phase {
-            JobPhase::Submitting(_) => {}
+            JobPhase::Submitting(_) | JobPhase::Ended(_) => {}
             JobPhase::Reconciling(Reconciling { deadline, .. }) => {
                 if *deadline <= cx.now || self.is_accounted_for() {
                     self.resolve(cx);
@@ -230,7 +227,6 @@ impl Job {
                     self.ended(cx, ending);
                 }
             }
-            JobPhase::Ended(_) => self.retry_cleanup(cx),
         }
         self.update_status(cx.now);
     }
@@ -289,7 +285,7 @@ impl Job {
     /// When the job is to be settled if nothing happens. Always later than the last settling.
     pub(super) fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.phase {
-            JobPhase::Submitting(_) | JobPhase::Ending(_) => None,
+            JobPhase::Submitting(_) | JobPhase::Ending(_) | JobPhase::Ended(_) => None,
             JobPhase::Reconciling(reconciling) => Some(reconciling.deadline),
             JobPhase::Running => {
                 let restarts = self.restart_deadline(now);
@@ -297,10 +293,6 @@ impl Job {
                 let checkpoints = self.checkpoint_deadline(now);
                 [restarts, slots, checkpoints].into_iter().flatten().min()
             }
-            JobPhase::Ended(ended) => match ended.cleanup {
-                Cleanup::Retry(at, _) => Some(at),
-                Cleanup::Storing | Cleanup::Discarding(_) | Cleanup::Removing => None,
-            },
         }
     }
 

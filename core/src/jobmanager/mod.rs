@@ -9,7 +9,7 @@
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
 //! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
-//! | `taskmanagers`, `journal`, `timers`, `archive` | what jobs share |
+//! | `taskmanagers`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
 //! | `snapshot` | the whole state, to be copied |
 //!
@@ -32,6 +32,7 @@ mod job;
 mod journal;
 mod reconcile;
 mod recover;
+mod removals;
 mod restart;
 mod sessions;
 mod snapshot;
@@ -61,6 +62,7 @@ use archive::{Archive, Archived};
 use cx::Cx;
 use job::{Job, JobPhase};
 use journal::{Answer, Fact, Journal};
+use removals::Removals;
 use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
@@ -82,6 +84,7 @@ pub struct Coordinator {
     /// With what they wanted when they were settled last.
     waiting: BTreeMap<(Timestamp, JobId), u64>,
     archive: Archive,
+    removals: Removals,
     journal: Journal,
     timers: Timers,
     /// Jobs that have changed since they were settled.
@@ -120,11 +123,12 @@ impl Coordinator {
     }
 
     fn fire(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        while let Some((at, timer)) = self.timers.pop_due(self.now) {
             match timer {
                 // Settling starts the write.
                 Timer::Journal => {}
-                Timer::TaskManager(tm) => self.heartbeat_due(tm, effects),
+                Timer::Removals => self.removals.retry(self.now, effects),
+                Timer::TaskManager(tm) => self.heartbeat_due(tm, at, effects),
                 Timer::Job(job) => {
                     self.dirty.insert(job);
                 }
@@ -160,16 +164,24 @@ impl Coordinator {
                 self.with_job(job, effects, |job, cx| job.completed(cx, id))
             }
             Fact::Ended(job) => self.job_ended(job, effects),
-            Fact::Cleaned(job) => self.job_cleaned(job, effects),
+            Fact::Cleaned(job) => self.job_cleaned(job),
             Fact::Nothing => {}
         }
     }
 
-    fn job_cleaned(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+    fn job_cleaned(&mut self, job: JobId) {
         self.jobs.remove(&job);
         self.timers.set(Timer::Job(job), None);
-        let (jobs, archive, mut cx) = self.parts(effects);
-        archive.trim(&mut cx, |job| !jobs.contains_key(&job));
+        // One of which something may still be removed is not forgotten: whoever submitted it anew would
+        // lose what it writes.
+        let (jobs, removals) = (&self.jobs, &self.removals);
+        let is_removed = |job| !jobs.contains_key(&job) && !removals.concerns(job);
+        let deletes = self
+            .archive
+            .trim(self.config.job_store_capacity, is_removed);
+        for delete in deletes {
+            self.journal.write(Vec::from([delete]), Fact::Nothing);
+        }
     }
 
     /// State was deleted, or could not be.
@@ -181,7 +193,9 @@ impl Coordinator {
     ) {
         match (discard, outcome) {
             (Discard::Job(job), outcome) => {
-                self.with_job(*job, effects, |job, cx| job.discarded(cx, outcome))
+                if self.removals.ended(self.now, *job, outcome) {
+                    self.with_job(*job, effects, Job::state_removed);
+                }
             }
             (
                 Discard::Checkpoint(job, _) | Discard::Unreferenced { job, .. },
@@ -236,6 +250,7 @@ impl Coordinator {
         }
         self.journal.pump(self.now, effects);
         self.timers.set(Timer::Journal, self.journal.deadline());
+        self.timers.set(Timer::Removals, self.removals.deadline());
     }
 
     fn settle_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
@@ -284,6 +299,7 @@ impl Coordinator {
         let archived = Archived::ended(job, ended.result.clone(), history);
         self.archive.put(archived);
         self.with_job(id, effects, Job::end_durable);
+        self.removals.order(id, effects);
         self.release_job(id, effects);
     }
 }

@@ -107,7 +107,7 @@ impl Job {
             job_slot,
         };
         let held = self.execution.slots[job_slot as usize].at;
-        let free = held.is_none() && cx.tms.take(at, usage);
+        let free = held.is_none() && cx.tms.occupy(at, usage);
         if !free && held != Some(at) {
             return false;
         }

@@ -5,8 +5,9 @@ use super::archive::{Archive, Archived};
 use super::execution::{Execution, Phase};
 use super::job::{CancelIntent, Job};
 use super::journal::Journal;
+use super::removals::Removals;
 use super::taskmanagers::TaskManagers;
-use super::timers::Timers;
+use super::timers::{Timer, Timers};
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::record::{CheckpointRecord, JobRecord, JobResult, Record};
@@ -71,10 +72,16 @@ impl Coordinator {
             archive.put(Archived::recovered(result.clone()));
         }
         let deadline = now + config.reconciliation_timeout;
-        let mut jobs = BTreeMap::new();
+        let (mut jobs, mut removals) = (BTreeMap::new(), Removals::default());
         for (id, record) in core::mem::take(&mut sorted.jobs) {
-            jobs.insert(id, sorted.job(id, record, deadline, now)?);
+            let job = sorted.job(id, record, deadline, now)?;
+            if job.is_over() {
+                removals.resume(id);
+            }
+            jobs.insert(id, job);
         }
+        let mut timers = Timers::default();
+        timers.set(Timer::Removals, removals.deadline());
         Ok(Coordinator {
             config,
             epoch,
@@ -82,8 +89,9 @@ impl Coordinator {
             tms: TaskManagers::default(),
             waiting: BTreeMap::new(),
             archive,
+            removals,
             journal: Journal::default(),
-            timers: Timers::default(),
+            timers,
             dirty: jobs.keys().copied().collect(),
             jobs,
             stepped_down: false,

@@ -7,7 +7,6 @@
 use super::Coordinator;
 use super::cx::Cx;
 use super::effect::Effect;
-use super::input::Discard;
 use super::job::Job;
 use super::taskmanagers::{CHALLENGE, Heartbeat, TmKey};
 use super::tasks::stop_stranger;
@@ -17,6 +16,7 @@ use crate::message::{
     Acknowledgement, Envelope, FromTaskManager, Hello, InventoryItem, Refusal, StateLocation,
     TaskStateChange, ToTaskManager, Welcome,
 };
+use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -75,6 +75,7 @@ impl Coordinator {
                 message: welcome,
             },
         });
+        self.tms.ask(tm, self.epoch, effects);
         self.take_inventory(tm, &inventory, effects);
     }
 
@@ -159,11 +160,7 @@ impl Coordinator {
         };
         match message {
             FromTaskManager::Heartbeat { .. } => {}
-            FromTaskManager::TaskStates(changes) => {
-                for change in changes {
-                    self.task_reported(tm, change, effects);
-                }
-            }
+            FromTaskManager::TaskStates(changes) => self.tasks_reported(tm, changes, effects),
             FromTaskManager::Acknowledge(ack) => self.acknowledge(tm, ack, effects),
             FromTaskManager::Decline {
                 attempt,
@@ -178,23 +175,37 @@ impl Coordinator {
         }
     }
 
-    fn task_reported(&mut self, tm: TmKey, change: TaskStateChange, effects: &mut Vec<Effect>) {
-        let job = change.attempt.job;
-        if self.jobs.contains_key(&job) {
-            self.with_job(job, effects, |job, cx| job.task_reported(cx, tm, change));
-        } else {
-            let (_, _, mut cx) = self.parts(effects);
-            stop_stranger(&mut cx, tm, &change);
+    fn tasks_reported(
+        &mut self,
+        tm: TmKey,
+        changes: Vec<TaskStateChange>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut left_behind = BTreeSet::new();
+        for change in changes {
+            let job = change.attempt.job;
+            if self.archive.get(job).is_none() && self.jobs.contains_key(&job) {
+                self.with_job(job, effects, |job, cx| job.task_reported(cx, tm, change));
+                continue;
+            }
+            let (_, archive, mut cx) = self.parts(effects);
+            let stopped = stop_stranger(&mut cx, tm, &change);
+            if !stopped && archive.get(job).is_some() {
+                left_behind.insert(job);
+            }
+        }
+        // It has ended now, after its job, and may have written until then.
+        for job in left_behind {
+            self.removals.order(job, effects);
         }
     }
 
     fn acknowledge(&mut self, tm: TmKey, ack: Acknowledgement, effects: &mut Vec<Effect>) {
         let job = ack.attempt.job;
-        let in_file = matches!(ack.state.location, StateLocation::File(_));
-        if self.jobs.contains_key(&job) {
+        if self.archive.get(job).is_none() {
             self.with_job(job, effects, |job, cx| job.acknowledged(cx, tm, ack));
-        } else if in_file && self.archive.get(job).is_some() {
-            effects.push(Effect::Discard(Discard::Job(job)));
+        } else if matches!(ack.state.location, StateLocation::File(_)) {
+            self.removals.order(job, effects);
         }
     }
 
@@ -205,11 +216,12 @@ impl Coordinator {
         }
     }
 
-    /// A TaskManager's deadline has come.
-    pub(super) fn heartbeat_due(&mut self, tm: TmKey, effects: &mut Vec<Effect>) {
+    /// A TaskManager's deadline came at a certain time.
+    pub(super) fn heartbeat_due(&mut self, tm: TmKey, at: Timestamp, effects: &mut Vec<Effect>) {
+        let late = self.now.since(at);
         match self
             .tms
-            .heartbeat(tm, &self.config, self.epoch, self.now, effects)
+            .heartbeat(tm, late, &self.config, self.epoch, self.now, effects)
         {
             Heartbeat::Asked(next) => self.timers.set(Timer::TaskManager(tm), Some(next)),
             Heartbeat::Lost => {

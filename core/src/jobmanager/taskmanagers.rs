@@ -3,7 +3,8 @@
 //! A TaskManager is here from its hello to the end of its session; one that comes back is a new entry
 //! with a new key, so nothing of its earlier session can be taken for it. A slot is taken exactly while
 //! a current task that has not ended is in it; an attempt that is not wanted any more, and was told to
-//! stop, may share it until it has.
+//! stop, may share it until it has. No slot is offered before the TaskManager has answered: a hello alone
+//! may come from one that is too slow or too broken to ever hear of a task, and to register again and again.
 
 use super::effect::Effect;
 use crate::config::ClusterConfig;
@@ -50,7 +51,12 @@ pub(super) struct TaskManager {
     pub(super) session: SessionId,
     pub(super) slots: Vec<Option<SlotUse>>,
     pub(super) free: BTreeSet<SlotIndex>,
+    /// Whether it has said anything since its hello.
+    pub(super) answered: bool,
     pub(super) last_heard: Timestamp,
+    /// For how long the coordinator itself has stood still since then. What was said meanwhile waits to be
+    /// taken in: that time is not silence.
+    stood_still: Duration,
     /// Since when another process claims its name without a sign of life of this one.
     challenged: Option<Timestamp>,
     heartbeats: u64,
@@ -103,16 +109,15 @@ impl TaskManagers {
             session,
             slots: vec![None; slots as usize],
             free: (0..slots).map(SlotIndex).collect(),
+            answered: false,
             last_heard: now,
+            stood_still: Duration::ZERO,
             challenged: None,
             heartbeats: 0,
         });
         self.places = self.places.max(place(key));
         self.by_session.insert(session, key);
         self.by_id.insert(id, key);
-        self.free.insert((Reverse(slots), key));
-        self.free_slots += slots;
-        self.changed = true;
         key
     }
 
@@ -132,8 +137,7 @@ impl TaskManagers {
         let tm = self.all.remove(key)?;
         self.by_session.remove(&tm.session);
         self.by_id.remove(&tm.hello.taskmanager);
-        self.free.remove(&(Reverse(tm.free_count()), key));
-        self.free_slots -= tm.free_count();
+        self.withdraw(key, tm.free_count());
         Some(tm)
     }
 
@@ -142,7 +146,13 @@ impl TaskManagers {
         let key = *self.by_session.get(&session)?;
         let tm = &mut self.all[key];
         tm.last_heard = now;
+        tm.stood_still = Duration::ZERO;
         tm.challenged = None;
+        if !core::mem::replace(&mut tm.answered, true) {
+            let count = tm.free_count();
+            self.offer(key, count);
+            self.changed = true;
+        }
         Some(key)
     }
 
@@ -165,16 +175,19 @@ impl TaskManagers {
         }
     }
 
-    /// The deadline of a TaskManager has come.
+    /// The deadline of a TaskManager has come, and was noticed `late`.
     pub(super) fn heartbeat(
         &mut self,
         key: TmKey,
+        late: Duration,
         config: &ClusterConfig,
         epoch: Epoch,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Heartbeat {
-        let lost_at = self.all[key].last_heard + config.heartbeat_timeout;
+        let tm = &mut self.all[key];
+        tm.stood_still += late;
+        let lost_at = tm.last_heard + config.heartbeat_timeout + tm.stood_still;
         if lost_at <= now {
             return Heartbeat::Lost;
         }
@@ -182,7 +195,8 @@ impl TaskManagers {
         Heartbeat::Asked(lost_at.min(now + config.heartbeat_interval))
     }
 
-    fn ask(&mut self, key: TmKey, epoch: Epoch, effects: &mut Vec<Effect>) {
+    /// Asks a TaskManager for a sign of life.
+    pub(super) fn ask(&mut self, key: TmKey, epoch: Epoch, effects: &mut Vec<Effect>) {
         let tm = &mut self.all[key];
         tm.heartbeats += 1;
         let message = ToTaskManager::Heartbeat {
@@ -194,8 +208,13 @@ impl TaskManagers {
         });
     }
 
-    /// Takes a free slot; `false` if it is taken or does not exist.
+    /// Takes a free slot for tasks to be deployed; `false` if it cannot be given to any.
     pub(super) fn take(&mut self, at: SlotRef, usage: SlotUse) -> bool {
+        self.all.get(at.tm).is_some_and(|tm| tm.answered) && self.occupy(at, usage)
+    }
+
+    /// Takes a free slot in which tasks are already; `false` if it is taken or does not exist.
+    pub(super) fn occupy(&mut self, at: SlotRef, usage: SlotUse) -> bool {
         let known = self
             .all
             .get(at.tm)
@@ -220,9 +239,8 @@ impl TaskManagers {
     }
 
     fn change(&mut self, at: SlotRef, usage: Option<SlotUse>) {
+        self.withdraw(at.tm, self.all[at.tm].free_count());
         let tm = &mut self.all[at.tm];
-        self.free.remove(&(Reverse(tm.free_count()), at.tm));
-        self.free_slots -= tm.free_count();
         let changed = match usage {
             Some(_) => tm.free.remove(&at.slot),
             None => tm.free.insert(at.slot),
@@ -232,10 +250,20 @@ impl TaskManagers {
             "only a free slot is taken, only a taken one is given back"
         );
         tm.slots[at.slot.0 as usize] = usage;
-        self.free_slots += tm.free_count();
-        if tm.free_count() > 0 {
-            self.free.insert((Reverse(tm.free_count()), at.tm));
+        let count = tm.free_count();
+        self.offer(at.tm, count);
+    }
+
+    fn offer(&mut self, key: TmKey, count: u32) {
+        self.free_slots += count;
+        if count > 0 {
+            self.free.insert((Reverse(count), key));
         }
+    }
+
+    fn withdraw(&mut self, key: TmKey, count: u32) {
+        self.free_slots -= count;
+        self.free.remove(&(Reverse(count), key));
     }
 
     /// A job wants slots.
@@ -306,15 +334,20 @@ fn nobody() -> TaskManager {
         session: SessionId(0),
         slots: Vec::new(),
         free: BTreeSet::new(),
+        answered: false,
         last_heard: Timestamp(0),
+        stood_still: Duration::ZERO,
         challenged: None,
         heartbeats: 0,
     }
 }
 
 impl TaskManager {
-    /// How many of its slots are free.
+    /// How many of its slots can be given to tasks.
     pub(super) fn free_count(&self) -> u32 {
+        if !self.answered {
+            return 0;
+        }
         u32::try_from(self.free.len()).expect("slots are counted in 32 bits")
     }
 

@@ -176,9 +176,9 @@ impl Job {
     }
 }
 
-/// A TaskManager runs an attempt that is not wanted: it is told to stop it. A report of its end needs no
-/// answer.
-pub(super) fn stop_stranger(cx: &mut Cx<'_>, tm: TmKey, change: &TaskStateChange) {
+/// A TaskManager has an attempt that is not wanted: if it has not ended, it is told to stop. Tells whether
+/// it was.
+pub(super) fn stop_stranger(cx: &mut Cx<'_>, tm: TmKey, change: &TaskStateChange) -> bool {
     match change.report {
         TaskReport::Initializing | TaskReport::Running | TaskReport::EndOfData => {
             let AttemptId { job, task, attempt } = change.attempt;
@@ -191,7 +191,8 @@ pub(super) fn stop_stranger(cx: &mut Cx<'_>, tm: TmKey, change: &TaskStateChange
                     tasks,
                 },
             );
+            true
         }
-        TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => {}
+        TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => false,
     }
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Timer {
     /// The write that is to be tried again.
     Journal,
+    /// State of jobs that have ended that is to be removed.
+    Removals,
     /// A TaskManager's heartbeat.
     TaskManager(TmKey),
     /// Whatever a job waits for first.
@@ -39,15 +41,15 @@ impl Timers {
         }
     }
 
-    /// Takes the earliest timer that is due.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+    /// Takes the earliest timer that is due, with the time for which it was armed.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, Timer)> {
         let &(at, timer) = self.queue.first()?;
         if at > now {
             return None;
         }
         self.queue.pop_first();
         self.armed.remove(&timer);
-        Some(timer)
+        Some((at, timer))
     }
 
     /// The earliest deadline.

@@ -215,7 +215,7 @@ pub struct TaskManagerDetails {
     pub last_heard: Timestamp,
     /// Its slots.
     pub slots: u32,
-    /// Those of them in which no task is.
+    /// Those of them that can be given to tasks: none before it has answered.
     pub free_slots: u32,
     /// How many tasks are in its slots.
     pub tasks: u32,

@@ -276,6 +276,7 @@ fn result() -> JobResult {
         }],
         completed_checkpoints: 8,
         restarts: 9,
+        computation: 10,
     }
 }
 

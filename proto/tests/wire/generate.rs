@@ -353,6 +353,7 @@ prop_compose! {
         status in select(vec![JobStatus::Failed, JobStatus::Canceled, JobStatus::Finished]),
         failure in option::of(prose()), vertices in vec(vertex(), 0..4),
         completed_checkpoints in any::<u64>(), restarts in any::<u64>(),
+        computation in any::<u64>(),
     ) -> JobResult {
         let vertex = |vertex: TableVertex| VertexResult {
             operator_id: vertex.operator_id,
@@ -363,6 +364,7 @@ prop_compose! {
         let vertices = vertices.into_iter().map(vertex).collect();
         JobResult {
             job, name, status, started, ended, failure, vertices, completed_checkpoints, restarts,
+            computation,
         }
     }
 }

@@ -5,10 +5,11 @@
 use super::*;
 use crate::plan::job::{EdgePlan, OperatorPlan, VertexPlan};
 use jobmanager_core::graph::{JobGraph, Partitioning};
-use jobmanager_core::id::{CommitId, Incarnation, SessionId};
-use jobmanager_core::jobmanager::Effect;
+use jobmanager_core::id::{CommitId, Incarnation, SessionId, TaskManagerId};
+use jobmanager_core::jobmanager::{Effect, Input};
 use jobmanager_core::message::{
-    Acknowledgement, Deployment, Envelope, JobTable, StateLocation, TaskDeployment, ToTaskManager,
+    Acknowledgement, Deployment, Envelope, FromTaskManager, Hello, JobTable, StateLocation,
+    TaskDeployment, ToTaskManager,
 };
 use jobmanager_core::record::{JobRecord, JobResult, Record, RecordOp};
 use jobmanager_core::taskmanager::TaskStart;
@@ -92,6 +93,7 @@ pub(crate) fn result(status: JobStatus) -> Record {
         vertices: Vec::new(),
         completed_checkpoints: 0,
         restarts: 0,
+        computation: 0,
     };
     Record::Result(result.into())
 }
@@ -114,6 +116,31 @@ pub(crate) fn mark(next: u64) -> Record {
     Record::CheckpointMark {
         job: JOB,
         next: CheckpointId(next),
+    }
+}
+
+/// A TaskManager registers.
+pub(crate) fn hello() -> Input {
+    Input::Connected {
+        session: SessionId(1),
+        hello: Hello {
+            taskmanager: TaskManagerId("tm-0".to_owned()),
+            incarnation: Incarnation(1),
+            seen_epoch: Epoch(0),
+            slots: 1,
+            data_address: "tm-0:1".to_owned(),
+            hardware: Default::default(),
+            operators: vec!["sink".to_owned(), "source".to_owned()],
+            inventory: Vec::new(),
+        },
+    }
+}
+
+/// It gives a sign of life.
+pub(crate) fn answer() -> Input {
+    Input::Message {
+        session: SessionId(1),
+        message: FromTaskManager::Heartbeat { sequence: 1 },
     }
 }
 

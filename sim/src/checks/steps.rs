@@ -38,6 +38,8 @@ pub(super) struct Watched {
     recording: Option<Recording>,
     /// Sessions that were welcomed and have not ended.
     welcomed: BTreeSet<SessionId>,
+    /// Sessions on which nothing has come but a hello without attempts.
+    mute: BTreeSet<SessionId>,
     last_words: BTreeMap<SessionId, FromTaskManager>,
     window: Window,
 }
@@ -69,6 +71,7 @@ impl Checks {
             model: Model::recover(config, epoch, records, now, &self.plans),
             recording,
             welcomed: BTreeSet::new(),
+            mute: BTreeSet::new(),
             last_words: BTreeMap::new(),
             window: Window::default(),
         };
@@ -97,6 +100,7 @@ impl Checks {
         if let Some(recording) = &mut watched.recording {
             recording.step(step.now, step.input, step.effects);
         }
+        watched.answers(step.input);
         // What was due before a session ended could still be said on it.
         watched.registers_first(step.effects)?;
         watched.listen(step.input);
@@ -155,6 +159,22 @@ impl Checks {
 }
 
 impl Watched {
+    fn answers(&mut self, input: &Input) {
+        match input {
+            Input::Connected { session, hello } if hello.inventory.is_empty() => {
+                self.mute.insert(*session);
+            }
+            Input::Message { session, .. } | Input::Disconnected { session } => {
+                self.mute.remove(session);
+            }
+            Input::Connected { .. }
+            | Input::Stored { .. }
+            | Input::Discarded { .. }
+            | Input::Command { .. }
+            | Input::Wake => {}
+        }
+    }
+
     fn listen(&mut self, input: &Input) {
         match input {
             Input::Message { session, message } => {
@@ -175,12 +195,19 @@ impl Watched {
         }
     }
 
-    /// A TaskManager is told to run something only after it was welcomed on the session.
+    /// A TaskManager is told something only after it was welcomed on the session, and to run something only
+    /// after it has answered.
     fn registers_first(&mut self, effects: &[Effect]) -> Verdict {
         for effect in effects {
             let Effect::Send { session, message } = effect else {
                 continue;
             };
+            let deploys = matches!(message.message, ToTaskManager::Deploy(_));
+            ensure(
+                !(deploys && self.mute.contains(session)),
+                "only_who_has_answered_is_given_tasks",
+                || format!("{effect:?}"),
+            )?;
             match &message.message {
                 ToTaskManager::Welcome(_) => {
                     self.welcomed.insert(*session);

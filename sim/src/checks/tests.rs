@@ -439,15 +439,20 @@ fn a_job_that_restarts_again_and_again_is_seen() {
     assert_eq!(broken(verdict), "restarts_end_once_faults_have_ended");
 }
 
-/// A coordinator that is watched, and what it orders with the next input.
+/// A coordinator that is watched, and what it orders when nothing but time has passed.
 fn watched(checks: &mut Checks, now: u64, effects: &[Effect]) -> Verdict {
+    told(checks, now, &Input::Wake, effects)
+}
+
+/// A coordinator that is watched, and what it orders with an input.
+fn told(checks: &mut Checks, now: u64, input: &Input, effects: &[Effect]) -> Verdict {
     let config = jobmanager_core::config::cluster_config(&BTreeMap::new(), &[]).unwrap();
     let start = Timestamp(0);
     let coordinator = Coordinator::recover(config, EPOCH, Vec::new(), start).unwrap();
     checks.stepped(&Step {
         instance: BY.instance,
         now: Timestamp(now),
-        input: &Input::Wake,
+        input,
         effects,
         coordinator: &coordinator,
     })
@@ -466,6 +471,17 @@ fn an_order_to_somebody_who_is_not_registered_is_seen() {
     let order = say(ToTaskManager::Heartbeat { sequence: 1 });
     let name = "only_registered_taskmanagers_get_orders";
     assert_eq!(broken(watched(&mut watching(), 0, &[order])), name);
+}
+
+#[test]
+fn a_task_for_somebody_who_has_only_said_hello_is_seen() {
+    let early = "only_who_has_answered_is_given_tasks";
+    let deployment = [deploy(0, None)];
+    let mut checks = watching();
+    assert_eq!(told(&mut checks, 0, &hello(), &[]), Ok(()));
+    assert_eq!(broken(watched(&mut checks, 1, &deployment)), early);
+    assert_eq!(told(&mut checks, 2, &answer(), &[]), Ok(()));
+    assert_ne!(broken(watched(&mut checks, 3, &deployment)), early);
 }
 
 #[test]

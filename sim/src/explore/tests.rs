@@ -44,8 +44,8 @@ fn no_order_of_events_breaks_a_promise() {
 
 #[test]
 fn no_fault_at_any_instant_breaks_a_promise() {
-    assert_eq!(states(&scope(Shape::Chain, 1)), 8_365);
-    assert_eq!(states(&scope(Shape::Pair, 1)), 6_498);
+    assert_eq!(states(&scope(Shape::Chain, 1)), 8_797);
+    assert_eq!(states(&scope(Shape::Pair, 1)), 6_797);
 }
 
 #[test]

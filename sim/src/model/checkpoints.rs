@@ -179,6 +179,7 @@ impl Job {
             self.checkpoints.marking = true;
             let next = CheckpointId(self.checkpoints.next.0 + RESERVED);
             room.writes.push(vec![Write::Mark(self.id, next)]);
+            self.untidy = true;
         }
         needed
     }
@@ -364,6 +365,7 @@ impl Job {
         if abort.snapshot_failed {
             self.checkpoints.final_not_before = room.now + config.interval;
         }
+        self.untidy = true;
         for pending in gone {
             self.checkpoints.failed += 1;
             self.checkpoints.failures += u64::from(abort.counts);

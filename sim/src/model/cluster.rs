@@ -12,7 +12,7 @@ use jobmanager_core::id::{
 use jobmanager_core::jobmanager::{
     Command, Coordinator, Discard, DiscardOutcome, Effect, Input, Reply,
 };
-use jobmanager_core::message::{FromTaskManager, Hello, StateLocation};
+use jobmanager_core::message::{FromTaskManager, Hello, StateLocation, TaskReport};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,15 +24,30 @@ const WAITERS: usize = 1_000;
 /// How long a registered process may owe a sign of life when another one claims its name.
 const CHALLENGE: Duration = Duration::from_secs(3);
 
+/// Between the first two tries to remove what a job left; doubled with each further one, up to the longest.
+pub(super) const FIRST_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
+
 /// A registered TaskManager.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) name: TaskManagerId,
     incarnation: Incarnation,
     pub(super) slots: u32,
+    /// Whether it has said anything since its hello: before that it is given nothing.
+    pub(super) answered: bool,
     last_heard: Timestamp,
+    /// How late the coordinator has been for its heartbeats since then.
+    stood_still: Duration,
     challenged: Option<Timestamp>,
     ask_at: Timestamp,
+}
+
+impl Session {
+    /// How many slots it has for tasks.
+    pub(super) fn offered(&self) -> u32 {
+        if self.answered { self.slots } else { 0 }
+    }
 }
 
 impl Model {
@@ -98,17 +113,32 @@ impl Model {
             .collect();
         due.sort_unstable();
         for (_, _, on) in due {
-            let lost_at = self.sessions[&on].last_heard + self.config.heartbeat_timeout;
+            let Some(session) = self.sessions.get_mut(&on) else {
+                continue;
+            };
+            session.stood_still += self.now.since(session.ask_at);
+            let silence = self.config.heartbeat_timeout + session.stood_still;
+            let lost_at = session.last_heard + silence;
             if lost_at <= self.now {
                 self.lose(on, coordinator);
                 continue;
             }
+            session.ask_at = lost_at.min(self.now + self.config.heartbeat_interval);
             self.orders.push(Order::Ask(on));
-            let next = lost_at.min(self.now + self.config.heartbeat_interval);
-            if let Some(session) = self.sessions.get_mut(&on) {
-                session.ask_at = next;
+        }
+        for (id, (retry, _)) in &mut self.removals {
+            if retry.is_some_and(|at| at <= self.now) {
+                *retry = None;
+                self.orders.push(Order::Discard(Discard::Job(*id)));
             }
         }
+    }
+
+    /// All that the job left is removed, from now on.
+    fn remove(&mut self, id: JobId) {
+        let removal = self.removals.entry(id);
+        removal.or_insert((None, FIRST_REMOVAL_PAUSE)).0 = None;
+        self.orders.push(Order::Discard(Discard::Job(id)));
     }
 
     pub(super) fn take(&mut self, input: &Input, coordinator: &Coordinator) {
@@ -144,13 +174,16 @@ impl Model {
             return;
         }
         self.orders.push(Order::Welcome(on));
+        self.orders.push(Order::Ask(on));
         self.sessions.insert(
             on,
             Session {
                 name: hello.taskmanager.clone(),
                 incarnation: hello.incarnation,
                 slots: hello.slots,
+                answered: false,
                 last_heard: self.now,
+                stood_still: Duration::ZERO,
                 challenged: None,
                 ask_at: self.now + self.config.heartbeat_interval,
             },
@@ -215,18 +248,24 @@ impl Model {
         let Some(session) = self.sessions.get_mut(&on) else {
             return;
         };
+        session.answered = true;
         session.last_heard = self.now;
+        session.stood_still = Duration::ZERO;
         session.challenged = None;
         match message {
             FromTaskManager::Heartbeat { .. } => {}
             FromTaskManager::TaskStates(changes) => {
+                let mut late = BTreeSet::new();
                 for change in changes {
                     let id = change.attempt.job;
-                    if self.jobs.contains_key(&id) {
+                    if self.jobs.contains_key(&id) && !self.ended.contains_key(&id) {
                         self.with(id, coordinator, |job, room| {
                             job.task_reported(room, on, change);
                         });
                     } else {
+                        if self.ended.contains_key(&id) && is_end(&change.report) {
+                            late.insert(id);
+                        }
                         let mut writes = Vec::new();
                         let hints = Hints(coordinator);
                         let mut room = Room {
@@ -239,14 +278,15 @@ impl Model {
                         room.stop_stranger(on, change);
                     }
                 }
+                late.into_iter().for_each(|id| self.remove(id));
             }
             FromTaskManager::Acknowledge(ack) => {
                 let id = ack.attempt.job;
                 let in_file = matches!(ack.state.location, StateLocation::File(_));
-                if self.jobs.contains_key(&id) {
+                if !self.ended.contains_key(&id) {
                     self.with(id, coordinator, |job, room| job.acknowledged(room, on, ack));
-                } else if in_file && self.ended.contains_key(&id) {
-                    self.orders.push(Order::Discard(Discard::Job(id)));
+                } else if in_file {
+                    self.remove(id);
                 }
             }
             FromTaskManager::Decline {
@@ -291,8 +331,10 @@ impl Model {
             }
             return;
         }
-        if self.ended.contains_key(&id) {
-            self.orders.push(known);
+        if let Some(computation) = self.computations.get(&id) {
+            let another = *computation != graph.computation();
+            let conflict = Order::Reply(request, Reply::Conflict(id));
+            self.orders.push(if another { conflict } else { known });
             return;
         }
         let Some(plan) = self.plans.0.get(&id).cloned() else {
@@ -325,9 +367,18 @@ impl Model {
 
     fn discarded(&mut self, what: &Discard, outcome: &DiscardOutcome, coordinator: &Coordinator) {
         match what {
-            Discard::Job(id) => {
-                self.with(*id, coordinator, |job, room| job.discarded(room, outcome));
-            }
+            Discard::Job(id) => match outcome {
+                DiscardOutcome::Done => {
+                    self.removals.remove(id);
+                    self.with(*id, coordinator, Job::state_removed);
+                }
+                DiscardOutcome::Failed(_) => {
+                    let removal = self.removals.entry(*id);
+                    let (retry, pause) = removal.or_insert((None, FIRST_REMOVAL_PAUSE));
+                    *retry = Some(self.now + *pause);
+                    *pause = LONGEST_REMOVAL_PAUSE.min(*pause * 2);
+                }
+            },
             Discard::Checkpoint(id, _) | Discard::Unreferenced { job: id, .. } => {
                 let failed = matches!(outcome, DiscardOutcome::Failed(_));
                 self.with(*id, coordinator, |job, _| job.untidy |= failed);
@@ -359,7 +410,12 @@ impl Model {
                 }
                 Some(Write::Result(id, status)) => {
                     self.ended.insert(*id, *status);
+                    if let Some(job) = self.jobs.get(id) {
+                        let computation = job.graph.computation();
+                        self.computations.insert(*id, computation);
+                    }
                     self.with(*id, coordinator, Job::end_durable);
+                    self.remove(*id);
                     for on in self.sessions.keys() {
                         self.orders.push(Order::Release(*on, *id));
                     }
@@ -389,9 +445,29 @@ impl Model {
         }
     }
 
+    /// How many slots can be given to tasks.
+    pub(super) fn free_slots(&self) -> usize {
+        let offered = self.sessions.values().map(Session::offered).sum::<u32>();
+        let answered = |on| {
+            self.sessions
+                .get(&on)
+                .is_some_and(|session| session.answered)
+        };
+        let taken = self.taken().into_iter().filter(|(on, _)| answered(*on));
+        (offered as usize).saturating_sub(taken.count())
+    }
+
     /// The slots in which tasks are.
     pub(super) fn taken(&self) -> BTreeSet<(SessionId, SlotIndex)> {
         let tasks = self.jobs.values().flat_map(|job| &job.tasks);
         tasks.filter_map(|task| task.at).collect()
+    }
+}
+
+/// Whether the attempt has ended.
+fn is_end(report: &TaskReport) -> bool {
+    match report {
+        TaskReport::Finished | TaskReport::Canceled | TaskReport::Failed { .. } => true,
+        TaskReport::Initializing | TaskReport::Running | TaskReport::EndOfData => false,
     }
 }

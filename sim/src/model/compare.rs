@@ -1,6 +1,7 @@
 //! What the model foresaw beside what the coordinator did and shows.
 
 use super::Model;
+use super::cluster::Session;
 use super::job::{Job, Life, Stage};
 use super::orders::Order;
 use crate::checks::oracle::Failure;
@@ -62,10 +63,11 @@ impl Model {
                 taken.remove(&at);
             }
             for (on, deployment) in deployments {
-                let slots = self.sessions.get(&on).map_or(0, |session| session.slots);
+                let offered = self.sessions.get(&on).map_or(0, Session::offered);
                 for task in &deployment.tasks {
                     let at = (on, task.slot);
-                    if task.slot.0 >= slots || taken.contains(&at) {
+                    let held = job.tasks.iter().any(|task| task.at == Some(at));
+                    if !held && (task.slot.0 >= offered || taken.contains(&at)) {
                         return Err(disagree(format!("job {id}: {at:?} is not free")));
                     }
                     job.deployed(deployment, task, at, self.epoch)?;
@@ -84,8 +86,7 @@ impl Model {
         if waiting.peek().is_none() {
             return Ok(());
         }
-        let total: u32 = self.sessions.values().map(|session| session.slots).sum();
-        let free = total as usize - self.taken().len().min(total as usize);
+        let free = self.free_slots();
         let served = waiting.find(|job| job.missing_slots() <= free);
         served.map_or(Ok(()), |job| {
             let missing = job.missing_slots();
@@ -177,8 +178,8 @@ impl Model {
         let shown = coordinator.overview();
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let total: u32 = self.sessions.values().map(|session| session.slots).sum();
-        let taken = u32::try_from(self.taken().len()).unwrap_or(u32::MAX);
-        let own = (sessions, total, total.saturating_sub(taken));
+        let free = u32::try_from(self.free_slots()).unwrap_or(u32::MAX);
+        let own = (sessions, total, free);
         let shown = (shown.taskmanagers, shown.slots_total, shown.slots_free);
         if shown == own {
             return Ok(());

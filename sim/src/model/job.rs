@@ -7,17 +7,13 @@ use super::plan::Plan;
 use super::restarts::{Around, Budget, Verdict};
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{Attempt, AttemptId, JobId, RequestId, SessionId, SlotIndex, TaskId};
-use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Reply};
+use jobmanager_core::jobmanager::Reply;
 use jobmanager_core::message::{TaskReport, TaskStateChange};
 use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
-
-const FIRST_CLEANUP_PAUSE: Duration = Duration::from_secs(1);
-const LAST_CLEANUP_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +32,7 @@ pub(super) enum Life {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cleanup {
     Storing,
-    Discarding { pause: Duration },
-    Waiting { until: Timestamp, pause: Duration },
+    Discarding,
     Removing,
 }
 
@@ -386,54 +381,37 @@ impl Job {
         let Life::Ended(status, cleanup) = &mut self.life else {
             return;
         };
-        *cleanup = Cleanup::Discarding {
-            pause: FIRST_CLEANUP_PAUSE,
-        };
+        *cleanup = Cleanup::Discarding;
         let reply = Reply::AlreadyEnded(self.id, *status);
         for request in std::mem::take(&mut self.end_waiters) {
             room.orders.push(Order::Reply(request, reply.clone()));
         }
-        let everything = Discard::Job(self.id);
-        room.orders.push(Order::Discard(everything));
     }
 
     /// A later coordinator goes on with the removal.
     pub(super) fn resume_removal(&mut self, status: JobStatus) {
         self.status = status;
-        let cleanup = Cleanup::Waiting {
-            until: Timestamp(0),
-            pause: FIRST_CLEANUP_PAUSE,
-        };
-        self.life = Life::Ended(status, cleanup);
+        self.life = Life::Ended(status, Cleanup::Discarding);
     }
 
-    pub(super) fn discarded(&mut self, room: &mut Room<'_>, outcome: &DiscardOutcome) {
+    /// What it left in the checkpoint storage is gone; its records follow.
+    pub(super) fn state_removed(&mut self, room: &mut Room<'_>) {
         let Life::Ended(_, cleanup) = &mut self.life else {
             return;
         };
-        let Cleanup::Discarding { pause } = *cleanup else {
+        if *cleanup != Cleanup::Discarding {
             return;
-        };
-        match outcome {
-            DiscardOutcome::Failed(_) => {
-                *cleanup = Cleanup::Waiting {
-                    until: room.now + pause,
-                    pause: LAST_CLEANUP_PAUSE.min(pause * 2),
-                };
-            }
-            DiscardOutcome::Done => {
-                *cleanup = Cleanup::Removing;
-                let retained = self.checkpoints.retained.iter();
-                let mut keys: Vec<_> = retained
-                    .map(|record| RecordKey::Checkpoint(self.id, record.id))
-                    .collect();
-                keys.push(RecordKey::Cancel(self.id));
-                keys.push(RecordKey::CheckpointMark(self.id));
-                keys.push(RecordKey::Job(self.id));
-                room.writes
-                    .push(keys.into_iter().map(Write::Delete).collect());
-            }
         }
+        *cleanup = Cleanup::Removing;
+        let retained = self.checkpoints.retained.iter();
+        let mut keys: Vec<_> = retained
+            .map(|record| RecordKey::Checkpoint(self.id, record.id))
+            .collect();
+        keys.push(RecordKey::Cancel(self.id));
+        keys.push(RecordKey::CheckpointMark(self.id));
+        keys.push(RecordKey::Job(self.id));
+        room.writes
+            .push(keys.into_iter().map(Write::Delete).collect());
     }
 
     /// What follows from how things are now, until nothing more does.
@@ -456,13 +434,6 @@ impl Job {
                 };
                 self.end(room, status);
             }
-        }
-        if let Life::Ended(_, cleanup) = &mut self.life
-            && let Cleanup::Waiting { until, pause } = *cleanup
-            && until <= room.now
-        {
-            *cleanup = Cleanup::Discarding { pause };
-            room.orders.push(Order::Discard(Discard::Job(self.id)));
         }
         self.show();
     }

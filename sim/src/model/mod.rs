@@ -35,6 +35,7 @@ use orders::Order;
 use plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The plans of a run's jobs, as models read them.
 #[derive(Clone, Default)]
@@ -66,6 +67,11 @@ pub(crate) struct Model {
     jobs: BTreeMap<JobId, Job>,
     /// The ends that are durable.
     ended: BTreeMap<JobId, JobStatus>,
+    /// What they computed.
+    computations: BTreeMap<JobId, u64>,
+    /// What is still to be removed of jobs that have ended: when it is tried again, if it is not under way,
+    /// and the pause after the next failure.
+    removals: BTreeMap<JobId, (Option<Timestamp>, Duration)>,
     journal: Journal,
     /// Foreseen in this step.
     orders: Vec<Order>,
@@ -94,6 +100,8 @@ impl Model {
             sessions: BTreeMap::new(),
             jobs: BTreeMap::new(),
             ended: BTreeMap::new(),
+            computations: BTreeMap::new(),
+            removals: BTreeMap::new(),
             journal: Journal::default(),
             orders: Vec::new(),
             touched: BTreeSet::new(),
@@ -117,6 +125,11 @@ impl Model {
         for record in records {
             if let Record::Result(result) = record {
                 model.ended.insert(result.job, result.status);
+                model.computations.insert(result.job, result.computation);
+                if model.jobs.contains_key(&result.job) {
+                    let at_once = (Some(Timestamp(0)), cluster::FIRST_REMOVAL_PAUSE);
+                    model.removals.insert(result.job, at_once);
+                }
             }
         }
         model.touched = model.jobs.keys().copied().collect();

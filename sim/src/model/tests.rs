@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::checks::forge::{JOB, plan};
+use crate::checks::forge::{JOB, answer, hello, plan};
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::graph::JobGraph;
-use jobmanager_core::id::{AttemptId, CommitId, Incarnation, RequestId, SessionId, TaskManagerId};
+use jobmanager_core::id::{AttemptId, CommitId, RequestId, SessionId};
 use jobmanager_core::jobmanager::{Command, StoreOutcome};
-use jobmanager_core::message::{FromTaskManager, Hello, TaskReport, TaskStateChange};
+use jobmanager_core::message::{FromTaskManager, TaskReport, TaskStateChange};
 
 const ON: SessionId = SessionId(1);
 
@@ -52,22 +52,6 @@ impl Pair {
     }
 }
 
-fn hello() -> Input {
-    Input::Connected {
-        session: ON,
-        hello: Hello {
-            taskmanager: TaskManagerId("tm-0".to_owned()),
-            incarnation: Incarnation(1),
-            seen_epoch: Epoch(0),
-            slots: 1,
-            data_address: "tm-0:1".to_owned(),
-            hardware: Default::default(),
-            operators: vec!["sink".to_owned(), "source".to_owned()],
-            inventory: Vec::new(),
-        },
-    }
-}
-
 fn submit() -> Input {
     let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
     Input::Command {
@@ -102,6 +86,7 @@ fn running() -> Pair {
     let mut pair = Pair::new();
     pair.agree(0, &Input::Wake);
     pair.agree(0, &hello());
+    pair.agree(0, &answer());
     pair.agree(1, &submit());
     pair.agree(2, &stored(1));
     pair.agree(3, &report(0, &TaskReport::Running));
@@ -147,6 +132,7 @@ fn a_job_that_waits_although_there_are_slots_is_seen() {
     let mut pair = Pair::new();
     pair.agree(0, &Input::Wake);
     pair.agree(0, &hello());
+    pair.agree(0, &answer());
     pair.agree(1, &submit());
     let undeployed = |effects: &mut Vec<Effect>| {
         effects.retain(|effect| Order::of(effect).is_some());

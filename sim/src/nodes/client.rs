@@ -290,9 +290,8 @@ impl World {
         let detail = format!("job {job}: {reply:?}");
         let conflict = matches!(reply, Reply::Conflict(_));
         let overloaded = matches!(reply, Reply::Overloaded(_));
-        let ended = self.checks.result(job).is_some();
         match kind {
-            Kind::Conflicting if !conflict && !overloaded && !ended => {
+            Kind::Conflicting if !conflict && !overloaded => {
                 self.fail("another_graph_never_takes_the_place_of_a_job", detail);
             }
             Kind::Stranger if *reply != Reply::UnknownJob(job) && !overloaded => {

@@ -242,6 +242,7 @@ impl World {
         };
         process.paused = false;
         for event in std::mem::take(&mut process.backlog) {
+            self.waits_to_be_heard(&event);
             self.queue.push(self.now, event);
         }
     }

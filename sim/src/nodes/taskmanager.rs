@@ -173,7 +173,7 @@ impl World {
         let target = self.find_jobmanager(process);
         let listening = target.filter(|target| {
             let there = Node::JobManager(*target);
-            !self.network.is_blocked(here, there) && !self.cannot_connect(process.index)
+            !self.network.is_blocked(here, there)
         });
         let Some(current) = listening else {
             self.worker_input(process, Input::Disconnected);

@@ -22,6 +22,9 @@ const PACE: Micros = 100 * MS;
 const MARGIN: Micros = 20 * SECOND;
 /// The longest pause before state is deleted again that could not be deleted.
 const CLEANUP_PAUSE: Micros = 60 * SECOND;
+/// After so many checkpoints at the latest, files are looked for that were written too late to be deleted
+/// with their checkpoint: 16 ids are reserved at a time.
+const SWEEP: u64 = 18;
 
 /// What was so when faults ended.
 #[derive(Default)]
@@ -120,8 +123,8 @@ impl World {
     }
 
     /// What broke while there were faults may be noticed late; after that, hardly anything restarts. That is
-    /// not promised to a job that has nothing to go on from, nor beside a TaskManager that registers again and
-    /// again: its slots are offered before it has shown that it lives.
+    /// not promised to a job that has nothing to go on from, nor beside a TaskManager that dies and starts again
+    /// and again: it answers while it lives, and is given tasks.
     fn judge_restarts(&mut self, waited: Micros) {
         let noticed = micros(self.options.cluster.heartbeat_timeout) + 2 * STALL_LIMIT;
         if waited >= noticed && !std::mem::replace(&mut self.judge.counts_restarts, true) {
@@ -339,24 +342,25 @@ impl World {
         }
     }
 
-    /// Files that nothing refers to are deleted: all of a job that has ended, and those of completed
-    /// checkpoints that were of no use already when faults ended. Not promised: a file that a TaskManager
-    /// wrote after the coordinator had cleaned up, for a checkpoint that was given up or for a job that an old
-    /// leader ran once more, stays until the next leader cleans up, if the job lives until then.
+    /// Files that nothing refers to are deleted: all of a job that has ended, and those of checkpoints that
+    /// were of no use already when faults ended, however late they were written.
     fn judge_files(&self, bounds: &Bounds, open: &mut Vec<Open>) {
         for job in &self.options.jobs {
             let id = job.id;
             let mut kept = self.blobs.checkpoints(id);
-            kept.retain(|file| self.checks.is_completed(id, *file));
+            let mut within = bounds.clean;
             if self.checks.result(id).is_none() {
                 let latest = self.judge.completed.get(&id).copied().flatten();
                 let retained: BTreeSet<_> = self.checks.retained(id).collect();
                 kept.retain(|file| Some(*file) < latest && !retained.contains(file));
+                if !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
+                    within += SWEEP * self.checks.checkpoint_round(id);
+                }
             }
             if !kept.is_empty() {
                 open.push(Open {
                     promise: "unreferenced_state_is_deleted",
-                    within: bounds.clean,
+                    within,
                     detail: format!("job {id} has files of checkpoints {kept:?}"),
                 });
             }

@@ -117,9 +117,8 @@ impl World {
     /// whether it did.
     pub(crate) fn fails_over_at_rest(&mut self) -> bool {
         let running = self.checks.running();
-        let running: BTreeSet<_> = running
-            .filter(|(process, _)| !self.is_outside(process.index))
-            .collect();
+        let (outside, running): (BTreeSet<_>, BTreeSet<_>) =
+            running.partition(|(process, _)| self.is_outside(process.index));
         if let Rest::Over(before) = &self.rest {
             if *before != running {
                 let detail = format!("{before:?} ran before, {running:?} after");
@@ -139,7 +138,8 @@ impl World {
         let in_time = back < cluster.reconciliation_timeout.min(cluster.grace_period);
         let mut jobs = self.options.jobs.iter();
         let fails = jobs.any(|job| self.has_lost_its_state(job.id));
-        if running.is_empty() || fails || !in_time {
+        // What still runs where it is broken may be lost with the connection, and all that belongs to it.
+        if running.is_empty() || !outside.is_empty() || fails || !in_time {
             return false;
         }
         self.marks.hit(Mark::FailoverAtRest);

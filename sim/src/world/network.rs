@@ -216,6 +216,16 @@ impl Network {
         Some(end.last_arrival)
     }
 
+    /// Whether a message has come that `side` has only to take.
+    pub(crate) fn is_at_hand(&self, id: ConnectionId, side: Side) -> bool {
+        let Some(ends) = self.connections.get(&id) else {
+            return false;
+        };
+        let (from, end) = (&ends[side.other() as usize], &ends[side as usize]);
+        let stalls = end.stalled.is_some() || blocks(&self.blocked, from.node, end.node);
+        end.open && !end.incoming.is_empty() && !stalls
+    }
+
     /// The first message on its way to `side` arrives.
     pub(crate) fn arrive(&mut self, id: ConnectionId, side: Side, now: Micros) -> Arrival {
         let Some(ends) = self.connections.get_mut(&id) else {

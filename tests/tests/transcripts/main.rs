@@ -87,6 +87,19 @@ fn who_comes_back_after_a_job_has_ended_is_told_to_forget_it() {
 }
 
 #[test]
+fn what_is_written_after_a_job_has_ended_is_removed_too() {
+    let mut script = running(&["a"], 2, JOB);
+    let left_behind = script.tasks_of("a");
+    script.all_at_end_of_data().acknowledge_all().stored("done");
+    script.all_finished().stored("done");
+    script.discarded().stored("done");
+    script.lose_sight_of("a").cut();
+    script.hello_with("a", 2, left_behind);
+    script.canceled("a", 0).not_discarded().pass(1000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
     let job = without_fixed_delay(&JOB.replace("\"fixed-delay\",", "\"none\","));
     let mut script = running(&["a"], 2, &job);
@@ -136,6 +149,21 @@ fn a_silent_taskmanager_is_lost_after_its_heartbeat_timeout() {
     for _ in 0..5 {
         script.pass(10_000);
     }
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_taskmanager_that_has_said_hello_only_is_given_no_task() {
+    let mut script = Script::new();
+    script.connect_mute("a", 2).submit(JOB).stored("done");
+    script.cut().pass(1000).answer("a");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_coordinator_that_stood_still_does_not_take_its_own_absence_for_silence() {
+    let mut script = running(&["a"], 2, JOB);
+    script.cut().stand_still(120_000).answer("a").pass(10_000);
     insta::assert_snapshot!(script.text());
 }
 
@@ -245,6 +273,16 @@ fn a_job_is_submitted_twice_without_harm_but_another_one_is_not_taken_for_it() {
     let mut script = Script::new();
     script.connect("a", 2).submit(JOB).stored("done").cut();
     script.submit(JOB);
+    script.submit(&JOB.replace("\"copy\"", "\"another\""));
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn another_job_is_not_taken_for_one_that_has_ended() {
+    let mut script = running(&["a"], 2, JOB);
+    script.cancel().stored("done").canceled("a", 0);
+    script.stored("done").discarded().stored("done").recover();
+    script.cut().submit(JOB);
     script.submit(&JOB.replace("\"copy\"", "\"another\""));
     insta::assert_snapshot!(script.text());
 }

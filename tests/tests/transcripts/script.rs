@@ -109,6 +109,12 @@ impl Script {
         self
     }
 
+    /// Time passes, and the coordinator does not notice before something else happens.
+    pub(crate) fn stand_still(&mut self, millis: u64) -> &mut Self {
+        self.now += millis;
+        self
+    }
+
     pub(crate) fn submit(&mut self, json: &str) -> &mut Self {
         let graph = job_json::parse(json.as_bytes(), JobId(99), &BTreeMap::new()).unwrap();
         self.job = Some(graph.id());
@@ -138,16 +144,35 @@ impl Script {
         RequestId(self.last_request)
     }
 
-    /// Another process of this name says hello.
+    /// Another process of this name says hello, and answers if it is registered.
     pub(crate) fn connect(&mut self, name: &str, slots: u32) -> &mut Self {
+        self.connect_mute(name, slots).answer(name)
+    }
+
+    /// Another process of this name says hello, and nothing more.
+    pub(crate) fn connect_mute(&mut self, name: &str, slots: u32) -> &mut Self {
         let incarnation = Incarnation(self.last_session + 1);
         self.hello(name, slots, incarnation, Vec::new())
+    }
+
+    /// Whoever said hello last answers the first heartbeat, if it was asked.
+    pub(crate) fn answer(&mut self, name: &str) -> &mut Self {
+        let session = SessionId(self.last_session);
+        let registered: Vec<_> = self.coordinator.taskmanagers().collect();
+        if registered.iter().all(|tm| tm.session != session) {
+            return self;
+        }
+        let message = FromTaskManager::Heartbeat { sequence: 1 };
+        self.step(
+            &format!("{name} answers"),
+            Input::Message { session, message },
+        )
     }
 
     /// The process of this name, which never died, says hello to the next coordinator.
     pub(crate) fn connect_again(&mut self, name: &str, slots: u32) -> &mut Self {
         let inventory = self.tasks_of(name);
-        self.hello(name, slots, Incarnation(1), inventory)
+        self.hello_with(name, slots, inventory)
     }
 
     fn hello(
@@ -205,7 +230,18 @@ impl Script {
         slots: u32,
         inventory: Vec<InventoryItem>,
     ) -> &mut Self {
+        for item in &inventory {
+            let task = Task {
+                tm: name.into(),
+                slot: item.slot,
+                state: item.state,
+                end_of_data: item.end_of_data,
+                restored: item.restored,
+            };
+            self.tasks.entry(item.attempt).or_insert(task);
+        }
         self.hello(name, slots, Incarnation(1), inventory)
+            .answer(name)
     }
 
     /// The session ends, but not the process.
@@ -258,14 +294,17 @@ impl Script {
     }
 
     pub(crate) fn discarded(&mut self) -> &mut Self {
+        self.discard_ends("discarded", DiscardOutcome::Done)
+    }
+
+    pub(crate) fn not_discarded(&mut self) -> &mut Self {
+        let outcome = DiscardOutcome::Failed("no route to the storage".into());
+        self.discard_ends("not discarded", outcome)
+    }
+
+    fn discard_ends(&mut self, what: &str, outcome: DiscardOutcome) -> &mut Self {
         let discard = self.discard.take().unwrap();
-        self.step(
-            "discarded",
-            Input::Discarded {
-                discard,
-                outcome: DiscardOutcome::Done,
-            },
-        )
+        self.step(what, Input::Discarded { discard, outcome })
     }
 
     /// The coordinator dies; another one starts with what is durable. TaskManagers lose their sessions.

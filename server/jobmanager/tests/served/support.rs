@@ -151,11 +151,18 @@ impl Session {
             .ok_or_else(ended)
     }
 
-    /// The next deployment, whatever else comes before it.
+    /// The next deployment; heartbeats that come before it are answered.
     pub(crate) async fn hear_deploy(&mut self) -> v1::Deploy {
         loop {
-            if let v1::to_task_manager::Message::Deploy(deploy) = self.hear().await.unwrap() {
-                return deploy;
+            match self.hear().await.unwrap() {
+                v1::to_task_manager::Message::Deploy(deploy) => return deploy,
+                v1::to_task_manager::Message::Heartbeat(heartbeat) => {
+                    let sequence = heartbeat.sequence;
+                    let answer = v1::HeartbeatAnswer { sequence };
+                    self.say(v1::from_task_manager::Message::Heartbeat(answer))
+                        .await;
+                }
+                _ => {}
             }
         }
     }

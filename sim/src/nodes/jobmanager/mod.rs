@@ -16,7 +16,7 @@ use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
-use crate::world::network::ConnectionId;
+use crate::world::network::{ConnectionId, Node};
 use jobmanager_core::id::{Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::FromTaskManager;
@@ -53,7 +53,7 @@ pub(crate) struct JobManagerNode {
     wake_at: Option<Micros>,
     steps: u64,
     had_taskmanagers: bool,
-    /// When each session was heard last.
+    /// When the process could last hear something on each session, whether or not it looks at the time first.
     heard: BTreeMap<SessionId, Micros>,
 }
 
@@ -141,7 +141,7 @@ impl World {
             return;
         }
         self.jobmanager_is_told(instance, input);
-        // Only now: whoever stood still for long looks at the time before it listens.
+        // Only now: what is due at this moment comes first.
         if let Some(node) = self.jobmanagers.get_mut(&instance)
             && let Some(heard) = session.and_then(|session| node.heard.get_mut(&session))
         {
@@ -151,6 +151,25 @@ impl World {
             && self.checks.missing_acknowledgements(job, checkpoint) == Some(1)
         {
             self.moment(Moment::LastButOneAcknowledgement, instance);
+        }
+    }
+
+    /// Something has come while the process stood still, which it is about to look at.
+    pub(crate) fn waits_to_be_heard(&mut self, event: &Event) {
+        let Event::Deliver(id, side) = event else {
+            return;
+        };
+        let here = self.network.node(*id, *side);
+        let Some(Node::JobManager(instance)) = here.filter(|_| self.network.is_at_hand(*id, *side))
+        else {
+            return;
+        };
+        let now = self.now;
+        if let Some(node) = self.jobmanagers.get_mut(&instance)
+            && let Some(session) = node.connections.get(id)
+            && let Some(heard) = node.heard.get_mut(session)
+        {
+            *heard = now;
         }
     }
 

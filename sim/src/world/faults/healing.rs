@@ -28,12 +28,6 @@ impl World {
         self.calm && matches!(outside, Some(Plight::Paused | Plight::Slow))
     }
 
-    /// Whether a TaskManager lags so much for ever that it gives up a connection before it is open.
-    pub(crate) fn cannot_connect(&self, index: usize) -> bool {
-        let outside = self.options.faults.outside.get(index).copied().flatten();
-        self.calm && outside == Some(Plight::Slow)
-    }
-
     /// Faults end: the core goes on, the rest stays as broken as it is.
     pub(crate) fn heal(&mut self) {
         self.note(Lane::Faults, "heal", &self.options.faults.outside.clone());
@@ -98,8 +92,8 @@ impl World {
                 .queue
                 .push(self.now, Event::Strike(Strike::Flap(index))),
             Plight::Slow => {
-                // Beyond every heartbeat: one that is merely slow would be given tasks, and rightly so. What
-                // it has open breaks, and nothing opens any more.
+                // Beyond every heartbeat: one that is merely slow would be given tasks, and rightly so. It
+                // says hello again and again, and its answer never comes in time.
                 let timeout = self.options.cluster.heartbeat_timeout.as_micros();
                 let lag = 3 * Micros::try_from(timeout).expect("a timeout of seconds fits");
                 self.faults.slow[index] = FOR_EVER_SLOW;
