@@ -24,6 +24,9 @@ use slotmap::{Key, SlotMap, new_key_type};
 /// How long a session has to answer when another process claims its name, before it is given up.
 pub(super) const CHALLENGE: Duration = Duration::from_secs(3);
 
+/// A deadline that is noticed so late says that the coordinator itself stood still.
+const STOOD_STILL: Duration = Duration::from_millis(10);
+
 new_key_type! {
     /// One registration of a TaskManager. A stale key matches nothing.
     pub(super) struct TmKey;
@@ -54,9 +57,8 @@ pub(super) struct TaskManager {
     /// Whether it has said anything since its hello.
     pub(super) answered: bool,
     pub(super) last_heard: Timestamp,
-    /// For how long the coordinator itself has stood still since then. What was said meanwhile waits to be
-    /// taken in: that time is not silence.
-    stood_still: Duration,
+    /// It has been silent for too long by a look that came late. Until then it may still be heard.
+    spared_until: Option<Timestamp>,
     /// Since when another process claims its name without a sign of life of this one.
     challenged: Option<Timestamp>,
     heartbeats: u64,
@@ -111,7 +113,7 @@ impl TaskManagers {
             free: (0..slots).map(SlotIndex).collect(),
             answered: false,
             last_heard: now,
-            stood_still: Duration::ZERO,
+            spared_until: None,
             challenged: None,
             heartbeats: 0,
         });
@@ -146,7 +148,7 @@ impl TaskManagers {
         let key = *self.by_session.get(&session)?;
         let tm = &mut self.all[key];
         tm.last_heard = now;
-        tm.stood_still = Duration::ZERO;
+        tm.spared_until = None;
         tm.challenged = None;
         if !core::mem::replace(&mut tm.answered, true) {
             let count = tm.free_count();
@@ -175,7 +177,9 @@ impl TaskManagers {
         }
     }
 
-    /// The deadline of a TaskManager has come, and was noticed `late`.
+    /// The deadline of a TaskManager has come, and was noticed `late`. Whoever stood still finds everybody
+    /// silent, and what they said waiting to be taken in: they are spared for an interval. Not again and
+    /// again while it is merely slow: nobody would ever be lost.
     pub(super) fn heartbeat(
         &mut self,
         key: TmKey,
@@ -186,8 +190,12 @@ impl TaskManagers {
         effects: &mut Vec<Effect>,
     ) -> Heartbeat {
         let tm = &mut self.all[key];
-        tm.stood_still += late;
-        let lost_at = tm.last_heard + config.heartbeat_timeout + tm.stood_still;
+        let silent_at = tm.last_heard + config.heartbeat_timeout;
+        let first = tm.spared_until.is_none() && late >= STOOD_STILL;
+        if silent_at <= now && (first || late >= config.heartbeat_interval) {
+            tm.spared_until = Some(now + config.heartbeat_interval);
+        }
+        let lost_at = tm.spared_until.unwrap_or(silent_at);
         if lost_at <= now {
             return Heartbeat::Lost;
         }
@@ -336,7 +344,7 @@ fn nobody() -> TaskManager {
         free: BTreeSet::new(),
         answered: false,
         last_heard: Timestamp(0),
-        stood_still: Duration::ZERO,
+        spared_until: None,
         challenged: None,
         heartbeats: 0,
     }

@@ -24,6 +24,9 @@ const WAITERS: usize = 1_000;
 /// How long a registered process may owe a sign of life when another one claims its name.
 const CHALLENGE: Duration = Duration::from_secs(3);
 
+/// Who looks so late at a heartbeat has stood still.
+const STOOD_STILL: Duration = Duration::from_millis(10);
+
 /// Between the first two tries to remove what a job left; doubled with each further one, up to the longest.
 pub(super) const FIRST_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
@@ -37,8 +40,8 @@ pub(super) struct Session {
     /// Whether it has said anything since its hello: before that it is given nothing.
     pub(super) answered: bool,
     last_heard: Timestamp,
-    /// How late the coordinator has been for its heartbeats since then.
-    stood_still: Duration,
+    /// Not given up before then, because the coordinator was late to look.
+    spared_until: Option<Timestamp>,
     challenged: Option<Timestamp>,
     ask_at: Timestamp,
 }
@@ -116,9 +119,14 @@ impl Model {
             let Some(session) = self.sessions.get_mut(&on) else {
                 continue;
             };
-            session.stood_still += self.now.since(session.ask_at);
-            let silence = self.config.heartbeat_timeout + session.stood_still;
-            let lost_at = session.last_heard + silence;
+            let silent_at = session.last_heard + self.config.heartbeat_timeout;
+            let late = self.now.since(session.ask_at);
+            let interval = self.config.heartbeat_interval;
+            let spared = session.spared_until.is_some();
+            if silent_at <= self.now && (late >= interval || late >= STOOD_STILL && !spared) {
+                session.spared_until = Some(self.now + interval);
+            }
+            let lost_at = session.spared_until.unwrap_or(silent_at);
             if lost_at <= self.now {
                 self.lose(on, coordinator);
                 continue;
@@ -183,7 +191,7 @@ impl Model {
                 slots: hello.slots,
                 answered: false,
                 last_heard: self.now,
-                stood_still: Duration::ZERO,
+                spared_until: None,
                 challenged: None,
                 ask_at: self.now + self.config.heartbeat_interval,
             },
@@ -250,7 +258,7 @@ impl Model {
         };
         session.answered = true;
         session.last_heard = self.now;
-        session.stood_still = Duration::ZERO;
+        session.spared_until = None;
         session.challenged = None;
         match message {
             FromTaskManager::Heartbeat { .. } => {}

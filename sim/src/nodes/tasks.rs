@@ -353,6 +353,7 @@ impl World {
             }
         } else {
             self.marks.hit(Mark::StateInFile);
+            self.notes_file(process, attempt.job, checkpoint);
             let size = snapshot.state.len() as u64;
             let (task, tried) = (attempt.task, attempt.attempt);
             let name = format!(

@@ -7,7 +7,7 @@ use crate::plan::Plight;
 use crate::plan::job::JobPlan;
 use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
-use crate::world::event::Event;
+use crate::world::event::{Event, Process};
 use crate::world::network::STALL_LIMIT;
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::{Coordinator, JobSummary};
@@ -26,9 +26,11 @@ const CLEANUP_PAUSE: Micros = 60 * SECOND;
 /// with their checkpoint: 16 ids are reserved at a time.
 const SWEEP: u64 = 18;
 
-/// What was so when faults ended.
+/// What was so when faults ended, and what is to be remembered until then.
 #[derive(Default)]
 pub(crate) struct Judge {
+    /// Who wrote files of which checkpoints after their job had ended.
+    late: BTreeMap<(JobId, CheckpointId), BTreeSet<Process>>,
     completed: BTreeMap<JobId, Option<CheckpointId>>,
     since: Micros,
     /// The promises that were open at the last look.
@@ -342,6 +344,22 @@ impl World {
         }
     }
 
+    /// A file was written.
+    pub(crate) fn notes_file(&mut self, process: Process, job: JobId, checkpoint: CheckpointId) {
+        if self.checks.result(job).is_some() {
+            let late = self.judge.late.entry((job, checkpoint)).or_default();
+            late.insert(process);
+        }
+    }
+
+    /// Whether all who wrote for a checkpoint after the job's end are gone, or out of reach for ever: nobody
+    /// learns that they did.
+    fn is_out_of_sight(&self, job: JobId, checkpoint: CheckpointId) -> bool {
+        let gone = |by: &Process| !self.is_alive(*by) || self.is_outside(by.index);
+        let late = self.judge.late.get(&(job, checkpoint));
+        late.is_some_and(|writers| writers.iter().all(gone))
+    }
+
     /// Files that nothing refers to are deleted: all of a job that has ended, and those of checkpoints that
     /// were of no use already when faults ended, however late they were written.
     fn judge_files(&self, bounds: &Bounds, open: &mut Vec<Open>) {
@@ -356,6 +374,8 @@ impl World {
                 if !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
                     within += SWEEP * self.checks.checkpoint_round(id);
                 }
+            } else {
+                kept.retain(|file| !self.is_out_of_sight(id, *file));
             }
             if !kept.is_empty() {
                 open.push(Open {
