@@ -3,7 +3,7 @@
 
 use super::job::Job;
 use super::view::{
-    CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary, TaskCounts, VertexDetails,
+    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, TaskCounts, VertexDetails,
 };
 use crate::id::JobId;
 use crate::record::{JobResult, RecordKey, RecordOp, VertexResult};
@@ -76,8 +76,8 @@ impl Archived {
         }
     }
 
-    /// The job in one line.
-    pub(super) fn summary(&self) -> JobSummary {
+    /// What is told of the job most often.
+    pub(super) fn line(&self) -> JobLine {
         let mut tasks = TaskCounts::default();
         for vertex in 0..self.result.vertices.len() {
             let counts = self.vertex_tasks(vertex);
@@ -87,10 +87,20 @@ impl Archived {
                 .zip(counts.0)
                 .for_each(|(sum, count)| *sum += count);
         }
-        JobSummary {
+        JobLine {
             id: self.result.job,
-            name: self.result.name.clone(),
             status: self.result.status,
+            tasks,
+        }
+    }
+
+    /// The job in one line.
+    pub(super) fn summary(&self) -> JobSummary {
+        let JobLine { id, status, tasks } = self.line();
+        JobSummary {
+            id,
+            name: self.result.name.clone(),
+            status,
             started: self.result.started,
             ended: Some(self.result.ended),
             last_modified: self.result.ended,
@@ -175,8 +185,8 @@ impl Archive {
         self.jobs.get(&id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&JobId, &Archived)> {
-        self.jobs.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Archived> {
+        self.jobs.values()
     }
 
     /// How many ended in this status.

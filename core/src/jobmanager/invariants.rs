@@ -7,11 +7,18 @@ use super::job::{Job, JobPhase};
 use super::taskmanagers::{SlotRef, SlotUse};
 use super::timers::Timer;
 use super::view::TaskCounts;
-use crate::id::{SlotIndex, VertexIndex};
+use crate::id::VertexIndex;
 use crate::state::ExecutionState;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
+
+/// The states in which no task of an active region is.
+const NOT_ACTIVE: [ExecutionState; 3] = [
+    ExecutionState::Canceled,
+    ExecutionState::Failed,
+    ExecutionState::Scheduled,
+];
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,9 +50,7 @@ impl Coordinator {
         self.check_slots()?;
         self.check_timers()?;
         for job in self.jobs.values() {
-            job.check_counts()?;
-            job.check_regions()?;
-            job.check_checkpoints()?;
+            job.check()?;
             let wants = job.wants_slots();
             let waits = self.waiting.contains_key(&(job.submitted, job.id()));
             hold(
@@ -59,41 +64,52 @@ impl Coordinator {
 
     /// A slot that jobs and TaskManagers disagree about would be given twice, or never again.
     fn check_slots(&self) -> Result<(), Violation> {
-        let mut held = BTreeMap::new();
+        let mut held = 0;
         for job in self.jobs.values() {
             for (job_slot, slot) in (0..).zip(&job.execution.slots) {
-                let Some(at) = slot.at.filter(|at| self.tms.get(at.tm).is_some()) else {
+                let Some((at, tm)) = slot.at.and_then(|at| Some((at, self.tms.get(at.tm)?))) else {
                     continue;
                 };
-                let other = held.insert(
-                    at,
-                    SlotUse {
-                        job: job.id(),
-                        job_slot,
-                    },
-                );
+                held += 1;
+                let own = SlotUse {
+                    job: job.id(),
+                    job_slot,
+                };
+                let usage = tm.slots.get(at.slot.0 as usize).copied().flatten();
+                let other = usage.filter(|usage| *usage != own && self.holds(*usage, at));
                 hold("a-slot-belongs-to-one-job", other.is_none(), || {
                     format!("{at:?}: {other:?} and {}", job.id())
                 })?;
+                hold("slot-tables-agree", usage == Some(own), || {
+                    let name = &tm.hello.taskmanager;
+                    format!("{name} slot {}: {usage:?}, jobs say {own:?}", at.slot.0)
+                })?;
             }
         }
-        let mut free = 0;
-        for (tm, entry) in self.tms.iter() {
+        let (mut free, mut taken) = (0, 0);
+        for (_, entry) in self.tms.iter() {
             let name = &entry.hello.taskmanager;
-            for (slot, usage) in (0..).map(SlotIndex).zip(&entry.slots) {
-                let by_job = held.get(&SlotRef { tm, slot });
-                let detail = || format!("{name} slot {}: {usage:?}, jobs say {by_job:?}", slot.0);
-                hold("slot-tables-agree", by_job == usage.as_ref(), detail)?;
-            }
             let count = entry.slots.iter().filter(|usage| usage.is_none()).count();
             hold("slots-are-conserved", count == entry.free.len(), || {
                 format!("{name}: {count} free")
             })?;
             free += entry.free_count();
+            taken += entry.slots.len() - count;
         }
+        // What jobs hold is in the tables, each in a place of its own: so it is all that may be there.
+        hold("slot-tables-agree", held == taken, || {
+            format!("{taken} slots are taken, jobs hold {held}")
+        })?;
         hold("slots-are-conserved", free == self.tms.free_slots(), || {
             format!("{free} free slots in all")
         })
+    }
+
+    /// Whether a job says that it holds the slot for this use.
+    fn holds(&self, usage: SlotUse, at: SlotRef) -> bool {
+        let slots = self.jobs.get(&usage.job).map(|job| &job.execution.slots);
+        let slot = slots.and_then(|slots| slots.get(usage.job_slot as usize));
+        slot.is_some_and(|slot| slot.at == Some(at))
     }
 
     /// A deadline without an owner would fire for nothing; one in the past would spin.
@@ -117,6 +133,13 @@ impl Coordinator {
 }
 
 impl Job {
+    /// What must hold within the job, whatever else there is.
+    fn check(&self) -> Result<(), Violation> {
+        self.check_counts()?;
+        self.check_regions()?;
+        self.check_checkpoints()
+    }
+
     fn check_counts(&self) -> Result<(), Violation> {
         let id = self.id();
         for vertex in (0..).map(VertexIndex).take(self.graph.vertices().len()) {
@@ -131,13 +154,11 @@ impl Job {
                 detail,
             )?;
         }
-        let alive = (0..self.execution.subtasks()).filter(|position| self.is_alive(*position));
-        let mut by_slot: BTreeMap<u32, u32> = BTreeMap::new();
-        for position in alive {
-            *by_slot.entry(self.execution.slot_of(position)).or_default() += 1;
+        let mut by_slot = vec![0; self.execution.slots.len()];
+        for position in (0..self.execution.subtasks()).filter(|at| self.is_alive(*at)) {
+            by_slot[self.execution.slot_of(position) as usize] += 1;
         }
-        for (slot, held) in (0..).zip(&self.execution.slots) {
-            let tasks = by_slot.get(&slot).copied().unwrap_or(0);
+        for (slot, (held, tasks)) in self.execution.slots.iter().zip(by_slot).enumerate() {
             let right = held.tasks == tasks && held.at.is_some() == (tasks > 0);
             hold("a-slot-is-held-while-a-task-is-in-it", right, || {
                 format!("job {id} slot {slot}: {held:?}")
@@ -151,38 +172,23 @@ impl Job {
         for index in self.execution.region_indices() {
             let region = self.execution.region(index);
             let members = self.execution.layout().members(index);
-            let count = |wanted: fn(ExecutionState) -> bool| {
-                members
-                    .iter()
-                    .filter(|position| wanted(self.execution.state(**position)))
-                    .count()
+            let (mut counts, mut alive) = (TaskCounts::default(), 0);
+            for position in members {
+                counts.0[self.execution.state(*position) as usize] += 1;
+                alive += u32::from(self.is_alive(*position));
+            }
+            let of = |states: &[ExecutionState]| -> usize {
+                let of = states.iter().map(|state| counts.get(*state) as usize);
+                of.sum()
             };
-            let alive = members
-                .iter()
-                .filter(|position| self.is_alive(**position))
-                .count();
             let detail = || format!("job {id} region {}: {region:?}, {alive} alive", index.0);
-            hold(
-                "a-region-counts-its-tasks",
-                region.alive as usize == alive,
-                detail,
-            )?;
+            hold("a-region-counts-its-tasks", region.alive == alive, detail)?;
             let right = match region.phase {
-                Phase::Scheduled { .. } => {
-                    count(|state| state == ExecutionState::Scheduled) == members.len()
-                }
-                Phase::Active => {
-                    let ended =
-                        |state| matches!(state, ExecutionState::Canceled | ExecutionState::Failed);
-                    count(ended) == 0 && count(|state| state == ExecutionState::Scheduled) == 0
-                }
-                Phase::Finished => {
-                    count(|state| state == ExecutionState::Finished) == members.len()
-                }
+                Phase::Scheduled { .. } => of(&[ExecutionState::Scheduled]) == members.len(),
+                Phase::Active => of(&NOT_ACTIVE) == 0,
+                Phase::Finished => of(&[ExecutionState::Finished]) == members.len(),
                 Phase::Restarting { .. } | Phase::Stopping => {
-                    count(|state| {
-                        matches!(state, ExecutionState::Running | ExecutionState::Deploying)
-                    }) == 0
+                    of(&[ExecutionState::Running, ExecutionState::Deploying]) == 0
                 }
                 Phase::Reconciling => {
                     matches!(self.phase, JobPhase::Reconciling(_) | JobPhase::Ended(_))

@@ -48,8 +48,9 @@ pub use invariants::Violation;
 pub use recover::RecoverError;
 pub use restart::{Decision, RestartBackoff};
 pub use view::{
-    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary,
-    Overview, Restore, SubtaskDetails, TaskCounts, TaskManagerDetails, VertexDetails,
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
+    JobSummary, Overview, Restore, SlotCounts, SubtaskDetails, TaskCounts, TaskManagerDetails,
+    VertexDetails,
 };
 
 use crate::config::ClusterConfig;

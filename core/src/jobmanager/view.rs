@@ -51,6 +51,28 @@ impl TaskCounts {
     }
 }
 
+/// Slots and whose they are, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Registered TaskManagers.
+    pub taskmanagers: u32,
+    /// Their slots.
+    pub total: u32,
+    /// Those of them in which no task is.
+    pub free: u32,
+}
+
+/// What changes most often about a job. Cheap: for those who look at every job after every step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobLine {
+    /// Its id.
+    pub id: JobId,
+    /// Its state.
+    pub status: JobStatus,
+    /// Its subtasks.
+    pub tasks: TaskCounts,
+}
+
 /// A job in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSummary {

@@ -1,15 +1,16 @@
 //! The read views, made from the coordinator's facts.
 
 use super::Coordinator;
+use super::archive::Archived;
 use super::job::Job;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
-    CheckpointsDetails, ExceptionEntry, JobDetails, JobSummary, Overview, SubtaskDetails,
-    TaskManagerDetails, VertexDetails,
+    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview, SlotCounts,
+    SubtaskDetails, TaskManagerDetails, VertexDetails,
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
-use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, VertexIndex};
+use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, TaskManagerId, VertexIndex};
 use crate::state::JobStatus;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,10 +24,11 @@ impl Coordinator {
             .keys()
             .filter(|job| self.archive.get(**job).is_none())
             .count();
+        let slots = self.slots();
         Overview {
-            taskmanagers: self.tms.count_all(),
-            slots_total: self.tms.iter().map(|(_, tm)| tm.hello.slots).sum(),
-            slots_free: self.tms.free_slots(),
+            taskmanagers: slots.taskmanagers,
+            slots_total: slots.total,
+            slots_free: slots.free,
             jobs_running: u32::try_from(running).expect("the number of jobs is bounded"),
             jobs_finished: self.archive.count(JobStatus::Finished),
             jobs_canceled: self.archive.count(JobStatus::Canceled),
@@ -35,14 +37,40 @@ impl Coordinator {
         }
     }
 
+    /// The slots of all registered TaskManagers.
+    #[must_use]
+    pub fn slots(&self) -> SlotCounts {
+        SlotCounts {
+            taskmanagers: self.tms.count_all(),
+            total: self.tms.iter().map(|(_, tm)| tm.hello.slots).sum(),
+            free: self.tms.free_slots(),
+        }
+    }
+
+    /// The slots that are taken, each with its TaskManager and its job, by the TaskManager's name.
+    pub fn allocations(&self) -> impl Iterator<Item = (&TaskManagerId, SlotIndex, JobId)> {
+        self.tms.iter().flat_map(|(_, tm)| {
+            let slots = (0..).map(SlotIndex).zip(&tm.slots);
+            slots.filter_map(|(slot, usage)| Some((&tm.hello.taskmanager, slot, (*usage)?.job)))
+        })
+    }
+
+    /// The jobs that have not ended.
+    fn live(&self) -> impl Iterator<Item = &Job> {
+        let jobs = self.jobs.values();
+        jobs.filter(|job| self.archive.get(job.id()).is_none())
+    }
+
     /// Every job that is remembered: those that have not ended, then those that have, each by id.
     pub fn jobs(&self) -> impl Iterator<Item = JobSummary> {
-        let live = self
-            .jobs
-            .values()
-            .filter(|job| self.archive.get(job.id()).is_none());
-        let ended = self.archive.iter().map(|(_, archived)| archived.summary());
-        live.map(Job::summary).chain(ended)
+        let ended = self.archive.iter().map(Archived::summary);
+        self.live().map(Job::summary).chain(ended)
+    }
+
+    /// As [`Self::jobs`], with less of each.
+    pub fn lines(&self) -> impl Iterator<Item = JobLine> {
+        let ended = self.archive.iter().map(Archived::line);
+        self.live().map(Job::line).chain(ended)
     }
 
     /// One job.
@@ -167,15 +195,24 @@ impl Coordinator {
 }
 
 impl Job {
-    fn summary(&self) -> JobSummary {
-        JobSummary {
+    fn line(&self) -> JobLine {
+        JobLine {
             id: self.id(),
-            name: String::from(self.graph.name()),
             status: self.status(),
+            tasks: self.execution.total_counts(),
+        }
+    }
+
+    fn summary(&self) -> JobSummary {
+        let JobLine { id, status, tasks } = self.line();
+        JobSummary {
+            id,
+            name: String::from(self.graph.name()),
+            status,
             started: self.submitted,
             ended: None,
             last_modified: self.last_modified,
-            tasks: self.execution.total_counts(),
+            tasks,
         }
     }
 

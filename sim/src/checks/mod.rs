@@ -24,7 +24,7 @@ use crate::model::Plans;
 use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::world::event::{Instance, Process};
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
-use jobmanager_core::jobmanager::{Input, JobSummary};
+use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};
 use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
@@ -193,7 +193,7 @@ impl Checks {
     }
 
     /// What a coordinator shows after a step: states change only as they may, ends are durable and final.
-    pub(crate) fn status(&mut self, instance: Instance, job: &JobSummary) -> Verdict {
+    pub(crate) fn status(&mut self, instance: Instance, job: &JobLine) -> Verdict {
         let before = self.statuses.insert((instance, job.id), job.status);
         if let Some(before) = before.filter(|before| *before != job.status) {
             ensure(

@@ -349,22 +349,18 @@ fn lost_state_of_a_current_attempt_is_seen() {
 
 #[test]
 fn a_job_shown_as_ended_too_early_is_seen() {
-    let summary = |status| JobSummary {
+    let line = |status| JobLine {
         id: JOB,
-        name: String::new(),
         status,
-        started: Timestamp(0),
-        ended: None,
-        last_modified: Timestamp(0),
         tasks: TaskCounts::default(),
     };
     let mut checks = running();
     checks
-        .status(Instance(0), &summary(JobStatus::Running))
+        .status(Instance(0), &line(JobStatus::Running))
         .unwrap();
-    let verdict = checks.status(Instance(0), &summary(JobStatus::Finished));
+    let verdict = checks.status(Instance(0), &line(JobStatus::Finished));
     assert_eq!(broken(verdict), "a_terminal_state_is_durable");
-    let verdict = checks.status(Instance(0), &summary(JobStatus::Running));
+    let verdict = checks.status(Instance(0), &line(JobStatus::Running));
     assert_eq!(broken(verdict), "job_states_change_only_as_they_may");
 }
 

@@ -5,7 +5,6 @@ use crate::storage::external::{Published, SinkId, Transaction};
 use crate::world::event::Process;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::taskmanager::{Effect, TaskStart};
-use std::collections::BTreeSet;
 
 impl Checks {
     /// A TaskManager received a message of this epoch and did this in the same step.
@@ -129,17 +128,13 @@ impl Checks {
         )
     }
 
-    /// The slots that tasks use which were not told to stop: the name of the TaskManager, the slot, the
-    /// job.
-    pub(crate) fn used_slots(&self) -> BTreeSet<(String, SlotIndex, JobId)> {
-        let used = |((process, attempt), slot): (&(Process, AttemptId), &SlotIndex)| {
-            (format!("tm-{}", process.index), *slot, attempt.job)
-        };
+    /// The slots that tasks use which were not told to stop, once for each task.
+    pub(crate) fn used_slots(&self) -> impl Iterator<Item = (Process, SlotIndex, JobId)> {
         let wanted = self
             .running
             .iter()
             .filter(|(key, _)| !self.stopping.contains(key));
-        wanted.map(used).collect()
+        wanted.map(|((process, attempt), slot)| (*process, *slot, attempt.job))
     }
 
     /// A task was told that a checkpoint is complete.

@@ -465,10 +465,13 @@ impl Model {
         (offered as usize).saturating_sub(taken.count())
     }
 
-    /// The slots in which tasks are.
-    pub(super) fn taken(&self) -> BTreeSet<(SessionId, SlotIndex)> {
+    /// The slots in which tasks are, each once.
+    pub(super) fn taken(&self) -> Vec<(SessionId, SlotIndex)> {
         let tasks = self.jobs.values().flat_map(|job| &job.tasks);
-        tasks.filter_map(|task| task.at).collect()
+        let mut taken: Vec<_> = tasks.filter_map(|task| task.at).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        taken
     }
 }
 

@@ -6,18 +6,13 @@ use super::job::{Job, Life, Stage};
 use super::orders::Order;
 use crate::checks::oracle::Failure;
 use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId, VertexIndex};
-use jobmanager_core::jobmanager::{
-    CheckpointOutcome, Coordinator, Effect, Input, JobSummary, TaskCounts,
-};
+use jobmanager_core::jobmanager::{CheckpointOutcome, Coordinator, Effect, Input, JobLine};
 use jobmanager_core::message::{Deployment, FromTaskManager, TaskDeployment, ToTaskManager};
 use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "the_coordinator_agrees_with_the_model";
-
-/// A job in one line.
-pub(super) type Line = (JobStatus, TaskCounts);
 
 fn disagree(detail: String) -> Failure {
     Failure::new(NAME, detail)
@@ -59,9 +54,7 @@ impl Model {
                 return Err(disagree(format!("job {id} is deployed and does not exist")));
             };
             // Slots that the job holds may be shared by its own tasks.
-            for at in job.tasks.iter().filter_map(|task| task.at) {
-                taken.remove(&at);
-            }
+            taken.retain(|at| job.tasks.iter().all(|task| task.at != Some(*at)));
             for (on, deployment) in deployments {
                 let offered = self.sessions.get(&on).map_or(0, Session::offered);
                 for task in &deployment.tasks {
@@ -138,15 +131,13 @@ impl Model {
         effects: &[Effect],
         coordinator: &Coordinator,
     ) -> Result<(), Failure> {
-        let mut seen = BTreeSet::new();
-        for summary in coordinator.jobs() {
-            let id = summary.id;
-            seen.insert(id);
-            let line = (summary.status, summary.tasks);
+        let mut seen = Vec::with_capacity(self.jobs.len() + self.ended.len());
+        for line in coordinator.lines() {
+            let JobLine { id, status, .. } = line;
+            seen.push(id);
             let before = self.shown.insert(id, line);
             let expected = self.status(id);
-            if expected != Some(summary.status) {
-                let status = summary.status;
+            if expected != Some(status) {
                 return Err(disagree(format!(
                     "{input:?}: job {id} is {status}, foreseen {expected:?}"
                 )));
@@ -159,7 +150,7 @@ impl Model {
                 .filter(|_| !ended && (changed || touched));
             if let Some(job) = job {
                 let tasks = changed || !is_acknowledgement(input);
-                let same = job.compare(&summary, tasks, coordinator);
+                let same = job.compare(&line, tasks, coordinator);
                 same.map_err(|failure| disagree(format!("{input:?}: {}", failure.detail)))?;
             }
         }
@@ -175,12 +166,12 @@ impl Model {
 
     /// Every slot of every session is free or has a task of a job that has not ended in it.
     fn compare_slots(&self, coordinator: &Coordinator) -> Result<(), Failure> {
-        let shown = coordinator.overview();
+        let shown = coordinator.slots();
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let total: u32 = self.sessions.values().map(|session| session.slots).sum();
         let free = u32::try_from(self.free_slots()).unwrap_or(u32::MAX);
         let own = (sessions, total, free);
-        let shown = (shown.taskmanagers, shown.slots_total, shown.slots_free);
+        let shown = (shown.taskmanagers, shown.total, shown.free);
         if shown == own {
             return Ok(());
         }
@@ -289,21 +280,17 @@ impl Job {
     /// Its tasks, if they may have changed, and its checkpoints, as the coordinator shows them.
     fn compare(
         &self,
-        summary: &JobSummary,
+        line: &JobLine,
         tasks: bool,
         coordinator: &Coordinator,
     ) -> Result<(), Failure> {
         if tasks {
-            self.compare_tasks(summary, coordinator)?;
+            self.compare_tasks(line, coordinator)?;
         }
         self.compare_checkpoints(coordinator)
     }
 
-    fn compare_tasks(
-        &self,
-        summary: &JobSummary,
-        coordinator: &Coordinator,
-    ) -> Result<(), Failure> {
+    fn compare_tasks(&self, line: &JobLine, coordinator: &Coordinator) -> Result<(), Failure> {
         let id = self.id;
         let details = coordinator.job(id);
         let restarts = details.map(|details| details.restarts);
@@ -319,7 +306,7 @@ impl Job {
             let subtasks = coordinator.subtasks(id, VertexIndex(vertex));
             shown.extend(subtasks.into_iter().flatten());
         }
-        if shown.len() != self.tasks.len() || summary.tasks.total() as usize != self.tasks.len() {
+        if shown.len() != self.tasks.len() || line.tasks.total() as usize != self.tasks.len() {
             return Err(disagree(format!("job {id} shows {} tasks", shown.len())));
         }
         for (position, shown) in shown.iter().enumerate() {

@@ -26,7 +26,7 @@ use cluster::Session;
 use job::{Cancel, Job, Life};
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
+use jobmanager_core::jobmanager::{Coordinator, Effect, Input, JobLine};
 use jobmanager_core::record::Record;
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -78,7 +78,7 @@ pub(crate) struct Model {
     /// Concerned by this step.
     touched: BTreeSet<JobId>,
     /// What each job looked like in one line.
-    shown: BTreeMap<JobId, compare::Line>,
+    shown: BTreeMap<JobId, JobLine>,
     stepped_down: bool,
 }
 

@@ -45,6 +45,14 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// That it has no answer, in words.
+    pub(crate) fn unanswered(&self) -> String {
+        match &self.command {
+            Command::Submit(graph) => format!("submission of {} is not answered", graph.id()),
+            Command::Cancel(job) => format!("cancellation of {job} is not answered"),
+        }
+    }
+
     fn job(&self) -> JobId {
         job_of(&self.command)
     }
@@ -249,7 +257,7 @@ impl World {
                 self.marks.hit(mark);
             }
         }
-        self.jobmanager_input(instance, Input::Command { request, command });
+        self.jobmanager_input(instance, &Input::Command { request, command });
     }
 
     /// A coordinator answers.
@@ -322,13 +330,8 @@ impl World {
     }
 
     /// The wishes that were never answered.
-    pub(crate) fn unanswered(&self) -> Vec<String> {
-        let open = self.wishes.iter().filter(|wish| wish.waits());
-        open.map(|wish| match &wish.command {
-            Command::Submit(graph) => format!("submission of {} is not answered", graph.id()),
-            Command::Cancel(job) => format!("cancellation of {job} is not answered"),
-        })
-        .collect()
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Wish> {
+        self.wishes.iter().filter(|wish| wish.waits())
     }
 }
 
@@ -340,7 +343,7 @@ fn job_of(command: &Command) -> JobId {
 }
 
 fn status(coordinator: &Coordinator, job: JobId) -> Option<JobStatus> {
-    let mut jobs = coordinator.jobs();
+    let mut jobs = coordinator.lines();
     Some(jobs.find(|known| known.id == job)?.status)
 }
 

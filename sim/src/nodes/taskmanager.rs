@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A TaskManager: a name under which one process after the other lives.
 pub(crate) struct TaskManagerNode {
+    pub(crate) name: String,
     pub(crate) process: Process,
     slots: u32,
     /// Where its data exchange is reached.
@@ -45,6 +46,7 @@ pub(crate) struct TaskManagerNode {
 impl TaskManagerNode {
     pub(crate) fn new(index: usize, slots: u32) -> Self {
         TaskManagerNode {
+            name: format!("tm-{index}"),
             process: Process {
                 index,
                 incarnation: 0,
@@ -83,6 +85,11 @@ impl World {
         node.is(process).then_some(node)
     }
 
+    /// The position of the TaskManager of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        self.taskmanagers.iter().position(|node| node.name == name)
+    }
+
     pub(crate) fn taskmanager_starts(&mut self, index: usize) {
         let machine = self.taskmanagers[index].clock;
         let first = self.taskmanagers[index].process.incarnation == 0;
@@ -112,7 +119,7 @@ impl World {
         let incarnation = next.process.incarnation;
         next.worker = Some(Worker::new(
             WorkerConfig {
-                taskmanager: TaskManagerId(format!("tm-{index}")),
+                taskmanager: TaskManagerId(next.name.clone()),
                 incarnation: Incarnation(incarnation),
                 slots: node.slots,
                 data_address: next.address.clone(),

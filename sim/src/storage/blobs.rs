@@ -78,10 +78,11 @@ impl Blobs {
         path
     }
 
-    /// The checkpoints of a job that have files.
-    pub(crate) fn checkpoints(&self, job: JobId) -> BTreeSet<CheckpointId> {
-        let files = self.files.keys().filter(|(owner, _)| *owner == job);
-        files.filter_map(|(_, path)| checkpoint_of(path)).collect()
+    /// The checkpoints of a job that have files, once for each file.
+    pub(crate) fn checkpoints(&self, job: JobId) -> impl Iterator<Item = CheckpointId> {
+        let files = self.files.range((job, String::new())..);
+        let files = files.take_while(move |((owner, _), _)| *owner == job);
+        files.filter_map(|((_, path), _)| checkpoint_of(path))
     }
 
     pub(crate) fn read(&self, job: JobId, path: &str) -> Result<&[u8], Unreadable> {
@@ -103,6 +104,11 @@ impl Blobs {
             *byte ^= 1;
         }
         self.spoiled.insert(key);
+    }
+
+    /// Whether a fault has lost or damaged any file of this job.
+    pub(crate) fn has_spoiled(&self, job: JobId) -> bool {
+        self.spoiled.iter().any(|(owner, _)| *owner == job)
     }
 
     /// Whether a fault has lost or damaged this file.

@@ -138,7 +138,7 @@ impl World {
         if !self.jobmanagers.contains_key(&instance) {
             self.marks.hit(Mark::StoreAnswersTheDead);
         }
-        self.jobmanager_input(instance, Input::Stored { commit, outcome });
+        self.jobmanager_input(instance, &Input::Stored { commit, outcome });
     }
 
     pub(crate) fn discard_ends(&mut self, instance: Instance, discard: Discard, done: bool) {
@@ -159,7 +159,7 @@ impl World {
         } else {
             DiscardOutcome::Failed("the storage is busy".to_owned())
         };
-        self.jobmanager_input(instance, Input::Discarded { discard, outcome });
+        self.jobmanager_input(instance, &Input::Discarded { discard, outcome });
     }
 
     pub(crate) fn blob_fails(&mut self) -> bool {

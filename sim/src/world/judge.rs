@@ -9,8 +9,8 @@ use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
 use crate::world::event::{Event, Process};
 use crate::world::network::STALL_LIMIT;
-use jobmanager_core::id::{CheckpointId, JobId};
-use jobmanager_core::jobmanager::{Coordinator, JobSummary};
+use jobmanager_core::id::{CheckpointId, JobId, SlotIndex};
+use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,31 @@ struct Bounds {
 struct Open {
     promise: &'static str,
     within: Micros,
+    /// Empty unless somebody will read it.
     detail: String,
+}
+
+/// The promises that are open at a look.
+struct Ledger {
+    bounds: Bounds,
+    /// Whether somebody will read it: words are dear, and most looks find that more time is needed.
+    in_words: bool,
+    open: Vec<Open>,
+}
+
+impl Ledger {
+    fn note(&mut self, promise: &'static str, within: Micros, detail: impl FnOnce() -> String) {
+        let detail = if self.in_words {
+            detail()
+        } else {
+            String::new()
+        };
+        self.open.push(Open {
+            promise,
+            within,
+            detail,
+        });
+    }
 }
 
 fn micros(duration: Duration) -> Micros {
@@ -96,32 +120,47 @@ impl World {
     /// Looks whether all is well: then the run ends; what is late has failed.
     pub(crate) fn judge(&mut self) {
         self.judge_election();
-        let bounds = self.bounds();
-        let mut open = Vec::new();
-        self.judge_clients(&bounds, &mut open);
-        let views = self.views();
-        for job in &self.options.jobs {
-            self.judge_job(job, views.get(&job.id), &bounds, &mut open);
-        }
+        let open = self.open_promises(false);
         let verdict = self.judge_ends();
         self.verdict(verdict);
-        self.judge_tasks(&bounds, &mut open);
-        self.judge_files(&bounds, &mut open);
         let waited = self.now - self.judge.since;
         self.judge_restarts(waited);
         // What is on its way at one look has arrived at the next.
         let seen = open.iter().map(|open| open.promise).collect();
         let before = std::mem::replace(&mut self.judge.open, seen);
-        let late = |open: &&Open| waited >= open.within && before.contains(open.promise);
-        if let Some(late) = open.iter().find(late) {
-            let (name, detail) = (late.promise, format!("{}; {views:?}", late.detail));
-            self.fail(name, detail);
+        let late = |open: &Open| waited >= open.within && before.contains(open.promise);
+        if let Some(at) = open.iter().position(late) {
+            let Open {
+                promise, detail, ..
+            } = self.open_promises(true).swap_remove(at);
+            let views: Vec<_> = self
+                .current_coordinator()
+                .into_iter()
+                .flat_map(Coordinator::jobs)
+                .collect();
+            self.fail(promise, format!("{detail}; {views:?}"));
         } else if open.is_empty() {
             self.judge_output();
             self.done = !self.fails_over_at_rest();
         } else {
             self.queue.push(self.now + PACE, Event::Judge);
         }
+    }
+
+    /// What has not come about yet, in a fixed order.
+    fn open_promises(&self, in_words: bool) -> Vec<Open> {
+        let mut ledger = Ledger {
+            bounds: self.bounds(),
+            in_words,
+            open: Vec::new(),
+        };
+        self.judge_clients(&mut ledger);
+        for job in &self.options.jobs {
+            self.judge_job(job, &mut ledger);
+        }
+        self.judge_tasks(&mut ledger);
+        self.judge_files(&mut ledger);
+        ledger.open
     }
 
     /// What broke while there were faults may be noticed late; after that, hardly anything restarts. That is
@@ -142,13 +181,10 @@ impl World {
         }
     }
 
-    fn judge_clients(&self, bounds: &Bounds, open: &mut Vec<Open>) {
-        for detail in self.unanswered() {
-            open.push(Open {
-                promise: "every_command_is_answered",
-                within: bounds.answer,
-                detail,
-            });
+    fn judge_clients(&self, ledger: &mut Ledger) {
+        let within = ledger.bounds.answer;
+        for wish in self.unanswered() {
+            ledger.note("every_command_is_answered", within, || wish.unanswered());
         }
     }
 
@@ -157,68 +193,64 @@ impl World {
         node.coordinator.as_ref()
     }
 
-    /// What the current coordinator shows.
-    fn views(&self) -> BTreeMap<JobId, JobSummary> {
-        let jobs = self
+    /// Whether the current coordinator shows that all tasks of the job run.
+    fn runs(&self, job: JobId) -> bool {
+        let mut lines = self
             .current_coordinator()
             .into_iter()
-            .flat_map(Coordinator::jobs);
-        jobs.map(|job| (job.id, job)).collect()
+            .flat_map(Coordinator::lines);
+        lines.any(|line| {
+            let all = line.tasks.get(ExecutionState::Running) == line.tasks.total();
+            line.id == job && line.status == JobStatus::Running && all
+        })
     }
 
-    fn judge_job(
-        &self,
-        job: &JobPlan,
-        view: Option<&JobSummary>,
-        bounds: &Bounds,
-        open: &mut Vec<Open>,
-    ) {
+    fn judge_job(&self, job: &JobPlan, ledger: &mut Ledger) {
         let id = job.id;
-        let mut note = |promise, within, detail| {
-            open.push(Open {
-                promise,
-                within,
-                detail,
-            });
-        };
+        let Bounds {
+            run,
+            checkpoint,
+            clean,
+            ..
+        } = ledger.bounds;
         if self.checks.result(id).is_some() {
             if self.has_records(id) {
-                let detail = format!("job {id} has ended and has records");
-                note("nothing_is_left_of_an_ended_job", bounds.clean, detail);
+                ledger.note("nothing_is_left_of_an_ended_job", clean, || {
+                    format!("job {id} has ended and has records")
+                });
             }
             return;
         }
-        let runs = view.is_some_and(|view| {
-            let all = view.tasks.get(ExecutionState::Running) == view.tasks.total();
-            view.status == JobStatus::Running && all
-        });
+        let runs = self.runs(id);
         if !runs && !self.is_canceled(id) && self.has_lost_its_state(id) {
             // There is nothing to go on from. It must say so, and never go on from anything else.
             if !self.says_that_state_is_lost(id) {
-                let detail = format!("job {id} does not say so");
-                note("a_job_that_lost_its_state_says_so", bounds.run, detail);
+                ledger.note("a_job_that_lost_its_state_says_so", run, || {
+                    format!("job {id} does not say so")
+                });
             }
             return;
         }
+        let has_not_ended = || format!("job {id} has not ended");
         if self.is_canceled(id) {
-            let detail = format!("job {id} has not ended");
-            note("an_accepted_cancel_is_carried_out", bounds.run, detail);
+            ledger.note("an_accepted_cancel_is_carried_out", run, has_not_ended);
             return;
         }
         if job.is_bounded() {
-            let detail = format!("job {id} has not ended");
-            note("a_bounded_job_ends", bounds.checkpoint, detail);
+            ledger.note("a_bounded_job_ends", checkpoint, has_not_ended);
             return;
         }
         if !runs {
-            let detail = format!("job {id} does not run");
-            note("every_job_runs_once_faults_have_ended", bounds.run, detail);
+            ledger.note("every_job_runs_once_faults_have_ended", run, || {
+                format!("job {id} does not run")
+            });
         }
         let before = self.judge.completed.get(&id).copied().flatten();
         if self.checks.latest_completed(id) <= before {
-            let detail = format!("job {id} has completed no checkpoint after {before:?}");
             let name = "a_new_checkpoint_completes_once_faults_have_ended";
-            note(name, bounds.checkpoint, detail);
+            ledger.note(name, checkpoint, || {
+                format!("job {id} has completed no checkpoint after {before:?}")
+            });
         }
     }
 
@@ -297,49 +329,51 @@ impl World {
     }
 
     /// What runs is what the coordinator knows, where it knows it.
-    fn judge_tasks(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+    fn judge_tasks(&self, ledger: &mut Ledger) {
         for (process, attempt) in self.checks.running() {
             if self.is_beyond_reach(process.index) {
                 continue;
             }
             let ended = self.checks.result(attempt.job).is_some();
             if ended || !self.checks.is_current(attempt) {
-                open.push(Open {
-                    promise: "unknown_tasks_are_stopped",
-                    within: bounds.stop,
-                    detail: format!("{attempt} still runs on {process:?}"),
+                let within = ledger.bounds.stop;
+                ledger.note("unknown_tasks_are_stopped", within, || {
+                    format!("{attempt} still runs on {process:?}")
                 });
             }
         }
         let Some(coordinator) = self.current_coordinator() else {
             return;
         };
-        let mut held = BTreeSet::new();
-        for taskmanager in coordinator.taskmanagers() {
-            let slots = taskmanager.allocations.iter();
-            held.extend(slots.map(|(slot, job, _)| (taskmanager.id.0.clone(), *slot, *job)));
-        }
-        let mut used = self.checks.used_slots();
-        for job in self
+        let lost: BTreeSet<JobId> = self
             .options
             .jobs
             .iter()
-            .filter(|job| self.has_lost_its_state(job.id))
-        {
+            .map(|job| job.id)
             // It starts and fails without end.
-            held.retain(|(.., of)| *of != job.id);
-            used.retain(|(.., of)| *of != job.id);
-        }
-        for index in (0..self.taskmanagers.len()).filter(|index| self.is_beyond_reach(*index)) {
-            let name = format!("tm-{index}");
-            held.retain(|(taskmanager, ..)| *taskmanager != name);
-            used.retain(|(taskmanager, ..)| *taskmanager != name);
-        }
+            .filter(|job| self.has_lost_its_state(*job))
+            .collect();
+        let counts = |(taskmanager, _, job): &(&str, SlotIndex, JobId)| {
+            let index = self.named(taskmanager);
+            !lost.contains(job) && !index.is_some_and(|index| self.is_beyond_reach(index))
+        };
+        let held = coordinator.allocations();
+        let held = held.map(|(taskmanager, slot, job)| (taskmanager.0.as_str(), slot, job));
+        let mut held: Vec<_> = held.filter(counts).collect();
+        held.sort_unstable();
+        let used = self.checks.used_slots();
+        let used = used.map(|(process, slot, job)| {
+            let name = self.taskmanagers[process.index].name.as_str();
+            (name, slot, job)
+        });
+        let mut used: Vec<_> = used.filter(counts).collect();
+        used.sort_unstable();
+        // Tasks share slots.
+        used.dedup();
         if held != used {
-            open.push(Open {
-                promise: "slot_tables_agree_once_faults_have_ended",
-                within: bounds.stop.max(bounds.run),
-                detail: format!("the coordinator holds {held:?}, tasks are in {used:?}"),
+            let within = ledger.bounds.stop.max(ledger.bounds.run);
+            ledger.note("slot_tables_agree_once_faults_have_ended", within, || {
+                format!("the coordinator holds {held:?}, tasks are in {used:?}")
             });
         }
     }
@@ -362,26 +396,32 @@ impl World {
 
     /// Files that nothing refers to are deleted: all of a job that has ended, and those of checkpoints that
     /// were of no use already when faults ended, however late they were written.
-    fn judge_files(&self, bounds: &Bounds, open: &mut Vec<Open>) {
+    fn judge_files(&self, ledger: &mut Ledger) {
         for job in &self.options.jobs {
             let id = job.id;
-            let mut kept = self.blobs.checkpoints(id);
-            let mut within = bounds.clean;
-            if self.checks.result(id).is_none() {
-                let latest = self.judge.completed.get(&id).copied().flatten();
-                let retained: BTreeSet<_> = self.checks.retained(id).collect();
-                kept.retain(|file| Some(*file) < latest && !retained.contains(file));
-                if !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
-                    within += SWEEP * self.checks.checkpoint_round(id);
-                }
-            } else {
-                kept.retain(|file| !self.is_out_of_sight(id, *file));
+            let ended = self.checks.result(id).is_some();
+            let latest = self.judge.completed.get(&id).copied().flatten();
+            let is_of_use = |file: CheckpointId| {
+                Some(file) >= latest || self.checks.retained(id).any(|known| known == file)
+            };
+            let kept: BTreeSet<CheckpointId> = self
+                .blobs
+                .checkpoints(id)
+                .filter(|file| {
+                    if ended {
+                        !self.is_out_of_sight(id, *file)
+                    } else {
+                        !is_of_use(*file)
+                    }
+                })
+                .collect();
+            let mut within = ledger.bounds.clean;
+            if !ended && !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
+                within += SWEEP * self.checks.checkpoint_round(id);
             }
             if !kept.is_empty() {
-                open.push(Open {
-                    promise: "unreferenced_state_is_deleted",
-                    within,
-                    detail: format!("job {id} has files of checkpoints {kept:?}"),
+                ledger.note("unreferenced_state_is_deleted", within, || {
+                    format!("job {id} has files of checkpoints {kept:?}")
                 });
             }
         }

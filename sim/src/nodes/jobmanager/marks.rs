@@ -100,15 +100,15 @@ impl World {
         let Some(coordinator) = &node.coordinator else {
             return;
         };
-        let jobs: Vec<_> = coordinator.jobs().collect();
-        let overview = coordinator.overview();
-        let registered = overview.taskmanagers;
+        let jobs: Vec<_> = coordinator.lines().collect();
+        let slots = coordinator.slots();
+        let registered = slots.taskmanagers;
         let lost = node.had_taskmanagers && registered == 0;
         node.had_taskmanagers = registered > 0;
         if lost {
             self.marks.hit(Mark::AllTaskManagersLost);
         }
-        self.sight_jobs(overview.slots_total, &jobs);
+        self.sight_jobs(slots.total, &jobs);
         for job in jobs {
             if job.tasks.get(ExecutionState::Scheduled) > 0 {
                 self.marks.hit(Mark::WaitedForSlots);

@@ -97,7 +97,7 @@ impl World {
             && node.wake_at.is_some_and(|at| at <= now)
         {
             node.wake_at = None;
-            self.jobmanager_input(instance, Input::Wake);
+            self.jobmanager_input(instance, &Input::Wake);
         }
     }
 
@@ -140,7 +140,7 @@ impl World {
         if acknowledged.is_some() && self.moment(Moment::BeforeAcknowledgement, instance) {
             return;
         }
-        self.jobmanager_is_told(instance, input);
+        self.jobmanager_is_told(instance, &input);
         // Only now: what is due at this moment comes first.
         if let Some(node) = self.jobmanagers.get_mut(&instance)
             && let Some(heard) = session.and_then(|session| node.heard.get_mut(&session))
@@ -181,13 +181,13 @@ impl World {
         if let Some(session) = node.connections.remove(&id) {
             node.sessions.remove(&session);
             node.heard.remove(&session);
-            self.jobmanager_input(instance, Input::Disconnected { session });
+            self.jobmanager_input(instance, &Input::Disconnected { session });
             self.hears_past_session(instance, session);
         }
     }
 
     /// One step of a coordinator, with everything that can be checked about it.
-    pub(crate) fn jobmanager_input(&mut self, instance: Instance, input: Input) {
+    pub(crate) fn jobmanager_input(&mut self, instance: Instance, input: &Input) {
         let node = self.jobmanagers.get(&instance);
         if node.is_none_or(|node| node.coordinator.is_none()) {
             return;
@@ -197,10 +197,10 @@ impl World {
         }
         let now = self.jobmanager_time(instance);
         let greeted = matches!(input, Input::Connected { .. });
-        self.note_told(Lane::JobManager(instance.0), "<-", &input);
-        self.sight_input(instance, &input);
-        self.checks.received(&input);
-        self.recordings.takes(instance, now, &input);
+        self.note_told(Lane::JobManager(instance.0), "<-", input);
+        self.sight_input(instance, input);
+        self.checks.received(input);
+        self.recordings.takes(instance, now, input);
         let Some(node) = self.jobmanagers.get_mut(&instance) else {
             return;
         };
@@ -213,7 +213,7 @@ impl World {
         let verdict = self.checks.stepped(&Step {
             instance,
             now,
-            input: &input,
+            input,
             effects: &effects,
             coordinator,
         });

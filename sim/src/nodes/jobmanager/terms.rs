@@ -121,7 +121,7 @@ impl World {
                 }
                 self.mark_leader(instance);
                 if !self.moment(Moment::Recovered, instance) {
-                    self.jobmanager_input(instance, Input::Wake);
+                    self.jobmanager_input(instance, &Input::Wake);
                     self.knows_what_is_stored(instance, &records);
                 }
             }
@@ -206,8 +206,8 @@ pub(super) fn about(coordinator: &Coordinator) -> LeftBehind {
             .is_some_and(|checkpoints| checkpoints.in_progress > 0)
     };
     LeftBehind {
-        statuses: coordinator.jobs().map(|job| job.status).collect(),
-        checkpoint_pending: coordinator.jobs().any(|job| pending(job.id)),
+        statuses: coordinator.lines().map(|job| job.status).collect(),
+        checkpoint_pending: coordinator.lines().any(|job| pending(job.id)),
     }
 }
 

@@ -82,7 +82,9 @@ impl World {
 
     /// Whether the only state from which a job may go on was lost or damaged by a fault.
     pub(crate) fn has_lost_its_state(&self, job: JobId) -> bool {
-        let files = self.checks.latest_files(job);
-        files.iter().any(|path| self.blobs.is_spoiled(job, path))
+        self.blobs.has_spoiled(job) && {
+            let files = self.checks.latest_files(job);
+            files.iter().any(|path| self.blobs.is_spoiled(job, path))
+        }
     }
 }

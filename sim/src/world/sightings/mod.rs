@@ -7,7 +7,7 @@ use crate::plan::job::JobPlan;
 use crate::world::World;
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, JobId, SubtaskIndex, TaskId, VertexIndex};
-use jobmanager_core::jobmanager::{CheckpointOutcome, Effect, Input, JobSummary};
+use jobmanager_core::jobmanager::{CheckpointOutcome, Effect, Input, JobLine};
 use jobmanager_core::message::{
     Acknowledgement, FromTaskManager, TaskReport, TaskStateChange, ToTaskManager,
 };
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// What clients would see of the jobs, with so many slots registered.
-    pub(crate) fn sight_jobs(&mut self, slots: u32, jobs: &[JobSummary]) {
+    pub(crate) fn sight_jobs(&mut self, slots: u32, jobs: &[JobLine]) {
         let mut waiting = 0;
         let mut needed = 0;
         let mut changed = Vec::new();
