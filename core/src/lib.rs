@@ -29,6 +29,7 @@ pub mod digest;
 pub mod graph;
 pub mod id;
 pub mod jobmanager;
+mod kept;
 pub mod message;
 pub mod record;
 pub mod state;

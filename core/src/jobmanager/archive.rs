@@ -6,12 +6,14 @@ use super::view::{
     CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, TaskCounts, VertexDetails,
 };
 use crate::id::JobId;
+use crate::kept::Kept;
 use crate::record::{JobResult, RecordKey, RecordOp, VertexResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 /// A job that has ended.
@@ -28,7 +30,7 @@ pub(super) struct Archived {
 /// All of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Archive {
-    jobs: BTreeMap<JobId, Archived>,
+    jobs: BTreeMap<JobId, Kept<Archived>>,
     by_end: BTreeSet<(Timestamp, JobId)>,
 }
 
@@ -91,12 +93,15 @@ impl Archived {
             id: self.result.job,
             status: self.result.status,
             tasks,
+            restarts: self.result.restarts,
         }
     }
 
     /// The job in one line.
     pub(super) fn summary(&self) -> JobSummary {
-        let JobLine { id, status, tasks } = self.line();
+        let JobLine {
+            id, status, tasks, ..
+        } = self.line();
         JobSummary {
             id,
             name: self.result.name.clone(),
@@ -178,15 +183,15 @@ impl Archive {
     pub(super) fn put(&mut self, archived: Archived) {
         let id = archived.result.job;
         self.by_end.insert((archived.result.ended, id));
-        self.jobs.insert(id, archived);
+        self.jobs.insert(id, Kept::new(archived));
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Archived> {
-        self.jobs.get(&id)
+        self.jobs.get(&id).map(Deref::deref)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Archived> {
-        self.jobs.values()
+        self.jobs.values().map(Deref::deref)
     }
 
     /// How many ended in this status.

@@ -15,6 +15,7 @@ use super::execution::Bits;
 use super::view::{CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Restore};
 use crate::config::CheckpointConfig;
 use crate::id::{Attempt, CheckpointId, JobId};
+use crate::kept::Kept;
 use crate::message::{Acknowledgement, StateHandle};
 use crate::record::CheckpointRecord;
 use crate::time::Timestamp;
@@ -120,14 +121,14 @@ pub(super) struct Checkpoints {
     pub(super) marking: bool,
     pub(super) pending: Vec<Pending>,
     /// The retained ones, the latest last.
-    pub(super) completed: VecDeque<Arc<CheckpointRecord>>,
+    pub(super) completed: Kept<VecDeque<Arc<CheckpointRecord>>>,
     /// When the next periodic trigger is due; `None` until every task has been running once.
     pub(super) due: Option<Timestamp>,
     /// When the last one completed.
     last_completed: Option<Timestamp>,
     /// Counted failures since the last one that completed.
     failures: u32,
-    counts: CheckpointsDetails,
+    counts: Kept<CheckpointsDetails>,
 }
 
 impl Checkpoints {
@@ -157,8 +158,8 @@ impl Checkpoints {
             due: None,
             last_completed,
             failures: 0,
-            counts,
-            completed,
+            counts: Kept::new(counts),
+            completed: Kept::new(completed),
         }
     }
 
@@ -381,18 +382,31 @@ impl Checkpoints {
 
     /// What clients may see.
     pub(super) fn details(&self, history: u32) -> CheckpointsDetails {
-        let mut details = self.counts.clone();
-        details.in_progress = self.pending.len() as u64;
-        let pending = self
-            .pending
-            .iter()
-            .rev()
-            .map(|pending| pending.entry(CheckpointOutcome::InProgress));
-        details.history = pending
-            .chain(details.history)
-            .take(history as usize)
-            .collect();
-        details
+        let pending = self.pending.iter().rev();
+        let pending = pending.map(|pending| pending.entry(CheckpointOutcome::InProgress));
+        let CheckpointsDetails {
+            restored,
+            completed,
+            failed,
+            in_progress: _,
+            latest_completed,
+            latest_failed,
+            latest_restored,
+            history: past,
+        } = &*self.counts;
+        CheckpointsDetails {
+            restored: *restored,
+            completed: *completed,
+            failed: *failed,
+            in_progress: self.pending.len() as u64,
+            latest_completed: latest_completed.clone(),
+            latest_failed: latest_failed.clone(),
+            latest_restored: latest_restored.clone(),
+            history: pending
+                .chain(past.iter().cloned())
+                .take(history as usize)
+                .collect(),
+        }
     }
 
     fn remember(&mut self, entry: CheckpointEntry, history: u32) {

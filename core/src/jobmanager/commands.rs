@@ -10,6 +10,7 @@ use super::job::{Job, JobPhase};
 use super::journal::{Fact, MAX_QUEUED};
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
+use crate::kept::Kept;
 use crate::record::{JobRecord, Record, RecordOp};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -85,7 +86,7 @@ impl Coordinator {
         }
         self.journal.write(ops, Fact::Submitted(id));
         self.jobs
-            .insert(id, Job::submitted(graph, submitted, request));
+            .insert(id, Kept::new(Job::submitted(graph, submitted, request)));
         self.dirty.insert(id);
     }
 

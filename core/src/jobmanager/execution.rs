@@ -19,6 +19,7 @@ use super::taskmanagers::SlotRef;
 use super::view::TaskCounts;
 use crate::graph::{JobGraph, Regions, regions};
 use crate::id::{Attempt, Epoch, RegionIndex, VertexIndex};
+use crate::kept::Kept;
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
@@ -98,7 +99,7 @@ pub(super) struct JobSlot {
 /// The states of all tasks of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Execution {
-    layout: Regions,
+    layout: Kept<Regions>,
     state: Vec<ExecutionState>,
     end_of_data: Bits,
     regions: Vec<Region>,
@@ -168,7 +169,7 @@ impl Execution {
             deployed: vec![None; graph.vertices().len()],
             first_slot: graph.vertices().iter().map(first_slot).collect(),
             ended_data: 0,
-            layout,
+            layout: Kept::new(layout),
         }
     }
 

@@ -50,7 +50,7 @@ impl Coordinator {
         self.check_slots()?;
         self.check_timers()?;
         for job in self.jobs.values() {
-            job.check()?;
+            job.check(Job::check)?;
             let wants = job.wants_slots();
             let waits = self.waiting.contains_key(&(job.submitted, job.id()));
             hold(

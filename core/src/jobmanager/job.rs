@@ -15,9 +15,9 @@ use super::execution::{Execution, Phase};
 use super::restart::RestartBackoff;
 use super::taskmanagers::TmKey;
 use super::view::ExceptionEntry;
-use crate::digest::Digest;
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
+use crate::kept::Kept;
 use crate::record::{CheckpointRecord, JobResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
@@ -26,6 +26,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,7 +105,7 @@ pub(super) struct Job {
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
     pub(super) restarts: u64,
-    pub(super) exceptions: VecDeque<ExceptionEntry>,
+    pub(super) exceptions: Kept<VecDeque<ExceptionEntry>>,
     /// What it waits for, in words.
     pub(super) waiting: Option<String>,
     status: JobStatus,
@@ -166,7 +167,7 @@ impl Job {
     ) -> Self {
         let mut timestamps = [None; JobStatus::ALL.len()];
         timestamps[JobStatus::Initializing as usize] = Some(submitted);
-        let seed = Digest::of(&(graph.id(), now));
+        let seed = jitter_seed(graph.id(), now);
         Job {
             submitted,
             phase,
@@ -179,7 +180,7 @@ impl Job {
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,
-            exceptions: VecDeque::new(),
+            exceptions: Kept::default(),
             waiting: None,
             status: JobStatus::Initializing,
             timestamps,
@@ -352,4 +353,12 @@ impl Job {
             | ExecutionState::Failed => false,
         }
     }
+}
+
+/// From what a job's jitter is drawn.
+fn jitter_seed(job: JobId, now: Timestamp) -> u64 {
+    let mut bytes = [0; 24];
+    bytes[..16].copy_from_slice(&job.0.to_le_bytes());
+    bytes[16..].copy_from_slice(&now.0.to_le_bytes());
+    xxh3_64(&bytes)
 }

@@ -49,12 +49,13 @@ pub use recover::RecoverError;
 pub use restart::{Decision, RestartBackoff};
 pub use view::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
-    JobSummary, Overview, Restore, SlotCounts, SubtaskDetails, TaskCounts, TaskManagerDetails,
-    VertexDetails,
+    JobSummary, Overview, Restore, SlotCounts, SubtaskDetails, SubtaskLine, TaskCounts,
+    TaskManagerDetails, VertexDetails,
 };
 
 use crate::config::ClusterConfig;
 use crate::id::{CommitId, Epoch, JobId};
+use crate::kept::Kept;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -76,11 +77,11 @@ use timers::{Timer, Timers};
 /// *Checking it*: [`digest`](Self::digest), [`check_invariants`](Self::check_invariants).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Coordinator {
-    config: ClusterConfig,
+    config: Kept<ClusterConfig>,
     epoch: Epoch,
     now: Timestamp,
     tms: TaskManagers,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: BTreeMap<JobId, Kept<Job>>,
     /// Jobs whose regions wait for slots, the one submitted first first.
     /// With what they wanted when they were settled last.
     waiting: BTreeMap<(Timestamp, JobId), u64>,
@@ -226,7 +227,7 @@ impl Coordinator {
     fn parts<'a>(
         &'a mut self,
         effects: &'a mut Vec<Effect>,
-    ) -> (&'a mut BTreeMap<JobId, Job>, &'a mut Archive, Cx<'a>) {
+    ) -> (&'a mut BTreeMap<JobId, Kept<Job>>, &'a mut Archive, Cx<'a>) {
         let cx = Cx {
             now: self.now,
             epoch: self.epoch,

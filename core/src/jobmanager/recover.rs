@@ -10,6 +10,7 @@ use super::taskmanagers::TaskManagers;
 use super::timers::{Timer, Timers};
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
+use crate::kept::Kept;
 use crate::record::{CheckpointRecord, JobRecord, JobResult, Record};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -78,12 +79,12 @@ impl Coordinator {
             if job.is_over() {
                 removals.resume(id);
             }
-            jobs.insert(id, job);
+            jobs.insert(id, Kept::new(job));
         }
         let mut timers = Timers::default();
         timers.set(Timer::Removals, removals.deadline());
         Ok(Coordinator {
-            config,
+            config: Kept::new(config),
             epoch,
             now,
             tms: TaskManagers::default(),

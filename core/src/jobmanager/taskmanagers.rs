@@ -9,6 +9,7 @@
 use super::effect::Effect;
 use crate::config::ClusterConfig;
 use crate::id::{Epoch, Incarnation, JobId, SessionId, SlotIndex, TaskManagerId};
+use crate::kept::Kept;
 use crate::message::{Envelope, Hardware, Hello, ToTaskManager};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -50,7 +51,7 @@ pub(super) struct SlotUse {
 /// A registered TaskManager.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TaskManager {
-    pub(super) hello: Hello,
+    pub(super) hello: Kept<Hello>,
     pub(super) session: SessionId,
     pub(super) slots: Vec<Option<SlotUse>>,
     pub(super) free: BTreeSet<SlotIndex>,
@@ -107,7 +108,7 @@ impl TaskManagers {
         hello.inventory = Vec::new();
         let (id, slots) = (hello.taskmanager.clone(), hello.slots);
         let key = self.all.insert(TaskManager {
-            hello,
+            hello: Kept::new(hello),
             session,
             slots: vec![None; slots as usize],
             free: (0..slots).map(SlotIndex).collect(),
@@ -329,7 +330,7 @@ fn place(key: TmKey) -> u32 {
 /// Fills a gap for a moment.
 fn nobody() -> TaskManager {
     TaskManager {
-        hello: Hello {
+        hello: Kept::new(Hello {
             taskmanager: TaskManagerId(String::new()),
             incarnation: Incarnation(0),
             seen_epoch: Epoch(0),
@@ -338,7 +339,7 @@ fn nobody() -> TaskManager {
             hardware: Hardware::default(),
             operators: Vec::new(),
             inventory: Vec::new(),
-        },
+        }),
         session: SessionId(0),
         slots: Vec::new(),
         free: BTreeSet::new(),

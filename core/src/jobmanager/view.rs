@@ -71,6 +71,8 @@ pub struct JobLine {
     pub status: JobStatus,
     /// Its subtasks.
     pub tasks: TaskCounts,
+    /// How often a region of it was restarted.
+    pub restarts: u64,
 }
 
 /// A job in one line.
@@ -126,6 +128,19 @@ pub struct VertexDetails {
     pub started: Option<Timestamp>,
     /// Its subtasks.
     pub tasks: TaskCounts,
+}
+
+/// What changes most often about a subtask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubtaskLine {
+    /// The state of its current attempt.
+    pub state: ExecutionState,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// Whether it has processed the end of its input.
+    pub end_of_data: bool,
+    /// Which slot of its TaskManager it has, if it has one.
+    pub slot: Option<SlotIndex>,
 }
 
 /// A subtask of a vertex.

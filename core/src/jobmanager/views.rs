@@ -6,7 +6,7 @@ use super::job::Job;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
     CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview, SlotCounts,
-    SubtaskDetails, TaskManagerDetails, VertexDetails,
+    SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails,
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
@@ -14,6 +14,7 @@ use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, TaskManagerId, VertexIn
 use crate::state::JobStatus;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 impl Coordinator {
     /// The cluster in one line.
@@ -57,7 +58,7 @@ impl Coordinator {
 
     /// The jobs that have not ended.
     fn live(&self) -> impl Iterator<Item = &Job> {
-        let jobs = self.jobs.values();
+        let jobs = self.jobs.values().map(Deref::deref);
         jobs.filter(|job| self.archive.get(job.id()).is_none())
     }
 
@@ -79,7 +80,7 @@ impl Coordinator {
         if let Some(archived) = self.archive.get(id) {
             return Some(archived.details());
         }
-        self.jobs.get(&id).map(Job::details)
+        self.jobs.get(&id).map(|job| job.details())
     }
 
     /// The subtasks of one vertex of a job that has not ended.
@@ -101,23 +102,43 @@ impl Coordinator {
         )
     }
 
-    fn subtask(&self, job: &Job, subtask: u32, position: u32) -> SubtaskDetails {
+    /// All subtasks of a job that has not ended, vertex by vertex.
+    pub fn subtask_lines(&self, id: JobId) -> Option<impl Iterator<Item = SubtaskLine>> {
+        let live = self.archive.get(id).is_none();
+        let job = self.jobs.get(&id).filter(|_| live)?;
+        let positions = 0..job.execution.subtasks();
+        Some(positions.map(|position| self.subtask_line(job, position).0))
+    }
+
+    /// A subtask, and on which TaskManager it is.
+    fn subtask_line(&self, job: &Job, position: u32) -> (SubtaskLine, Option<&TaskManager>) {
         let region = job.execution.region(job.execution.layout().of(position));
         let slot = job
             .is_alive(position)
             .then(|| job.execution.location(position))
             .flatten();
-        let location =
-            slot.and_then(|at| Some((self.tms.get(at.tm)?.hello.taskmanager.clone(), at.slot)));
-        SubtaskDetails {
-            subtask: SubtaskIndex(subtask),
+        let at = slot.and_then(|at| Some((self.tms.get(at.tm)?, at.slot)));
+        let line = SubtaskLine {
             state: job.execution.state(position),
             attempt: region.attempt.unwrap_or(Attempt {
                 epoch: self.epoch,
                 number: 0,
             }),
             end_of_data: job.execution.is_end_of_data(position),
-            location,
+            slot: at.map(|(_, slot)| slot),
+        };
+        (line, at.map(|(tm, _)| tm))
+    }
+
+    fn subtask(&self, job: &Job, subtask: u32, position: u32) -> SubtaskDetails {
+        let (line, tm) = self.subtask_line(job, position);
+        let tm = tm.map(|tm| tm.hello.taskmanager.clone());
+        SubtaskDetails {
+            subtask: SubtaskIndex(subtask),
+            state: line.state,
+            attempt: line.attempt,
+            end_of_data: line.end_of_data,
+            location: tm.zip(line.slot),
         }
     }
 
@@ -200,11 +221,14 @@ impl Job {
             id: self.id(),
             status: self.status(),
             tasks: self.execution.total_counts(),
+            restarts: self.restarts,
         }
     }
 
     fn summary(&self) -> JobSummary {
-        let JobLine { id, status, tasks } = self.line();
+        let JobLine {
+            id, status, tasks, ..
+        } = self.line();
         JobSummary {
             id,
             name: String::from(self.graph.name()),
@@ -231,7 +255,7 @@ impl Job {
             vertices: (0..).zip(self.graph.vertices()).map(vertex).collect(),
             graph: Some(self.graph.clone()),
             waiting: self.waiting.clone(),
-            restarts: self.restarts,
+            restarts: self.line().restarts,
             failure: None,
         }
     }

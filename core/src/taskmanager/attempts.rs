@@ -8,6 +8,7 @@ use super::contract::{Effect, TaskEvent, TaskStart};
 use crate::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, SubtaskIndex, TaskId, VertexIndex,
 };
+use crate::kept::Kept;
 use crate::message::{
     Acknowledgement, DeclineReason, Deployment, FromTaskManager, InventoryItem, TaskDeployment,
     TaskReport, TaskStateChange,
@@ -28,7 +29,7 @@ const UNSENT: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Attempts {
     slots: u32,
-    held: BTreeMap<AttemptId, Held>,
+    held: BTreeMap<AttemptId, Kept<Held>>,
     /// The attempts that were told to stop and have not, by when they were told.
     stopping: BTreeSet<(Timestamp, AttemptId)>,
     now: Timestamp,
@@ -75,7 +76,7 @@ impl Attempts {
 
     /// What a hello says of them.
     pub(super) fn inventory(&self) -> Vec<InventoryItem> {
-        let item = |(attempt, held): (&AttemptId, &Held)| InventoryItem {
+        let item = |(attempt, held): (&AttemptId, &Kept<Held>)| InventoryItem {
             attempt: *attempt,
             slot: held.slot,
             state: held.state,
@@ -203,7 +204,7 @@ impl Attempts {
             acknowledged: BTreeSet::new(),
             completed: None,
         };
-        self.held.insert(attempt, held);
+        self.held.insert(attempt, Kept::new(held));
         effects.push(Effect::Start(TaskStart {
             attempt,
             slot: task.slot,
@@ -280,7 +281,7 @@ impl Attempts {
         }
     }
 
-    fn of_job(&mut self, job: JobId) -> impl Iterator<Item = (AttemptId, &mut Held)> {
+    fn of_job(&mut self, job: JobId) -> impl Iterator<Item = (AttemptId, &mut Kept<Held>)> {
         let task = |index| TaskId {
             vertex: VertexIndex(index),
             subtask: SubtaskIndex(index),

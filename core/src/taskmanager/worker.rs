@@ -14,6 +14,7 @@ use super::attempts::Attempts;
 use super::contract::{Effect, Input, WorkerConfig};
 use crate::digest::Digest;
 use crate::id::{AttemptId, Epoch, SlotIndex};
+use crate::kept::Kept;
 use crate::message::{Envelope, FromTaskManager, Hello, Refusal, ToTaskManager, Welcome};
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -26,7 +27,7 @@ const GREETING: Duration = Duration::from_secs(10);
 /// A TaskManager's side of the protocol. Driven like the coordinator: facts in, orders out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Worker {
-    config: WorkerConfig,
+    config: Kept<WorkerConfig>,
     /// The highest epoch seen.
     epoch: Epoch,
     link: Link,
@@ -54,7 +55,7 @@ impl Worker {
     pub fn new(config: WorkerConfig, now: Timestamp) -> Self {
         let (pause, slots) = (config.registration_initial, config.slots);
         Worker {
-            config,
+            config: Kept::new(config),
             epoch: Epoch(0),
             link: Link::Waiting { until: now },
             pause,

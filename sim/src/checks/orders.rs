@@ -367,8 +367,12 @@ impl History {
             let mut acks = acks.get(task)?.iter();
             let ack = acks.find(|ack| self.is_current(*task, ack.attempt))?;
             let lost = self.lost.contains(&(*task, ack.attempt));
-            (!lost).then(|| ack.clone())
+            (!lost).then_some(ack)
         };
-        self.tasks.iter().map(of).collect()
+        // Most often some are missing: then nothing is copied.
+        if self.tasks.iter().any(|task| of(task).is_none()) {
+            return None;
+        }
+        self.tasks.iter().map(|task| of(task).cloned()).collect()
     }
 }

@@ -353,6 +353,7 @@ fn a_job_shown_as_ended_too_early_is_seen() {
         id: JOB,
         status,
         tasks: TaskCounts::default(),
+        restarts: 0,
     };
     let mut checks = running();
     checks

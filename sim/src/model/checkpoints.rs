@@ -109,8 +109,7 @@ impl Checkpoints {
 
 impl Job {
     pub(super) fn drive_checkpoints(&mut self, room: &mut Room<'_>) {
-        let plan = self.plan.clone();
-        let Some(config) = &plan.checkpoints else {
+        let Some(config) = self.plan.checkpoints else {
             return;
         };
         let running = self.all_in(ExecutionState::Running);
@@ -130,10 +129,10 @@ impl Job {
             let free = self.checkpoints.pending.is_empty();
             free.then_some(self.checkpoints.final_not_before)
         } else {
-            self.periodic(config).filter(|_| !is_final)
+            self.periodic(&config).filter(|_| !is_final)
         };
         if running && due.is_some_and(|due| due <= room.now) {
-            self.trigger(room, config);
+            self.trigger(room, &config);
         }
     }
 
@@ -227,7 +226,7 @@ impl Job {
     /// The last acknowledgement came: exactly one write, with which what is no longer retained goes.
     fn complete(&mut self, room: &mut Room<'_>, id: CheckpointId) {
         self.abort(room, SUBSUMED, |pending| pending.id < id);
-        let Some(config) = self.plan.checkpoints.clone() else {
+        let Some(config) = self.plan.checkpoints else {
             return;
         };
         let job = self.id;
@@ -250,7 +249,7 @@ impl Job {
 
     /// It is durable: those that took part are told, and what it replaces is deleted.
     pub(super) fn completed(&mut self, room: &mut Room<'_>, record: &Arc<CheckpointRecord>) {
-        let Some(config) = self.plan.checkpoints.clone() else {
+        let Some(config) = self.plan.checkpoints else {
             return;
         };
         let checkpoints = &mut self.checkpoints;

@@ -468,9 +468,12 @@ impl Model {
     /// The slots in which tasks are, each once.
     pub(super) fn taken(&self) -> Vec<(SessionId, SlotIndex)> {
         let tasks = self.jobs.values().flat_map(|job| &job.tasks);
-        let mut taken: Vec<_> = tasks.filter_map(|task| task.at).collect();
-        taken.sort_unstable();
-        taken.dedup();
+        let mut taken = Vec::with_capacity(self.jobs.values().map(|job| job.tasks.len()).sum());
+        for at in tasks.filter_map(|task| task.at) {
+            if !taken.contains(&at) {
+                taken.push(at);
+            }
+        }
         taken
     }
 }

@@ -5,7 +5,7 @@ use super::cluster::Session;
 use super::job::{Job, Life, Stage};
 use super::orders::Order;
 use crate::checks::oracle::Failure;
-use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId, VertexIndex};
+use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{CheckpointOutcome, Coordinator, Effect, Input, JobLine};
 use jobmanager_core::message::{Deployment, FromTaskManager, TaskDeployment, ToTaskManager};
 use jobmanager_core::record::RecordKey;
@@ -292,20 +292,14 @@ impl Job {
 
     fn compare_tasks(&self, line: &JobLine, coordinator: &Coordinator) -> Result<(), Failure> {
         let id = self.id;
-        let details = coordinator.job(id);
-        let restarts = details.map(|details| details.restarts);
-        if restarts != Some(self.restarts) {
-            let own = self.restarts;
+        if line.restarts != self.restarts {
+            let (restarts, own) = (line.restarts, self.restarts);
             return Err(disagree(format!(
-                "job {id} counts {restarts:?} restarts, foreseen {own}"
+                "job {id} counts {restarts} restarts, foreseen {own}"
             )));
         }
-        let mut shown = Vec::new();
-        let vertices = self.plan.tasks.iter().map(|task| task.vertex);
-        for VertexIndex(vertex) in vertices.collect::<BTreeSet<_>>() {
-            let subtasks = coordinator.subtasks(id, VertexIndex(vertex));
-            shown.extend(subtasks.into_iter().flatten());
-        }
+        let shown = coordinator.subtask_lines(id);
+        let shown: Vec<_> = shown.into_iter().flatten().collect();
         if shown.len() != self.tasks.len() || line.tasks.total() as usize != self.tasks.len() {
             return Err(disagree(format!("job {id} shows {} tasks", shown.len())));
         }
@@ -315,7 +309,7 @@ impl Job {
             let same = shown.state == task.state
                 && shown.end_of_data == task.end_of_data
                 && attempt.is_none_or(|attempt| attempt == shown.attempt)
-                && shown.location.as_ref().map(|(_, slot)| *slot) == task.at.map(|at| at.1);
+                && shown.slot == task.at.map(|at| at.1);
             if !same {
                 let name: TaskId = self.plan.tasks[position];
                 return Err(disagree(format!(

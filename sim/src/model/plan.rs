@@ -24,7 +24,7 @@ pub(super) struct Plan {
 }
 
 /// The options under `execution.checkpointing` that the coordinator reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CheckpointPlan {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,

@@ -15,7 +15,7 @@ use jobmanager_core::message::{Envelope, Hardware};
 use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker, WorkerConfig};
 use jobmanager_proto::v1;
 use prost::Message as _;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A TaskManager: a name under which one process after the other lives.
 pub(crate) struct TaskManagerNode {
@@ -41,6 +41,8 @@ pub(crate) struct TaskManagerNode {
     /// Snapshots on their way to the checkpoint storage.
     pub(crate) snapshots: BTreeMap<(AttemptId, CheckpointId), Snapshot>,
     wake_at: Option<Micros>,
+    /// For when alarms are set, those that are of no use any more among them.
+    alarms: BTreeSet<Micros>,
 }
 
 impl TaskManagerNode {
@@ -66,6 +68,7 @@ impl TaskManagerNode {
             channels: Channels::default(),
             snapshots: BTreeMap::new(),
             wake_at: None,
+            alarms: BTreeSet::new(),
         }
     }
 
@@ -160,9 +163,13 @@ impl World {
 
     pub(crate) fn worker_wakes(&mut self, process: Process) {
         let now = self.now;
-        if let Some(node) = self.node(process)
-            && node.wake_at.is_some_and(|at| at <= now)
-        {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        while node.alarms.first().is_some_and(|at| *at <= now) {
+            node.alarms.pop_first();
+        }
+        if node.wake_at.is_some_and(|at| at <= now) {
             node.wake_at = None;
             self.worker_input(process, Input::Wake);
         }
@@ -232,10 +239,11 @@ impl World {
         let Some(node) = self.node(process) else {
             return;
         };
-        node.inbox.push_back(input);
         if std::mem::replace(&mut node.busy, true) {
+            node.inbox.push_back(input);
             return;
         }
+        self.worker_steps(process, input);
         while let Some(input) = self.node(process).and_then(|node| node.inbox.pop_front()) {
             self.worker_steps(process, input);
         }
@@ -290,7 +298,10 @@ impl World {
         };
         if node.wake_at.is_none_or(|at| due < at) {
             node.wake_at = Some(due);
-            self.queue.push(due, Event::WorkerWake(process));
+            // One that was set before and became too late may be right once more.
+            if node.alarms.insert(due) {
+                self.queue.push(due, Event::WorkerWake(process));
+            }
         }
     }
 

@@ -50,7 +50,8 @@ pub(crate) struct Write {
 
 /// The store and the writes on their way.
 pub(crate) struct Store {
-    records: BTreeMap<String, Vec<u8>>,
+    /// Each as its bytes say. What they say does not change, so they are read once, when they come.
+    records: BTreeMap<String, Record>,
     epoch: Epoch,
     writes: BTreeMap<WriteId, Write>,
     next_write: u64,
@@ -108,17 +109,19 @@ impl Store {
         self.epoch
     }
 
-    /// Everything, decoded from its bytes.
+    /// Everything.
     pub(crate) fn read(&self) -> Vec<Record> {
-        let decode =
-            |bytes: &Vec<u8>| decode_record(bytes).expect("the store keeps what it was given");
-        self.records.values().map(decode).collect()
+        self.records.values().cloned().collect()
     }
 
     /// One record.
-    pub(crate) fn get(&self, key: RecordKey) -> Option<Record> {
-        let bytes = self.records.get(&key_text(&key))?;
-        Some(decode_record(bytes).expect("the store keeps what it was given"))
+    pub(crate) fn get(&self, key: RecordKey) -> Option<&Record> {
+        self.records.get(&key_text(&key))
+    }
+
+    /// Whether these are all that it has.
+    pub(crate) fn has_just(&self, records: &[Record]) -> bool {
+        self.records.values().eq(records)
     }
 
     pub(crate) fn send(
@@ -169,7 +172,9 @@ impl Store {
             match op {
                 RecordOp::Put(record) => {
                     let key = key_text(&record.key());
-                    self.records.insert(key, encode_record(record));
+                    let bytes = encode_record(record);
+                    let record = decode_record(&bytes).expect("what is encoded can be decoded");
+                    self.records.insert(key, record);
                 }
                 RecordOp::Delete(key) => {
                     self.records.remove(&key_text(key));

@@ -353,29 +353,30 @@ impl World {
             // It starts and fails without end.
             .filter(|job| self.has_lost_its_state(*job))
             .collect();
-        let counts = |(taskmanager, _, job): &(&str, SlotIndex, JobId)| {
-            let index = self.named(taskmanager);
-            !lost.contains(job) && !index.is_some_and(|index| self.is_beyond_reach(index))
+        let counts = |(index, _, job): &(usize, SlotIndex, JobId)| {
+            !lost.contains(job) && !self.is_beyond_reach(*index)
         };
         let held = coordinator.allocations();
-        let held = held.map(|(taskmanager, slot, job)| (taskmanager.0.as_str(), slot, job));
+        let index = |name: &str| self.named(name).unwrap_or(usize::MAX);
+        let held = held.map(|(name, slot, job)| (index(&name.0), slot, job));
         let mut held: Vec<_> = held.filter(counts).collect();
-        held.sort_unstable();
-        let used = self.checks.used_slots();
-        let used = used.map(|(process, slot, job)| {
-            let name = self.taskmanagers[process.index].name.as_str();
-            (name, slot, job)
-        });
-        let mut used: Vec<_> = used.filter(counts).collect();
-        used.sort_unstable();
         // Tasks share slots.
-        used.dedup();
-        if held != used {
-            let within = ledger.bounds.stop.max(ledger.bounds.run);
-            ledger.note("slot_tables_agree_once_faults_have_ended", within, || {
-                format!("the coordinator holds {held:?}, tasks are in {used:?}")
-            });
+        let mut used: Vec<_> = Vec::with_capacity(held.len());
+        for (process, slot, job) in self.checks.used_slots() {
+            let at = (process.index, slot, job);
+            if counts(&at) && !used.contains(&at) {
+                used.push(at);
+            }
         }
+        if used.len() == held.len() && held.iter().all(|at| used.contains(at)) {
+            return;
+        }
+        let within = ledger.bounds.stop.max(ledger.bounds.run);
+        ledger.note("slot_tables_agree_once_faults_have_ended", within, || {
+            held.sort_unstable();
+            used.sort_unstable();
+            format!("the coordinator holds {held:?}, tasks are in {used:?}")
+        });
     }
 
     /// A file was written.

@@ -21,8 +21,9 @@ pub(crate) enum Rest {
     Over(BTreeSet<(Process, AttemptId)>),
 }
 
-/// Most messages are heartbeats, and digests are dear: one in so many of them is looked at.
-const SIGNS_PER_DIGEST: u64 = 16;
+/// Most messages are heartbeats: in one of so many events they come again, and whether that changes anything
+/// is looked at.
+const EVENTS_PER_REPEATED_SIGN: u64 = 8;
 
 fn is_heartbeat(input: &Input) -> bool {
     let Input::Message { message, .. } = input else {
@@ -59,7 +60,10 @@ impl World {
         } else {
             self.jobmanager_input(instance, input);
         }
-        for again in 0..self.repeats() {
+        let comes_again =
+            !is_heartbeat(input) || self.events.is_multiple_of(EVENTS_PER_REPEATED_SIGN);
+        let repeats = if comes_again { self.repeats() } else { 0 };
+        for again in 0..repeats {
             if again > 0 {
                 self.marks.hit(Mark::MessageCameThreeTimes);
             }
@@ -76,10 +80,6 @@ impl World {
         known: &mut Option<u64>,
         name: &'static str,
     ) {
-        if is_heartbeat(input) && !self.events.is_multiple_of(SIGNS_PER_DIGEST) {
-            self.jobmanager_input(instance, input);
-            return;
-        }
         let before = known.or_else(|| self.coordinator_digest(instance));
         self.jobmanager_input(instance, input);
         // A coordinator that its order killed has no opinion any more.

@@ -138,7 +138,7 @@ impl World {
             return;
         };
         let epoch = node.epoch;
-        let stale = self.store.epoch() == epoch && self.store.read() != records;
+        let stale = self.store.epoch() == epoch && !self.store.has_just(records);
         let problem = if stale {
             Some("the store has changed in its own epoch".to_owned())
         } else {
