@@ -3,11 +3,16 @@
 //! A snapshot is acknowledged only after it would survive a loss of power. In a file system that takes
 //! care of our own: the file and every folder on the way to it are synchronised. Object stores (S3, Azure,
 //! GCS, each behind a cargo feature) promise it with their answer.
+//!
+//! After the bytes of a snapshot, its file has [`CHECKSUM`] bytes more: the xxh3 of its name and its bytes,
+//! the lowest byte first. What was changed, or is another snapshot's file, is not restored.
 
+use jobmanager_core::digest::Digest;
 use jobmanager_core::id::JobId;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::fs::{self, File};
+use std::hash::Hasher;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +20,8 @@ use std::sync::Arc;
 /// How environment variables begin that configure an object store. Without the prefix, the stores would
 /// take any `TOKEN` or `ENDPOINT` for theirs.
 const CREDENTIALS: [&str; 3] = ["aws_", "azure_", "google_"];
+/// The length of the checksum at the end of a file. Bytes.
+const CHECKSUM: usize = 8;
 
 /// What goes wrong with a snapshot: where, and the system's own words.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +80,9 @@ impl Storage {
         &self,
         job: JobId,
         name: &str,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
     ) -> Result<(), StorageError> {
+        bytes.extend(checksum(name, &bytes));
         match self {
             Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
             Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
@@ -91,19 +99,38 @@ impl Storage {
         }
     }
 
-    /// Reads a snapshot of exactly `size` bytes back.
+    /// Reads a snapshot of exactly `size` bytes back, as it was written.
     pub(crate) async fn read(
         &self,
         job: JobId,
         name: &str,
         size: u64,
     ) -> Result<Vec<u8>, StorageError> {
+        let (place, mut bytes) = self.read_file(job, name, size).await?;
+        let end = bytes.len().saturating_sub(CHECKSUM);
+        let found = bytes.split_off(end);
+        if found != checksum(name, &bytes) {
+            return Err(StorageError::new(place, "the file is damaged"));
+        }
+        Ok(bytes)
+    }
+
+    /// The file of a snapshot of `size` bytes, checksum included, and where it is.
+    async fn read_file(
+        &self,
+        job: JobId,
+        name: &str,
+        size: u64,
+    ) -> Result<(String, Vec<u8>), StorageError> {
+        let size = size.saturating_add(CHECKSUM as u64);
         match self {
             Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
             Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
             Storage::Folder(root) => {
                 let file = root.join(job.to_string()).join(relative(name)?);
-                blocking(file, move |file| read_exactly(file, size)).await
+                let place = file.display().to_string();
+                let bytes = blocking(file, move |file| read_exactly(file, size)).await?;
+                Ok((place, bytes))
             }
             Storage::Objects(store, root) => {
                 let path = object(root, job, name);
@@ -117,10 +144,20 @@ impl Storage {
                         wrong_size(bytes.len() as u64, size),
                     ));
                 }
-                Ok(bytes.into())
+                Ok((path.to_string(), bytes.into()))
             }
         }
     }
+}
+
+/// What stands at the end of a snapshot's file.
+fn checksum(name: &str, bytes: &[u8]) -> [u8; CHECKSUM] {
+    let mut digest = Digest::default();
+    // The length keeps a byte of the name from being taken for one of the snapshot.
+    digest.write_usize(name.len());
+    digest.write(name.as_bytes());
+    digest.write(bytes);
+    digest.finish().to_le_bytes()
 }
 
 /// The name came from a peer: it must stay within the job's folder.
@@ -195,7 +232,9 @@ fn read_exactly(file: &Path, size: u64) -> io::Result<Vec<u8>> {
 }
 
 fn wrong_size(found: u64, expected: u64) -> String {
-    format!("the snapshot has {found} bytes, not the {expected} that were acknowledged")
+    format!(
+        "the file has {found} bytes, not the {expected} of the snapshot that was acknowledged and its checksum"
+    )
 }
 
 #[cfg(test)]
@@ -241,8 +280,75 @@ mod tests {
         storage.write(JOB, "a", b"state".to_vec()).await.unwrap();
         for size in [4, 6] {
             let problem = storage.read(JOB, "a", size).await.unwrap_err();
-            assert!(problem.to_string().contains("has 5 bytes"), "{problem}");
+            assert!(problem.to_string().contains("has 13 bytes"), "{problem}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_in_which_any_byte_was_changed_is_not_read() {
+        let (folder, storage) = folder();
+        let name = "chk-7/0-1-1.0";
+        storage.write(JOB, name, b"state".to_vec()).await.unwrap();
+        let file = folder.path().join(JOB.to_string()).join(name);
+        let whole = fs::read(&file).unwrap();
+        // The snapshot's bytes, then those of the checksum.
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1 << bit;
+                fs::write(&file, damaged).unwrap();
+                let problem = storage.read(JOB, name, 5).await.unwrap_err();
+                let expected = format!("{}: the file is damaged", file.display());
+                assert_eq!(problem.to_string(), expected, "byte {at}");
+            }
+        }
+        fs::write(&file, whole).unwrap();
+        assert_eq!(storage.read(JOB, name, 5).await.unwrap(), b"state");
+    }
+
+    #[tokio::test]
+    async fn an_object_in_which_any_byte_was_changed_is_not_read() {
+        let objects = Arc::new(object_store::memory::InMemory::new());
+        let root = ObjectPath::from("root");
+        let storage = Storage::Objects(objects.clone(), root.clone());
+        storage.write(JOB, "a", b"state".to_vec()).await.unwrap();
+        assert_eq!(storage.read(JOB, "a", 5).await.unwrap(), b"state");
+        let path = object(&root, JOB, "a");
+        let whole = objects.get(&path).await.unwrap().bytes().await.unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.to_vec();
+            damaged[at] ^= 1;
+            objects.put(&path, damaged.into()).await.unwrap();
+            let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+            let expected = format!("{path}: the file is damaged");
+            assert_eq!(problem.to_string(), expected, "byte {at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_of_another_snapshot_is_not_read() {
+        let (folder, storage) = folder();
+        for (name, state) in [("a", b"first"), ("b", b"other")] {
+            storage.write(JOB, name, state.to_vec()).await.unwrap();
+        }
+        let job = folder.path().join(JOB.to_string());
+        fs::copy(job.join("a"), job.join("b")).unwrap();
+        let problem = storage.read(JOB, "b", 5).await.unwrap_err();
+        assert!(problem.to_string().ends_with("b: the file is damaged"));
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_checksum_is_refused() {
+        let (folder, storage) = folder();
+        let job = folder.path().join(JOB.to_string());
+        fs::create_dir(&job).unwrap();
+        fs::write(job.join("a"), "state").unwrap();
+        let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+        assert!(problem.to_string().contains("has 5 bytes"), "{problem}");
+        // Nor is one of which the end is taken for the checksum.
+        fs::write(job.join("a"), "another state").unwrap();
+        let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+        assert!(problem.to_string().ends_with("the file is damaged"));
     }
 
     #[tokio::test]

@@ -133,6 +133,43 @@ fn a_snapshot_that_is_gone_fails_the_task_with_its_path() {
 }
 
 #[test]
+fn a_damaged_snapshot_fails_the_task_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, _) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    cluster.store_in(folder.path());
+    let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
+    let mut job = sums(config, exactly_once(0));
+    let states = interrupted(&mut cluster, &job);
+    let file = folder
+        .path()
+        .join(JobId(7).to_string())
+        .join("chk-1/1-2-1.0");
+    let whole = std::fs::read(&file).unwrap();
+    // The version, the end of data, the operator's first and last byte, the checksum's first and last one.
+    let end = whole.len();
+    for at in [0, 1, 2, end - 9, end - 8, end - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        job = job.restored(states.clone());
+        let attempts = cluster.deploy(&job);
+        // Its peers of the attempt before may still be failing.
+        let cause = loop {
+            let (failed, cause) = cluster.failure();
+            if failed == task(1, 2) {
+                break cause;
+            }
+        };
+        let expected = format!("restore: {}: the file is damaged", file.display());
+        assert_eq!(cause, expected, "byte {at}");
+        for attempt in attempts {
+            cluster.cancel(attempt);
+        }
+    }
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_stored_or_taken_declines_the_checkpoint() {
     let (registry, _) = registry();
     let mut cluster = Cluster::new(1, registry);
