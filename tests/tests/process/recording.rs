@@ -3,8 +3,13 @@
 use crate::cluster::Cluster;
 use crate::jobs::endless;
 use crate::process::{Signal, wait_for};
+use jobmanager::store::{EmbeddedStore, Store};
+use jobmanager_core::id::Epoch;
+use jobmanager_core::jobmanager::StoreOutcome;
+use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_sim::{Replayed, Verdict, replay};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A cluster with a job that has lost a TaskManager and recovered.
 fn eventful_cluster(options: &[(&str, &str)]) -> Cluster {
@@ -85,4 +90,56 @@ fn without_a_recorder_there_is_an_answer_that_says_so() {
         words.contains("jobmanager.flight-recorder.memory"),
         "{words}"
     );
+}
+
+/// A checkpoint in the store of a JobManager that does not run was made by attempts of a far later epoch, as
+/// if the epoch had been put back: the coordinator cannot start any that come after those.
+async fn put_epoch_back(data: &Path) {
+    let store = EmbeddedStore::open(data.to_owned()).await.unwrap();
+    let leadership = store.load().await.unwrap();
+    let mut ops = Vec::new();
+    for record in leadership.records {
+        if let Record::Checkpoint(mut checkpoint) = record {
+            for attempt in &mut Arc::make_mut(&mut checkpoint).attempts {
+                attempt.epoch = Epoch(1_000);
+            }
+            ops.push(RecordOp::Put(Record::Checkpoint(checkpoint)));
+        }
+    }
+    assert!(!ops.is_empty());
+    let outcome = store.commit(leadership.epoch, ops).await;
+    assert_eq!(outcome, StoreOutcome::Done);
+    store.close().await;
+}
+
+#[test]
+fn a_panic_leaves_a_recording_that_breaks_again_with_the_same_words() {
+    let mut cluster = Cluster::start(1, 2, &[]);
+    let job = cluster.rest.submit(&endless("broken"));
+    cluster.rest.wait_for_new_checkpoint(&job);
+    cluster.kill_everything();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(put_epoch_back(&cluster.path("data")));
+    cluster.start_everything();
+
+    let mut jobmanager = cluster.jobmanager.take().unwrap();
+    assert!(!jobmanager.end().success());
+    let [path] = &written(&cluster)[..] else {
+        panic!("one panic, one recording");
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(name.ends_with("-panic.recording"), "{name}");
+    let replayed = replay(&std::fs::read(path).unwrap(), true).unwrap();
+    let Verdict::Broken {
+        input,
+        words,
+        recorded: true,
+    } = replayed.verdict
+    else {
+        panic!("{}", replayed.verdict);
+    };
+    assert_eq!(input, replayed.inputs);
+    assert!(words.contains("attempts do not go back"), "{words}");
+    assert!(jobmanager.output().contains(&words));
+    assert!(replayed.log.last().unwrap().what.contains(&words));
 }
