@@ -33,7 +33,10 @@ pub use plan::{
     JobPlan, Latency, LeaderOptions, MetamorphicOptions, Micros, OperatorPlan, Options, Plight,
     Rhythm, Row, StoreOptions, Tier, VertexPlan, Watcher, map_row, source_row,
 };
-pub use replay::{Divergence, Replayed, Verdict, replay};
+pub use replay::{
+    Continued, Divergence, Injection, Injury, JobAfter, Replayed, Then, Verdict, duration, replay,
+    replay_then,
+};
 pub use run::{DIGEST_PACE, Report, Run};
 pub use tape::file::{Expectation, NotATape, Tape};
 pub use tape::shrink::{Budget, Goal, Shrunk, shrink};
@@ -41,5 +44,6 @@ pub use tape::transcript::{promise, shape, transcript};
 pub use tape::twice::{Difference, difference};
 pub use tape::{Decisions, Draw, Stream};
 pub use trace::{
-    Entry, Kind, Lane, Message, Page, Passage, Span, SpanKind, State, Subject, Timeline,
+    Entry, Joined, Kind, Lane, Message, Page, Passage, Span, SpanKind, State, Subject, Timeline,
+    View,
 };

@@ -6,9 +6,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use jobmanager_sim::{Failure, Page, Report, Run, Tier};
+use jobmanager_sim::{
+    Continued, Failure, Joined, Page, Replayed, Report, Run, Then, Tier, duration, replay,
+    replay_then,
+};
 use serde_json::Value;
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,9 +39,38 @@ fn failed(seed: u64) -> Report {
 
 fn html(report: &Report) -> String {
     let page = Page {
-        report,
+        view: report.into(),
         name: "seed 8",
         command: "sim --seed 8",
+    };
+    page.to_html()
+}
+
+/// A recording that has an end, and how it goes on while a TaskManager crashes.
+fn recording() -> (Vec<u8>, Replayed, Continued) {
+    let then = Then {
+        injections: vec!["crash:tm-0@+2s".parse().unwrap()],
+        lasts: duration("1min").unwrap(),
+        seed: 0,
+    };
+    let pace = NonZeroU64::new(1_000).unwrap();
+    let runs = (0..).map(|seed| Run::seed(Tier::ControlPlane, seed).at_most(2_000));
+    let mut recordings = runs.flat_map(|run| run.recorded(pace).run().recordings);
+    let gone_on = recordings.find_map(|file| {
+        let (replayed, continued) = replay_then(&file, &then, true).unwrap();
+        let continued = continued.ok()?;
+        let suits = continued.is_well() && !continued.jobs.is_empty();
+        suits.then_some((file, replayed, continued))
+    });
+    gone_on.unwrap()
+}
+
+fn html_of_recording(replayed: &Replayed, continued: Option<&Continued>) -> String {
+    let joined = Joined::new(replayed, continued);
+    let page = Page {
+        view: joined.view(),
+        name: "flight.recording",
+        command: "sim replay flight.recording",
     };
     page.to_html()
 }
@@ -210,4 +243,55 @@ fn a_page_without_a_log_says_so() {
         let said = text_of(&opened(browser, &html, ""), "wrong");
         assert!(said.contains(text), "{said}");
     }
+}
+
+#[test]
+fn a_recording_is_a_page_of_its_own_and_one_with_what_came_after_it() {
+    let (file, replayed, continued) = recording();
+    let alone = html_of_recording(&replayed, None);
+    let again = replay(&file, true).unwrap();
+    assert!(
+        alone == html_of_recording(&again, None),
+        "other bytes the second time"
+    );
+    let both = html_of_recording(&replayed, Some(&continued));
+    let Some(browser) = browser() else {
+        return;
+    };
+    let alone = findings(browser, &alone);
+    let both = findings(browser, &both);
+    for findings in [&alone, &both] {
+        assert_eq!(findings["verdict"], "all is well");
+        for drawn in ["events", "messages", "spans"] {
+            assert!(
+                findings["drawn"][drawn].as_u64().unwrap() > 10,
+                "{findings}"
+            );
+        }
+        assert_eq!(findings["jumped"], findings["expected"]);
+        assert_eq!(findings["zoomed"], true);
+        assert_eq!(findings["asked"], 0, "the page asked the network");
+    }
+    let count = |findings: &Value| findings["allEvents"].as_u64().unwrap();
+    let is_event = |entry: &&jobmanager_sim::Entry| entry.verb != "digest";
+    let after = continued.log.iter().filter(is_event).count() as u64;
+    assert_eq!(count(&both), count(&alone) + after);
+    // What broke has a lane, and so has what comes after it.
+    assert!(both["lanes"].as_u64() > alone["lanes"].as_u64());
+}
+
+#[test]
+fn the_name_of_a_taskmanager_is_shown_and_cannot_break_out() {
+    let (_, mut replayed, _) = recording();
+    let name = "</script><b id=\"injected\">";
+    replayed.taskmanagers[0] = name.to_owned();
+    let html = html_of_recording(&replayed, None);
+    assert!(!html.contains("id=\"injected\""));
+    let Some(browser) = browser() else {
+        return;
+    };
+    let document = opened(browser, &html, "");
+    let (_, lanes) = document.split_once("id=\"lanes\"").unwrap();
+    let shown = "&lt;/script&gt;&lt;b id=\"injected\"&gt;";
+    assert!(lanes.contains(shown), "its name is not among the lanes");
 }

@@ -7,6 +7,7 @@
 mod leftovers;
 pub(crate) mod oracle;
 mod orders;
+mod past;
 mod replay;
 mod routes;
 mod state;
@@ -16,6 +17,7 @@ mod workers;
 
 pub(crate) use leftovers::leaves_nothing;
 pub(crate) use orders::Orderer;
+pub(crate) use past::PastJob;
 pub(crate) use steps::Step;
 pub(crate) use workers::refused;
 
@@ -28,6 +30,7 @@ use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};
 use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
+use past::Past;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steps::Watched;
@@ -103,6 +106,8 @@ struct History {
     lost: BTreeSet<(TaskId, Attempt)>,
     /// From which checkpoint each attempt was started.
     restored: BTreeMap<(TaskId, Attempt), Option<CheckpointId>>,
+    /// What was before, if the observer came late.
+    past: Option<Past>,
 }
 
 /// The observer.
@@ -121,6 +126,8 @@ pub(crate) struct Checks {
     plans: Plans,
     /// Coordinators are replayed when they are gone.
     replays: bool,
+    /// The jobs are not of our making: how much they write and say has no bound.
+    unbounded: bool,
     watched: BTreeMap<Instance, Watched>,
 }
 
@@ -360,6 +367,7 @@ impl History {
             adoptable: BTreeSet::new(),
             lost: BTreeSet::new(),
             restored: BTreeMap::new(),
+            past: None,
         }
     }
 }

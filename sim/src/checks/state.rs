@@ -40,6 +40,9 @@ impl Checks {
             );
         };
         history.learns_of(attempt.task, id);
+        if history.is_of_the_past(restore) {
+            return Ok(());
+        }
         // Of a checkpoint that is too old to be known any more, an attempt of the past may start.
         let Some(known) = history.snapshot(id, attempt.task) else {
             return Ok(());

@@ -24,7 +24,7 @@ pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
     println!("seed         {seed} --tier {tier}");
     summary(&report);
     let page = Page {
-        report: &report,
+        view: (&report).into(),
         name: &format!("seed {seed}, {tier}"),
         command: &format!("sim --seed {seed} --tier {tier}"),
     };

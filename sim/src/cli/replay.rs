@@ -1,9 +1,9 @@
 //! `sim replay FILE`: runs what a tape says and compares with what it expects, or keeps the tape of what
-//! once broke a promise and no longer does.
+//! once broke a promise and no longer does; or tells a coordinator once more what a flight recording says.
 
 use super::html;
 use super::one::{shown, summary};
-use super::recording;
+use super::recording::{self, Sequel};
 use clap::Args;
 use jobmanager_sim::{Expectation, Mark, Page, Report, Tape};
 use std::path::{Path, PathBuf};
@@ -21,11 +21,18 @@ pub(super) struct Replay {
     /// Write a page on which to look at everything that happens.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    sequel: Sequel,
 }
 
 pub(super) fn run(arguments: &Replay) -> bool {
+    let (html, trace) = (arguments.html.as_deref(), arguments.trace);
     if let Some(bytes) = recording::read(&arguments.file) {
-        return recording::run(&arguments.file, &bytes, arguments.trace, &arguments.html);
+        return recording::run(&arguments.file, &bytes, trace, html, &arguments.sequel);
+    }
+    if arguments.sequel.is_wanted() {
+        eprintln!("only a flight recording goes on with --then and --for; a tape has its own end");
+        return false;
     }
     let tape = match read(&arguments.file) {
         Ok(tape) => tape,
@@ -38,11 +45,11 @@ pub(super) fn run(arguments: &Replay) -> bool {
     println!("about        {}", tape.about);
     summary(&report);
     let page = Page {
-        report: &report,
+        view: (&report).into(),
         name: &tape.about,
         command: &format!("sim replay {}", arguments.file.display()),
     };
-    if !html::write(arguments.html.as_deref(), page) {
+    if !html::write(html, page) {
         return false;
     }
     if let Some(folder) = &arguments.keep {

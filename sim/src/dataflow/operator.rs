@@ -13,7 +13,20 @@ pub(crate) enum Operator {
     Map { salt: u64 },
     Count(Count),
     Sink(Sink),
+    StandIn(StandIn),
 }
+
+/// Stands in for an operator that is not simulated: of what it computes nothing is known but whether it is
+/// at its end. A source has none of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StandIn {
+    /// It has processed the end of its data.
+    pub(crate) ended: bool,
+}
+
+/// What a stand-in's own snapshots begin with; after it comes whether it was at its end. A snapshot of the
+/// operator that it stands in for says nothing to it.
+const STAND_IN: &[u8] = b"\xffstand-in ";
 
 /// Makes rows in the order of their offsets.
 #[derive(Debug)]
@@ -82,7 +95,7 @@ impl Operator {
     /// Takes one row; what it makes of it goes downstream.
     pub(crate) fn process(&mut self, row: Row) -> Vec<Row> {
         match self {
-            Operator::Source(_) => Vec::new(),
+            Operator::Source(_) | Operator::StandIn(_) => Vec::new(),
             Operator::Map { salt } => map_row(*salt, row),
             Operator::Count(count) => {
                 let n = count.counts.entry(row.key).or_default();
@@ -113,9 +126,11 @@ impl Operator {
                 };
                 count.counts.iter().map(row).collect()
             }
-            Operator::Count(_) | Operator::Source(_) | Operator::Map { .. } | Operator::Sink(_) => {
-                Vec::new()
-            }
+            Operator::Count(_)
+            | Operator::Source(_)
+            | Operator::Map { .. }
+            | Operator::Sink(_)
+            | Operator::StandIn(_) => Vec::new(),
         }
     }
 
@@ -128,6 +143,7 @@ impl Operator {
         match self {
             Operator::Source(source) => encode(&[source.offset]),
             Operator::Map { .. } => Vec::new(),
+            Operator::StandIn(stand_in) => [STAND_IN, &[u8::from(stand_in.ended)]].concat(),
             Operator::Count(count) => {
                 let mut numbers = vec![u64::from(count.finished)];
                 numbers.extend(count.counts.iter().flat_map(|(key, n)| [*key, *n]));
@@ -158,6 +174,10 @@ impl Operator {
     pub(crate) fn restore(&mut self, state: Option<&[u8]>, external: &mut External) {
         let numbers = state.map(decode).unwrap_or_default();
         match self {
+            Operator::StandIn(stand_in) => {
+                let ended = state.and_then(|state| state.strip_prefix(STAND_IN));
+                stand_in.ended |= ended == Some(&[1]);
+            }
             Operator::Source(source) => source.offset = numbers.first().copied().unwrap_or(0),
             Operator::Map { .. } => {}
             Operator::Count(count) => {
@@ -213,15 +233,38 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// How long it makes rows yet, if it is a source with an end.
+    pub(crate) fn time_left(&self) -> Option<Micros> {
+        match self {
+            Operator::Source(source) => source.time_left(),
+            Operator::StandIn(StandIn { ended: true }) => Some(0),
+            Operator::StandIn(StandIn { ended: false })
+            | Operator::Map { .. }
+            | Operator::Count(_)
+            | Operator::Sink(_) => None,
+        }
+    }
+
+    /// It is at the end of its data.
+    pub(crate) fn skip_to_end(&mut self) {
+        match self {
+            Operator::Source(source) => source.skip_to_end(),
+            Operator::StandIn(stand_in) => stand_in.ended = true,
+            Operator::Map { .. } | Operator::Count(_) | Operator::Sink(_) => {}
+        }
+    }
+}
+
 impl Source {
     /// How long it makes rows yet, without any pause; `None` if it has no end.
-    pub(crate) fn time_left(&self) -> Option<Micros> {
+    fn time_left(&self) -> Option<Micros> {
         let rows = self.count?.saturating_sub(self.offset);
         Some(rows.div_ceil(self.batch) * self.pause)
     }
 
     /// Every row that it has was made.
-    pub(crate) fn skip_to_end(&mut self) {
+    fn skip_to_end(&mut self) {
         self.offset = self.count.unwrap_or(self.offset);
     }
 

@@ -5,7 +5,7 @@
 
 use super::channels::Channels;
 use super::frame::{Element, key_bytes};
-use super::operator::Operator;
+use super::operator::{Operator, StandIn};
 use crate::plan::job::{OperatorPlan, Row};
 use crate::storage::external::External;
 use jobmanager_core::graph::{
@@ -86,19 +86,31 @@ impl Task {
         let vertex = &start.table.vertices[attempt.task.vertex.0 as usize];
         let plan = OperatorPlan::parse(&vertex.operator, &vertex.config)
             .ok_or_else(|| format!("operator {} cannot be made", vertex.operator))?;
+        let keyed = matches!(plan, OperatorPlan::Count { .. });
+        Ok(Task::of(start, Operator::new(plan, attempt), keyed))
+    }
+
+    /// A task whose operator is not simulated. If all that it restores was taken at the end of its data, it
+    /// has ended.
+    pub(crate) fn stand_in(start: TaskStart, ended: bool) -> Task {
+        Task::of(start, Operator::StandIn(StandIn { ended }), false)
+    }
+
+    fn of(start: TaskStart, operator: Operator, keyed: bool) -> Task {
+        let attempt = start.attempt;
+        let vertex = &start.table.vertices[attempt.task.vertex.0 as usize];
         let inputs = input_channels(&start.table, attempt);
         let mode = start.table.checkpoints.map(|checkpoints| checkpoints.mode);
-        let channels = u32::try_from(inputs.len()).expect("a handful of channels");
+        let channels = u32::try_from(inputs.len()).expect("channels are counted in 32 bits");
         let aligner = mode
             .filter(|_| channels > 0)
             .map(|mode| Aligner::new(channels, mode));
-        let keyed = matches!(plan, OperatorPlan::Count { .. });
         let subtask = attempt.task.subtask.0;
         let range = key_group_range(vertex.max_parallelism, vertex.parallelism, subtask);
         let key_groups = keyed.then_some((vertex.max_parallelism, range.first, range.last));
-        Ok(Task {
+        Task {
             outputs: output_edges(&start.table, attempt),
-            operator: Operator::new(plan, attempt),
+            operator,
             phase: Phase::Restoring,
             inputs,
             aligner,
@@ -108,7 +120,7 @@ impl Task {
             blocked: false,
             key_groups,
             start,
-        })
+        }
     }
 
     /// Every channel to a consumer.

@@ -265,7 +265,12 @@ impl World {
         if matches!(reply, Reply::Overloaded(_)) {
             self.marks.hit(Mark::Overloaded);
         }
-        if self.wishes[self.requests[&request]].kind == Kind::Storm {
+        let Some(wish) = self.requests.get(&request).copied() else {
+            // Somebody asked before a recording ended.
+            self.show_answer(request, &reply);
+            return;
+        };
+        if self.wishes[wish].kind == Kind::Storm {
             return;
         }
         if !self.calm && self.decisions.chance(Stream::Clients, LOST_ANSWERS) {

@@ -43,6 +43,16 @@ impl Clock {
         }
     }
 
+    /// The clock of a process that goes on from elsewhere: right from now on, and showing this now.
+    pub(crate) fn showing(shown: Timestamp, now: Micros) -> Clock {
+        Clock {
+            wall_ms: shown.0.saturating_sub(now / MS),
+            started: now,
+            started_ms: shown.0,
+            ..Clock::right()
+        }
+    }
+
     /// How much time the process has counted since it started.
     pub(crate) fn counted(&self, now: Micros) -> Micros {
         now.saturating_sub(self.started) * self.rate / RIGHT

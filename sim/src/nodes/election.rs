@@ -155,6 +155,34 @@ impl World {
         self.lay_ambushes();
     }
 
+    /// The only process leads this term already, and keeps its lease.
+    pub(crate) fn is_led_by(&mut self, instance: Instance, clock: Clock) -> Candidate {
+        let mut process = JobManagerProcess::new(0);
+        process.candidate.life = 1;
+        process.up = true;
+        process.clock = clock;
+        process.term = Some(instance);
+        let candidate = process.candidate;
+        let grant = self.grant_lease(candidate, false);
+        let lease = self.options.leaders.lease;
+        process.lease = Some(Held {
+            number: grant.number,
+            until: clock.counted(self.now) + lease * 9 / 10,
+            promised: grant.until,
+        });
+        self.election.processes.push(process);
+        self.election.last = Some(candidate.index);
+        self.campaign(lease / 3, Campaign::Tick(candidate));
+        candidate
+    }
+
+    /// The only process dies, and so its lease is over; it starts again after a while.
+    pub(crate) fn process_restarts(&mut self, down: Micros) {
+        self.process_dies(0, false);
+        self.election.lease = None;
+        self.campaign(down, Campaign::Start(0));
+    }
+
     pub(crate) fn campaign(&mut self, after: Micros, what: Campaign) {
         self.queue.push(self.now + after, Event::Campaign(what));
     }

@@ -2,7 +2,7 @@
 
 pub(crate) mod allegiance;
 pub(crate) mod client;
-mod clock;
+pub(crate) mod clock;
 pub(crate) mod election;
 mod exchange;
 pub(crate) mod jobmanager;

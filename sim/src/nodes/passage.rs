@@ -3,7 +3,6 @@
 //! channel of the graph; a task snapshots when the barrier has come over all of its channels, and is at
 //! the end of its data when the end has.
 
-use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Phase, Task};
 use crate::plan::options::{MS, Micros};
 use crate::tape::Stream;
@@ -83,10 +82,9 @@ impl World {
         let Some(task) = self.running_task(process, attempt) else {
             return;
         };
-        let Operator::Source(source) = &task.operator else {
-            return;
-        };
-        if let Some(left) = source.time_left() {
+        // A stand-in downstream hears of the end from those upstream.
+        let left = task.operator.time_left();
+        if let Some(left) = left.filter(|_| task.inputs.is_empty()) {
             let ends = Event::Passed(process, attempt, Signal::EndOfData);
             self.queue.push(self.now + left, ends);
         }
@@ -103,7 +101,13 @@ impl World {
         }
     }
 
-    fn pass_over(&mut self, from: Process, producer: AttemptId, id: ChannelId, signal: Signal) {
+    pub(crate) fn pass_over(
+        &mut self,
+        from: Process,
+        producer: AttemptId,
+        id: ChannelId,
+        signal: Signal,
+    ) {
         let Some(consumer) = self.consumer(from, producer, id) else {
             return;
         };
@@ -142,7 +146,12 @@ impl World {
     }
 
     /// The attempt at the other end of a channel: all attempts of a region have one number.
-    fn consumer(&self, from: Process, producer: AttemptId, id: ChannelId) -> Option<AttemptId> {
+    pub(crate) fn consumer(
+        &self,
+        from: Process,
+        producer: AttemptId,
+        id: ChannelId,
+    ) -> Option<AttemptId> {
         let task = self.taskmanagers[from.index].tasks.get(&producer)?;
         let edge = task.start.table.edges.get(id.edge as usize)?;
         Some(AttemptId {
@@ -179,9 +188,7 @@ impl World {
         let Some(task) = self.running_task(process, attempt) else {
             return;
         };
-        if let Operator::Source(source) = &mut task.operator {
-            source.skip_to_end();
-        }
+        task.operator.skip_to_end();
         task.end_of_data = true;
         let finishes = task.start.table.checkpoints.is_none();
         self.pass(process, attempt, Signal::EndOfData);

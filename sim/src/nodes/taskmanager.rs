@@ -21,7 +21,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) struct TaskManagerNode {
     pub(crate) name: String,
     pub(crate) process: Process,
+    name: String,
     slots: u32,
+    /// What its tasks can do.
+    operators: Vec<String>,
     /// Where its data exchange is reached.
     pub(crate) address: String,
     /// Absent while no process lives.
@@ -53,7 +56,9 @@ impl TaskManagerNode {
                 index,
                 incarnation: 0,
             },
+            name: format!("tm-{index}"),
             slots,
+            operators: OperatorPlan::NAMES.map(str::to_owned).into(),
             address: format!("tm-{index}:6121"),
             worker: None,
             moves: false,
@@ -70,6 +75,27 @@ impl TaskManagerNode {
             wake_at: None,
             alarms: BTreeSet::new(),
         }
+    }
+
+    /// One whose process lives already, by this clock and with this worker.
+    pub(crate) fn living(index: usize, config: WorkerConfig, worker: Worker, clock: Clock) -> Self {
+        TaskManagerNode {
+            process: Process {
+                index,
+                incarnation: config.incarnation.0,
+            },
+            name: config.taskmanager.0,
+            operators: config.operators,
+            address: config.data_address,
+            worker: Some(worker),
+            clock,
+            ..TaskManagerNode::new(index, config.slots)
+        }
+    }
+
+    /// Its connection to the JobManager is this one.
+    pub(crate) fn is_connected(&mut self, session: ConnectionId) {
+        self.session = Some(session);
     }
 
     /// Whether this is the process that lives.
@@ -102,7 +128,9 @@ impl World {
         let (initial, max) = (cluster.registration_initial, cluster.registration_max);
         let fresh = |node: &TaskManagerNode| {
             let mut next = TaskManagerNode::new(index, node.slots);
-            next.process.incarnation = node.process.incarnation + 1;
+            next.process.incarnation = node.process.incarnation.wrapping_add(1);
+            next.name.clone_from(&node.name);
+            next.operators.clone_from(&node.operators);
             next.clock = clock;
             next.address = if node.moves {
                 format!("tm-{index}:{}", 6121 + next.process.incarnation)
@@ -127,7 +155,7 @@ impl World {
                 slots: node.slots,
                 data_address: next.address.clone(),
                 hardware: Hardware::default(),
-                operators: OperatorPlan::NAMES.map(str::to_owned).into(),
+                operators: next.operators.clone(),
                 registration_initial: initial,
                 registration_max: max,
             },

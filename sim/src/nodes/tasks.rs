@@ -25,7 +25,7 @@ impl World {
                 return;
             }
         }
-        let task = match Task::new(start) {
+        let task = match self.new_task(start) {
             Ok(task) => task,
             Err(cause) => {
                 self.fail("a_deployment_can_be_run", cause);
@@ -57,6 +57,13 @@ impl World {
                 failed,
             },
         );
+    }
+
+    fn new_task(&self, start: TaskStart) -> Result<Task, String> {
+        match &self.sequel {
+            None => Task::new(start),
+            Some(_) => Ok(self.stand_in(start)),
+        }
     }
 
     /// The task's ends of its channels are there.
@@ -97,6 +104,10 @@ impl World {
                 self.faults.unrestored.insert((attempt.job, attempt.task));
                 self.task_fails(process, attempt, "the storage is busy");
                 return;
+            }
+            // It is where it was written, which is not simulated.
+            Some(StateLocation::File(_)) if self.checks.is_of_the_past(attempt.job, restore) => {
+                Some(Vec::new())
             }
             Some(StateLocation::File(path)) => match self.read_state(attempt, path) {
                 Ok(bytes) => Some(bytes),

@@ -1,12 +1,13 @@
 //! What happens in a replay, as entries of the same kind as those of a simulated run: one lane for the
-//! coordinator, and one for each TaskManager, numbered in the order in which they are first seen.
+//! coordinator, and one for each TaskManager, numbered in the order in which they are first seen; with what
+//! they say to each other, to the store, to the checkpoint storage and to clients.
 
 use crate::plan::Micros;
 use crate::plan::options::MS;
-use crate::trace::{Entry, Lane, Sketch, Told};
+use crate::trace::{Entry, Lane, Record, Sketch, Timeline, Told};
 use jobmanager_core::id::{Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
-use jobmanager_core::record::Record;
+use jobmanager_core::record::Record as Stored;
 use jobmanager_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,25 +17,25 @@ const COORDINATOR: Lane = Lane::JobManager(0);
 
 /// The log.
 pub(super) struct Log {
-    logged: bool,
+    epoch: Epoch,
+    record: Option<Box<Record>>,
     /// The time of the first frame.
     start: Option<Timestamp>,
     now: Micros,
     sessions: BTreeMap<SessionId, usize>,
     /// The number of each name.
     taskmanagers: BTreeMap<String, usize>,
-    entries: Vec<Entry>,
 }
 
 impl Log {
-    pub(super) fn new(logged: bool) -> Log {
+    pub(super) fn new(logged: bool, epoch: Epoch) -> Log {
         Log {
-            logged,
+            epoch,
+            record: logged.then(Box::default),
             start: None,
             now: 0,
             sessions: BTreeMap::new(),
             taskmanagers: BTreeMap::new(),
-            entries: Vec::new(),
         }
     }
 
@@ -49,11 +50,16 @@ impl Log {
         self.now
     }
 
-    pub(super) fn into_entries(self) -> Vec<Entry> {
-        self.entries
+    /// The names of the TaskManagers by number, and what was kept.
+    pub(super) fn into_parts(self) -> (Vec<String>, Vec<Entry>, Timeline) {
+        let mut names: Vec<_> = self.taskmanagers.into_iter().collect();
+        names.sort_by_key(|(_, number)| *number);
+        let names = names.into_iter().map(|(name, _)| name).collect();
+        let record = self.record.map(|record| *record).unwrap_or_default();
+        (names, record.log, record.timeline)
     }
 
-    pub(super) fn recovers(&mut self, epoch: Epoch, records: &[Record]) {
+    pub(super) fn recovers(&mut self, epoch: Epoch, records: &[Stored]) {
         let sketch = Sketch::of(COORDINATOR);
         self.note(COORDINATOR, "recover", sketch, &(epoch, records));
     }
@@ -68,33 +74,54 @@ impl Log {
         self.note(COORDINATOR, "restore", sketch, &coordinator.overview());
     }
 
+    /// The coordinator is like this now.
+    pub(super) fn shows(&mut self, coordinator: &Coordinator) {
+        if let Some(record) = &mut self.record {
+            record.shows(self.now, self.epoch, coordinator, &self.taskmanagers);
+        }
+    }
+
     pub(super) fn takes(&mut self, input: &Input) {
-        match input {
+        let (from, sent) = match input {
             Input::Connected { session, hello } => {
                 let name = &hello.taskmanager.0;
                 let lane = self.opens(*session, name);
-                self.note(lane, "is", Sketch::of(lane), &(name, session));
+                let sent = self.note(lane, "is", Sketch::of(lane), &(name, session));
+                (Some(lane), sent)
             }
             Input::Message { session, message } => {
                 self.said(*session, "->", message.sketch(), message)
             }
             Input::Disconnected { session } => {
-                self.said(*session, "is gone", input.sketch(), session);
+                let gone = self.said(*session, "is gone", input.sketch(), session);
                 self.sessions.remove(session);
+                gone
             }
-            Input::Stored { .. }
-            | Input::Discarded { .. }
-            | Input::Command { .. }
-            | Input::Wake => {}
+            Input::Stored { .. } => (Some(Lane::Store), None),
+            Input::Discarded { .. } => (Some(Lane::Blobs), None),
+            Input::Command { .. } => (Some(Lane::Clients), None),
+            Input::Wake => (None, None),
+        };
+        let taken = self.note(COORDINATOR, "<-", input.sketch(), input);
+        if let Some(from) = from {
+            self.passes([from, COORDINATOR], sent, taken);
         }
-        self.note(COORDINATOR, "<-", input.sketch(), input);
     }
 
     pub(super) fn orders(&mut self, effects: &[Effect]) {
         for effect in effects {
-            self.note(COORDINATOR, "->", effect.sketch(), effect);
-            if let Effect::Send { session, message } = effect {
-                self.said(*session, "<-", message.sketch(), message);
+            let sent = self.note(COORDINATOR, "->", effect.sketch(), effect);
+            let (to, heard) = match effect {
+                Effect::Send { session, message } => {
+                    self.said(*session, "<-", message.sketch(), message)
+                }
+                Effect::Store { .. } => (Some(Lane::Store), None),
+                Effect::Discard(_) => (Some(Lane::Blobs), None),
+                Effect::Reply { .. } => (Some(Lane::Clients), None),
+                Effect::Disconnect { .. } | Effect::StepDown { .. } => (None, None),
+            };
+            if let Some(to) = to {
+                self.passes([COORDINATOR, to], sent, heard);
             }
         }
     }
@@ -111,30 +138,36 @@ impl Log {
         Lane::TaskManager(index)
     }
 
-    /// On a session, if it is one of a TaskManager that is known.
-    fn said(&mut self, session: SessionId, verb: &'static str, sketch: Sketch, what: &impl Debug) {
-        if let Some(&index) = self.sessions.get(&session) {
-            self.note(Lane::TaskManager(index), verb, sketch, what);
+    /// On a session, if it is one of a TaskManager that is known: its lane, and the position in the log.
+    fn said(
+        &mut self,
+        session: SessionId,
+        verb: &'static str,
+        sketch: Sketch,
+        what: &impl Debug,
+    ) -> (Option<Lane>, Option<usize>) {
+        let Some(&index) = self.sessions.get(&session) else {
+            return (None, None);
+        };
+        let lane = Lane::TaskManager(index);
+        (Some(lane), self.note(lane, verb, sketch, what))
+    }
+
+    fn passes(&mut self, ends: [Lane; 2], sent_by: Option<usize>, received_as: Option<usize>) {
+        if let Some(record) = &mut self.record {
+            record.passes(self.now, ends, sent_by, received_as);
         }
     }
 
+    /// Tells the position in the log.
     fn note(
         &mut self,
         lane: Lane,
         verb: &'static str,
         sketch: Sketch,
         what: &(impl Debug + ?Sized),
-    ) {
-        if self.logged {
-            self.entries.push(Entry {
-                at: self.now,
-                lane,
-                verb,
-                what: format!("{what:?}"),
-                kind: sketch.kind,
-                title: sketch.title,
-                about: sketch.about,
-            });
-        }
+    ) -> Option<usize> {
+        let record = self.record.as_mut()?;
+        Some(record.keep(self.now, lane, verb, sketch, format!("{what:?}")))
     }
 }

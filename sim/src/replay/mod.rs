@@ -8,16 +8,21 @@
 mod log;
 mod player;
 mod record;
+mod surroundings;
+mod then;
 
 pub(crate) use record::Recordings;
+pub use then::{Continued, Injection, Injury, JobAfter, Then, duration, replay_then};
+pub(crate) use then::{Sequel, Step};
 
 use crate::plan::Micros;
-use crate::trace::Entry;
+use crate::trace::{Entry, Timeline};
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::{Header, Reader, RecordingError};
 use player::Player;
 use std::fmt;
+use surroundings::Surroundings;
 
 /// What came of a replay.
 #[derive(Debug)]
@@ -38,8 +43,12 @@ pub struct Replayed {
     pub cut_off: Option<u64>,
     /// Whether it went as it was recorded.
     pub verdict: Verdict,
+    /// The name of each TaskManager, by its number in the log.
+    pub taskmanagers: Vec<String>,
     /// What happened; empty unless it was asked for.
     pub log: Vec<Entry>,
+    /// What lay between; empty without a log.
+    pub timeline: Timeline,
 }
 
 /// Whether a replay went as it was recorded.
@@ -146,14 +155,22 @@ pub fn replay(file: &[u8], logged: bool) -> Result<Replayed, RecordingError> {
     Ok(replayed)
 }
 
-/// Replays a recording, and hands out the coordinator as it is then, if nothing went wrong.
+/// Where a recording ends, if it went as it was recorded.
+struct TheEnd {
+    /// When.
+    at: Timestamp,
+    coordinator: Coordinator,
+    surroundings: Surroundings,
+}
+
+/// Replays a recording, and hands out what there is then, if nothing went wrong.
 ///
 /// # Errors
 /// The file is no recording, or is damaged.
-pub(crate) fn replay_to_the_end(
+fn replay_to_the_end(
     file: &[u8],
     logged: bool,
-) -> Result<(Replayed, Option<Coordinator>), RecordingError> {
+) -> Result<(Replayed, Option<TheEnd>), RecordingError> {
     let mut reader = Reader::new(file)?;
     let header = reader.header().clone();
     let mut player = Player::new(header.clone(), logged);
@@ -166,18 +183,28 @@ pub(crate) fn replay_to_the_end(
     }
     let offset = reader.offset();
     let ended = player.end().ok_or(RecordingError::CutOff(offset))?;
+    let simulated = ended.log.now();
+    let (taskmanagers, log, timeline) = ended.log.into_parts();
     let replayed = Replayed {
         header,
-        simulated: ended.log.now(),
+        simulated,
         inputs: ended.inputs,
         segments: ended.segments,
         checks: ended.checks,
         digest: ended.digest,
         cut_off: reader.cut_off(),
         verdict: ended.verdict,
-        log: ended.log.into_entries(),
+        taskmanagers,
+        log,
+        timeline,
     };
-    Ok((replayed, ended.coordinator))
+    let (at, surroundings) = (ended.at, ended.surroundings);
+    let end = ended.coordinator.map(|coordinator| TheEnd {
+        at,
+        coordinator,
+        surroundings,
+    });
+    Ok((replayed, end))
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! A coordinator that is told what was recorded, frame by frame.
 
 use super::log::Log;
+use super::surroundings::Surroundings;
 use super::{Divergence, Verdict};
 use crate::run::caught;
 use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::{
@@ -31,7 +33,10 @@ pub(super) struct Player {
     broken: Option<String>,
     /// The last frame was there.
     complete: bool,
+    /// When the last frame was recorded.
+    at: Timestamp,
     verdict: Option<Verdict>,
+    surroundings: Surroundings,
     log: Log,
 }
 
@@ -44,11 +49,15 @@ pub(super) struct Ended {
     pub(super) checks: u64,
     pub(super) digest: u64,
     pub(super) verdict: Verdict,
+    /// When the last frame was recorded.
+    pub(super) at: Timestamp,
+    pub(super) surroundings: Surroundings,
     pub(super) log: Log,
 }
 
 impl Player {
     pub(super) fn new(header: Header, logged: bool) -> Player {
+        let log = Log::new(logged, header.epoch);
         Player {
             header,
             coordinator: None,
@@ -62,7 +71,9 @@ impl Player {
             broken: None,
             complete: false,
             verdict: None,
-            log: Log::new(logged),
+            at: Timestamp::default(),
+            surroundings: Surroundings::default(),
+            log,
         }
     }
 
@@ -81,6 +92,7 @@ impl Player {
         if self.complete {
             return misplaced("the end of the file");
         }
+        self.at = self.at.max(at);
         self.log.at(at);
         if self.broken.is_some() {
             self.break_down(&entry);
@@ -128,6 +140,8 @@ impl Player {
             checks: self.checks,
             digest: self.digest,
             verdict,
+            at: self.at,
+            surroundings: self.surroundings,
             log: self.log,
         })
     }
@@ -135,6 +149,7 @@ impl Player {
     fn recover(&mut self, at: Timestamp, records: Vec<Record>) {
         let Header { config, epoch, .. } = self.header.clone();
         self.log.recovers(epoch, &records);
+        self.surroundings.recovers(&records);
         match Coordinator::recover(config, epoch, records, at) {
             Ok(coordinator) => self.begin(coordinator),
             Err(problem) => self.verdict = Some(Verdict::NoStart(problem.to_string())),
@@ -172,6 +187,7 @@ impl Player {
         self.segments += 1;
         self.effects = EffectsDigest::default();
         self.digest = coordinator.digest();
+        self.log.shows(&coordinator);
         self.coordinator = Some(coordinator);
     }
 
@@ -181,6 +197,7 @@ impl Player {
         };
         self.inputs += 1;
         self.log.takes(&input);
+        self.surroundings.takes(&input);
         let mut effects = Vec::new();
         let look = self.inputs.is_multiple_of(INVARIANTS_PACE);
         let again = input.clone();
@@ -192,8 +209,12 @@ impl Player {
                 Ok(())
             }
         });
-        self.last = Some((at, input));
         self.log.orders(&effects);
+        if stepped.is_ok() && (!effects.is_empty() || !is_routine(&input)) {
+            self.log.shows(coordinator);
+        }
+        self.last = Some((at, input));
+        self.surroundings.orders(&effects);
         self.effects.add(&effects);
         match stepped {
             Ok(Ok(())) => {}
@@ -257,5 +278,21 @@ impl Player {
             what,
             shown,
         });
+    }
+}
+
+/// Whether it hardly ever changes what there is to see, if nothing is ordered because of it.
+fn is_routine(input: &Input) -> bool {
+    match input {
+        Input::Message { message, .. } => match message {
+            FromTaskManager::Heartbeat { .. } | FromTaskManager::Acknowledge(_) => true,
+            FromTaskManager::TaskStates(_) | FromTaskManager::Decline { .. } => false,
+        },
+        Input::Wake => true,
+        Input::Connected { .. }
+        | Input::Disconnected { .. }
+        | Input::Stored { .. }
+        | Input::Discarded { .. }
+        | Input::Command { .. } => false,
     }
 }

@@ -38,7 +38,7 @@ fn file(header: &Header, frames: &[Frame]) -> Vec<u8> {
 }
 
 /// The recording without its first segments.
-fn from_segment(recording: &[u8], segment: usize) -> Vec<u8> {
+pub(super) fn from_segment(recording: &[u8], segment: usize) -> Vec<u8> {
     let header = Reader::new(recording).unwrap().header().clone();
     let frames = frames(recording);
     let is_snapshot = |(_, frame): &(usize, &Frame)| matches!(frame.entry, Recorded::Snapshot(_));
@@ -52,7 +52,7 @@ fn from_segment(recording: &[u8], segment: usize) -> Vec<u8> {
 }
 
 /// The recording with one frame changed by `change`, if it changes any.
-fn changed(recording: &[u8], change: impl FnMut(&mut Frame)) -> Vec<u8> {
+pub(super) fn changed(recording: &[u8], change: impl FnMut(&mut Frame)) -> Vec<u8> {
     let header = Reader::new(recording).unwrap().header().clone();
     let mut frames = frames(recording);
     frames.iter_mut().for_each(change);

@@ -76,6 +76,16 @@ impl Default for Store {
 }
 
 impl Store {
+    /// A store that was led in this epoch last, and holds these records.
+    pub(crate) fn holding(epoch: Epoch, records: &[Record]) -> Store {
+        let stored = |record: &Record| (key_text(&record.key()), encode_record(record));
+        Store {
+            epoch,
+            records: records.iter().map(stored).collect(),
+            ..Store::default()
+        }
+    }
+
     /// Something is wrong from now on.
     pub(crate) fn trouble(&mut self, trouble: Trouble) {
         self.outage = trouble == Trouble::Refuses;

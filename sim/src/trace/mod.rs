@@ -6,6 +6,8 @@
 //! `timeline` keeps messages and spans, `observe` finds the spans by looking at the world after every
 //! event, `states` and `travel` put machines and messages in words, and `page` draws it all.
 
+mod flight;
+mod joined;
 mod json;
 mod observe;
 mod page;
@@ -16,7 +18,8 @@ mod timeline;
 mod told;
 mod travel;
 
-pub use page::Page;
+pub use joined::Joined;
+pub use page::{Page, View};
 pub use timeline::{Message, Passage, Span, SpanKind, State, Timeline};
 pub use told::{Kind, Subject};
 
@@ -101,10 +104,38 @@ impl fmt::Display for Entry {
 
 /// What is kept when a log is asked for.
 #[derive(Default)]
-struct Record {
-    log: Vec<Entry>,
-    timeline: Timeline,
+pub(crate) struct Record {
+    pub(crate) log: Vec<Entry>,
+    pub(crate) timeline: Timeline,
     observed: Observed,
+}
+
+impl Record {
+    /// Something happens; tells the position in the log.
+    pub(crate) fn keep(
+        &mut self,
+        at: Micros,
+        lane: Lane,
+        verb: &'static str,
+        sketch: Sketch,
+        what: String,
+    ) -> usize {
+        if let (Some(ending), Some(attempt)) = (sketch.ending, sketch.attempt()) {
+            self.observed.ended(attempt, ending);
+        }
+        let index = self.log.len();
+        self.log.push(Entry {
+            at,
+            lane,
+            verb,
+            what,
+            kind: sketch.kind,
+            title: sketch.title,
+            about: sketch.about,
+        });
+        self.timeline.noted(index, lane, verb);
+        index
+    }
 }
 
 /// The running digest of every input and output, and perhaps a record.
@@ -200,22 +231,8 @@ impl World {
 
     fn keep(&mut self, lane: Lane, verb: &'static str, sketch: Sketch, what: String) {
         let at = self.now;
-        let Some(record) = self.record() else {
-            return;
-        };
-        if let (Some(ending), Some(attempt)) = (sketch.ending, sketch.attempt()) {
-            record.observed.ended(attempt, ending);
+        if let Some(record) = self.record() {
+            record.keep(at, lane, verb, sketch, what);
         }
-        let index = record.log.len();
-        record.log.push(Entry {
-            at,
-            lane,
-            verb,
-            what,
-            kind: sketch.kind,
-            title: sketch.title,
-            about: sketch.about,
-        });
-        record.timeline.noted(index, lane, verb);
     }
 }

@@ -4,7 +4,7 @@
 use crate::dataflow::task::Phase;
 use crate::plan::options::Micros;
 use crate::trace::told::{Subject, name_of_attempt};
-use crate::trace::{Lane, Span, SpanKind, Timeline};
+use crate::trace::{Lane, Record, Span, SpanKind, Timeline};
 use crate::world::World;
 use crate::world::event::{Instance, Process};
 use crate::world::network::{Hosts, Node};
@@ -166,19 +166,10 @@ fn span(group: Group, thing: &Thing, now: Micros) -> Span {
     }
 }
 
-impl World {
-    /// An event has happened: what began, what ended, what was lost?
-    pub(crate) fn observe(&mut self) {
-        if !self.is_watched() {
-            return;
-        }
-        let Some(mut record) = self.trace.record.take() else {
-            return;
-        };
-        let (timeline, observed) = (&mut record.timeline, &mut record.observed);
-        timeline.event_ends();
-        timeline.keep_only(&self.network.under_way(), self.now);
-        let endings = std::mem::take(&mut observed.endings);
+impl Record {
+    /// These things of the world are there now.
+    pub(super) fn settle(&mut self, now: Micros, found: BTreeSet<Thing>) {
+        let endings = std::mem::take(&mut self.observed.endings);
         let outcome = |thing: &Thing| match thing {
             Thing::Attempt(_, id, _) => endings.get(id).copied().unwrap_or_default().to_owned(),
             Thing::JobManager(_)
@@ -190,8 +181,25 @@ impl World {
             | Thing::Job(..)
             | Thing::Checkpoint(..) => String::new(),
         };
-        let found = self.things();
-        observed.settle(timeline, self.now, Group::World, found, outcome);
+        self.observed
+            .settle(&mut self.timeline, now, Group::World, found, outcome);
+    }
+}
+
+impl World {
+    /// An event has happened: what began, what ended, what was lost?
+    pub(crate) fn observe(&mut self) {
+        if !self.is_watched() {
+            return;
+        }
+        let Some(mut record) = self.trace.record.take() else {
+            return;
+        };
+        record.timeline.event_ends();
+        let under_way = self.network.under_way();
+        record.timeline.keep_only(&under_way, self.now);
+        record.settle(self.now, self.things());
+        let (timeline, observed) = (&mut record.timeline, &mut record.observed);
         for instance in observed.coordinators() {
             if !self.jobmanagers.contains_key(&instance) {
                 let group = Group::Coordinator(instance);

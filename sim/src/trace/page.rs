@@ -2,8 +2,9 @@
 //! scripts beside this file; what is written here is what they draw, as columns with tables of strings.
 
 use crate::Report;
+use crate::plan::options::Micros;
 use crate::trace::json::{list, string};
-use crate::trace::{Entry, Kind, Lane, Passage, SpanKind, Subject};
+use crate::trace::{Entry, Kind, Lane, Passage, SpanKind, Subject, Timeline};
 use jobmanager_core::id::JobId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +27,51 @@ const TEXTS_LIMIT: usize = 64 << 20;
 /// Stands for "none" in a column.
 const NONE: i64 = -1;
 
-/// A page about a run that was logged.
-#[derive(Debug, Clone, Copy)]
+/// What a page shows, whatever it comes from.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// What happened.
+    pub log: &'a [Entry],
+    /// What lay between.
+    pub timeline: &'a Timeline,
+    /// What lanes are called that have a name beside their number.
+    pub names: Option<&'a BTreeMap<Lane, String>>,
+    /// What is wrong, in a name and in words, if anything is.
+    pub verdict: Option<(&'a str, &'a str)>,
+    /// What else there is to say about it in a word.
+    pub facts: Vec<(&'static str, String)>,
+    /// What it is like.
+    pub options: String,
+    /// The digest of all of it.
+    pub digest: u64,
+    /// When it ends, in microseconds.
+    pub simulated: Micros,
+}
+
+impl<'a> From<&'a Report> for View<'a> {
+    fn from(report: &'a Report) -> View<'a> {
+        let failure = report.failure.as_ref();
+        View {
+            log: &report.log,
+            timeline: &report.timeline,
+            names: None,
+            verdict: failure.map(|failure| (failure.name, failure.detail.as_str())),
+            facts: vec![
+                ("events", report.events.to_string()),
+                ("decisions", report.tape.len().to_string()),
+            ],
+            options: report.options.to_string(),
+            digest: report.digest,
+            simulated: report.simulated,
+        }
+    }
+}
+
+/// A page about something that was logged.
+#[derive(Debug, Clone)]
 pub struct Page<'a> {
-    /// What came of the run.
-    pub report: &'a Report,
+    /// What came of it.
+    pub view: View<'a>,
     /// What to call it: `seed 42`.
     pub name: &'a str,
     /// What runs it again: `sim --seed 42`.
@@ -42,7 +83,7 @@ impl Page<'_> {
     #[must_use]
     pub fn to_html(&self) -> String {
         // A page without a log has no data, and says so.
-        let data = if self.report.log.is_empty() {
+        let data = if self.view.log.is_empty() {
             String::new()
         } else {
             self.data()
@@ -57,14 +98,15 @@ impl Page<'_> {
 
     fn data(&self) -> String {
         let mut tables = Tables::default();
-        let entries = Entries::new(&self.report.log);
+        let entries = Entries::new(self.view.log);
         let columns = [
             ("run", self.run(entries.left_out)),
             ("entries", entries.columns(&mut tables)),
-            ("messages", messages(self.report, &entries, &mut tables)),
-            ("spans", spans(self.report, &mut tables)),
-            ("states", states(self.report, &entries, &mut tables)),
-            ("lanes", lanes(self.report)),
+            ("messages", messages(&self.view, &entries, &mut tables)),
+            ("spans", spans(&self.view, &mut tables)),
+            ("states", states(&self.view, &entries, &mut tables)),
+            ("lanes", lanes(&self.view)),
+            ("names", names(&self.view)),
             (
                 "kinds",
                 list(Kind::ALL.map(|kind| quoted(&format!("{kind:?}")))),
@@ -82,27 +124,20 @@ impl Page<'_> {
     }
 
     fn run(&self, left_out: usize) -> String {
-        let report = self.report;
-        let messages = report.timeline.messages.len().saturating_sub(SHOWN);
-        let spans = report.timeline.spans.len().saturating_sub(SHOWN);
-        let kept_out = usize::try_from(report.timeline.left_out).unwrap_or(usize::MAX);
-        let verdict = report.failure.as_ref().map_or_else(
-            || "null".to_owned(),
-            |failure| {
-                object([
-                    ("name", string(failure.name)),
-                    ("detail", string(&failure.detail)),
-                ])
-            },
-        );
+        let view = &self.view;
+        let messages = view.timeline.messages.len().saturating_sub(SHOWN);
+        let spans = view.timeline.spans.len().saturating_sub(SHOWN);
+        let kept_out = usize::try_from(view.timeline.left_out).unwrap_or(usize::MAX);
+        let wrong = |(name, detail)| object([("name", string(name)), ("detail", string(detail))]);
+        let verdict = view.verdict.map_or_else(|| "null".to_owned(), wrong);
+        let fact = |(term, value): &(&str, String)| list([string(term), string(value)]);
         object([
             ("name", string(self.name)),
             ("command", string(self.command)),
-            ("digest", string(&format!("{:016x}", report.digest))),
-            ("simulated", report.simulated.to_string()),
-            ("events", report.events.to_string()),
-            ("decisions", report.tape.len().to_string()),
-            ("options", string(&report.options.to_string())),
+            ("digest", string(&format!("{:016x}", view.digest))),
+            ("simulated", view.simulated.to_string()),
+            ("facts", list(view.facts.iter().map(fact))),
+            ("options", string(&view.options)),
             ("verdict", verdict),
             ("leftOutEntries", left_out.to_string()),
             (
@@ -295,8 +330,8 @@ fn last<T>(all: &[T]) -> &[T] {
     &all[all.len().saturating_sub(SHOWN)..]
 }
 
-fn messages<'a>(report: &'a Report, entries: &Entries, tables: &mut Tables<'a>) -> String {
-    let messages = || last(&report.timeline.messages).iter();
+fn messages<'a>(view: &View<'a>, entries: &Entries, tables: &mut Tables<'a>) -> String {
+    let messages = || last(&view.timeline.messages).iter();
     // Arrived: the time; lost: minus the time, minus one; under way: null.
     let passage = |passage: Passage| match passage {
         Passage::Arrived(at) => at.to_string(),
@@ -323,8 +358,8 @@ fn messages<'a>(report: &'a Report, entries: &Entries, tables: &mut Tables<'a>) 
     ])
 }
 
-fn spans<'a>(report: &'a Report, tables: &mut Tables<'a>) -> String {
-    let spans = || last(&report.timeline.spans).iter();
+fn spans<'a>(view: &View<'a>, tables: &mut Tables<'a>) -> String {
+    let spans = || last(&view.timeline.spans).iter();
     let end = |end: Option<u64>| end.map_or_else(|| "null".to_owned(), |end| end.to_string());
     object([
         ("lane", list(spans().map(|span| lane_name(span.lane)))),
@@ -340,10 +375,10 @@ fn spans<'a>(report: &'a Report, tables: &mut Tables<'a>) -> String {
     ])
 }
 
-fn states<'a>(report: &'a Report, entries: &Entries, tables: &mut Tables<'a>) -> String {
+fn states<'a>(view: &View<'a>, entries: &Entries, tables: &mut Tables<'a>) -> String {
     let is_shown = |entry| entries.position(Some(entry)) != NONE;
     let states = || {
-        let all = report.timeline.states.iter();
+        let all = view.timeline.states.iter();
         all.filter(|state| is_shown(state.entry))
     };
     object([
@@ -378,15 +413,30 @@ fn order(lane: Lane) -> (u8, u64) {
     }
 }
 
-fn lanes(report: &Report) -> String {
-    let entries = report.log.iter().map(|entry| entry.lane);
-    let spans = report.timeline.spans.iter().map(|span| span.lane);
-    let messages = report.timeline.messages.iter();
+fn lanes(view: &View) -> String {
+    list(all_lanes(view).into_iter().map(lane_name))
+}
+
+/// What each lane is called.
+fn names(view: &View) -> String {
+    let name = |lane: Lane| {
+        let known = view.names.and_then(|names| names.get(&lane));
+        known.map_or_else(|| lane_name(lane), |name| string(name))
+    };
+    list(all_lanes(view).into_iter().map(name))
+}
+
+fn all_lanes(view: &View) -> Vec<Lane> {
+    let entries = view.log.iter().map(|entry| entry.lane);
+    let spans = view.timeline.spans.iter().map(|span| span.lane);
+    let messages = view.timeline.messages.iter();
     let ends = messages.flat_map(|message| [message.from, message.to]);
     let lanes: BTreeSet<_> = entries.chain(spans).chain(ends).collect();
     let mut lanes: Vec<_> = lanes.into_iter().collect();
-    lanes.sort_by_key(|lane| order(*lane));
-    list(lanes.into_iter().map(lane_name))
+    // Those of one kind that have names go by these.
+    let name = |lane: &Lane| view.names.and_then(|names| names.get(lane));
+    lanes.sort_by_key(|lane| (order(*lane).0, name(lane), order(*lane).1));
+    lanes
 }
 
 #[cfg(test)]

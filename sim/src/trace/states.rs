@@ -55,7 +55,7 @@ impl World {
 }
 
 /// The jobs with their status, and the pending checkpoints.
-fn things(coordinator: &Coordinator) -> BTreeSet<Thing> {
+pub(super) fn things(coordinator: &Coordinator) -> BTreeSet<Thing> {
     let mut things = BTreeSet::new();
     for job in coordinator.jobs() {
         things.insert(Thing::Job(job.id, job.status));
@@ -68,7 +68,7 @@ fn things(coordinator: &Coordinator) -> BTreeSet<Thing> {
 }
 
 /// How a checkpoint that is no longer pending ended.
-fn outcome(coordinator: &Coordinator, thing: &Thing) -> String {
+pub(super) fn outcome(coordinator: &Coordinator, thing: &Thing) -> String {
     let Thing::Checkpoint(job, id) = thing else {
         return String::new();
     };
@@ -86,7 +86,7 @@ fn outcome_text(outcome: &CheckpointOutcome) -> String {
     }
 }
 
-fn coordinator_text(coordinator: &Coordinator) -> String {
+pub(super) fn coordinator_text(coordinator: &Coordinator) -> String {
     let overview = coordinator.overview();
     let (taskmanagers, free) = (overview.taskmanagers, overview.slots_free);
     let mut text = format!(

@@ -240,6 +240,38 @@ impl Timeline {
         Some(self.spans.len() - 1)
     }
 
+    /// Another timeline follows at this time; its entries come after so many others, and its lanes may be
+    /// other ones here.
+    pub(super) fn append(
+        &mut self,
+        other: &Timeline,
+        entries: usize,
+        at: Micros,
+        lane: impl Fn(Lane) -> Lane,
+    ) {
+        for span in &mut self.spans {
+            span.end.get_or_insert(at);
+        }
+        let after = |entry: Option<usize>| entry.map(|entry| entry + entries);
+        self.messages
+            .extend(other.messages.iter().map(|message| Message {
+                from: lane(message.from),
+                to: lane(message.to),
+                sent_by: after(message.sent_by),
+                received_as: after(message.received_as),
+                ..message.clone()
+            }));
+        self.spans.extend(other.spans.iter().map(|span| Span {
+            lane: lane(span.lane),
+            ..span.clone()
+        }));
+        self.states.extend(other.states.iter().map(|state| State {
+            entry: state.entry + entries,
+            ..state.clone()
+        }));
+        self.left_out += other.left_out;
+    }
+
     /// A machine is in this state after its last input.
     pub(super) fn reached(&mut self, lane: Lane, digest: u64, text: String) {
         if let Some(entry) = self.inputs.get(&lane) {

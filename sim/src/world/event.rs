@@ -3,6 +3,7 @@
 use crate::nodes::election::{Campaign, Candidate};
 use crate::nodes::passage::Signal;
 use crate::plan::options::Micros;
+use crate::replay::Step;
 use crate::storage::store::WriteId;
 use crate::world::network::{ConnectionId, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId, RequestId, TaskId};
@@ -91,6 +92,8 @@ pub(crate) enum Event {
     Heal,
     /// Time to look whether everything is well again.
     Judge,
+    /// What goes on from a recording comes to its next step.
+    Sequel(Step),
 }
 
 /// The end of a fault.

@@ -21,7 +21,7 @@ use crate::nodes::passage::Passage;
 use crate::nodes::taskmanager::TaskManagerNode;
 use crate::plan::Tier;
 use crate::plan::options::{Latency, MS, Micros, Options};
-use crate::replay::Recordings;
+use crate::replay::{Recordings, Sequel};
 use crate::storage::blobs::Blobs;
 use crate::storage::external::External;
 use crate::storage::store::Store;
@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     pub(crate) failure: Option<Failure>,
     pub(crate) recordings: Recordings,
+    /// What it goes on from, if it goes on from a recording.
+    pub(crate) sequel: Option<Sequel>,
     pub(crate) events: u64,
     /// Set once everything that must happen has happened.
     pub(crate) done: bool,
@@ -82,7 +84,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(options: Options, decisions: Decisions, trace: Trace) -> World {
-        let mut world = World {
+        let checks = Checks::new(&options.jobs, options.metamorphic.replays);
+        let mut world = World::empty(options, decisions, trace, checks);
+        world.begin();
+        world
+    }
+
+    /// A world in which nothing will happen.
+    pub(crate) fn empty(
+        options: Options,
+        decisions: Decisions,
+        trace: Trace,
+        checks: Checks,
+    ) -> World {
+        World {
             now: 0,
             queue: Queue::default(),
             decisions,
@@ -102,7 +117,7 @@ impl World {
             passage: Passage::default(),
             wishes: Vec::new(),
             requests: BTreeMap::new(),
-            checks: Checks::new(&options.jobs, options.metamorphic.replays),
+            checks,
             oracle: match options.tier {
                 // Without records there is no output to compare.
                 Tier::ControlPlane => None,
@@ -115,12 +130,11 @@ impl World {
             calm: false,
             failure: None,
             recordings: Recordings::default(),
+            sequel: None,
             events: 0,
             done: false,
             options,
-        };
-        world.begin();
-        world
+        }
     }
 
     fn begin(&mut self) {
@@ -150,7 +164,7 @@ impl World {
             self.now = at;
             self.events += 1;
             self.trace.keep_digest(self.events);
-            if self.events > EVENT_LIMIT || at_once > INSTANT_LIMIT {
+            if self.events > self.event_limit() || at_once > INSTANT_LIMIT {
                 let detail = format!("{} events, the last one {event:?}", self.events);
                 self.fail("messages_never_storm", detail);
                 break;
@@ -162,6 +176,13 @@ impl World {
             self.observe();
         }
         self.close_books();
+    }
+
+    /// More events than this are a storm.
+    fn event_limit(&self) -> u64 {
+        self.sequel
+            .as_ref()
+            .map_or(EVENT_LIMIT, Sequel::event_limit)
     }
 
     /// Where an event waits whose owner stands still.
@@ -201,7 +222,8 @@ impl World {
             | Event::Strike(_)
             | Event::Repair(_)
             | Event::Heal
-            | Event::Judge => return None,
+            | Event::Judge
+            | Event::Sequel(_) => return None,
         };
         match node {
             Node::JobManager(instance) => {
@@ -264,6 +286,7 @@ impl World {
             Event::Repair(repair) => self.repair(repair),
             Event::Heal => self.heal(),
             Event::Judge => self.judge(),
+            Event::Sequel(step) => self.goes_on(step),
         }
     }
 

@@ -7,7 +7,7 @@ use jobmanager::store::{EmbeddedStore, Store};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::record::{Record, RecordOp};
-use jobmanager_sim::{Replayed, Verdict, replay};
+use jobmanager_sim::{Replayed, Then, Verdict, duration, replay, replay_then};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,6 +78,35 @@ fn a_recording_that_began_long_ago_is_replayed_from_a_later_state() {
         (replayed.segments > 1).then_some(replayed)
     });
     assert!(replayed.checks > 1, "its state was compared on the way");
+}
+
+#[test]
+fn a_recording_goes_on_in_the_simulator_and_its_job_survives_what_breaks_there() {
+    let cluster = eventful_cluster(&[]);
+    let (_, recording) = cluster.rest.download("/flight-recording");
+    let go_on = |fault: &str| {
+        let then = Then {
+            injections: vec![fault.parse().unwrap()],
+            lasts: duration("2min").unwrap(),
+            seed: 0,
+        };
+        let (replayed, continued) = replay_then(&recording, &then, false).unwrap();
+        assert_eq!(replayed.verdict, Verdict::Same);
+        continued.unwrap()
+    };
+    for fault in [
+        "crash:tm-1@+2s",
+        "crash:jobmanager@+2s",
+        "pause:tm-0@+2s/30s",
+        "store-down@+2s/30s",
+    ] {
+        let first = go_on(fault);
+        let (failure, jobs) = (&first.failure, &first.jobs);
+        assert!(first.is_well(), "{fault}: {failure:?}, {jobs:?}");
+        assert!(first.jobs[0].checkpoint.is_some(), "{fault}: {jobs:?}");
+        assert!(first.notes.is_empty(), "{:?}", first.notes);
+        assert_eq!(go_on(fault).digest, first.digest, "{fault}");
+    }
 }
 
 #[test]

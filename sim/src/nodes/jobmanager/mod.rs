@@ -76,6 +76,30 @@ impl JobManagerNode {
         }
     }
 
+    /// A term that is under way elsewhere and goes on here.
+    pub(crate) fn leading(candidate: Candidate, epoch: Epoch, coordinator: Coordinator) -> Self {
+        JobManagerNode {
+            epoch,
+            coordinator: Some(coordinator),
+            ..JobManagerNode::new(candidate)
+        }
+    }
+
+    /// A session of this TaskManager is open over this connection, and was heard at that time, if not before
+    /// all time.
+    pub(crate) fn keeps(
+        &mut self,
+        session: SessionId,
+        connection: ConnectionId,
+        name: String,
+        heard: Option<Micros>,
+    ) {
+        self.sessions.insert(session, connection);
+        self.connections.insert(connection, session);
+        self.names.insert(session, name);
+        self.heard.extend(heard.map(|heard| (session, heard)));
+    }
+
     /// The sessions that have not ended.
     pub(crate) fn sessions(&self) -> Vec<SessionId> {
         self.sessions.keys().copied().collect()
@@ -228,7 +252,7 @@ impl World {
             .iter()
             .filter(|e| !matches!(e, Effect::Reply { .. }));
         let orders = orders.count();
-        if orders > EFFECTS_PER_INPUT {
+        if orders > EFFECTS_PER_INPUT && self.sequel.is_none() {
             let detail = format!("{orders} effects of one input");
             self.fail("messages_never_storm", detail);
         }

@@ -35,7 +35,7 @@ function layOut() {
   let y = 0;
   chart.rowOf = new Map();
   for (const row of rows) {
-    row.name = row.lanes.length > 1 ? "jobmanagers" : run.lanes[row.lanes[0]];
+    row.name = row.lanes.length > 1 ? "jobmanagers" : run.names[row.lanes[0]];
     row.track = trackOf(row);
     row.entries = row.lanes.length > 1
       ? row.lanes.flatMap(lane => run.inLane[lane]).sort((a, b) => a - b) : run.inLane[row.lanes[0]];
@@ -516,7 +516,7 @@ function drawGutter(cx, height) {
     cx.stroke();
     cx.font = chart.fonts.name;
     cx.fillStyle = colours.ink;
-    cx.fillText(row.name, 20, y + 15);
+    cx.fillText(row.name, 20, y + 15, GUTTER - 26);
     cx.font = chart.fonts.small;
     cx.fillStyle = colours.faint;
     const group = row.lanes.length > 1 ? row.lanes.length + " lives" : LANE_GROUPS[groupOf(row.lanes[0])] ?? "";

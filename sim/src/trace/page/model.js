@@ -19,6 +19,7 @@ function load(text) {
     throw "The run in this page has no entries: write the page again with sim --seed N --html FILE.";
   }
   Object.assign(run, data);
+  run.names ??= run.lanes;
   run.laneAt = new Map(run.lanes.map((name, at) => [name, at]));
   const lanes = names => Int32Array.from(names, name => run.laneAt.get(name));
   const { entries, messages, spans } = run;

@@ -208,7 +208,7 @@ function describe(found) {
   }
   const { title, from, to, sent, ends, lost } = run.messages;
   const at = found.message;
-  return string(title[at]) + "\n" + run.lanes[from[at]] + " → " + run.lanes[to[at]] + ", "
+  return string(title[at]) + "\n" + run.names[from[at]] + " → " + run.names[to[at]] + ", "
     + (lost[at] ? "lost after " : "") + lasting(ends[at] - sent[at]);
 }
 
@@ -389,7 +389,7 @@ function offerFilters() {
       if (box.checked) wanted.lanes.add(lane); else wanted.lanes.delete(lane);
       filtersChanged();
     };
-    return make("label", {}, box, " " + lane);
+    return make("label", {}, box, " " + run.names[run.laneAt.get(lane)]);
   }));
 }
 
@@ -405,16 +405,17 @@ function offerCheckpoints() {
 }
 
 function showHeader() {
-  const { name, command, digest, simulated, events, decisions, options, verdict, leftOutEntries, leftOutOthers } = run.run;
+  const { name, command, digest, simulated, facts, options, verdict, leftOutEntries, leftOutOthers } = run.run;
   document.title = (verdict ? verdict.name : "all is well") + " · " + name;
   by("name").textContent = name;
   by("verdict").textContent = verdict ? verdict.name : "all is well";
   by("verdict").className = verdict ? "bad" : "good";
   by("failure").hidden = !verdict;
   by("failure").textContent = verdict ? verdict.detail : "";
+  const grouped = value => /^\d+$/.test(value) ? Number(value).toLocaleString("en") : value;
   const fact = (term, value) => make("div", {}, make("dt", {}, term), make("dd", {}, value));
-  by("facts").append(fact("simulated", (simulated / 1e6).toFixed(3) + " s"), fact("events", events.toLocaleString("en")),
-    fact("decisions", decisions), fact("digest", digest), fact("again", make("code", {}, command)));
+  by("facts").append(fact("simulated", (simulated / 1e6).toFixed(3) + " s"), ...facts.map(([term, value]) => fact(term, grouped(value))),
+    fact("digest", digest), fact("again", make("code", {}, command)));
   by("options").textContent = options;
   const leftOut = [];
   if (leftOutEntries) leftOut.push("the first " + leftOutEntries.toLocaleString("en") + " entries");

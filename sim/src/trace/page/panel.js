@@ -56,7 +56,7 @@ function entryPanel(entry) {
   const role = ROLES[string(verb[entry])] ?? string(verb[entry]);
   const parts = [
     make("h2", {}, titleOf(entry)),
-    make("p", { className: "where" }, clock(at[entry]) + " · " + run.lanes[lane[entry]] + " · " + role + " · " + run.kinds[kind[entry]]),
+    make("p", { className: "where" }, clock(at[entry]) + " · " + run.names[lane[entry]] + " · " + role + " · " + run.kinds[kind[entry]]),
     make("div", { className: "row" }, stepButton("← earlier", -1), stepButton("later →", 1), ...links(entry)),
     ...chips(about[entry]),
     make("div", { className: "text" }, ...pretty(string(what[entry]))),
@@ -76,7 +76,7 @@ function links(entry) {
     const { from, to, sent, ends, lost, passage, sentBy, receivedAs, title } = run.messages;
     const leaves = sentBy[message] === entry;
     const other = leaves ? receivedAs[message] : sentBy[message];
-    const lane = run.lanes[leaves ? to[message] : from[message]];
+    const lane = run.names[leaves ? to[message] : from[message]];
     const time = lasting(ends[message] - sent[message]);
     const fate = lost[message] ? " ✕ lost after " : passage[message] === null ? " … under way since " : " in ";
     const same = string(title[message]) === titleOf(entry);
@@ -134,13 +134,13 @@ function stateThen(entry) {
   const state = run.stateBefore[entry];
   if (state === NONE) return [];
   const box = make("div", { className: "text", textContent: string(text[state]) });
-  return [make("h3", {}, "State of " + run.lanes[run.entries.lane[entry]] + " then"), box,
+  return [make("h3", {}, "State of " + run.names[run.entries.lane[entry]] + " then"), box,
     make("p", { className: "where" }, "digest " + digest[state])];
 }
 
 function messagePanel(message) {
   const { from, to, sent, ends, lost, passage, kind, title, what, about, sentBy, receivedAs } = run.messages;
-  const lanes = run.lanes[from[message]] + " → " + run.lanes[to[message]];
+  const lanes = run.names[from[message]] + " → " + run.names[to[message]];
   const fate = lost[message] ? "lost at " : passage[message] === null ? "still under way at " : "arrived at ";
   const text = string(what[message]) || (sentBy[message] !== NONE ? string(run.entries.what[sentBy[message]]) : "");
   const jump = (label, entry) => make("button", {
@@ -161,7 +161,7 @@ function spanPanel(span) {
   const { lane, kind, begin, end, label, outcome, about } = run.spans;
   const parts = [
     make("h2", {}, string(label[span])),
-    make("p", { className: "where" }, run.lanes[lane[span]] + " · " + run.spanKinds[kind[span]]),
+    make("p", { className: "where" }, run.names[lane[span]] + " · " + run.spanKinds[kind[span]]),
     make("p", { className: "where" }, clock(begin[span]) + " to " + clock(end[span]) + " (" + lasting(end[span] - begin[span]) + ")"),
   ];
   if (string(outcome[span])) parts.push(make("p", {}, "It ended: " + string(outcome[span])));

@@ -1,0 +1,157 @@
+//! An observer that comes late: what was so before it came, as others tell it.
+//!
+//! What happened before cannot be judged, only what follows from it: no attempt or checkpoint id is used
+//! twice, nothing that ended is resurrected, a restart goes on from the latest checkpoint, and the next
+//! checkpoint from that one.
+
+use super::{Ack, Checks, History};
+use crate::model::Plans;
+use crate::plan::JobPlan;
+use crate::world::event::Instance;
+use jobmanager_core::graph::{JobGraph, Regions, regions};
+use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, TaskId};
+use jobmanager_core::message::StateHandle;
+use jobmanager_core::record::{CheckpointRecord, Record};
+use std::sync::Arc;
+
+/// A job that did not begin before the observer's eyes.
+#[derive(Debug, Clone)]
+pub(crate) struct PastJob {
+    pub(crate) graph: Arc<JobGraph>,
+    /// The last checkpoint that was triggered.
+    pub(crate) last: CheckpointId,
+    /// The state of the latest durable one is not known.
+    pub(crate) state_is_guessed: bool,
+    /// How many ids are reserved is not known.
+    pub(crate) mark_is_guessed: bool,
+    /// Every task that was ever deployed, with its last attempt, the checkpoint that this was started from,
+    /// and the name of the TaskManager.
+    pub(crate) deployed: Vec<(TaskId, Attempt, Option<CheckpointId>, String)>,
+}
+
+/// What is remembered of it.
+#[derive(Debug)]
+pub(super) struct Past {
+    last: CheckpointId,
+    state_is_guessed: bool,
+    mark_is_guessed: bool,
+    layout: Regions,
+}
+
+impl Checks {
+    /// An observer of a world that is led in this epoch and holds these records.
+    pub(crate) fn late(
+        plans: &[JobPlan],
+        epoch: Epoch,
+        records: &[Record],
+        jobs: &[PastJob],
+    ) -> Checks {
+        let history = |plan: &JobPlan| (plan.id, History::new(plan));
+        let mut checks = Checks {
+            jobs: plans.iter().map(history).collect(),
+            // The model knows the options of simulated jobs only.
+            plans: Plans::default(),
+            unbounded: true,
+            minted: epoch,
+            stored_epoch: epoch,
+            ..Checks::default()
+        };
+        for job in jobs {
+            if let Some(history) = checks.jobs.get_mut(&job.graph.id()) {
+                history.recall_job(job);
+            }
+        }
+        for record in records {
+            checks.recall(record);
+        }
+        checks
+    }
+
+    fn recall(&mut self, record: &Record) {
+        let id = match record {
+            Record::Job(job) => job.graph.id(),
+            Record::Cancel(job) | Record::CheckpointMark { job, .. } => *job,
+            Record::Checkpoint(checkpoint) => checkpoint.job,
+            Record::Result(result) => result.job,
+        };
+        let Some(history) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        match record {
+            Record::Job(_) => history.recorded = true,
+            Record::Cancel(_) => {
+                history.cancel_recorded = true;
+                history.cancel_accepted = true;
+            }
+            Record::CheckpointMark { next, .. } => history.mark = *next,
+            Record::Checkpoint(checkpoint) => {
+                history.completed.insert(checkpoint.id);
+                history.retained.insert(checkpoint.id, checkpoint.clone());
+                history.recall_checkpoint(checkpoint);
+            }
+            Record::Result(result) => history.result = Some(result.status),
+        }
+    }
+
+    /// Whether a checkpoint was triggered before the observer came.
+    pub(crate) fn is_of_the_past(&self, job: JobId, checkpoint: Option<CheckpointId>) -> bool {
+        let history = self.jobs.get(&job);
+        history.is_some_and(|history| history.is_of_the_past(checkpoint))
+    }
+}
+
+impl History {
+    /// As [`Checks::is_of_the_past`].
+    pub(super) fn is_of_the_past(&self, checkpoint: Option<CheckpointId>) -> bool {
+        let last = self.past.as_ref().map(|past| past.last);
+        checkpoint.is_some_and(|id| Some(id) <= last)
+    }
+
+    /// Whether the state of a checkpoint is not known.
+    pub(super) fn is_guessed(&self, checkpoint: Option<CheckpointId>) -> bool {
+        let past = self.past.as_ref();
+        past.is_some_and(|past| past.state_is_guessed) && self.is_of_the_past(checkpoint)
+    }
+
+    /// Whether it is not known how many ids are reserved, but that they are no more than the mark says.
+    pub(super) fn is_mark_guessed(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.mark_is_guessed)
+    }
+
+    fn recall_job(&mut self, job: &PastJob) {
+        self.past = Some(Past {
+            last: job.last,
+            state_is_guessed: job.state_is_guessed,
+            mark_is_guessed: job.mark_is_guessed,
+            layout: regions(&job.graph),
+        });
+        self.last_trigger = Some((job.last, Instance(0), 0));
+        for (task, attempt, restored, on) in &job.deployed {
+            self.highest.insert(*task, (*attempt, on.clone()));
+            self.deployed.insert(*task, *attempt);
+            self.own.insert((*task, *attempt));
+            self.restored.insert((*task, *attempt), *restored);
+        }
+    }
+
+    /// Who took part in a checkpoint of the past, by its record.
+    pub(super) fn recall_checkpoint(&mut self, record: &CheckpointRecord) {
+        let Some(Past { layout, .. }) = &self.past else {
+            return;
+        };
+        if record.states.len() != layout.subtasks() as usize {
+            return;
+        }
+        let ack = |(position, state): (u32, &StateHandle)| {
+            let region = layout.of(position).0 as usize;
+            let attempt = record.attempts.get(region).copied();
+            Ack {
+                attempt: attempt.unwrap_or_default(),
+                state: state.clone(),
+                end_of_data: record.end_of_data,
+            }
+        };
+        let acks = (0..).zip(&record.states).map(ack).collect();
+        self.acknowledged.insert(record.id, acks);
+    }
+}
