@@ -101,8 +101,8 @@ pub(super) fn run(
         name: &name.to_string(),
         command: &format!("sim replay {name}{arguments}"),
     };
-    let well = continued.map_or(replayed.verdict.is_well(), |continued| continued.is_well());
-    html::write(html, page) && well
+    let goes_on_well = continued.is_none_or(|continued| continued.is_well());
+    html::write(html, page) && replayed.verdict.is_well() && goes_on_well
 }
 
 fn show(replayed: &Replayed, trace: bool) {

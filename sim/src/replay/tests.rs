@@ -27,7 +27,7 @@ fn frames(file: &[u8]) -> Vec<Frame> {
         .collect()
 }
 
-fn file(header: &Header, frames: &[Frame]) -> Vec<u8> {
+pub(super) fn file(header: &Header, frames: &[Frame]) -> Vec<u8> {
     let mut file = Vec::new();
     start(&mut file);
     let (at, effects) = (frames[0].at, 0);

@@ -21,7 +21,8 @@ pub enum Injury {
     Restart,
     /// The process stands still.
     Pause,
-    /// A TaskManager and the JobManager do not hear each other; the JobManager and nobody.
+    /// A TaskManager and the JobManager do not hear each other. If it is the JobManager that is cut off, this
+    /// is so of every TaskManager; the store hears it yet.
     Cut,
     /// The metadata store refuses everything.
     StoreDown,

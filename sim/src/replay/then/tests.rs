@@ -5,10 +5,13 @@
 use super::*;
 use crate::plan::options::SECOND;
 use crate::replay::replay;
-use crate::replay::tests::{changed, from_segment};
+use crate::replay::tests::{changed, file, from_segment};
 use crate::tape::mix;
 use crate::{Run, Tier};
+use jobmanager_core::record::Record;
 use jobmanager_core::state::JobStatus;
+use jobmanager_core::time::Timestamp;
+use jobmanager_proto::recording::{Entry, Frame, MAX_SNAPSHOT, Reader, snapshot};
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
 
@@ -188,6 +191,42 @@ fn a_job_that_cannot_go_on_says_why() {
     injections.lasts = 10 * SECOND;
     let (_, stuck) = replay_then(&RUNNING, &injections, false).unwrap();
     assert!(!stuck.unwrap().is_well());
+}
+
+#[test]
+fn a_promise_that_is_broken_after_the_end_is_seen() {
+    let (replayed, end) = replay_to_the_end(&RUNNING, false).unwrap();
+    let mut end = end.unwrap();
+    assert!(end.surroundings.knows_all_records);
+    let before = end.surroundings.records.len();
+    let is_checkpoint = |record: &Record| matches!(record, Record::Checkpoint(_));
+    let records = &mut end.surroundings.records;
+    records.retain(|_, record| !is_checkpoint(record));
+    assert!(records.len() < before);
+    // The coordinator goes on from a checkpoint that nobody has ever made durable.
+    let names = end.coordinator.taskmanagers().map(|it| it.id.0);
+    let restarts: Vec<_> = names.map(|name| format!("restart:{name}@+0s")).collect();
+    let continued = go_on(&replayed, end, &then(&restarts), false).unwrap();
+    assert!(!continued.is_well());
+    let name = continued.failure.unwrap().name;
+    assert_eq!(name, "a_restore_uses_the_latest_checkpoint");
+}
+
+#[test]
+fn a_job_whose_state_is_not_in_the_recording_goes_on_and_that_is_said() {
+    let (_, end) = replay_to_the_end(&RUNNING, false).unwrap();
+    let mut coordinator = end.unwrap().coordinator;
+    let header = Reader::new(&RUNNING).unwrap().header().clone();
+    let copy = snapshot(&mut coordinator, MAX_SNAPSHOT).unwrap();
+    let at = Timestamp(2_000_000_000_000);
+    let (effects, entry) = (0, Entry::Snapshot(copy));
+    let file = file(&header, &[Frame { at, effects, entry }]);
+    for fault in ["crash:tm-0@+2s", "restart:jobmanager@+2s"] {
+        let continued = continued(&file, &[fault]);
+        assert!(continued.is_well(), "{fault}: {continued:?}");
+        assert_eq!(continued.notes.len(), 1, "{:?}", continued.notes);
+        assert!(continued.notes[0].contains("tasks restore a stand-in"));
+    }
 }
 
 #[test]
