@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) struct TaskManagerNode {
     pub(crate) name: String,
     pub(crate) process: Process,
-    name: String,
     slots: u32,
     /// What its tasks can do.
     operators: Vec<String>,
@@ -56,7 +55,6 @@ impl TaskManagerNode {
                 index,
                 incarnation: 0,
             },
-            name: format!("tm-{index}"),
             slots,
             operators: OperatorPlan::NAMES.map(str::to_owned).into(),
             address: format!("tm-{index}:6121"),

@@ -78,7 +78,7 @@ impl Default for Store {
 impl Store {
     /// A store that was led in this epoch last, and holds these records.
     pub(crate) fn holding(epoch: Epoch, records: &[Record]) -> Store {
-        let stored = |record: &Record| (key_text(&record.key()), encode_record(record));
+        let stored = |record: &Record| (key_text(&record.key()), record.clone());
         Store {
             epoch,
             records: records.iter().map(stored).collect(),

@@ -154,15 +154,14 @@ impl Session {
     /// The next deployment; heartbeats that come before it are answered.
     pub(crate) async fn hear_deploy(&mut self) -> v1::Deploy {
         loop {
-            match self.hear().await.unwrap() {
-                v1::to_task_manager::Message::Deploy(deploy) => return deploy,
-                v1::to_task_manager::Message::Heartbeat(heartbeat) => {
-                    let sequence = heartbeat.sequence;
-                    let answer = v1::HeartbeatAnswer { sequence };
-                    self.say(v1::from_task_manager::Message::Heartbeat(answer))
-                        .await;
-                }
-                _ => {}
+            let message = self.hear().await.unwrap();
+            if let v1::to_task_manager::Message::Deploy(deploy) = message {
+                return deploy;
+            }
+            if let v1::to_task_manager::Message::Heartbeat(v1::Heartbeat { sequence }) = message {
+                let answer = v1::HeartbeatAnswer { sequence };
+                self.say(v1::from_task_manager::Message::Heartbeat(answer))
+                    .await;
             }
         }
     }

@@ -356,7 +356,7 @@ impl World {
         for (process, attempt) in under_way.ended {
             self.end_goes_on(process, attempt, &ended);
         }
-        self.jobmanager_input(Instance(0), Input::Wake);
+        self.jobmanager_input(Instance(0), &Input::Wake);
     }
 
     /// A task that has processed all its input finishes, or those downstream hear of it.
