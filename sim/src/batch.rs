@@ -19,6 +19,8 @@ pub struct Batch {
     pub tier: Option<Tier>,
     /// On how many threads: from 1 to [`THREADS`].
     pub threads: usize,
+    /// The named checks alone judge: what the reference model says does not count.
+    pub without_model: bool,
 }
 
 /// A seed that has run.
@@ -60,7 +62,13 @@ impl Batch {
 
     fn ended(&self, seed: u64) -> Ended {
         let tier = self.tier.unwrap_or_else(|| Tier::of_seed(seed));
-        let report = Run::seed(tier, seed).run();
+        let run = Run::seed(tier, seed);
+        let run = if self.without_model {
+            run.without_model()
+        } else {
+            run
+        };
+        let report = run.run();
         Ended { seed, tier, report }
     }
 }
@@ -74,6 +82,7 @@ mod tests {
             seeds: 0..6,
             tier: None,
             threads,
+            without_model: false,
         };
         let mut digests = Vec::new();
         batch.run(&|| true, |ended| {
@@ -96,6 +105,7 @@ mod tests {
             seeds: 0..1000,
             tier: None,
             threads: 2,
+            without_model: false,
         };
         batch.run(&|| false, |ended| panic!("seed {} ran", ended.seed));
     }

@@ -23,6 +23,8 @@ pub struct Report {
     pub options: Options,
     /// The first thing that was wrong, if anything was.
     pub failure: Option<Failure>,
+    /// What the reference model said first, in a run without it.
+    pub disagreement: Option<Failure>,
     /// The chained digest of every input and output.
     pub digest: u64,
     /// The digest before every [`DIGEST_PACE`]th event, so that two runs can be compared.
@@ -54,6 +56,7 @@ pub struct Run {
     events: u64,
     /// How many inputs a segment of the recordings has, if there are any.
     recorded: Option<u64>,
+    without_model: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,7 @@ impl Run {
             logged: 0..0,
             events: u64::MAX,
             recorded: None,
+            without_model: false,
         }
     }
 
@@ -116,6 +120,16 @@ impl Run {
         }
     }
 
+    /// The same run, in which nothing is wrong with a coordinator that the reference model contradicts: the
+    /// named checks alone judge it.
+    #[must_use]
+    pub fn without_model(self) -> Run {
+        Run {
+            without_model: true,
+            ..self
+        }
+    }
+
     /// Lets it happen.
     #[must_use]
     pub fn run(&self) -> Report {
@@ -127,6 +141,7 @@ impl Run {
         let trace = Trace::new(self.logged.clone());
         let mut world = World::new(options, decisions, trace);
         world.recordings = Recordings::new(self.recorded);
+        world.without_model = self.without_model;
         // A coordinator panics with the name of the invariant that it broke: the seed's failure, not ours.
         let ended = caught(|| world.run(self.events));
         if let Err(panic) = &ended {
@@ -137,6 +152,7 @@ impl Run {
         Report {
             options: world.options,
             failure: world.failure,
+            disagreement: world.disagreement,
             digest,
             digests,
             simulated: world.now,
@@ -186,6 +202,12 @@ mod tests {
         let part = Run::seed(Tier::ControlPlane, 0).at_most(100).run();
         assert_eq!((part.events, part.failure), (100, None));
         assert_eq!(part.digests[..], whole.digests[..1]);
+    }
+
+    #[test]
+    fn the_model_only_looks() {
+        let run = Run::seed(Tier::ControlPlane, 0);
+        assert_eq!(run.clone().without_model().run(), run.run());
     }
 
     #[test]

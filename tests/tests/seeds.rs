@@ -59,6 +59,7 @@ fn batch() -> (Vec<String>, Marks) {
         seeds: 0..SEEDS,
         tier: None,
         threads: THREADS,
+        without_model: false,
     };
     let (mut failures, mut marks) = (Vec::new(), Marks::default());
     batch.run(&|| true, |ended| {
@@ -147,6 +148,7 @@ fn the_golden_runs_are_what_they_were_in_any_batch_and_build() {
                 seeds: 0..6,
                 tier: Some(tier),
                 threads,
+                without_model: false,
             };
             batch.run(&|| true, |ended| {
                 let line = golden_line(tier, ended.seed, ended.report.digest);

@@ -133,14 +133,23 @@ impl Checks {
                 .is_none_or(|at| at > step.now),
             "a_deadline_lies_ahead",
             || format!("{:?} at {}", step.coordinator.next_deadline(), step.now),
-        )?;
-        if let Some(model) = &mut watched.model {
-            let applies = model.follow(step.now, step.input, step.effects, step.coordinator)?;
-            if !applies {
-                watched.model = None;
-            }
+        )
+    }
+
+    /// Whether the coordinator did what the reference model foresees. A model that was contradicted says
+    /// nothing more.
+    pub(crate) fn agrees_with_model(&mut self, step: &Step<'_>) -> Verdict {
+        let Some(watched) = self.watched.get_mut(&step.instance) else {
+            return Ok(());
+        };
+        let Some(model) = &mut watched.model else {
+            return Ok(());
+        };
+        let followed = model.follow(step.now, step.input, step.effects, step.coordinator);
+        if followed != Ok(true) {
+            watched.model = None;
         }
-        Ok(())
+        followed.map(|_| ())
     }
 
     /// Whether a message speaks only of attempts that the current leader has replaced.

@@ -19,17 +19,19 @@ pub(super) struct Failed {
     tier: Tier,
     name: &'static str,
     detail: String,
+    without_model: bool,
 }
 
 impl Failed {
     /// What failed of a seed, if anything did.
-    pub(super) fn of(ended: Ended) -> Option<Failed> {
+    pub(super) fn of(ended: Ended, without_model: bool) -> Option<Failed> {
         let failure = ended.report.failure?;
         Some(Failed {
             seed: ended.seed,
             tier: ended.tier,
             name: failure.name,
             detail: failure.detail,
+            without_model,
         })
     }
 
@@ -38,10 +40,15 @@ impl Failed {
         let Failed {
             seed, tier, name, ..
         } = self;
-        format!("seed {seed} --tier {tier} failed: {name}")
+        let how = how(self.without_model);
+        format!("seed {seed} --tier {tier}{how} failed: {name}")
     }
 
+    /// Shrinking listens to the model: what only runs without it come to is told as it is.
     fn shrunk(&self) -> Option<Shrunk> {
+        if self.without_model {
+            return None;
+        }
         let report = Run::seed(self.tier, self.seed).run();
         let failure = report.failure.clone()?;
         let goal = Goal::Breaks(failure);
@@ -111,11 +118,13 @@ impl Group {
             tier,
             name,
             detail,
+            without_model,
         } = &self.first;
+        let how = how(*without_model);
         let mut lines = vec![
             format!("{}: {detail}", promise(name)),
-            format!("    seed {seed} --tier {tier} at {commit}"),
-            format!("    repeat with: sim --seed {seed} --tier {tier} --trace"),
+            format!("    seed {seed} --tier {tier}{how} at {commit}"),
+            format!("    repeat with: sim --seed {seed} --tier {tier}{how} --trace"),
         ];
         if self.seeds.len() > 1 {
             let named: Vec<_> = self.seeds.iter().take(NAMED).map(String::as_str).collect();
@@ -138,6 +147,15 @@ impl Group {
         }
         lines.push(String::new());
         lines.join("\n")
+    }
+}
+
+/// What is said on the command line of a run without the model.
+fn how(without_model: bool) -> &'static str {
+    if without_model {
+        " --without-model"
+    } else {
+        ""
     }
 }
 

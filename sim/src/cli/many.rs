@@ -2,6 +2,7 @@
 
 use super::TierArguments;
 use super::failures::{self, Failed};
+use super::one::Judges;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jobmanager_sim::{Batch, Mark, Marks};
@@ -34,7 +35,7 @@ pub(super) struct Many {
     out: PathBuf,
 }
 
-pub(super) fn run(tier: TierArguments, arguments: &Many) -> bool {
+pub(super) fn run(tier: TierArguments, judges: Judges, arguments: &Many) -> bool {
     let started = Instant::now();
     let minutes = arguments.minutes;
     let end = minutes.and_then(|minutes| started.checked_add(Duration::from_secs(60 * minutes)));
@@ -48,6 +49,7 @@ pub(super) fn run(tier: TierArguments, arguments: &Many) -> bool {
         seeds,
         tier: tier.tier,
         threads: usize::try_from(arguments.threads).unwrap_or(1),
+        without_model: judges.without_model,
     };
     let (mut marks, mut failures) = (Marks::default(), Vec::new());
     let mut ran = 0;
@@ -55,7 +57,7 @@ pub(super) fn run(tier: TierArguments, arguments: &Many) -> bool {
     batch.run(&go_on, |ended| {
         ran += 1;
         marks.add(&ended.report.marks);
-        if let Some(failed) = Failed::of(ended) {
+        if let Some(failed) = Failed::of(ended, judges.without_model) {
             progress.say(&failed.short());
             failures.push(failed);
         }

@@ -38,6 +38,8 @@ struct Arguments {
     #[command(flatten)]
     tier: TierArguments,
     #[command(flatten)]
+    judges: one::Judges,
+    #[command(flatten)]
     one: one::One,
     #[command(flatten)]
     many: many::Many,
@@ -87,8 +89,13 @@ pub(crate) fn run() -> bool {
         (Some(Command::Hunt(hunt)), _) => mutants::hunt(&hunt),
         (Some(Command::Replay(replay)), _) => replay::run(&replay),
         (Some(Command::Shrink(shrink)), _) => shrink::run(&shrink),
-        (None, Some(seed)) => one::run(arguments.tier.of(seed), seed, &arguments.one),
-        (None, None) => many::run(arguments.tier, &arguments.many),
+        (None, Some(seed)) => one::run(
+            arguments.tier.of(seed),
+            seed,
+            arguments.judges,
+            &arguments.one,
+        ),
+        (None, None) => many::run(arguments.tier, arguments.judges, &arguments.many),
     }
 }
 

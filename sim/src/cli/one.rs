@@ -15,9 +15,29 @@ pub(super) struct One {
     html: Option<PathBuf>,
 }
 
-pub(super) fn run(tier: Tier, seed: u64, arguments: &One) -> bool {
+/// Who judges.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Judges {
+    /// Let the named checks alone judge, without the reference model.
+    #[arg(long)]
+    pub(super) without_model: bool,
+}
+
+impl Judges {
+    /// The run of a seed before them.
+    pub(super) fn run(self, tier: Tier, seed: u64) -> Run {
+        let run = Run::seed(tier, seed);
+        if self.without_model {
+            run.without_model()
+        } else {
+            run
+        }
+    }
+}
+
+pub(super) fn run(tier: Tier, seed: u64, judges: Judges, arguments: &One) -> bool {
     let report = shown(
-        Run::seed(tier, seed),
+        judges.run(tier, seed),
         arguments.trace,
         arguments.html.is_some(),
     );

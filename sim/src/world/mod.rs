@@ -74,6 +74,10 @@ pub(crate) struct World {
     /// Faults have ended.
     pub(crate) calm: bool,
     pub(crate) failure: Option<Failure>,
+    /// A run without the model: what it says is noted, and changes nothing.
+    pub(crate) without_model: bool,
+    /// What the model said first in a run without it.
+    pub(crate) disagreement: Option<Failure>,
     pub(crate) recordings: Recordings,
     /// What it goes on from, if it goes on from a recording.
     pub(crate) sequel: Option<Sequel>,
@@ -129,6 +133,8 @@ impl World {
             rest: Rest::default(),
             calm: false,
             failure: None,
+            without_model: false,
+            disagreement: None,
             recordings: Recordings::default(),
             sequel: None,
             events: 0,
@@ -416,6 +422,15 @@ impl World {
     pub(crate) fn verdict(&mut self, verdict: Verdict) {
         if let Err(failure) = verdict {
             self.failure.get_or_insert(failure);
+        }
+    }
+
+    /// As [`Self::verdict`], if what the model says counts.
+    pub(crate) fn model_says(&mut self, verdict: Verdict) {
+        if !self.without_model {
+            self.verdict(verdict);
+        } else if self.failure.is_none() && self.disagreement.is_none() {
+            self.disagreement = verdict.err();
         }
     }
 

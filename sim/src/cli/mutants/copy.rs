@@ -172,12 +172,13 @@ fn remove_strangers(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<String, String> {
+/// Reads a file.
+pub(super) fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|problem| format!("{}: {problem}", file.display()))
 }
 
 /// Writes a file unless it is so already.
-fn write(file: &Path, text: &str) -> Result<(), String> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), String> {
     if std::fs::read_to_string(file).is_ok_and(|before| before == text) {
         return Ok(());
     }

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
-use table::Score;
+use table::{Row, Score};
 
 /// A hunt that has not ended so long after its time is one of whose runs does not end: longer than the
 /// longest run and the shrinking take.
@@ -29,6 +29,7 @@ const QUICK: Hunt = Hunt {
     windows: 1,
     seeds: 2_000,
     seconds: 30,
+    without_model: false,
 };
 
 #[derive(Debug, Args)]
@@ -43,8 +44,8 @@ pub(super) struct Mutants {
     /// One window of 2000 seeds, 30 seconds at the most: whether each is caught, not how soon.
     #[arg(long, conflicts_with_all = ["windows", "seeds", "seconds", "write"])]
     quick: bool,
-    /// Write sim/MUTANTS.md.
-    #[arg(long, conflicts_with = "names")]
+    /// Write what came of it into sim/MUTANTS.md; what is there of other mutants stays.
+    #[arg(long, conflicts_with = "without_model")]
     write: bool,
     /// Where the copies are made; kept, so that the next time they build faster. Without it they are in
     /// the folder for temporary files and removed in the end.
@@ -84,14 +85,20 @@ fn hunted(arguments: &Mutants) -> Result<bool, String> {
         survivors.clone().count()
     );
     if arguments.write {
-        let without = root.join("sim/mutants/without.md");
-        let problem = |problem| format!("{}: {problem}", without.display());
-        let without = std::fs::read_to_string(&without).map_err(problem)?;
-        let text = table::table(&scores, &without);
-        let file = root.join("sim/MUTANTS.md");
-        std::fs::write(&file, text).map_err(|problem| format!("{}: {problem}", file.display()))?;
+        write(&root, &scores)?;
     }
     Ok(survivors.count() == 0)
+}
+
+/// Writes the table: these scores, and of the other mutants what was written before.
+fn write(root: &Path, scores: &[(Mutant, Score)]) -> Result<(), String> {
+    let file = root.join("sim/MUTANTS.md");
+    let without = copy::read(&root.join("sim/mutants/without.md"))?;
+    let mut rows = Row::read(&copy::read(&file)?);
+    let new = scores.iter();
+    rows.extend(new.map(|(mutant, score)| (mutant.name.clone(), Row::of(score))));
+    let mutants = Mutant::all(&root.join("sim/mutants"))?;
+    copy::write(&file, &table::table(&mutants, &rows, &without))
 }
 
 /// The mutants that are asked for.
@@ -116,8 +123,12 @@ fn scores(
     folder: &Path,
     mutants: &[Mutant],
 ) -> Result<Vec<(Mutant, Score)>, String> {
+    let quick = Hunt {
+        without_model: arguments.hunt.without_model,
+        ..QUICK
+    };
     let terms = if arguments.quick {
-        &QUICK
+        &quick
     } else {
         &arguments.hunt
     };
@@ -175,8 +186,12 @@ fn search(copy: &Copy, terms: &Hunt) -> Result<Score, String> {
         ("--seconds", terms.seconds),
     ];
     let numbers = numbers.map(|(name, number)| [name.to_owned(), number.to_string()]);
-    let arguments = [vec!["hunt".to_owned()], numbers.concat()].concat();
-    let limit = Duration::from_secs(terms.seconds) + GRACE;
+    let mut arguments = [vec!["hunt".to_owned()], numbers.concat()].concat();
+    if terms.without_model {
+        arguments.push("--without-model".to_owned());
+    }
+    // Once for any judge, and once for the named checks.
+    let limit = 2 * Duration::from_secs(terms.seconds) + GRACE;
     let (lines, end) = copy.run(&arguments, limit)?;
     let findings: Vec<_> = lines
         .iter()

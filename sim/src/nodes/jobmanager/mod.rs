@@ -234,19 +234,22 @@ impl World {
         let mut effects = Vec::new();
         coordinator.step(now, input.clone(), &mut effects);
         self.recordings.took(instance, coordinator, &effects);
-        let verdict = self.checks.stepped(&Step {
+        let step = Step {
             instance,
             now,
             input,
             effects: &effects,
             coordinator,
-        });
+        };
+        let verdict = self.checks.stepped(&step);
+        let agreed = self.checks.agrees_with_model(&step);
         node.steps += 1;
         let digest = (node.steps % STEPS_PER_DIGEST == 0).then(|| coordinator.digest());
         if let Err(violation) = coordinator.check_invariants() {
             self.fail(violation.name, violation.detail);
         }
         self.verdict(verdict);
+        self.model_says(agreed);
         // Answers are not counted: as many as waited are due at once.
         let orders = effects
             .iter()
