@@ -294,11 +294,17 @@ pub enum Mark {
     SubmitWhileCanceled,
     /// A job was submitted again while it was FINISHED.
     SubmitWhileFinished,
+    /// A job that survives some failures had one more, and ended.
+    FailuresUsedUp,
+    /// The store answered a write once more after the next one was ordered.
+    AnswerToAPastWrite,
+    /// An attempt that was replaced acknowledged what its successor did.
+    ZombieAcknowledges,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 144] = [
+    pub const ALL: [Mark; 147] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -443,6 +449,9 @@ impl Mark {
         Mark::SubmitWhileFailed,
         Mark::SubmitWhileCanceled,
         Mark::SubmitWhileFinished,
+        Mark::FailuresUsedUp,
+        Mark::AnswerToAPastWrite,
+        Mark::ZombieAcknowledges,
     ];
 }
 

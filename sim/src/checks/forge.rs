@@ -47,7 +47,7 @@ pub(crate) fn plan() -> JobPlan {
             partitioning: Partitioning::Forward,
         }],
         configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-        fragile: false,
+        survives: crate::plan::Survives::All,
         restart_delay: 0,
     }
 }

@@ -4,33 +4,44 @@
 //! what is deleted ([`storage`]), and what TaskManagers do ([`workers`]). It never looks into a
 //! coordinator, so nothing that a coordinator believes can talk it out of what happened.
 
+mod budget;
+mod contract;
 mod leftovers;
+mod limits;
 pub(crate) mod oracle;
 mod orders;
 mod past;
+mod pending;
+mod regions;
 mod replay;
 mod routes;
 mod state;
 mod steps;
 mod storage;
+mod waits;
 mod workers;
 
+pub(crate) use contract::{WorkerStep, is_not_deaf};
 pub(crate) use leftovers::leaves_nothing;
 pub(crate) use orders::Orderer;
 pub(crate) use past::PastJob;
+pub(crate) use pending::Rules;
 pub(crate) use steps::Step;
 pub(crate) use workers::refused;
 
 use crate::checks::oracle::Failure;
 use crate::model::Plans;
+use crate::plan::Survives;
 use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::world::event::{Instance, Process};
+use contract::Contract;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};
 use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
 use past::Past;
+use regions::Parts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steps::Watched;
@@ -66,6 +77,8 @@ struct History {
     sources: Vec<TaskId>,
     sinks: Vec<TaskId>,
     retained_limit: usize,
+    survives: Survives,
+    parts: Parts,
     /// The job's record is in the store.
     recorded: bool,
     /// The job's intended end is in the store.
@@ -120,6 +133,9 @@ pub(crate) struct Checks {
     running: BTreeMap<(Process, AttemptId), SlotIndex>,
     /// Those of them that were told to stop.
     stopping: BTreeSet<(Process, AttemptId)>,
+    /// Those that their TaskManager has told to stop.
+    told_to_stop: BTreeSet<(Process, AttemptId)>,
+    contract: Contract,
     stored_epoch: Epoch,
     /// The epoch of the last leader.
     minted: Epoch,
@@ -133,10 +149,15 @@ pub(crate) struct Checks {
 
 impl Checks {
     pub(crate) fn new(plans: &[JobPlan], replays: bool) -> Self {
-        let history = |plan: &JobPlan| (plan.id, History::new(plan));
+        let known = Plans::new(plans);
+        let history = |plan: &JobPlan| {
+            let mut history = History::new(plan);
+            history.parts = Parts::new(plan, &history.tasks, known.regions(plan.id));
+            (plan.id, history)
+        };
         Checks {
             jobs: plans.iter().map(history).collect(),
-            plans: Plans::new(plans),
+            plans: known,
             replays,
             ..Checks::default()
         }
@@ -259,11 +280,7 @@ impl Checks {
 
     /// Whether an attempt has no part in the latest checkpoint of its job.
     pub(crate) fn is_left_behind(&self, attempt: AttemptId) -> bool {
-        let history = self.jobs.get(&attempt.job);
-        history.is_some_and(|history| {
-            let latest = history.completed.last();
-            latest.is_some_and(|latest| !history.took_part(attempt.task, attempt.attempt, *latest))
-        })
+        is_left_behind(&self.jobs, attempt)
     }
 
     /// Whether a coordinator gave a checkpoint up.
@@ -344,6 +361,8 @@ impl History {
             sources: of(|operator| matches!(operator, OperatorPlan::Source { .. })),
             sinks: of(|operator| *operator == OperatorPlan::Sink),
             tasks,
+            survives: plan.survives,
+            parts: Parts::default(),
             snapshots: BTreeMap::new(),
             told: BTreeMap::new(),
             on_their_way: BTreeMap::new(),
@@ -370,6 +389,14 @@ impl History {
             past: None,
         }
     }
+}
+
+/// Whether an attempt has no part in the latest checkpoint of its job.
+fn is_left_behind(jobs: &BTreeMap<JobId, History>, attempt: AttemptId) -> bool {
+    jobs.get(&attempt.job).is_some_and(|history| {
+        let latest = history.completed.last();
+        latest.is_some_and(|latest| !history.took_part(attempt.task, attempt.attempt, *latest))
+    })
 }
 
 fn task(vertex: u32, subtask: u32) -> TaskId {

@@ -379,7 +379,7 @@ mod tests {
             vertices: vec![vertex(source), vertex(count), vertex(OperatorPlan::Sink)],
             edges: vec![edge(0, 1), edge(1, 2)],
             configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-            fragile: false,
+            survives: crate::plan::Survives::All,
             restart_delay: 0,
         })
     }

@@ -1,8 +1,14 @@
 //! What one step of a coordinator may do, and how it compares with the reference model.
 
+use super::budget::Deployed;
+use super::limits::Limits;
+use super::pending::Pending;
+use super::regions::{Known, Regions};
 use super::replay::Recording;
-use super::{Checks, Verdict, ensure};
+use super::waits::Waits;
+use super::{Checks, Verdict, ensure, is_left_behind};
 use crate::model::Model;
+use crate::plan::Survives;
 use crate::world::event::Instance;
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{AttemptId, Epoch, SessionId};
@@ -36,12 +42,25 @@ pub(super) struct Watched {
     /// The reference model, where it applies.
     model: Option<Model>,
     recording: Option<Recording>,
+    /// What it has done since it recovered, if that was seen.
+    course: Option<Course>,
+    /// The latest time that it was told.
+    now: Timestamp,
     /// Sessions that were welcomed and have not ended.
     welcomed: BTreeSet<SessionId>,
     /// Sessions on which nothing has come but a hello without attempts.
     mute: BTreeSet<SessionId>,
     last_words: BTreeMap<SessionId, FromTaskManager>,
     window: Window,
+}
+
+/// What a coordinator has done so far.
+struct Course {
+    deployed: Deployed,
+    regions: Regions,
+    pending: Pending,
+    waits: Waits,
+    limits: Limits,
 }
 
 /// What happened in the current window.
@@ -65,11 +84,20 @@ impl Checks {
         now: Timestamp,
     ) {
         let replays = self.replays;
+        let course = Course {
+            deployed: Deployed::default(),
+            regions: Regions::default(),
+            pending: Pending::default(),
+            waits: Waits::default(),
+            limits: Limits::new(&config),
+        };
         let recording = replays.then(|| Recording::new(config.clone(), epoch, records, now));
         let watched = Watched {
             epoch,
             model: Model::recover(config, epoch, records, now, &self.plans),
             recording,
+            course: Some(course),
+            now,
             welcomed: BTreeSet::new(),
             mute: BTreeSet::new(),
             last_words: BTreeMap::new(),
@@ -89,6 +117,8 @@ impl Checks {
             epoch,
             model: None,
             recording: None,
+            course: None,
+            now: Timestamp(0),
             welcomed: sessions.collect(),
             // Who has answered before is not known.
             mute: BTreeSet::new(),
@@ -105,6 +135,10 @@ impl Checks {
         coordinator: Option<&Coordinator>,
     ) -> Verdict {
         let watched = self.watched.remove(&instance);
+        let course = watched.as_ref().and_then(|watched| watched.course.as_ref());
+        if let (Some(course), Some(coordinator)) = (course, coordinator) {
+            course.limits.hold(coordinator)?;
+        }
         let recording = watched.and_then(|watched| watched.recording);
         match (recording, coordinator) {
             (Some(recording), Some(coordinator)) => recording.close(coordinator),
@@ -127,10 +161,27 @@ impl Checks {
         if !self.unbounded {
             watched.is_quiet(step)?;
         }
+        let survives = |job| {
+            let history = self.jobs.get(&job);
+            history.map_or(Survives::All, |history| history.survives)
+        };
+        let known = Known {
+            parts: &|job| Some(&self.jobs.get(&job)?.parts),
+            before: &|job| self.statuses.get(&(step.instance, job)).copied(),
+            left_behind: &|attempt| is_left_behind(&self.jobs, attempt),
+        };
+        let plans = &self.plans;
+        if let Some(course) = &mut watched.course {
+            course.deployed.stepped(step, survives)?;
+            course.regions.stepped(step, &known)?;
+            course.pending.stepped(step, |job| plans.rules(job))?;
+            course.waits.stepped(step, |job| plans.slot_timeout(job))?;
+        }
+        watched.now = watched.now.max(step.now);
         ensure(
             step.coordinator
                 .next_deadline()
-                .is_none_or(|at| at > step.now),
+                .is_none_or(|at| at > watched.now),
             "a_deadline_lies_ahead",
             || format!("{:?} at {}", step.coordinator.next_deadline(), step.now),
         )

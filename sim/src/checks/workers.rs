@@ -81,6 +81,8 @@ impl Checks {
     pub(crate) fn died(&mut self, process: Process) {
         self.running.retain(|(on, _), _| *on != process);
         self.stopping.retain(|(on, _)| *on != process);
+        self.told_to_stop.retain(|(on, _)| *on != process);
+        self.contract_ends(process);
     }
 
     /// Every attempt that runs anywhere.

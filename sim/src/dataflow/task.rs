@@ -73,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) made: Option<u64>,
     /// A row of a key that is not this subtask's.
     pub(crate) misplaced: Option<Row>,
+    /// A checkpoint whose barrier would mean something if it came twice.
+    pub(crate) repeated: Option<CheckpointId>,
     /// Whether there is more to do at once.
     pub(crate) more: bool,
     /// The task has ended by itself.
@@ -212,6 +214,11 @@ impl Task {
             return;
         };
         let arrival = aligner.barrier(channel, checkpoint);
+        let mut again = aligner.clone();
+        again.barrier(channel, checkpoint);
+        if again != *aligner {
+            outcome.repeated = Some(checkpoint);
+        }
         for subsumed in arrival.subsumed {
             outcome.events.push(TaskEvent::Declined {
                 checkpoint: subsumed,
@@ -274,6 +281,11 @@ impl Task {
         if let Some(aligner) = &mut self.aligner {
             aligner.abort_below(next);
         }
+    }
+
+    /// The earliest checkpoint whose barriers have come on some channels.
+    pub(crate) fn aligning(&self) -> Option<CheckpointId> {
+        self.aligner.as_ref()?.aligning()
     }
 
     fn check_key(&self, row: Row, outcome: &mut Outcome) {

@@ -261,7 +261,8 @@ impl Job {
             return;
         }
         let shown = room.hints.restarts(self.id);
-        let counted = shown.is_none_or(|shown| shown > self.restarts);
+        let counted =
+            shown.is_none_or(|shown| shown > self.restarts) || room.hints.has_given_up(self.id);
         match self.budget.failure(room.now, counted) {
             Verdict::GiveUp => self.stop(room, JobStatus::Failing),
             Verdict::Restart { at, counted } => {

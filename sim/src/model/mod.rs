@@ -20,6 +20,7 @@ mod restarts;
 #[cfg(test)]
 mod tests;
 
+use crate::checks::Rules;
 use crate::checks::oracle::Failure;
 use crate::plan::job::JobPlan;
 use cluster::Session;
@@ -45,6 +46,30 @@ impl Plans {
     pub(crate) fn new(jobs: &[JobPlan]) -> Plans {
         let plan = |job: &JobPlan| (job.id, Arc::new(Plan::new(job)));
         Plans(jobs.iter().map(plan).collect())
+    }
+
+    /// What is said of a job's checkpoints.
+    pub(crate) fn rules(&self, job: JobId) -> Option<Rules> {
+        let plan = self.0.get(&job)?;
+        let tasks = plan.tasks.len();
+        let plan = plan.checkpoints.as_ref()?;
+        Some(Rules {
+            tasks,
+            timeout: plan.timeout,
+            min_pause: plan.min_pause,
+            max_concurrent: plan.max_concurrent,
+        })
+    }
+
+    /// How long a job may wait for slots.
+    pub(crate) fn slot_timeout(&self, job: JobId) -> Option<std::time::Duration> {
+        Some(self.0.get(&job)?.slot_timeout)
+    }
+
+    /// The region of each task, in the order of checkpoint records.
+    pub(crate) fn regions(&self, job: JobId) -> &[usize] {
+        let plan = self.0.get(&job);
+        plan.map_or(&[], |plan| plan.region_of.as_slice())
     }
 
     /// The longest time from one checkpoint to the end of the next, in microseconds.

@@ -112,6 +112,12 @@ impl Hints<'_> {
         details.graph.is_some().then_some(details.restarts)
     }
 
+    /// Whether it has given the job up: the failure that was too much is not among the restarts.
+    pub(super) fn has_given_up(&self, job: JobId) -> bool {
+        let status = self.0.job(job).map(|details| details.summary.status);
+        matches!(status, Some(JobStatus::Failing | JobStatus::Failed))
+    }
+
     /// Whether the task waits for a slot, or is beyond that.
     pub(super) fn is_scheduled(&self, job: JobId, task: TaskId) -> bool {
         let VertexIndex(vertex) = task.vertex;

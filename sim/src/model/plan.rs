@@ -270,7 +270,7 @@ mod tests {
                 partitioning,
             }],
             configuration: BTreeMap::new(),
-            fragile: false,
+            survives: crate::plan::Survives::All,
             restart_delay: 0,
         }
     }

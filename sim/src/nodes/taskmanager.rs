@@ -1,5 +1,6 @@
 //! TaskManager processes: each drives one worker of the core and the task runtime around it.
 
+use crate::checks::{WorkerStep, is_not_deaf};
 use crate::dataflow::channels::Channels;
 use crate::dataflow::task::{Snapshot, Task};
 use crate::marks::Mark;
@@ -35,9 +36,11 @@ pub(crate) struct TaskManagerNode {
     /// The connection to the JobManager.
     session: Option<ConnectionId>,
     attempt: Try,
-    clock: Clock,
+    pub(crate) clock: Clock,
     inbox: VecDeque<Input>,
     busy: bool,
+    /// When it heard the JobManager that it is registered with, by its own count, or stood still since.
+    pub(crate) heard: Micros,
     pub(crate) tasks: BTreeMap<AttemptId, Task>,
     pub(crate) channels: Channels,
     /// Snapshots on their way to the checkpoint storage.
@@ -67,6 +70,7 @@ impl TaskManagerNode {
             clock: Clock::right(),
             inbox: VecDeque::new(),
             busy: false,
+            heard: 0,
             tasks: BTreeMap::new(),
             channels: Channels::default(),
             snapshots: BTreeMap::new(),
@@ -269,6 +273,7 @@ impl World {
             node.inbox.push_back(input);
             return;
         }
+        self.listens(process);
         self.worker_steps(process, input);
         while let Some(input) = self.node(process).and_then(|node| node.inbox.pop_front()) {
             self.worker_steps(process, input);
@@ -279,6 +284,20 @@ impl World {
         self.set_worker_alarm(process);
     }
 
+    /// Whoever is registered has heard its JobManager lately.
+    pub(crate) fn listens(&mut self, process: Process) {
+        let (now, timeout) = (self.now, self.options.cluster.heartbeat_timeout);
+        let registered = |node: &&mut TaskManagerNode| {
+            let worker = node.worker.as_ref();
+            worker.is_some_and(Worker::is_registered) && !node.paused
+        };
+        if let Some(node) = self.node(process).filter(registered) {
+            let silence = node.clock.counted(now).saturating_sub(node.heard);
+            let verdict = is_not_deaf(process, silence, timeout);
+            self.verdict(verdict);
+        }
+    }
+
     fn worker_steps(&mut self, process: Process, input: Input) {
         self.note_told(Lane::TaskManager(process.index), "<-", &input);
         let epoch = match &input {
@@ -287,14 +306,27 @@ impl World {
         };
         let mut effects = Vec::new();
         let now = self.now;
-        let Some(node) = self.node(process) else {
+        let node = self.taskmanagers.get_mut(process.index);
+        let Some(node) = node.filter(|node| node.is(process)) else {
             return;
         };
         let clock = node.clock;
         let Some(worker) = &mut node.worker else {
             return;
         };
-        worker.step(clock.reading(now), input, &mut effects);
+        let reading = clock.reading(now);
+        worker.step(reading, input.clone(), &mut effects);
+        if epoch.is_some() {
+            node.heard = clock.counted(now);
+        }
+        let told = self.checks.worker_stepped(&WorkerStep {
+            process,
+            input: &input,
+            effects: &effects,
+            worker,
+            now: reading,
+        });
+        self.verdict(told);
         self.show_worker(process);
         if let Some(epoch) = epoch {
             if self.checks.has_seen_later(process, epoch) {
@@ -367,9 +399,19 @@ impl World {
             Effect::Abort {
                 attempt,
                 checkpoint,
-            } => self.task_aborts(process, attempt, |task| task.abort(checkpoint)),
+            } => {
+                let this = |left| left == checkpoint;
+                self.task_aborts(process, attempt, |task| task.abort(checkpoint), this);
+            }
             Effect::AbortBelow { attempt, next } => {
-                self.task_aborts(process, attempt, |task| task.abort_below(next));
+                let verdict = self.checks.gives_up_below(attempt, next);
+                self.verdict(verdict);
+                self.task_aborts(
+                    process,
+                    attempt,
+                    |task| task.abort_below(next),
+                    |left| left < next,
+                );
             }
         }
     }

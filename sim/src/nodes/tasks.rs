@@ -201,6 +201,10 @@ impl World {
             let detail = format!("{attempt} got {row:?}");
             self.fail("a_row_reaches_the_subtask_of_its_key_group", detail);
         }
+        if let Some(checkpoint) = outcome.repeated {
+            let detail = format!("{attempt} {checkpoint:?}");
+            self.fail("a_repeated_barrier_changes_nothing", detail);
+        }
         self.look_outside();
         for snapshot in outcome.snapshots {
             self.store_snapshot(process, attempt, snapshot);
@@ -383,7 +387,11 @@ impl World {
                 end_of_data: snapshot.end_of_data,
             }
         };
-        if self.task(process, attempt, Phase::Running).is_some() {
+        // A task that was told to stop meanwhile is not asked, either.
+        let there = self
+            .node(process)
+            .is_some_and(|node| node.tasks.contains_key(&attempt));
+        if there {
             self.tell_worker(process, attempt, event);
         }
     }
@@ -412,14 +420,21 @@ impl World {
         }
     }
 
+    /// A task gives checkpoints up: what it is aligning then is none of them.
     pub(crate) fn task_aborts(
         &mut self,
         process: Process,
         attempt: AttemptId,
         abort: impl FnOnce(&mut Task),
+        aborted: impl FnOnce(CheckpointId) -> bool,
     ) {
         if let Some(task) = self.task(process, attempt, Phase::Running) {
             abort(task);
+            let left = task.aligning().filter(|left| aborted(*left));
+            if let Some(left) = left {
+                let detail = format!("{attempt} aligns {left:?}");
+                self.fail("an_aborted_checkpoint_blocks_nothing", detail);
+            }
             if self.options.tier == Tier::Dataflow {
                 // Channels that were blocked may be open now.
                 self.wake_task(process, attempt);

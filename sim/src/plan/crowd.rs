@@ -19,7 +19,7 @@ const WATCHED: [JobStatus; 7] = [
     JobStatus::Finished,
     JobStatus::Canceled,
 ];
-/// Those of a job that the first failure ends.
+/// Those of a job that failures can end.
 const WATCHED_FRAGILE: [JobStatus; 3] = [JobStatus::Failing, JobStatus::Failed, JobStatus::Running];
 
 /// A client that acts when a job comes into a state.
@@ -60,7 +60,7 @@ impl CrowdOptions {
         let storm = decisions.chance(Stream::Crowd, 30);
         let mut watchers = Vec::new();
         for job in jobs {
-            let (watched, permille): (&[_], _) = if job.fragile {
+            let (watched, permille): (&[_], _) = if job.is_fragile() {
                 (&WATCHED_FRAGILE, 500)
             } else {
                 (&WATCHED, 150)

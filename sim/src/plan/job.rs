@@ -3,6 +3,7 @@
 //! The functions here are the specification of the operators on single rows. How rows travel, are
 //! counted, snapshotted and committed is written twice, independently: in `dataflow` and in `oracle`.
 
+use crate::plan::budget::Survives;
 use crate::tape::mix;
 use jobmanager_core::graph::{EdgeSpec, JobGraphSpec, Partitioning, VertexSpec};
 use jobmanager_core::id::JobId;
@@ -174,8 +175,8 @@ pub struct JobPlan {
     pub edges: Vec<EdgePlan>,
     /// Its options, with Flink's keys and value formats.
     pub configuration: BTreeMap<String, String>,
-    /// Whether the first failure ends it.
-    pub fragile: bool,
+    /// Which failures do not end it.
+    pub survives: Survives,
     /// The upper bound of its restart delays, in microseconds.
     pub restart_delay: u64,
 }

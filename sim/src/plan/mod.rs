@@ -1,5 +1,6 @@
 //! What a run is like: everything that is drawn before it starts.
 
+mod budget;
 mod clocks;
 pub(crate) mod crowd;
 pub(crate) mod faults;
@@ -10,6 +11,7 @@ pub(crate) mod options;
 pub(crate) mod tier;
 mod workload;
 
+pub use budget::Survives;
 pub use clocks::ClockOptions;
 pub use crowd::{CrowdOptions, Watcher};
 pub use faults::{FaultKind, FaultOptions, Plight, Rhythm};

@@ -5,7 +5,7 @@ use super::crowd::CrowdOptions;
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
-use super::workload;
+use super::{budget, workload};
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
 use crate::tape::{Decisions, Stream};
@@ -112,7 +112,8 @@ impl Options {
     /// Draws what a run is like.
     #[must_use]
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
-        let jobs = workload::jobs(tier, decisions);
+        let mut jobs = workload::jobs(tier, decisions);
+        budget::limit(decisions, &mut jobs);
         let needed = jobs.iter().map(JobPlan::slots).sum();
         let mut slots = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {
             taskmanagers(tier, decisions, needed)

@@ -2,6 +2,7 @@
 //! strategies.
 
 use crate::plan::Tier;
+use crate::plan::budget::Survives;
 use crate::plan::job::{EdgePlan, JobPlan, OperatorPlan, VertexPlan};
 use crate::plan::options::{MS, Micros};
 use crate::tape::{Decisions, Stream};
@@ -57,7 +58,7 @@ fn job(tier: Tier, decisions: &mut Decisions, number: u64) -> JobPlan {
     if draft.is_heavy() && configuration.contains_key(CHECKPOINT_TIMEOUT) {
         configuration.insert(CHECKPOINT_TIMEOUT.to_owned(), "10 s".to_owned());
     }
-    let (fragile, restart_delay) = restart_strategy(tier, decisions, &mut configuration);
+    let (survives, restart_delay) = restart_strategy(tier, decisions, &mut configuration);
     let slot_timeout = decisions.choice(Stream::Options, &["10 s", "2 s", "60 s"]);
     configuration.insert("slot.request.timeout".to_owned(), slot_timeout.to_owned());
     JobPlan {
@@ -65,7 +66,7 @@ fn job(tier: Tier, decisions: &mut Decisions, number: u64) -> JobPlan {
         vertices: draft.vertices,
         edges: draft.edges,
         configuration,
-        fragile,
+        survives,
         restart_delay,
     }
 }
@@ -228,12 +229,12 @@ fn checkpoints(
     set("data-inline-threshold", &["20 kb", "0 b", "100 b"]);
 }
 
-/// Whether the first failure ends the job, and the upper bound of restart delays.
+/// Which failures the job survives, and the upper bound of restart delays.
 fn restart_strategy(
     tier: Tier,
     decisions: &mut Decisions,
     configuration: &mut BTreeMap<String, String>,
-) -> (bool, Micros) {
+) -> (Survives, Micros) {
     let kinds = [
         "fixed-delay",
         "fixed-delay",
@@ -270,9 +271,9 @@ fn restart_strategy(
         "exponential-delay" => {
             set("exponential-delay.initial-backoff", "50 ms".to_owned());
             set("exponential-delay.max-backoff", "2 s".to_owned());
-            return (false, 2_000 * MS);
+            return (Survives::All, 2_000 * MS);
         }
-        _ => return (true, 0),
+        _ => return (Survives::First(0), 0),
     }
-    (false, delay * MS)
+    (Survives::All, delay * MS)
 }

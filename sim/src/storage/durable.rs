@@ -138,6 +138,7 @@ impl World {
         if !self.jobmanagers.contains_key(&instance) {
             self.marks.hit(Mark::StoreAnswersTheDead);
         }
+        self.hears_past_answer(instance, commit);
         self.jobmanager_input(instance, &Input::Stored { commit, outcome });
     }
 

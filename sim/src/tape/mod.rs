@@ -41,11 +41,13 @@ pub enum Stream {
     FaultPlan,
     /// What clients do beyond the ordinary.
     Crowd,
+    /// Which jobs may fail only so often.
+    Budget,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 12] = [
+    pub const ALL: [Stream; 13] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -58,6 +60,7 @@ impl Stream {
         Stream::Clocks,
         Stream::FaultPlan,
         Stream::Crowd,
+        Stream::Budget,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -75,6 +78,7 @@ impl Stream {
             Stream::Clocks => "clocks",
             Stream::FaultPlan => "fault-plan",
             Stream::Crowd => "crowd",
+            Stream::Budget => "budget",
         }
     }
 

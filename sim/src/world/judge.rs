@@ -307,7 +307,7 @@ impl World {
         let ended = || format!("job {} ended {status}", job.id);
         let canceled = status == JobStatus::Canceled;
         ensure(
-            status != JobStatus::Failed || job.fragile,
+            status != JobStatus::Failed || job.is_fragile(),
             "a_job_fails_only_if_its_restart_strategy_says_so",
             || format!("job {} may restart for ever", job.id),
         )?;
@@ -342,6 +342,7 @@ impl World {
                 });
             }
         }
+        self.judge_memories(ledger);
         let Some(coordinator) = self.current_coordinator() else {
             return;
         };
@@ -393,6 +394,21 @@ impl World {
         let gone = |by: &Process| !self.is_alive(*by) || self.is_outside(by.index);
         let late = self.judge.late.get(&(job, checkpoint));
         late.is_some_and(|writers| writers.iter().all(gone))
+    }
+
+    /// TaskManagers keep what has finished until they are told that its job has ended.
+    fn judge_memories(&self, ledger: &mut Ledger) {
+        for (index, node) in self.taskmanagers.iter().enumerate() {
+            let attempts = node.worker.iter().flat_map(|worker| worker.attempts());
+            let mut attempts = attempts.map(|(attempt, ..)| attempt);
+            let kept = attempts.find(|attempt| self.checks.result(attempt.job).is_some());
+            if let Some(attempt) = kept.filter(|_| !self.is_outside(index)) {
+                let within = ledger.bounds.stop;
+                ledger.note("nothing_is_left_of_an_ended_job", within, || {
+                    format!("tm-{index} still has {attempt}")
+                });
+            }
+        }
     }
 
     /// Files that nothing refers to are deleted: all of a job that has ended, and those of checkpoints that

@@ -5,8 +5,8 @@ use crate::marks::Mark;
 use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Instance, Process};
-use jobmanager_core::id::{AttemptId, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::id::{AttemptId, CommitId, SessionId};
+use jobmanager_core::jobmanager::{Coordinator, Input, StoreOutcome};
 use jobmanager_core::message::{Envelope, FromTaskManager};
 use jobmanager_core::taskmanager::Input as WorkerInput;
 use std::collections::BTreeSet;
@@ -50,6 +50,7 @@ impl World {
             self.jobmanager_input(instance, input);
             return;
         };
+        self.hears_zombie(instance, input);
         let mut known = None;
         if self.checks.is_about_the_past(instance, input) {
             self.marks.hit(Mark::MessageAboutThePast);
@@ -100,6 +101,49 @@ impl World {
         let echo = Input::Message { session, message };
         let name = "a_message_of_a_past_session_changes_nothing";
         self.expect_no_change(instance, &echo, &mut None, name);
+    }
+
+    /// The answer to the write before this one arrives once more, and says something else perhaps.
+    pub(crate) fn hears_past_answer(&mut self, instance: Instance, commit: CommitId) {
+        let node = self.jobmanagers.get_mut(&instance);
+        let past = node.and_then(|node| node.answered.replace(commit));
+        let Some(past) = past.filter(|_| self.options.metamorphic.echoes) else {
+            return;
+        };
+        self.marks.hit(Mark::AnswerToAPastWrite);
+        self.jobmanager_input(instance, &Input::Wake);
+        let echo = Input::Stored {
+            commit: past,
+            outcome: StoreOutcome::Done,
+        };
+        let name = "an_answer_to_a_past_write_changes_nothing";
+        self.expect_no_change(instance, &echo, &mut None, name);
+    }
+
+    /// An attempt that was replaced acknowledges what its successor acknowledges.
+    fn hears_zombie(&mut self, instance: Instance, input: &Input) {
+        let Input::Message { session, message } = input else {
+            return;
+        };
+        let FromTaskManager::Acknowledge(ack) = message else {
+            return;
+        };
+        let number = ack.attempt.attempt.number.checked_sub(1);
+        let Some(number) = number.filter(|_| self.options.metamorphic.echoes) else {
+            return;
+        };
+        let mut ack = ack.clone();
+        ack.attempt.attempt.number = number;
+        let message = FromTaskManager::Acknowledge(ack);
+        let session = *session;
+        let zombie = Input::Message { session, message };
+        if self.checks.is_about_the_past(instance, &zombie) {
+            self.marks.hit(Mark::ZombieAcknowledges);
+            let message = FromTaskManager::Heartbeat { sequence: 0 };
+            self.jobmanager_input(instance, &Input::Message { session, message });
+            let name = "a_message_about_a_past_attempt_changes_nothing";
+            self.expect_no_change(instance, &zombie, &mut None, name);
+        }
     }
 
     /// The same message to a worker once more at the same time: nothing changes.

@@ -113,9 +113,18 @@ impl World {
             if job.tasks.get(ExecutionState::Scheduled) > 0 {
                 self.marks.hit(Mark::WaitedForSlots);
             }
+            if job.status == JobStatus::Failed && self.survives_some(job.id) {
+                self.marks.hit(Mark::FailuresUsedUp);
+            }
             let verdict = self.checks.status(instance, &job);
             self.verdict(verdict);
         }
+    }
+
+    fn survives_some(&self, id: JobId) -> bool {
+        let mut jobs = self.options.jobs.iter();
+        let job = jobs.find(|job| job.id == id);
+        job.and_then(|job| job.survives.fewest()) > Some(1)
     }
 
     pub(super) fn mark_message(&mut self, message: &ToTaskManager) {

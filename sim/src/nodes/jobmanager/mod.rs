@@ -17,7 +17,7 @@ use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{ConnectionId, Node};
-use jobmanager_core::id::{Epoch, SessionId};
+use jobmanager_core::id::{CommitId, Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::Record;
@@ -55,6 +55,8 @@ pub(crate) struct JobManagerNode {
     had_taskmanagers: bool,
     /// When the process could last hear something on each session, whether or not it looks at the time first.
     heard: BTreeMap<SessionId, Micros>,
+    /// The write that was answered last.
+    pub(crate) answered: Option<CommitId>,
 }
 
 impl JobManagerNode {
@@ -73,6 +75,7 @@ impl JobManagerNode {
             steps: 0,
             had_taskmanagers: false,
             heard: BTreeMap::new(),
+            answered: None,
         }
     }
 

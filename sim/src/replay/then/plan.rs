@@ -4,7 +4,7 @@
 use crate::plan::options::{Latency, MS, Micros};
 use crate::plan::{
     BlobOptions, ClientOptions, ClockOptions, CrowdOptions, EdgePlan, FaultOptions, JobPlan,
-    LeaderOptions, MetamorphicOptions, OperatorPlan, Options, Rhythm, StoreOptions, Tier,
+    LeaderOptions, MetamorphicOptions, OperatorPlan, Options, Rhythm, StoreOptions, Survives, Tier,
     VertexPlan,
 };
 use jobmanager_core::config::ClusterConfig;
@@ -144,7 +144,7 @@ pub(super) fn job(graph: &JobGraph) -> JobPlan {
         vertices: (0..).zip(graph.vertices()).map(vertex).collect(),
         edges: edges.iter().map(edge).collect(),
         configuration: graph.configuration().clone(),
-        fragile: false,
+        survives: Survives::All,
         restart_delay: 0,
     }
 }
@@ -156,7 +156,7 @@ pub(super) fn past_job(id: JobId) -> JobPlan {
         vertices: Vec::new(),
         edges: Vec::new(),
         configuration: BTreeMap::new(),
-        fragile: false,
+        survives: Survives::All,
         restart_delay: 0,
     }
 }

@@ -54,7 +54,7 @@ impl World {
     /// spared: one that can never restore would do nothing else for the rest of the run.
     pub(super) fn spoil_file(&mut self, lost: bool) -> bool {
         let jobs = self.options.jobs.iter();
-        let patient = jobs.filter(|job| job.fragile || job.restart_delay > 0);
+        let patient = jobs.filter(|job| job.is_fragile() || job.restart_delay > 0);
         let patient: Vec<_> = patient.map(|job| job.id).collect();
         let files = patient.into_iter().flat_map(|job| {
             let files = self.checks.latest_files(job).into_iter();

@@ -49,10 +49,13 @@ impl World {
     }
 
     pub(super) fn resume_taskmanager(&mut self, process: Process) {
+        let now = self.now;
         let Some(node) = self.node(process) else {
             return;
         };
         node.paused = false;
+        // What it did not hear meanwhile, it hears now, or its alarm, whichever came first.
+        node.heard = node.clock.counted(now);
         for event in std::mem::take(&mut node.backlog) {
             self.queue.push(self.now, event);
         }
