@@ -56,6 +56,7 @@ fn print(explored: &Explored) {
     println!("states       {}", explored.states);
     println!("transitions  {}", explored.transitions);
     println!("depth        {}", explored.depth);
+    println!("reached      {:?}", explored.reached);
     println!("job ended in {}", explored.ends);
     let verdict = match (&explored.found, explored.complete) {
         (Some(_), _) => "a promise is broken",

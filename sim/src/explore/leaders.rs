@@ -120,6 +120,9 @@ impl Step<'_> {
         let said = self.state.links[at].change(|link| link.to_leader.pop_front());
         let input = match said {
             Some(Said::Hello(hello)) => {
+                if let Some(at) = self.state.leader(epoch) {
+                    self.sight_hello(at, &hello);
+                }
                 let mut number = 0;
                 self.change_leader(epoch, |leader| {
                     leader.sessions += 1;

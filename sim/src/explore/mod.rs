@@ -25,6 +25,7 @@
 //! * **State is deleted at once**, and only that of a whole job is answered: of the others the coordinator
 //!   does nothing with the answer.
 //! * **A leader that was replaced learns it some time**, as its lease runs out, if no write is refused before.
+//!   What it takes to get there and do harm is more than two faults: [`Scope::divided`] begins there.
 //! * **A task's next thing is determined**; its order with everything else is not.
 //! * **After the last fault only the default schedule is followed.** So with two faults every order is gone
 //!   through between them, and everything that one fault leads to in every order. [`Scope::thorough`] goes
@@ -33,6 +34,7 @@
 //! * **Messages are values**, not bytes: the wire has tests of its own.
 
 mod action;
+mod divided;
 mod leaders;
 mod part;
 mod promises;
@@ -45,6 +47,7 @@ mod tasks;
 mod tests;
 mod workers;
 
+pub use divided::Situation;
 pub use scope::{Scope, Shape};
 pub use search::{Found, explore};
 
@@ -57,7 +60,7 @@ use jobmanager_core::time::Timestamp;
 use part::Part;
 use scope::JOB;
 use state::{Budget, State, TaskManager};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use step::Step;
 
 /// What came of an exploration.
@@ -71,6 +74,8 @@ pub struct Explored {
     pub depth: usize,
     /// In how many of the states the job has ended.
     pub ends: usize,
+    /// What was reached on the way that is worth knowing.
+    pub reached: BTreeSet<Situation>,
     /// Whether every state was seen, that is, the limit was not reached.
     pub complete: bool,
     /// The broken promise with the shortest path, if there is one.
@@ -127,6 +132,9 @@ fn beginning(scope: &Scope) -> Result<State, Failure> {
             break;
         };
         step.take(action);
+    }
+    if scope.divided {
+        step.divide();
     }
     step.state.budget = Budget::of(scope);
     match step.broken {

@@ -56,6 +56,16 @@ impl State {
         self.checkpoints().map(|record| record.id).max()
     }
 
+    /// The latest checkpoint that the store has.
+    pub(super) fn latest_record(&self) -> Option<&CheckpointRecord> {
+        self.checkpoints().max_by_key(|record| record.id)
+    }
+
+    /// A checkpoint that the store has.
+    pub(super) fn retained(&self, id: u64) -> Option<&CheckpointRecord> {
+        self.checkpoints().find(|record| record.id.0 == id)
+    }
+
     fn checkpoints(&self) -> impl Iterator<Item = &CheckpointRecord> {
         self.store.records.values().filter_map(checkpoint)
     }
@@ -326,11 +336,22 @@ impl Step<'_> {
     }
 
     /// A task is told that a checkpoint is complete.
-    pub(super) fn check_complete(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
+    pub(super) fn check_complete(
+        &mut self,
+        tm: usize,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    ) {
         let durable = self.state.history.completed.contains(&checkpoint);
         self.ensure(durable, "a_task_commits_only_what_is_durable", || {
             format!("{attempt}: {checkpoint:?}")
         });
+        let has_part = self.has_part(tm, attempt, checkpoint.0);
+        self.ensure(
+            has_part != Some(false),
+            "only_those_who_took_part_learn_of_a_completion",
+            || format!("{attempt}: {checkpoint:?}"),
+        );
     }
 
     /// A task finds no state. An old leader may go on ordering from what the latest has replaced.

@@ -30,6 +30,10 @@ pub struct Scope {
     /// Slots of each of the two TaskManagers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
     pub slots: u32,
+    /// Begin with two leaders: the earlier one lives and does not know that it was replaced, and after its
+    /// TaskManagers had left it they completed a checkpoint with the later one.
+    #[arg(long)]
+    pub divided: bool,
     /// After the last thing that may go wrong, too, go through every order until all has come to rest.
     #[arg(long)]
     pub thorough: bool,

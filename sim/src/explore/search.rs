@@ -1,13 +1,14 @@
 //! The search: breadth first, so that the first path to something wrong is a shortest one.
 
 use super::action::{Action, Enabled};
+use super::divided::Situation;
 use super::scope::Scope;
 use super::state::{Budget, State};
 use super::step::Step;
 use super::{Explored, beginning};
 use crate::checks::oracle::Failure;
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many steps of the default schedule are shown when it does not end.
@@ -49,6 +50,7 @@ struct Search<'a> {
     queue: VecDeque<(u32, State)>,
     transitions: u64,
     ends: usize,
+    reached: BTreeSet<Situation>,
 }
 
 /// Goes through all states. `progress` is told now and then how many are known and how many wait.
@@ -68,6 +70,7 @@ pub fn explore(scope: &Scope, progress: &mut dyn FnMut(usize, usize)) -> Explore
         transitions: search.transitions,
         depth: deepest.unwrap_or(0) as usize,
         ends: search.ends,
+        reached: search.reached,
         complete,
         found,
     }
@@ -86,6 +89,7 @@ impl Explored {
             transitions: 0,
             depth: 0,
             ends: 0,
+            reached: BTreeSet::new(),
             complete: false,
             found: Some(found),
         }
@@ -108,6 +112,7 @@ impl<'a> Search<'a> {
             beginning,
             transitions: 0,
             ends: 0,
+            reached: BTreeSet::new(),
         }
     }
 
@@ -142,7 +147,7 @@ impl<'a> Search<'a> {
         };
         for (choice, action) in (0..).zip(&enabled.actions[..count]) {
             self.transitions += 1;
-            let child = match happen(self.scope, state, *action) {
+            let child = match happen(self.scope, state, *action, &mut self.reached) {
                 Ok(child) => child,
                 Err(failure) => return Some(self.found(failure, at, Some(choice))),
             };
@@ -252,7 +257,12 @@ impl<'a> Search<'a> {
 }
 
 /// What comes of an action in a state.
-fn happen(scope: &Scope, state: &State, action: Action) -> Result<State, Failure> {
+fn happen(
+    scope: &Scope,
+    state: &State,
+    action: Action,
+    reached: &mut BTreeSet<Situation>,
+) -> Result<State, Failure> {
     let mut step = Step::from(scope, state, None);
     // A coordinator panics with the name of the invariant that it broke.
     let ended = catch_unwind(AssertUnwindSafe(|| step.take(action)));
@@ -264,6 +274,7 @@ fn happen(scope: &Scope, state: &State, action: Action) -> Result<State, Failure
     if let Some(failure) = step.broken {
         return Err(failure);
     }
+    reached.append(&mut step.reached);
     settle(scope, &mut step.state);
     Ok(step.state)
 }

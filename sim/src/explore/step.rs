@@ -1,6 +1,7 @@
 //! One thing happens, with everything that follows from it at once.
 
 use super::action::{Action, next_deadline};
+use super::divided::Situation;
 use super::part::Part;
 use super::scope::{JOB, Scope};
 use super::state::{Link, State};
@@ -8,7 +9,7 @@ use crate::checks::oracle::Failure;
 use jobmanager_core::id::{CheckpointId, Epoch, RequestId};
 use jobmanager_core::jobmanager as coordinator;
 use jobmanager_core::taskmanager as worker;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 
 /// The only call of a client while the world is explored.
@@ -24,6 +25,7 @@ pub(super) struct Step<'a> {
     pub(super) broken: Option<Failure>,
     /// The checkpoint that was triggered in this very step.
     pub(super) last_trigger: Option<CheckpointId>,
+    pub(super) reached: BTreeSet<Situation>,
 }
 
 impl<'a> Step<'a> {
@@ -34,6 +36,7 @@ impl<'a> Step<'a> {
             log,
             broken: None,
             last_trigger: None,
+            reached: BTreeSet::new(),
         }
     }
 
@@ -124,7 +127,7 @@ impl<'a> Step<'a> {
     }
 
     /// What is on its way is lost, and each side learns of the end in its own time.
-    fn link_breaks(&mut self, link: usize) {
+    pub(super) fn link_breaks(&mut self, link: usize) {
         self.state.links[link].change(|link| {
             link.to_leader.clear();
             link.to_worker.clear();

@@ -213,7 +213,7 @@ impl Step<'_> {
         if self.running(tm, attempt).is_none() {
             return;
         }
-        self.check_complete(attempt, checkpoint);
+        self.check_complete(tm, attempt, checkpoint);
         let covered = self.change_task(tm, attempt, |task| {
             let prepared = std::mem::take(&mut task.lineage.prepared);
             let (covered, left): (Vec<_>, Vec<_>) = prepared

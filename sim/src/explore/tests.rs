@@ -1,6 +1,6 @@
 //! The smallest worlds, all of them, with their exact numbers of states: a change in behaviour shows.
 
-use super::{Explored, Scope, Shape, explore};
+use super::{Explored, Scope, Shape, Situation, explore};
 
 fn scope(shape: Shape, faults: u8) -> Scope {
     Scope {
@@ -10,6 +10,7 @@ fn scope(shape: Shape, faults: u8) -> Scope {
         hurries: 0,
         cancels: 0,
         slots: 1,
+        divided: false,
         thorough: false,
         limit: 1_000_000,
     }
@@ -66,6 +67,21 @@ fn time_that_overtakes_everything_else_breaks_no_promise() {
     };
     assert_eq!(states(&hurried(Shape::Chain)), 1_077);
     assert_eq!(states(&hurried(Shape::Pair)), 1_155);
+}
+
+/// Two leaders, the earlier one unknowing: it is met by who has seen the later one, and is left alone by all
+/// that it could do harm with.
+#[test]
+fn an_old_leader_that_lives_on_breaks_no_promise() {
+    let divided = |shape| Scope {
+        divided: true,
+        slots: 2,
+        ..scope(shape, 1)
+    };
+    assert_eq!(states(&divided(Shape::Chain)), 5_262);
+    assert_eq!(states(&divided(Shape::Pair)), 4_762);
+    let explored = explore(&divided(Shape::Chain), &mut |_, _| {});
+    assert!(explored.reached.contains(&Situation::OldLeaderGreeted));
 }
 
 #[test]
