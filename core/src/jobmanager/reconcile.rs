@@ -29,13 +29,7 @@ impl Job {
 
     /// What has finished is kept by its TaskManager until the job has ended, for the next coordinator.
     fn is_known_to_have_finished(&self, item: &InventoryItem) -> bool {
-        let Some(position) = self.execution.layout().position(item.attempt.task) else {
-            return false;
-        };
-        let region = self.execution.region(self.execution.layout().of(position));
-        let finished = item.state == ExecutionState::Finished
-            && self.execution.state(position) == ExecutionState::Finished;
-        finished && region.attempt == Some(item.attempt.attempt)
+        item.state == ExecutionState::Finished && self.has_finished(item.attempt)
     }
 
     /// A task failed while nobody could be told, or of an attempt that is not complete: its region will

@@ -27,6 +27,8 @@ pub(super) const CHALLENGE: Duration = Duration::from_secs(3);
 
 /// A deadline that is noticed so late says that the coordinator itself stood still.
 const STOOD_STILL: Duration = Duration::from_millis(10);
+/// How often a silence is spared for that. One that is always a little late would never lose anybody.
+const SPARED: u32 = 3;
 
 new_key_type! {
     /// One registration of a TaskManager. A stale key matches nothing.
@@ -60,6 +62,7 @@ pub(super) struct TaskManager {
     pub(super) last_heard: Timestamp,
     /// It has been silent for too long by a look that came late. Until then it may still be heard.
     spared_until: Option<Timestamp>,
+    spared: u32,
     /// Since when another process claims its name without a sign of life of this one.
     challenged: Option<Timestamp>,
     heartbeats: u64,
@@ -115,6 +118,7 @@ impl TaskManagers {
             answered: false,
             last_heard: now,
             spared_until: None,
+            spared: 0,
             challenged: None,
             heartbeats: 0,
         });
@@ -150,6 +154,7 @@ impl TaskManagers {
         let tm = &mut self.all[key];
         tm.last_heard = now;
         tm.spared_until = None;
+        tm.spared = 0;
         tm.challenged = None;
         if !core::mem::replace(&mut tm.answered, true) {
             let count = tm.free_count();
@@ -179,8 +184,7 @@ impl TaskManagers {
     }
 
     /// The deadline of a TaskManager has come, and was noticed `late`. Whoever stood still finds everybody
-    /// silent, and what they said waiting to be taken in: they are spared for an interval. Not again and
-    /// again while it is merely slow: nobody would ever be lost.
+    /// silent, and what they said waiting to be taken in: they are spared for an interval.
     pub(super) fn heartbeat(
         &mut self,
         key: TmKey,
@@ -192,9 +196,10 @@ impl TaskManagers {
     ) -> Heartbeat {
         let tm = &mut self.all[key];
         let silent_at = tm.last_heard + config.heartbeat_timeout;
-        let first = tm.spared_until.is_none() && late >= STOOD_STILL;
-        if silent_at <= now && (first || late >= config.heartbeat_interval) {
+        let stood_still = late >= STOOD_STILL && tm.spared < SPARED;
+        if silent_at <= now && (stood_still || late >= config.heartbeat_interval) {
             tm.spared_until = Some(now + config.heartbeat_interval);
+            tm.spared += 1;
         }
         let lost_at = tm.spared_until.unwrap_or(silent_at);
         if lost_at <= now {
@@ -346,6 +351,7 @@ fn nobody() -> TaskManager {
         answered: false,
         last_heard: Timestamp(0),
         spared_until: None,
+        spared: 0,
         challenged: None,
         heartbeats: 0,
     }

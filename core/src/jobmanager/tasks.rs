@@ -25,11 +25,24 @@ impl Job {
         current.then_some(position)
     }
 
+    /// Whether this is the current attempt of a task, and it has finished. Its TaskManager keeps it until the
+    /// job has ended, whatever of it is said once more.
+    pub(super) fn has_finished(&self, attempt: AttemptId) -> bool {
+        let Some(position) = self.execution.layout().position(attempt.task) else {
+            return false;
+        };
+        let region = self.execution.region(self.execution.layout().of(position));
+        let finished = self.execution.state(position) == ExecutionState::Finished;
+        finished && region.attempt == Some(attempt.attempt)
+    }
+
     /// A TaskManager says what a task is now.
     pub(super) fn task_reported(&mut self, cx: &mut Cx<'_>, tm: TmKey, change: TaskStateChange) {
         let Some(position) = self.current(change.attempt, tm) else {
             self.failed_before_adoption(cx, tm, &change);
-            stop_stranger(cx, tm, &change);
+            if !self.has_finished(change.attempt) {
+                stop_stranger(cx, tm, &change);
+            }
             return;
         };
         let state = self.execution.state(position);

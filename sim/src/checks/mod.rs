@@ -195,7 +195,10 @@ impl Checks {
                         state: ack.state.clone(),
                         end_of_data: ack.end_of_data,
                     });
-                    if let Some(acks) = history.current_acknowledgements(ack.checkpoint) {
+                    // Of what a durable one is made does not change with what is said of it later.
+                    if !history.completed.contains(&ack.checkpoint)
+                        && let Some(acks) = history.current_acknowledgements(ack.checkpoint)
+                    {
                         history.acknowledged.insert(ack.checkpoint, acks);
                     }
                 }

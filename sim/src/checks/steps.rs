@@ -210,7 +210,9 @@ impl Checks {
         let Input::Message { message, .. } = input else {
             return false;
         };
-        let past = |attempt: &AttemptId| self.is_replaced(*attempt);
+        // What is said of an attempt after its job's end tells that there may be something to remove.
+        let past =
+            |attempt: &AttemptId| self.is_replaced(*attempt) && self.result(attempt.job).is_none();
         leads
             && match message {
                 FromTaskManager::Heartbeat { .. } => false,

@@ -27,6 +27,9 @@ const CHALLENGE: Duration = Duration::from_secs(3);
 /// Who looks so late at a heartbeat has stood still.
 const STOOD_STILL: Duration = Duration::from_millis(10);
 
+/// So often nobody is given up for having been silent meanwhile.
+const SPARED: u32 = 3;
+
 /// Between the first two tries to remove what a job left; doubled with each further one, up to the longest.
 pub(super) const FIRST_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
@@ -42,6 +45,7 @@ pub(super) struct Session {
     last_heard: Timestamp,
     /// Not given up before then, because the coordinator was late to look.
     spared_until: Option<Timestamp>,
+    spared: u32,
     challenged: Option<Timestamp>,
     ask_at: Timestamp,
 }
@@ -122,8 +126,9 @@ impl Model {
             let silent_at = session.last_heard + self.config.heartbeat_timeout;
             let late = self.now.since(session.ask_at);
             let interval = self.config.heartbeat_interval;
-            let spared = session.spared_until.is_some();
-            if silent_at <= self.now && (late >= interval || late >= STOOD_STILL && !spared) {
+            let stood_still = late >= interval || late >= STOOD_STILL && session.spared < SPARED;
+            if silent_at <= self.now && stood_still {
+                session.spared += 1;
                 session.spared_until = Some(self.now + interval);
             }
             let lost_at = session.spared_until.unwrap_or(silent_at);
@@ -192,6 +197,7 @@ impl Model {
                 answered: false,
                 last_heard: self.now,
                 spared_until: None,
+                spared: 0,
                 challenged: None,
                 ask_at: self.now + self.config.heartbeat_interval,
             },
@@ -259,6 +265,7 @@ impl Model {
         session.answered = true;
         session.last_heard = self.now;
         session.spared_until = None;
+        session.spared = 0;
         session.challenged = None;
         match message {
             FromTaskManager::Heartbeat { .. } => {}

@@ -174,7 +174,9 @@ impl Job {
     ) {
         let Some(position) = self.current(change.attempt, on) else {
             self.failed_before_adoption(room, change);
-            room.stop_stranger(on, change);
+            if !self.has_finished(change.attempt) {
+                room.stop_stranger(on, change);
+            }
             return;
         };
         let task = &mut self.tasks[position];

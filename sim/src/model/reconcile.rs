@@ -3,7 +3,7 @@
 use super::job::{Job, Life, Stage};
 use super::orders::{Order, Room};
 use super::restarts::Around;
-use jobmanager_core::id::SessionId;
+use jobmanager_core::id::{AttemptId, SessionId};
 use jobmanager_core::message::InventoryItem;
 use jobmanager_core::state::ExecutionState;
 
@@ -17,17 +17,19 @@ impl Job {
         is_free: bool,
     ) -> bool {
         let reconciling = matches!(self.life, Life::Reconciling { .. });
-        (reconciling && self.adopt(room, on, item, is_free)) || self.is_known_end(item)
+        let adopted = reconciling && self.adopt(room, on, item, is_free);
+        let ended = item.state == ExecutionState::Finished;
+        adopted || ended && self.has_finished(item.attempt)
     }
 
-    fn is_known_end(&self, item: &InventoryItem) -> bool {
-        let Some(position) = self.plan.position(item.attempt.task) else {
+    /// Whether the task has finished as this attempt, which is the last one.
+    pub(super) fn has_finished(&self, attempt: AttemptId) -> bool {
+        let Some(position) = self.plan.position(attempt.task) else {
             return false;
         };
         let region = &self.regions[self.plan.region_of[position]];
-        item.state == ExecutionState::Finished
-            && self.tasks[position].state == ExecutionState::Finished
-            && region.attempt == Some(item.attempt.attempt)
+        self.tasks[position].state == ExecutionState::Finished
+            && region.attempt == Some(attempt.attempt)
     }
 
     fn adopt(

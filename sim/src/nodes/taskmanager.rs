@@ -315,6 +315,8 @@ impl World {
             return;
         };
         let reading = clock.reading(now);
+        // What was due comes first, and is nothing that was commanded.
+        let due = worker.next_deadline().is_some_and(|at| at <= reading);
         worker.step(reading, input.clone(), &mut effects);
         if epoch.is_some() {
             node.heard = clock.counted(now);
@@ -332,7 +334,8 @@ impl World {
             if self.checks.has_seen_later(process, epoch) {
                 self.marks.hit(Mark::OldEpochIgnored);
             }
-            let verdict = self.checks.obeyed(process, epoch, &effects);
+            let commanded = if due { &[] } else { effects.as_slice() };
+            let verdict = self.checks.obeyed(process, epoch, commanded);
             self.verdict(verdict);
         }
         for effect in effects {

@@ -74,6 +74,14 @@ fn when_all_input_has_ended_a_final_checkpoint_commits_and_then_the_tasks_finish
 }
 
 #[test]
+fn a_task_that_has_finished_is_kept_whatever_is_heard_of_it_once_more() {
+    let mut script = running(&["a"], 2, JOB);
+    script.all_at_end_of_data().acknowledge_all().stored("done");
+    script.cut().one_finished_and_repeated();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn who_comes_back_after_a_job_has_ended_is_told_to_forget_it() {
     let mut script = running(&["a"], 2, JOB);
     script.all_at_end_of_data().acknowledge_all().stored("done");

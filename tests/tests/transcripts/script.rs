@@ -342,6 +342,14 @@ impl Script {
         self
     }
 
+    /// The first task finishes, and something that it said before is heard once more.
+    pub(crate) fn one_finished_and_repeated(&mut self) -> &mut Self {
+        let attempt = self.alive()[0];
+        self.report(attempt, TaskReport::Finished);
+        self.report(attempt, TaskReport::Initializing);
+        self
+    }
+
     /// Every running task acknowledges the checkpoint that was triggered last.
     pub(crate) fn acknowledge_all(&mut self) -> &mut Self {
         let checkpoint = self.checkpoint.unwrap();
