@@ -151,6 +151,15 @@ impl Journal {
         }
     }
 
+    /// The try that the store has not answered.
+    pub(super) fn under_way(&self) -> Option<(CommitId, Vec<RecordOp>)> {
+        let write = self.current.as_ref()?;
+        match write.progress {
+            Progress::UnderWay(commit) => Some((commit, write.ops.clone())),
+            Progress::RetryAt(_) => None,
+        }
+    }
+
     /// How many writes wait.
     pub(super) fn queued(&self) -> usize {
         self.queued.len()

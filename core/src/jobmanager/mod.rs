@@ -11,7 +11,7 @@
 //! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
 //! | `taskmanagers`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
-//! | `snapshot` | the whole state, to be copied |
+//! | `snapshot` | the whole state, to be copied, and what of it is durable |
 //!
 //! Every step is: due timers, one input, then settling. Handlers change facts and mark jobs; settling
 //! draws the consequences from the facts alone.
@@ -47,6 +47,7 @@ pub use input::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
 pub use invariants::Violation;
 pub use recover::RecoverError;
 pub use restart::{Decision, RestartBackoff};
+pub use snapshot::Stored;
 pub use view::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
     JobSummary, Overview, Restore, SlotCounts, SubtaskDetails, SubtaskLine, TaskCounts,

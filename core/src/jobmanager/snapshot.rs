@@ -4,15 +4,66 @@
 //! only the very program that wrote a copy reads it. What outlives a program is in [`crate::record`].
 
 use super::Coordinator;
+use super::archive::Archived;
+use super::job::{CancelIntent, Job, JobPhase};
+use crate::id::CommitId;
+use crate::record::{JobRecord, Record, RecordOp};
+use alloc::vec::Vec;
+
+/// What a coordinator knows of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What is durable for certain.
+    pub records: Vec<Record>,
+    /// The write under way, if there is one: the store has not answered it.
+    pub under_way: Option<(CommitId, Vec<RecordOp>)>,
+}
 
 impl Coordinator {
     /// The version of the serialized layout. To be raised with every change of a type in the state, and of
     /// what its digest is made of.
-    pub const LAYOUT: u32 = 3;
+    pub const LAYOUT: u32 = 4;
 
     /// To be called right before the coordinator is serialized: from then on it and the copy do the same,
     /// input by input. Without it they would give TaskManagers that register later other keys.
     pub fn prepare_copy(&mut self) {
         self.tms.order_gaps();
+    }
+
+    /// The records from which another coordinator would recover, and the write that may add to them.
+    #[must_use]
+    pub fn what_is_stored(&self) -> Stored {
+        let result = |archived: &Archived| Record::Result(archived.result.clone());
+        let results = self.archive.iter().map(result);
+        let jobs = self.jobs.values().flat_map(|job| job.records());
+        Stored {
+            records: jobs.chain(results).collect(),
+            under_way: self.journal.under_way(),
+        }
+    }
+}
+
+impl Job {
+    /// What is durable of the job, apart from its result.
+    fn records(&self) -> Vec<Record> {
+        if matches!(self.phase, JobPhase::Submitting(_)) {
+            return Vec::new();
+        }
+        let mut records = Vec::from([Record::Job(JobRecord {
+            graph: self.graph.clone(),
+            submitted: self.submitted,
+        })]);
+        if self.cancel == CancelIntent::Durable {
+            records.push(Record::Cancel(self.id()));
+        }
+        if self.graph.config().checkpointing.is_some() {
+            records.push(Record::CheckpointMark {
+                job: self.id(),
+                next: self.checkpoints.mark,
+            });
+        }
+        let completed = self.checkpoints.completed.iter();
+        records.extend(completed.cloned().map(Record::Checkpoint));
+        records
     }
 }

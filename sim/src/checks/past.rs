@@ -20,10 +20,6 @@ pub(crate) struct PastJob {
     pub(crate) graph: Arc<JobGraph>,
     /// The last checkpoint that was triggered.
     pub(crate) last: CheckpointId,
-    /// The state of the latest durable one is not known.
-    pub(crate) state_is_guessed: bool,
-    /// How many ids are reserved is not known.
-    pub(crate) mark_is_guessed: bool,
     /// Every task that was ever deployed, with its last attempt, the checkpoint that this was started from,
     /// and the name of the TaskManager.
     pub(crate) deployed: Vec<(TaskId, Attempt, Option<CheckpointId>, String)>,
@@ -33,8 +29,6 @@ pub(crate) struct PastJob {
 #[derive(Debug)]
 pub(super) struct Past {
     last: CheckpointId,
-    state_is_guessed: bool,
-    mark_is_guessed: bool,
     layout: Regions,
 }
 
@@ -107,22 +101,9 @@ impl History {
         checkpoint.is_some_and(|id| Some(id) <= last)
     }
 
-    /// Whether the state of a checkpoint is not known.
-    pub(super) fn is_guessed(&self, checkpoint: Option<CheckpointId>) -> bool {
-        let past = self.past.as_ref();
-        past.is_some_and(|past| past.state_is_guessed) && self.is_of_the_past(checkpoint)
-    }
-
-    /// Whether it is not known how many ids are reserved, but that they are no more than the mark says.
-    pub(super) fn is_mark_guessed(&self) -> bool {
-        self.past.as_ref().is_some_and(|past| past.mark_is_guessed)
-    }
-
     fn recall_job(&mut self, job: &PastJob) {
         self.past = Some(Past {
             last: job.last,
-            state_is_guessed: job.state_is_guessed,
-            mark_is_guessed: job.mark_is_guessed,
             layout: regions(&job.graph),
         });
         self.last_trigger = Some((job.last, Instance(0), 0));

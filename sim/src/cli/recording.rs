@@ -130,9 +130,6 @@ fn show_continued(replayed: &Replayed, continued: &Continued, then: &Then, trace
     for injection in &then.injections {
         println!("then         {injection}");
     }
-    for note in &continued.notes {
-        println!("notice       {note}");
-    }
     if trace {
         print_log(&continued.log);
     }

@@ -149,7 +149,6 @@ impl Player {
     fn recover(&mut self, at: Timestamp, records: Vec<Record>) {
         let Header { config, epoch, .. } = self.header.clone();
         self.log.recovers(epoch, &records);
-        self.surroundings.recovers(&records);
         match Coordinator::recover(config, epoch, records, at) {
             Ok(coordinator) => self.begin(coordinator),
             Err(problem) => self.verdict = Some(Verdict::NoStart(problem.to_string())),

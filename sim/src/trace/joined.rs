@@ -77,9 +77,6 @@ impl Joined {
         self.verdict = wrong(continued);
         self.facts
             .push(("events after", continued.events.to_string()));
-        for note in &continued.notes {
-            self.options += &format!("{note}\n");
-        }
         for job in &continued.jobs {
             self.options += &format!("at the end: {job}\n");
         }

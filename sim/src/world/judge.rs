@@ -11,7 +11,7 @@ use crate::world::event::{Event, Process};
 use crate::world::network::STALL_LIMIT;
 use jobmanager_core::id::{CheckpointId, JobId, SlotIndex};
 use jobmanager_core::jobmanager::Coordinator;
-use jobmanager_core::record::RecordKey;
+use jobmanager_core::record::{Record, RecordKey};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -442,6 +442,27 @@ impl World {
                 });
             }
         }
+    }
+
+    /// What the current coordinator holds to be durable is what the store has, once nothing is under way.
+    pub(crate) fn agrees_with_the_store(&mut self) {
+        let Some(coordinator) = self.current_coordinator() else {
+            return;
+        };
+        // A write whose answer was lost may have been applied.
+        if !self.store.is_idle() || coordinator.overview().store_problem.is_some() {
+            return;
+        }
+        let known = coordinator.what_is_stored();
+        let keyed = |records: Vec<Record>| -> BTreeMap<RecordKey, Record> {
+            let keyed = records.into_iter().map(|record| (record.key(), record));
+            keyed.collect()
+        };
+        let (held, known) = (keyed(self.store.read()), keyed(known.records));
+        let verdict = ensure(held == known, "a_coordinator_knows_what_is_stored", || {
+            format!("the store has {held:?}, the coordinator knows of {known:?}")
+        });
+        self.verdict(verdict);
     }
 
     /// A coordinator whose jobs have ended and whose TaskManagers are gone is like a new one.

@@ -214,6 +214,7 @@ impl World {
         }
         if self.done {
             self.returns_to_nothing();
+            self.agrees_with_the_store();
         }
     }
 }

@@ -6,7 +6,7 @@
 //! | the JobManager | the replayed coordinator with its sessions; after a crash, one that recovers from the store |
 //! | the TaskManagers | those that are registered; the core's worker with the tasks in which the coordinator believes |
 //! | tasks | stand-ins: they start, snapshot, pass barriers on and stop; a source has no end that is not recorded |
-//! | the store | what the recording says to be durable ([`situation`]), with the write that is under way |
+//! | the store | what the coordinator knows to be durable, with the write that is under way |
 //! | state | what was written before is there; what its files hold is not simulated |
 //! | clients | nobody asks for anything more |
 //!
@@ -103,6 +103,16 @@ fn go_on(replayed: &Replayed, end: TheEnd, then: &Then, logged: bool) -> Result<
         return Err("there is nothing to go on from: another JobManager led at the end".to_owned());
     }
     let situation = Situation::of(&end.coordinator, &end.surroundings);
+    go_on_from(replayed, end, situation, then, logged)
+}
+
+fn go_on_from(
+    replayed: &Replayed,
+    end: TheEnd,
+    situation: Situation,
+    then: &Then,
+    logged: bool,
+) -> Result<Continued, String> {
     let count = situation.taskmanagers.len();
     if count > TASKMANAGERS {
         return Err(format!(

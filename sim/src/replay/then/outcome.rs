@@ -17,8 +17,6 @@ pub struct Continued {
     pub failure: Option<Failure>,
     /// The jobs that had not ended when the recording did.
     pub jobs: Vec<JobAfter>,
-    /// What the recording does not tell and had to be guessed.
-    pub notes: Vec<String>,
     /// The name of each TaskManager, by its number in the log.
     pub taskmanagers: Vec<String>,
     /// The chained digest of every input and output after the recording.
@@ -91,7 +89,6 @@ impl Outcome {
         Continued {
             failure: world.failure,
             jobs: self.0,
-            notes: situation.notes,
             taskmanagers,
             digest,
             until: world.now,

@@ -37,13 +37,13 @@ impl World {
         let slots = situation.taskmanagers.iter().map(|it| it.shown.slots);
         let slots = slots.collect();
         let options = options(cluster.clone(), situation.plans.clone(), slots);
-        let past = past(situation, &end);
-        let mut checks = Checks::late(&options.jobs, epoch, &situation.records, &past);
+        let past = past(situation);
+        let mut checks = Checks::late(&options.jobs, epoch, &situation.stored.records, &past);
         let sessions = situation.taskmanagers.iter().map(|it| it.shown.session);
         checks.goes_on(RECORDED, epoch, sessions.clone());
         let mut world = World::empty(options, decisions, trace, checks);
         world.now = replayed.simulated;
-        world.store = Store::holding(epoch, &situation.records);
+        world.store = Store::holding(epoch, &situation.stored.records);
         world.next_session = sessions.map(|session| session.0).max().unwrap_or(0);
         world.next_instance = RECORDED.0 + 1;
         world.current = Some(RECORDED);
@@ -58,7 +58,7 @@ impl World {
         for (index, taskmanager) in situation.taskmanagers.iter().enumerate() {
             world.joins(index, taskmanager, &situation.jobs, &cluster, clock, epoch);
         }
-        for (commit, ops) in end.surroundings.writes {
+        if let Some((commit, ops)) = situation.stored.under_way.clone() {
             let write = world.store.send(RECORDED, epoch, commit, ops, Fate::Done);
             let at = world.now + world.store_latency();
             world.queue.push(at, Event::StoreApply(write));
@@ -108,12 +108,10 @@ impl World {
 }
 
 /// What the observer is told of the jobs.
-fn past(situation: &Situation, end: &TheEnd) -> Vec<PastJob> {
+fn past(situation: &Situation) -> Vec<PastJob> {
     let job = |job: &JobNow| PastJob {
         graph: job.graph.clone(),
         last: job.last,
-        state_is_guessed: job.latest_is_guessed,
-        mark_is_guessed: !end.surroundings.knows_all_records,
         deployed: job
             .tasks
             .iter()
