@@ -216,7 +216,7 @@ impl Coordinator {
         }
     }
 
-    /// A TaskManager's deadline came at a certain time.
+    /// A TaskManager's deadline has come; it was armed for this time.
     pub(super) fn heartbeat_due(&mut self, tm: TmKey, at: Timestamp, effects: &mut Vec<Effect>) {
         let late = self.now.since(at);
         match self

@@ -58,7 +58,7 @@ pub struct SlotCounts {
     pub taskmanagers: u32,
     /// Their slots.
     pub total: u32,
-    /// Those of them in which no task is.
+    /// Those of them that can be given to tasks.
     pub free: u32,
 }
 

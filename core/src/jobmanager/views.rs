@@ -255,7 +255,7 @@ impl Job {
             vertices: (0..).zip(self.graph.vertices()).map(vertex).collect(),
             graph: Some(self.graph.clone()),
             waiting: self.waiting.clone(),
-            restarts: self.line().restarts,
+            restarts: self.restarts,
             failure: None,
         }
     }

@@ -104,7 +104,6 @@ fn a_recording_goes_on_in_the_simulator_and_its_job_survives_what_breaks_there()
         let (failure, jobs) = (&first.failure, &first.jobs);
         assert!(first.is_well(), "{fault}: {failure:?}, {jobs:?}");
         assert!(first.jobs[0].checkpoint.is_some(), "{fault}: {jobs:?}");
-        assert!(first.notes.is_empty(), "{:?}", first.notes);
         assert_eq!(go_on(fault).digest, first.digest, "{fault}");
     }
 }
