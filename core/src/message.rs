@@ -27,6 +27,9 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// The highest epoch it has obeyed, zero if none. A JobManager with a lower one is not its leader.
     pub seen_epoch: Epoch,
+    /// How many times this process has said hello, this one included: one that was long on its way is not
+    /// taken for a new one. Zero for one that does not count.
+    pub hellos: u64,
     /// How many slots it has.
     pub slots: u32,
     /// Where other TaskManagers reach its data exchange, `host:port`.

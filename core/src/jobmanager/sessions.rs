@@ -93,11 +93,15 @@ impl Coordinator {
             return Some(format!("{MAX_TASKMANAGERS} TaskManagers are registered"));
         }
         let registered = self.tms.by_id(&hello.taskmanager)?;
-        let same_process = self
-            .tms
-            .get(registered)
-            .is_some_and(|tm| tm.hello.incarnation == hello.incarnation);
-        if same_process
+        let known = self.tms.get(registered).map(|tm| &tm.hello);
+        let known = known.filter(|known| known.incarnation == hello.incarnation);
+        if known.is_some_and(|known| hello.hellos < known.hellos) {
+            // It was on its way while the process has given up waiting for it, and said another one.
+            return Some(String::from(
+                "a later hello of this TaskManager has come before",
+            ));
+        }
+        if known.is_some()
             || self
                 .tms
                 .challenge(registered, self.epoch, self.now, effects)

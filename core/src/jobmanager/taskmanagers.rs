@@ -27,7 +27,8 @@ pub(super) const CHALLENGE: Duration = Duration::from_secs(3);
 
 /// A deadline that is noticed so late says that the coordinator itself stood still.
 const STOOD_STILL: Duration = Duration::from_millis(10);
-/// How often a silence is spared for that. One that is always a little late would never lose anybody.
+/// How often a silence is spared for that, if it was for less than an interval. A coordinator that is always
+/// a little late would never lose anybody.
 const SPARED: u32 = 3;
 
 new_key_type! {
@@ -199,7 +200,7 @@ impl TaskManagers {
         let stood_still = late >= STOOD_STILL && tm.spared < SPARED;
         if silent_at <= now && (stood_still || late >= config.heartbeat_interval) {
             tm.spared_until = Some(now + config.heartbeat_interval);
-            tm.spared += 1;
+            tm.spared += u32::from(late < config.heartbeat_interval);
         }
         let lost_at = tm.spared_until.unwrap_or(silent_at);
         if lost_at <= now {
@@ -339,6 +340,7 @@ fn nobody() -> TaskManager {
             taskmanager: TaskManagerId(String::new()),
             incarnation: Incarnation(0),
             seen_epoch: Epoch(0),
+            hellos: 0,
             slots: 0,
             data_address: String::new(),
             hardware: Hardware::default(),

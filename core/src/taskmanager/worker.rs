@@ -30,6 +30,8 @@ pub struct Worker {
     config: Kept<WorkerConfig>,
     /// The highest epoch seen.
     epoch: Epoch,
+    /// How many times it has said hello.
+    hellos: u64,
     link: Link,
     /// The pause before the next try to connect.
     pause: Duration,
@@ -57,6 +59,7 @@ impl Worker {
         Worker {
             config: Kept::new(config),
             epoch: Epoch(0),
+            hellos: 0,
             link: Link::Waiting { until: now },
             pause,
             welcome: None,
@@ -181,10 +184,12 @@ impl Worker {
             return;
         }
         self.link = Link::Greeting { since: now };
+        self.hellos += 1;
         effects.push(Effect::SendHello(Hello {
             taskmanager: self.config.taskmanager.clone(),
             incarnation: self.config.incarnation,
             seen_epoch: self.epoch,
+            hellos: self.hellos,
             slots: self.config.slots,
             data_address: self.config.data_address.clone(),
             hardware: self.config.hardware,

@@ -108,6 +108,7 @@ mod tests {
             taskmanager: TaskManagerId(format!("tm-{number}")),
             incarnation: Incarnation(1),
             seen_epoch: Epoch(0),
+            hellos: 1,
             slots: 1,
             data_address: "there:1".into(),
             hardware: Hardware::default(),

@@ -19,6 +19,7 @@ impl From<&Hello> for v1::Hello {
             taskmanager: hello.taskmanager.0.clone(),
             incarnation: hello.incarnation.0,
             seen_epoch: hello.seen_epoch.0,
+            hellos: hello.hellos,
             slots: hello.slots,
             data_address: hello.data_address.clone(),
             cpu_cores: hello.hardware.cpu_cores,
@@ -52,6 +53,7 @@ impl TryFrom<v1::Hello> for Hello {
             taskmanager: TaskManagerId(check::name(wire.taskmanager, "hello.taskmanager")?),
             incarnation: Incarnation(wire.incarnation),
             seen_epoch: check::epoch_or_zero(wire.seen_epoch, "hello.seen_epoch")?,
+            hellos: wire.hellos,
             slots,
             data_address: check::address(wire.data_address, "hello.data_address")?,
             hardware: Hardware {

@@ -153,6 +153,7 @@ pub(crate) fn hello() -> Hello {
         taskmanager: TaskManagerId("tm-1".into()),
         incarnation: Incarnation(99),
         seen_epoch: Epoch(6),
+        hellos: 7,
         slots: 4,
         data_address: "a:1".into(),
         hardware: Hardware {

@@ -210,7 +210,8 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope> {
 prop_compose! {
     pub(crate) fn hello()(slots in 1..=MAX_SLOTS)(
         slots in Just(slots), taskmanager in name(), incarnation in any::<u64>(),
-        seen_epoch in 0..=MAX_COUNTER, data_address in name(), cpu_cores in any::<u32>(),
+        seen_epoch in 0..=MAX_COUNTER, hellos in any::<u64>(), data_address in name(),
+        cpu_cores in any::<u32>(),
         memory in any::<u64>(), operators in btree_set(name(), 0..5),
         inventory in btree_map(attempt_id(), (0..slots, option::of(checkpoint()), any::<bool>(), select(vec![
             ExecutionState::Initializing, ExecutionState::Running, ExecutionState::Canceling,
@@ -224,6 +225,7 @@ prop_compose! {
             taskmanager: TaskManagerId(taskmanager),
             incarnation: Incarnation(incarnation),
             seen_epoch: Epoch(seen_epoch),
+            hellos,
             slots,
             data_address,
             hardware: Hardware { cpu_cores, memory },

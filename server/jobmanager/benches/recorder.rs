@@ -198,6 +198,7 @@ fn hello(number: u32) -> Hello {
         taskmanager: TaskManagerId(format!("tm-{number}")),
         incarnation: Incarnation(1),
         seen_epoch: Epoch::default(),
+        hellos: 1,
         slots: TASKS / TASKMANAGERS,
         data_address: "127.0.0.1:1".to_owned(),
         hardware: Hardware::default(),

@@ -394,6 +394,7 @@ mod tests {
             taskmanager: jobmanager_core::id::TaskManagerId("mute".to_owned()),
             incarnation: jobmanager_core::id::Incarnation(1),
             seen_epoch: Default::default(),
+            hellos: 1,
             slots: 1,
             data_address: "127.0.0.1:1".to_owned(),
             hardware: Default::default(),

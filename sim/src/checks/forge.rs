@@ -127,6 +127,7 @@ pub(crate) fn hello() -> Input {
             taskmanager: TaskManagerId("tm-0".to_owned()),
             incarnation: Incarnation(1),
             seen_epoch: Epoch(0),
+            hellos: 1,
             slots: 1,
             data_address: "tm-0:1".to_owned(),
             hardware: Default::default(),

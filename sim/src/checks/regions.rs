@@ -3,7 +3,9 @@
 
 use super::{Step, Verdict, ensure};
 use crate::plan::job::JobPlan;
-use jobmanager_core::id::{Attempt, AttemptId, JobId, SessionId, TaskId, TaskManagerId};
+use jobmanager_core::id::{
+    Attempt, AttemptId, JobId, SessionId, SlotIndex, SubtaskIndex, TaskId, TaskManagerId,
+};
 use jobmanager_core::jobmanager::{Discard, Effect, Input};
 use jobmanager_core::message::{FromTaskManager, Hello, TaskReport, ToTaskManager};
 use jobmanager_core::state::{ExecutionState, JobStatus};
@@ -49,8 +51,8 @@ pub(super) struct Known<'a> {
     pub(super) left_behind: &'a dyn Fn(AttemptId) -> bool,
 }
 
-/// Attempts of a task, who has them, and whether they can be taken over.
-type Reports = BTreeSet<(Attempt, SessionId, bool)>;
+/// Attempts of a task, who has them in which slot, and whether they can be taken over.
+type Reports = BTreeSet<(Attempt, SessionId, SlotIndex, bool)>;
 
 /// What one coordinator was told of its tasks.
 #[derive(Debug, Default)]
@@ -157,14 +159,14 @@ impl Regions {
             };
             self.on.entry(session).or_default().insert((job, task));
             let reported = self.reported.entry((job, task)).or_default();
-            reported.insert((attempt, session, whole));
+            reported.insert((attempt, session, item.slot, whole));
         }
     }
 
     fn lose(&mut self, session: SessionId, known: &Known<'_>) {
         for of in self.on.remove(&session).unwrap_or_default() {
             if let Some(reported) = self.reported.get_mut(&of) {
-                reported.retain(|(_, on, _)| *on != session);
+                reported.retain(|(_, on, ..)| *on != session);
             }
             self.troubles(of, known);
         }
@@ -185,14 +187,16 @@ impl Regions {
         };
         let regions: BTreeSet<usize> = parts.region.values().copied().collect();
         for region in regions {
-            if self.trouble.contains_key(&(job, region)) {
+            let shares =
+                |(task, of): (&TaskId, &usize)| *of == region && self.is_torn(job, task.subtask);
+            if self.trouble.contains_key(&(job, region)) || parts.region.iter().any(shares) {
                 continue;
             }
             let tasks = parts.region.iter().filter(|(_, of)| **of == region);
             let tasks: Vec<TaskId> = tasks.map(|(task, _)| *task).collect();
             let attempt = |task: &TaskId| {
                 let reported: Vec<_> = self.reported.get(&(job, *task))?.iter().collect();
-                let [(attempt, _, true)] = reported[..] else {
+                let [(attempt, _, _, true)] = reported[..] else {
                     return None;
                 };
                 Some(*attempt)
@@ -207,6 +211,15 @@ impl Regions {
             }
         }
         self.reported.retain(|(of, _), _| *of != job);
+    }
+
+    /// Whether tasks that may share a slot of the job were reported in several places: then only those in one
+    /// of them can be taken over.
+    fn is_torn(&self, job: JobId, subtask: SubtaskIndex) -> bool {
+        let reported = self.reported.iter();
+        let of = reported.filter(|((of, task), _)| *of == job && task.subtask == subtask);
+        let places = of.flat_map(|(_, reports)| reports.iter().map(|(_, on, slot, _)| (on, slot)));
+        places.collect::<BTreeSet<_>>().len() > 1
     }
 
     fn orders(

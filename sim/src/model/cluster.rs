@@ -27,7 +27,7 @@ const CHALLENGE: Duration = Duration::from_secs(3);
 /// Who looks so late at a heartbeat has stood still.
 const STOOD_STILL: Duration = Duration::from_millis(10);
 
-/// So often nobody is given up for having been silent meanwhile.
+/// So often nobody is given up for having been silent meanwhile, if that was for less than an interval.
 const SPARED: u32 = 3;
 
 /// Between the first two tries to remove what a job left; doubled with each further one, up to the longest.
@@ -39,6 +39,7 @@ const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Session {
     pub(super) name: TaskManagerId,
     incarnation: Incarnation,
+    hellos: u64,
     pub(super) slots: u32,
     /// Whether it has said anything since its hello: before that it is given nothing.
     pub(super) answered: bool,
@@ -128,7 +129,7 @@ impl Model {
             let interval = self.config.heartbeat_interval;
             let stood_still = late >= interval || late >= STOOD_STILL && session.spared < SPARED;
             if silent_at <= self.now && stood_still {
-                session.spared += 1;
+                session.spared += u32::from(late < interval);
                 session.spared_until = Some(self.now + interval);
             }
             let lost_at = session.spared_until.unwrap_or(silent_at);
@@ -193,6 +194,7 @@ impl Model {
             Session {
                 name: hello.taskmanager.clone(),
                 incarnation: hello.incarnation,
+                hellos: hello.hellos,
                 slots: hello.slots,
                 answered: false,
                 last_heard: self.now,
@@ -243,6 +245,9 @@ impl Model {
         let Some((&on, known)) = known else {
             return false;
         };
+        if known.incarnation == hello.incarnation && hello.hellos < known.hellos {
+            return true;
+        }
         let replaced = known.incarnation == hello.incarnation
             || match known.challenged {
                 Some(since) => self.now.since(since) >= CHALLENGE,

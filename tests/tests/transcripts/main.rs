@@ -151,6 +151,15 @@ fn two_processes_of_one_name_do_not_register_together() {
 }
 
 #[test]
+fn a_hello_that_was_long_on_its_way_does_not_end_a_later_session() {
+    let mut script = running(&["a"], 2, JOB);
+    let tasks = script.tasks_of("a");
+    script.lose_sight_of("a").hello_with("a", 2, tasks.clone());
+    script.cut().late().hello_with("a", 2, tasks);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_silent_taskmanager_is_lost_after_its_heartbeat_timeout() {
     let mut script = Script::new();
     script.connect("a", 1);

@@ -45,6 +45,8 @@ pub(crate) struct Script {
     last_request: u64,
     /// The latest leader that whoever says hello has obeyed.
     seen_epoch: Epoch,
+    /// Which of its hellos the next one is, if not the last so far.
+    next_hello: Option<u64>,
     records: BTreeMap<RecordKey, Record>,
     write: Option<(CommitId, Vec<RecordOp>)>,
     discard: Option<Discard>,
@@ -66,6 +68,7 @@ impl Script {
             last_session: 0,
             last_request: 0,
             seen_epoch: Epoch(0),
+            next_hello: None,
             records: BTreeMap::new(),
             write: None,
             discard: None,
@@ -195,6 +198,7 @@ impl Script {
             taskmanager: TaskManagerId(name.into()),
             incarnation,
             seen_epoch: self.seen_epoch,
+            hellos: self.next_hello.take().unwrap_or(session.0),
             slots,
             data_address: format!("{name}:1"),
             hardware: Hardware::default(),
@@ -202,6 +206,12 @@ impl Script {
             inventory,
         };
         self.step(&what, Input::Connected { session, hello })
+    }
+
+    /// The next hello was said long ago: before all that were heard.
+    pub(crate) fn late(&mut self) -> &mut Self {
+        self.next_hello = Some(1);
+        self
     }
 
     /// From now on, whoever says hello has obeyed the leader of this epoch.

@@ -55,6 +55,7 @@ fn hello(name: &str) -> Hello {
         taskmanager: TaskManagerId(name.into()),
         incarnation: Incarnation(1),
         seen_epoch: Epoch::default(),
+        hellos: 1,
         slots: 1,
         data_address: "127.0.0.1:1".into(),
         hardware: Default::default(),

@@ -183,6 +183,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> v1::from_task_manager::Message {
         taskmanager: name.to_owned(),
         incarnation: 1,
         seen_epoch: 0,
+        hellos: 0,
         slots,
         data_address: "127.0.0.1:7000".to_owned(),
         cpu_cores: 2,
