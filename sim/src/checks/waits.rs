@@ -2,7 +2,7 @@
 
 use super::{Step, Verdict, ensure};
 use jobmanager_core::id::{JobId, SessionId};
-use jobmanager_core::jobmanager::{Input, JobSummary};
+use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ impl Waits {
     ) -> Verdict {
         self.now = self.now.max(step.now);
         self.listen(step.input);
-        for job in step.coordinator.jobs() {
+        for job in step.coordinator.lines() {
             let goes_on = matches!(job.status, JobStatus::Running | JobStatus::Restarting);
             let waiting = job.tasks.get(ExecutionState::Scheduled);
             if waiting == 0 || !goes_on {
@@ -80,15 +80,14 @@ impl Waits {
     fn lasts(
         &mut self,
         step: &Step<'_>,
-        job: &JobSummary,
+        job: &JobLine,
         tasks: u32,
         longest: Option<Duration>,
     ) -> Verdict {
-        let details = step.coordinator.job(job.id);
         let failed = step.coordinator.exceptions(job.id).unwrap_or_default();
         let waiting = Waiting {
             tasks,
-            restarts: details.map_or(0, |details| details.restarts),
+            restarts: job.restarts,
             failed: failed
                 .into_iter()
                 .next()
