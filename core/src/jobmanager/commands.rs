@@ -37,31 +37,22 @@ impl Coordinator {
     fn submit(&mut self, request: RequestId, graph: Arc<JobGraph>, effects: &mut Vec<Effect>) {
         let id = graph.id();
         if let Some(job) = self.jobs.get_mut(&id) {
-            if !job.graph.computes_like(&graph) {
-                effects.push(Effect::Reply {
-                    request,
-                    reply: Reply::Conflict(id),
-                });
-                return;
-            }
-            if let JobPhase::Submitting(waiters) = &mut job.phase {
+            let same = job.graph.computes_like(&graph);
+            if let JobPhase::Submitting(submitters) = &mut job.phase {
+                let waiters = if same {
+                    &mut submitters.of_this
+                } else {
+                    &mut submitters.of_another
+                };
                 wait(waiters, request, effects);
-                return;
+            } else {
+                effects.push(already_there(request, id, same));
             }
-            effects.push(Effect::Reply {
-                request,
-                reply: Reply::AlreadySubmitted(id),
-            });
             return;
         }
         if let Some(archived) = self.archive.get(id) {
             let same = archived.result.computation == graph.computation();
-            let reply = if same {
-                Reply::AlreadySubmitted(id)
-            } else {
-                Reply::Conflict(id)
-            };
-            effects.push(Effect::Reply { request, reply });
+            effects.push(already_there(request, id, same));
             return;
         }
         if let Some(reason) = self.overload() {
@@ -118,6 +109,16 @@ impl Coordinator {
     }
 }
 
+/// The answer to who submits what has an id that is taken: by the same graph, or by another one.
+fn already_there(request: RequestId, id: JobId, same: bool) -> Effect {
+    let reply = if same {
+        Reply::AlreadySubmitted(id)
+    } else {
+        Reply::Conflict(id)
+    };
+    Effect::Reply { request, reply }
+}
+
 /// A client waits with others for the durability of one thing, if there are not too many of them.
 pub(super) fn wait(waiters: &mut Vec<RequestId>, request: RequestId, effects: &mut Vec<Effect>) {
     if waiters.len() < MAX_WAITERS {
@@ -135,7 +136,7 @@ impl Job {
     /// The job is durable: whoever submitted it is told, and it may run.
     pub(super) fn submission_durable(&mut self, cx: &mut Cx<'_>) {
         let phase = core::mem::replace(&mut self.phase, JobPhase::Running);
-        let JobPhase::Submitting(waiters) = phase else {
+        let JobPhase::Submitting(submitters) = phase else {
             unreachable!("a job becomes durable once");
         };
         let job = self.id();
@@ -147,13 +148,15 @@ impl Job {
             self.marked(Checkpoints::first_mark());
         }
         tracing::info!(%job, name = self.graph.name(), "job submitted");
-        for (index, request) in waiters.into_iter().enumerate() {
-            let reply = if index == 0 {
-                Reply::Submitted(job)
-            } else {
-                Reply::AlreadySubmitted(job)
-            };
-            cx.effects.push(Effect::Reply { request, reply });
-        }
+        let mut waiting = submitters.of_this.into_iter();
+        cx.effects.extend(waiting.next().map(|request| {
+            let reply = Reply::Submitted(job);
+            Effect::Reply { request, reply }
+        }));
+        let again = waiting.map(|request| already_there(request, job, true));
+        cx.effects.extend(again);
+        let another = submitters.of_another.into_iter();
+        let refused = another.map(|request| already_there(request, job, false));
+        cx.effects.extend(refused);
     }
 }

@@ -31,8 +31,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Where a job is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum JobPhase {
-    /// Not durable yet; these wait for it, the one that submitted it first.
-    Submitting(Vec<RequestId>),
+    /// Not durable yet; these wait for it.
+    Submitting(Submitters),
     /// Recovered; its attempts are being reported.
     Reconciling(Reconciling),
     /// Its regions do what they do.
@@ -41,6 +41,16 @@ pub(super) enum JobPhase {
     Ending(Ending),
     /// All its tasks have ended.
     Ended(Ended),
+}
+
+/// The clients that wait until a job is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Submitters {
+    /// The one that submitted it, and then those that submitted it again.
+    pub(super) of_this: Vec<RequestId>,
+    /// Those that submitted another graph under its id. It is in the way only once it is durable: until then
+    /// a later leader may have accepted theirs.
+    pub(super) of_another: Vec<RequestId>,
 }
 
 /// A recovered job that waits for its attempts.
@@ -117,7 +127,10 @@ impl Job {
     /// A job that was submitted just now.
     pub(super) fn submitted(graph: Arc<JobGraph>, now: Timestamp, request: RequestId) -> Self {
         let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new(), now);
-        let phase = JobPhase::Submitting(Vec::from([request]));
+        let phase = JobPhase::Submitting(Submitters {
+            of_this: Vec::from([request]),
+            of_another: Vec::new(),
+        });
         let execution = Execution::new(&graph, Phase::Scheduled { since: now });
         Self::new(graph, now, phase, execution, checkpoints, now)
     }

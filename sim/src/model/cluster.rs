@@ -334,27 +334,31 @@ impl Model {
 
     fn submit(&mut self, request: RequestId, graph: &Arc<JobGraph>) {
         let id = graph.id();
-        let known = Order::Reply(request, Reply::AlreadySubmitted(id));
+        let there = |same| match same {
+            true => Reply::AlreadySubmitted(id),
+            false => Reply::Conflict(id),
+        };
         if let Some(job) = self.jobs.get_mut(&id) {
-            if !job.graph.computes_like(graph) {
-                self.orders.push(Order::Reply(request, Reply::Conflict(id)));
-            } else if let Life::Submitting(waiters) = &mut job.life {
-                if waiters.len() < WAITERS {
-                    waiters.push(request);
-                } else {
-                    let reason = "too many clients wait for the metadata store to take this";
-                    let reply = Reply::Overloaded(reason.to_owned());
-                    self.orders.push(Order::Reply(request, reply));
-                }
+            let answer = there(job.graph.computes_like(graph));
+            let Life::Submitting(waiters) = &mut job.life else {
+                self.orders.push(Order::Reply(request, answer));
+                return;
+            };
+            let alike = waiters
+                .iter()
+                .filter(|(_, other)| is_conflict(other) == is_conflict(&answer));
+            if alike.count() < WAITERS {
+                waiters.push((request, answer));
             } else {
-                self.orders.push(known);
+                let reason = "too many clients wait for the metadata store to take this";
+                let reply = Reply::Overloaded(reason.to_owned());
+                self.orders.push(Order::Reply(request, reply));
             }
             return;
         }
         if let Some(computation) = self.computations.get(&id) {
-            let another = *computation != graph.computation();
-            let conflict = Order::Reply(request, Reply::Conflict(id));
-            self.orders.push(if another { conflict } else { known });
+            let answer = there(*computation == graph.computation());
+            self.orders.push(Order::Reply(request, answer));
             return;
         }
         let Some(plan) = self.plans.0.get(&id).cloned() else {
@@ -365,7 +369,7 @@ impl Model {
             write.push(Write::Mark(id, FIRST_MARK));
         }
         self.journal.queue(vec![write]);
-        let life = Life::Submitting(vec![request]);
+        let life = Life::Submitting(vec![(request, Reply::Submitted(id))]);
         let job = Job::new(graph.clone(), plan, self.now, life);
         self.jobs.insert(id, job);
         self.touched.insert(id);
@@ -488,6 +492,10 @@ impl Model {
         }
         taken
     }
+}
+
+fn is_conflict(reply: &Reply) -> bool {
+    matches!(reply, Reply::Conflict(_))
 }
 
 /// Whether the attempt has ended.

@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// Where a job is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Life {
-    Submitting(Vec<RequestId>),
+    /// Those who wait, and what each is told when the job is durable.
+    Submitting(Vec<(RequestId, Reply)>),
     Reconciling {
         deadline: Timestamp,
         failed: BTreeSet<usize>,
@@ -323,21 +324,17 @@ impl Job {
 
     pub(super) fn submission_durable(&mut self, room: &mut Room<'_>) {
         let life = std::mem::replace(&mut self.life, Life::Running);
-        let Life::Submitting(waiters) = life else {
+        let Life::Submitting(mut waiters) = life else {
             self.life = life;
             return;
         };
         for region in &mut self.regions {
             region.stage = Stage::Scheduled { since: room.now };
         }
-        for (at, request) in waiters.into_iter().enumerate() {
-            let reply = if at == 0 {
-                Reply::Submitted(self.id)
-            } else {
-                Reply::AlreadySubmitted(self.id)
-            };
-            room.orders.push(Order::Reply(request, reply));
-        }
+        waiters.sort_by_key(|(_, reply)| matches!(reply, Reply::Conflict(_)));
+        let replies = waiters.into_iter();
+        let replies = replies.map(|(request, reply)| Order::Reply(request, reply));
+        room.orders.extend(replies);
     }
 
     pub(super) fn cancel_requested(&mut self, room: &mut Room<'_>, request: RequestId) {

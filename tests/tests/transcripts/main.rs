@@ -295,6 +295,15 @@ fn a_job_is_submitted_twice_without_harm_but_another_one_is_not_taken_for_it() {
 }
 
 #[test]
+fn a_job_is_in_the_way_of_another_one_only_once_it_is_durable() {
+    let mut script = Script::new();
+    script.connect("a", 2).submit(JOB).cut();
+    script.submit(&JOB.replace("\"copy\"", "\"another\""));
+    script.stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn another_job_is_not_taken_for_one_that_has_ended() {
     let mut script = running(&["a"], 2, JOB);
     script.cancel().stored("done").canceled("a", 0);
