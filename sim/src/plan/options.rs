@@ -218,11 +218,11 @@ fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
     ClusterConfig {
         heartbeat_interval,
         heartbeat_timeout: heartbeat_interval * 4,
-        reconciliation_timeout: ms(&[2_000, 500, 5_000]),
+        reconciliation_timeout: ms(&[2_000, 500, 5_000, 10_000]),
         grace_period: ms(&[10_000, 2_000, 30_000]),
         cancellation_timeout: ms(&[1_000, 3_000, 10_000]),
         registration_initial: ms(&[100, 20, 500]),
-        registration_max: ms(&[1_000, 500, 3_000]),
+        registration_max: ms(&[1_000, 500, 3_000, 30_000]),
         registration_refused: ms(&[500, 100, 2_000]),
         checkpoint_storage: "blobs:///".to_owned(),
         exception_history: 16,
