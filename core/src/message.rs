@@ -40,6 +40,9 @@ pub struct Hello {
     pub operators: Vec<String>,
     /// Every attempt that it runs, and those that finished and were not yet released.
     pub inventory: Vec<InventoryItem>,
+    /// The jobs that may have left something here or in the checkpoint storage: it has run tasks of them, and
+    /// was not told since the last one ended that the job is of no interest any more. Sorted.
+    pub jobs: Vec<JobId>,
 }
 
 /// What a TaskManager runs on, for people.

@@ -15,7 +15,7 @@ pub const MAX_SLOTS: u32 = 10_000;
 pub const MAX_NAME: usize = 200;
 /// The most operators that a TaskManager offers: they are written by people.
 pub const MAX_OPERATORS: usize = 10_000;
-/// The most attempts that one message of a TaskManager speaks of: each of [`MAX_SLOTS`] slots holds one
+/// The most attempts, or jobs, that one message of a TaskManager speaks of: each of [`MAX_SLOTS`] slots holds one
 /// subtask of every vertex that shares it, which are some hundred at worst.
 pub const MAX_ATTEMPTS: usize = 1 << 20;
 /// The most subtasks, and therefore slots, of one job.

@@ -30,7 +30,7 @@ impl Coordinator {
     pub(super) fn connected(
         &mut self,
         session: SessionId,
-        hello: Hello,
+        mut hello: Hello,
         effects: &mut Vec<Effect>,
     ) {
         if let Some(reason) = self.objection(&hello, effects) {
@@ -49,7 +49,8 @@ impl Coordinator {
             return;
         }
         tracing::info!(taskmanager = %hello.taskmanager, slots = hello.slots, "TaskManager registered");
-        let inventory = hello.inventory.clone();
+        let inventory = core::mem::take(&mut hello.inventory);
+        let jobs = core::mem::take(&mut hello.jobs);
         let tm = self.tms.insert(session, hello, self.now);
         self.timers.set(
             Timer::TaskManager(tm),
@@ -77,6 +78,13 @@ impl Coordinator {
         });
         self.tms.ask(tm, self.epoch, effects);
         self.take_inventory(tm, &inventory, effects);
+        let concerned = inventory.iter().map(|item| item.attempt.job);
+        let concerned: BTreeSet<JobId> = concerned.chain(jobs).collect();
+        for job in concerned {
+            if self.jobs.get(&job).is_none_or(|job| job.is_over()) {
+                self.forget_job(tm, job, effects);
+            }
+        }
     }
 
     /// Why a TaskManager cannot be registered now.
@@ -115,6 +123,15 @@ impl Coordinator {
         ))
     }
 
+    /// A TaskManager may still have something of a job that has ended, or may have written for it since.
+    fn forget_job(&mut self, tm: TmKey, job: JobId, effects: &mut Vec<Effect>) {
+        let (_, archive, mut cx) = self.parts(effects);
+        cx.send(tm, ToTaskManager::ReleaseJob { job });
+        if archive.get(job).is_some() {
+            self.removals.order(job, effects);
+        }
+    }
+
     /// The attempts of a TaskManager that has just registered: adopted, or told to stop.
     fn take_inventory(
         &mut self,
@@ -123,14 +140,10 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let mut strangers: BTreeMap<(JobId, Attempt), Vec<TaskId>> = BTreeMap::new();
-        let mut ended = BTreeSet::new();
         let (jobs, _, mut cx) = self.parts(effects);
         for item in inventory {
             let AttemptId { job, task, attempt } = item.attempt;
             let known = jobs.get_mut(&job).filter(|known| !known.is_over());
-            if known.is_none() {
-                ended.insert(job);
-            }
             if !known.is_some_and(|known| known.reported(&mut cx, tm, item)) {
                 strangers.entry((job, attempt)).or_default().push(task);
             }
@@ -144,9 +157,6 @@ impl Coordinator {
                     tasks,
                 },
             );
-        }
-        for job in ended {
-            cx.send(tm, ToTaskManager::ReleaseJob { job });
         }
         self.dirty
             .extend(inventory.iter().map(|item| item.attempt.job));
@@ -185,22 +195,21 @@ impl Coordinator {
         changes: Vec<TaskStateChange>,
         effects: &mut Vec<Effect>,
     ) {
-        let mut left_behind = BTreeSet::new();
+        let mut ended = BTreeSet::new();
         for change in changes {
             let job = change.attempt.job;
             if self.archive.get(job).is_none() && self.jobs.contains_key(&job) {
                 self.with_job(job, effects, |job, cx| job.task_reported(cx, tm, change));
                 continue;
             }
-            let (_, archive, mut cx) = self.parts(effects);
-            let stopped = stop_stranger(&mut cx, tm, &change);
-            if !stopped && archive.get(job).is_some() {
-                left_behind.insert(job);
+            let (.., mut cx) = self.parts(effects);
+            if !stop_stranger(&mut cx, tm, &change) {
+                ended.insert(job);
             }
         }
         // It has ended now, after its job, and may have written until then.
-        for job in left_behind {
-            self.removals.order(job, effects);
+        for job in ended {
+            self.forget_job(tm, job, effects);
         }
     }
 

@@ -104,12 +104,11 @@ impl Hash for TaskManagers {
 
 impl TaskManagers {
     /// Registers a TaskManager whose name is not registered.
-    pub(super) fn insert(&mut self, session: SessionId, mut hello: Hello, now: Timestamp) -> TmKey {
+    pub(super) fn insert(&mut self, session: SessionId, hello: Hello, now: Timestamp) -> TmKey {
         assert!(
             !self.by_id.contains_key(&hello.taskmanager),
             "the name is free"
         );
-        hello.inventory = Vec::new();
         let (id, slots) = (hello.taskmanager.clone(), hello.slots);
         let key = self.all.insert(TaskManager {
             hello: Kept::new(hello),
@@ -346,6 +345,7 @@ fn nobody() -> TaskManager {
             hardware: Hardware::default(),
             operators: Vec::new(),
             inventory: Vec::new(),
+            jobs: Vec::new(),
         }),
         session: SessionId(0),
         slots: Vec::new(),

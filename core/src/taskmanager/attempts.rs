@@ -35,6 +35,9 @@ pub(super) struct Attempts {
     now: Timestamp,
     /// Failures that nobody could be told about. At most one of an attempt that was held.
     unsent: Vec<TaskStateChange>,
+    /// The jobs that had tasks here, until they are released: what their tasks wrote is there after they
+    /// have ended.
+    jobs: BTreeSet<JobId>,
 }
 
 /// An attempt that is known.
@@ -65,6 +68,7 @@ impl Attempts {
             stopping: BTreeSet::new(),
             now: Timestamp(0),
             unsent: Vec::new(),
+            jobs: BTreeSet::new(),
         }
     }
 
@@ -84,6 +88,11 @@ impl Attempts {
             restored: held.restored,
         };
         self.held.iter().map(item).collect()
+    }
+
+    /// What a hello says of jobs.
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        self.jobs.iter().copied().collect()
     }
 
     /// What happens next happens at this time.
@@ -136,11 +145,15 @@ impl Attempts {
         self.cancel_where(effects, |_| true);
     }
 
-    /// A job has ended: what finished is forgotten, what still runs is stopped.
+    /// A job has ended: what finished is forgotten, what still runs is stopped, and the job itself is
+    /// forgotten when nothing of it runs any more and this is said again.
     pub(super) fn release(&mut self, job: JobId, effects: &mut Vec<Effect>) {
         self.held
             .retain(|id, held| id.job != job || held.state != ExecutionState::Finished);
         self.cancel_where(effects, |id| id.job == job);
+        if self.of_job(job).next().is_none() {
+            self.jobs.remove(&job);
+        }
     }
 
     pub(super) fn deploy(&mut self, deployment: &Deployment, effects: &mut Vec<Effect>) {
@@ -205,6 +218,7 @@ impl Attempts {
             completed: None,
         };
         self.held.insert(attempt, Kept::new(held));
+        self.jobs.insert(attempt.job);
         effects.push(Effect::Start(TaskStart {
             attempt,
             slot: task.slot,

@@ -195,6 +195,7 @@ impl Worker {
             hardware: self.config.hardware,
             operators: self.config.operators.clone(),
             inventory: self.attempts.inventory(),
+            jobs: self.attempts.jobs(),
         }));
     }
 

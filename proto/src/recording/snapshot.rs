@@ -114,6 +114,7 @@ mod tests {
             hardware: Hardware::default(),
             operators: Vec::new(),
             inventory: Vec::new(),
+            jobs: Vec::new(),
         };
         let session = SessionId(number);
         step(coordinator, Input::Connected { session, hello });

@@ -4,7 +4,7 @@ use super::ids;
 use crate::bad_message::{BadMessage, Problem};
 use crate::check;
 use crate::v1;
-use jobmanager_core::id::{Incarnation, SlotIndex, TaskManagerId};
+use jobmanager_core::id::{Incarnation, JobId, SlotIndex, TaskManagerId};
 use jobmanager_core::message::{Hardware, Hello, InventoryItem};
 use jobmanager_core::state::ExecutionState;
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ impl From<&Hello> for v1::Hello {
             memory_bytes: hello.hardware.memory,
             operators: hello.operators.clone(),
             inventory: hello.inventory.iter().map(Into::into).collect(),
+            jobs: hello.jobs.iter().map(|job| (*job).into()).collect(),
         }
     }
 }
@@ -62,6 +63,7 @@ impl TryFrom<v1::Hello> for Hello {
             },
             operators: operators(wire.operators)?,
             inventory: inventory(wire.inventory, slots)?,
+            jobs: jobs(wire.jobs)?,
         })
     }
 }
@@ -75,6 +77,15 @@ fn operators(wire: Vec<String>) -> Result<Vec<String>, BadMessage> {
     operators.sort_unstable();
     operators.dedup();
     Ok(operators)
+}
+
+/// As [`operators`].
+fn jobs(wire: Vec<v1::Uuid>) -> Result<Vec<JobId>, BadMessage> {
+    check::at_most(wire.len(), check::MAX_ATTEMPTS, "hello.jobs")?;
+    let mut jobs: Vec<JobId> = wire.into_iter().map(JobId::from).collect();
+    jobs.sort_unstable();
+    jobs.dedup();
+    Ok(jobs)
 }
 
 fn inventory(wire: Vec<v1::InventoryItem>, slots: u32) -> Result<Vec<InventoryItem>, BadMessage> {

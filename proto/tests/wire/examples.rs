@@ -168,6 +168,7 @@ pub(crate) fn hello() -> Hello {
             end_of_data: true,
             restored: Some(CHECKPOINT),
         }],
+        jobs: vec![JOB],
     }
 }
 

@@ -217,6 +217,7 @@ prop_compose! {
             ExecutionState::Initializing, ExecutionState::Running, ExecutionState::Canceling,
             ExecutionState::Finished,
         ])), 0..5),
+        jobs in btree_set(any::<u128>(), 0..5),
     ) -> Hello {
         let item = |(attempt, (slot, restored, end_of_data, state))| {
             InventoryItem { attempt, slot: SlotIndex(slot), state, end_of_data, restored }
@@ -231,6 +232,7 @@ prop_compose! {
             hardware: Hardware { cpu_cores, memory },
             operators: operators.into_iter().collect(),
             inventory: inventory.into_iter().map(item).collect(),
+            jobs: jobs.into_iter().map(JobId).collect(),
         }
     }
 }

@@ -204,6 +204,7 @@ fn hello(number: u32) -> Hello {
         hardware: Hardware::default(),
         operators: vec!["x".to_owned()],
         inventory: Vec::new(),
+        jobs: Vec::new(),
     }
 }
 

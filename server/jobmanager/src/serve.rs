@@ -400,6 +400,7 @@ mod tests {
             hardware: Default::default(),
             operators: vec!["x".to_owned()],
             inventory: Vec::new(),
+            jobs: Vec::new(),
         };
         let id = fresh_session();
         let outbox = Outbox::new(messages, open);

@@ -133,6 +133,7 @@ pub(crate) fn hello() -> Input {
             hardware: Default::default(),
             operators: vec!["sink".to_owned(), "source".to_owned()],
             inventory: Vec::new(),
+            jobs: Vec::new(),
         },
     }
 }

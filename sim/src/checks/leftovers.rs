@@ -2,11 +2,11 @@
 
 use super::{Verdict, ensure};
 use jobmanager_core::config::ClusterConfig;
-use jobmanager_core::id::{Epoch, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::id::{Epoch, JobId, SessionId};
+use jobmanager_core::jobmanager::{Coordinator, Discard, DiscardOutcome, Input};
 use jobmanager_core::time::Timestamp;
 
-/// Ends every session, and compares what is left with a coordinator that never saw anything, apart from
+/// Ends every session and every removal, and compares what is left with a coordinator that never saw anything, apart from
 /// the jobs that are remembered.
 pub(crate) fn leaves_nothing(
     mut coordinator: Coordinator,
@@ -18,6 +18,15 @@ pub(crate) fn leaves_nothing(
     for session in sessions {
         let ended = Input::Disconnected { session: *session };
         coordinator.step(now, ended, &mut Vec::new());
+    }
+    // What an ended job has left may still be under way, or to be tried again.
+    let ended: Vec<JobId> = coordinator.lines().map(|job| job.id).collect();
+    for job in ended {
+        let removed = Input::Discarded {
+            discard: Discard::Job(job),
+            outcome: DiscardOutcome::Done,
+        };
+        coordinator.step(now, removed, &mut Vec::new());
     }
     coordinator.step(now, Input::Wake, &mut Vec::new());
     let Ok(mut fresh) = Coordinator::recover(config, epoch, Vec::new(), now) else {

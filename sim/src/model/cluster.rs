@@ -205,7 +205,6 @@ impl Model {
             },
         );
         let mut strangers: BTreeMap<(JobId, Attempt), Vec<TaskId>> = BTreeMap::new();
-        let mut unknown = BTreeSet::new();
         for item in &hello.inventory {
             let id = item.attempt.job;
             let is_free = item.slot.0 < hello.slots && !self.taken().contains(&(on, item.slot));
@@ -213,10 +212,6 @@ impl Model {
             self.with(id, coordinator, |job, room| {
                 kept = job.reported(room, on, item, is_free);
             });
-            // A job whose result is durable is as unknown as one that nobody submitted.
-            if !self.jobs.contains_key(&id) || self.ended.contains_key(&id) {
-                unknown.insert(id);
-            }
             if !kept {
                 let tasks = strangers.entry((id, item.attempt.attempt)).or_default();
                 tasks.push(item.attempt.task);
@@ -225,8 +220,21 @@ impl Model {
         for ((job, attempt), tasks) in strangers {
             self.orders.push(Order::Cancel(on, job, attempt, tasks));
         }
-        for job in unknown {
-            self.orders.push(Order::Release(on, job));
+        let concerned = hello.inventory.iter().map(|item| item.attempt.job);
+        let mut concerned: BTreeSet<JobId> = concerned.chain(hello.jobs.iter().copied()).collect();
+        concerned.retain(|id| !self.lives(*id));
+        concerned.into_iter().for_each(|id| self.forget(on, id));
+    }
+
+    /// A job whose result is durable is as unknown as one that nobody submitted.
+    fn lives(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id) && !self.ended.contains_key(&id)
+    }
+
+    fn forget(&mut self, on: SessionId, id: JobId) {
+        self.orders.push(Order::Release(on, id));
+        if self.ended.contains_key(&id) {
+            self.remove(id);
         }
     }
 
@@ -278,12 +286,12 @@ impl Model {
                 let mut late = BTreeSet::new();
                 for change in changes {
                     let id = change.attempt.job;
-                    if self.jobs.contains_key(&id) && !self.ended.contains_key(&id) {
+                    if self.lives(id) {
                         self.with(id, coordinator, |job, room| {
                             job.task_reported(room, on, change);
                         });
                     } else {
-                        if self.ended.contains_key(&id) && is_end(&change.report) {
+                        if is_end(&change.report) {
                             late.insert(id);
                         }
                         let mut writes = Vec::new();
@@ -298,7 +306,7 @@ impl Model {
                         room.stop_stranger(on, change);
                     }
                 }
-                late.into_iter().for_each(|id| self.remove(id));
+                late.into_iter().for_each(|id| self.forget(on, id));
             }
             FromTaskManager::Acknowledge(ack) => {
                 let id = ack.attempt.job;

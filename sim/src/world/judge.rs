@@ -432,6 +432,10 @@ impl World {
                     }
                 })
                 .collect();
+            // A job that has lost its state completes nothing any more, and is cleaned up after at its end.
+            if !ended && self.has_lost_its_state(id) {
+                continue;
+            }
             let mut within = ledger.bounds.clean;
             if !ended && !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
                 within += SWEEP * self.checks.checkpoint_round(id);

@@ -108,6 +108,16 @@ fn what_is_written_after_a_job_has_ended_is_removed_too() {
 }
 
 #[test]
+fn what_was_written_for_an_ended_job_while_nobody_could_be_told_is_removed_too() {
+    let mut script = running(&["a"], 2, JOB);
+    script.lose_sight_of("a").cancel().stored("done");
+    script.stored("done").discarded().stored("done").cut();
+    // Its tasks have ended meanwhile, in the grace period: only the job's name is left of them.
+    script.hello_with("a", 2, Vec::new());
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_failure_beyond_the_restart_budget_fails_the_job_with_its_cause() {
     let job = without_fixed_delay(&JOB.replace("\"fixed-delay\",", "\"none\","));
     let mut script = running(&["a"], 2, &job);

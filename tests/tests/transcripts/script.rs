@@ -19,7 +19,7 @@ use jobmanager_core::record::{Record, RecordKey, RecordOp};
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::job_json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub(crate) struct Script {
     text: String,
     sessions: BTreeMap<String, SessionId>,
     tasks: BTreeMap<AttemptId, Task>,
+    /// The jobs that each had tasks of, and was not told to forget.
+    hosted: BTreeMap<String, BTreeSet<JobId>>,
     last_session: u64,
     last_request: u64,
     /// The latest leader that whoever says hello has obeyed.
@@ -65,6 +67,7 @@ impl Script {
             text: String::new(),
             sessions: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            hosted: BTreeMap::new(),
             last_session: 0,
             last_request: 0,
             seen_epoch: Epoch(0),
@@ -204,6 +207,13 @@ impl Script {
             hardware: Hardware::default(),
             operators,
             inventory,
+            jobs: self
+                .hosted
+                .get(name)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
         };
         self.step(&what, Input::Connected { session, hello })
     }
@@ -512,7 +522,10 @@ impl Script {
                     aborted_below.0
                 )
             }
-            ToTaskManager::ReleaseJob { .. } => "release the job".into(),
+            ToTaskManager::ReleaseJob { job } => {
+                self.hosted.entry(tm.into()).or_default().remove(job);
+                "release the job".into()
+            }
             ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),
             ToTaskManager::Welcome(_) => "welcome".into(),
             ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),
@@ -520,6 +533,8 @@ impl Script {
     }
 
     fn observe_deployment(&mut self, tm: &str, deployment: &Deployment) -> String {
+        let hosted = self.hosted.entry(tm.into()).or_default();
+        hosted.insert(deployment.job);
         let mut names = Vec::new();
         for task in &deployment.tasks {
             let attempt = AttemptId {

@@ -61,6 +61,7 @@ fn hello(name: &str) -> Hello {
         hardware: Default::default(),
         operators: vec!["x".into()],
         inventory: Vec::new(),
+        jobs: Vec::new(),
     }
 }
 

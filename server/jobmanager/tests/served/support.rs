@@ -190,6 +190,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> v1::from_task_manager::Message {
         memory_bytes: 1 << 30,
         operators: vec!["blackhole-sink".to_owned(), "datagen-source".to_owned()],
         inventory: Vec::new(),
+        jobs: Vec::new(),
     })
 }
 
