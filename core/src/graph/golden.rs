@@ -1,12 +1,12 @@
-//! Known results of the formulas, one a line in `golden.txt`: `murmur HASH RESULT`,
-//! `defmax PARALLELISM MAX`, `kgr MAX PARALLELISM i:first-last …`,
+//! Known results of the formulas, one a line in `core/golden/vectors.txt`. The kinds that matter here:
+//! `murmur HASH RESULT`, `defmax PARALLELISM MAX`, `kgr MAX PARALLELISM i:first-last …`,
 //! `pointwise PRODUCERS CONSUMERS i:first-last …`. Both ends of a range are included.
 
 #![allow(clippy::unwrap_used)]
 
 use std::vec::Vec;
 
-const VECTORS: &str = include_str!("golden.txt");
+const VECTORS: &str = include_str!("../../golden/vectors.txt");
 
 /// The words after the kind of every line of this kind; at least one line.
 pub(super) fn vectors(kind: &str) -> Vec<Vec<&'static str>> {
