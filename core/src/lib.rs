@@ -32,6 +32,7 @@ pub mod jobmanager;
 mod kept;
 pub mod message;
 pub mod record;
+pub mod redistribute;
 pub mod state;
 pub mod taskmanager;
 pub mod time;
