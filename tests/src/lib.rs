@@ -1,1 +1,3 @@
-//! Nothing: the package is its tests, and the binaries that they need.
+//! What the tests of this package and its binaries share: the check of golden vectors.
+
+pub mod golden;
