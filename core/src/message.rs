@@ -93,36 +93,45 @@ pub enum ToTaskManager {
         /// The tasks.
         tasks: Vec<TaskId>,
     },
-    /// Snapshot: every task of the job without inputs sends the barrier now.
+    /// Snapshot: the tasks without inputs send the barrier now.
     TriggerCheckpoint {
         /// The job.
         job: JobId,
+        /// Which of its tasks; none are named if it is all of them.
+        tasks: Vec<TaskId>,
         /// The checkpoint.
         checkpoint: CheckpointId,
         /// When it was triggered.
         timestamp: Timestamp,
     },
-    /// The checkpoint is durable: the job's tasks commit what they prepared up to it.
+    /// The checkpoint is durable as far as these tasks are concerned: they commit what they prepared up to it.
     NotifyComplete {
         /// The job.
         job: JobId,
+        /// Which of its tasks; none are named if it is all of them.
+        tasks: Vec<TaskId>,
         /// The checkpoint.
         checkpoint: CheckpointId,
-        /// All tasks had processed the end of their input: after the commit they finish.
+        /// They had all processed the end of their input: after the commit they finish.
         finish: bool,
     },
-    /// The checkpoint will not complete. What was prepared for it is committed with a later one.
+    /// The checkpoint will not complete as far as these tasks are concerned. What was prepared for it is
+    /// committed with a later one.
     NotifyAborted {
         /// The job.
         job: JobId,
+        /// Which of its tasks; none are named if it is all of them.
+        tasks: Vec<TaskId>,
         /// The checkpoint.
         checkpoint: CheckpointId,
     },
-    /// A new leader has adopted the job's tasks on this TaskManager.
+    /// A new leader has adopted tasks of the job on this TaskManager.
     Resume {
         /// The job.
         job: JobId,
-        /// The latest completed checkpoint: to be committed if that was missed.
+        /// Which of its tasks; none are named if it is all of them.
+        tasks: Vec<TaskId>,
+        /// Their latest completed checkpoint: to be committed if that was missed.
         completed: Option<CheckpointId>,
         /// Every checkpoint below this one that is later than `completed` is aborted.
         aborted_below: CheckpointId,

@@ -5,10 +5,11 @@
 //! refuses writes of older ones.
 
 use crate::graph::JobGraph;
-use crate::id::{Attempt, CheckpointId, JobId};
+use crate::id::{Attempt, CheckpointId, JobId, RegionIndex};
 use crate::message::StateHandle;
 use crate::state::JobStatus;
 use crate::time::Timestamp;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -81,27 +82,51 @@ pub struct JobRecord {
     pub submitted: Timestamp,
 }
 
-/// A completed checkpoint.
+/// A checkpoint of a job: of every region the latest snapshot that it has completed. There is no data path
+/// between regions, so each may have its own time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointRecord {
     /// The job.
     pub job: JobId,
-    /// Its id.
+    /// Its id: that of the latest snapshot in it. Written again when a region completes a snapshot of this id,
+    /// or an earlier one, after others did.
     pub id: CheckpointId,
-    /// When it was triggered.
+    /// When that snapshot was triggered.
     pub triggered: Timestamp,
     /// When the last acknowledgement came.
     pub completed: Timestamp,
-    /// Whether every task had processed the end of its input.
-    pub end_of_data: bool,
-    /// The attempt of every region that took it. No other is adopted by the next coordinator, unless it
-    /// was restored from this checkpoint: it would publish again what this one has published.
-    pub attempts: Vec<Attempt>,
-    /// The snapshot of every subtask, by its position in the job.
+    /// Of every region; `None` for one that has not completed any.
+    pub regions: Vec<Option<RegionSnapshot>>,
+    /// The snapshot of every subtask, by its position in the job; an empty one if its region has none.
     pub states: Vec<StateHandle>,
 }
 
+/// A snapshot that all tasks of a region have completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RegionSnapshot {
+    /// The checkpoint for which it was taken.
+    pub checkpoint: CheckpointId,
+    /// The attempt that took it. No other is adopted by the next coordinator, unless it was restored from this
+    /// snapshot: it would publish again what this one has published.
+    pub attempt: Attempt,
+    /// Whether every task of the region had processed the end of its input.
+    pub end_of_data: bool,
+}
+
 impl CheckpointRecord {
+    /// The snapshot of a region.
+    #[must_use]
+    pub fn region(&self, region: RegionIndex) -> Option<RegionSnapshot> {
+        self.regions.get(region.0 as usize).copied().flatten()
+    }
+
+    /// The checkpoints to whose files this refers, each once, ascending.
+    #[must_use]
+    pub fn references(&self) -> BTreeSet<CheckpointId> {
+        let snapshots = self.regions.iter().flatten();
+        snapshots.map(|snapshot| snapshot.checkpoint).collect()
+    }
+
     /// The bytes of all its snapshots.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -11,7 +11,7 @@ use jobmanager_core::graph::{
 };
 use jobmanager_core::id::{CheckpointId, VertexIndex};
 use jobmanager_core::record::{
-    CheckpointRecord, JobRecord, JobResult, Record, RecordKey, VertexResult,
+    CheckpointRecord, JobRecord, JobResult, Record, RecordKey, RegionSnapshot, VertexResult,
 };
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -181,9 +181,8 @@ impl From<&CheckpointRecord> for v1::CheckpointRecord {
             id: record.id.0,
             triggered_ms: record.triggered.0,
             completed_ms: record.completed.0,
-            end_of_data: record.end_of_data,
             states: record.states.iter().cloned().map(state_to_wire).collect(),
-            attempts: record.attempts.iter().copied().map(Into::into).collect(),
+            regions: record.regions.iter().map(region_to_wire).collect(),
         }
     }
 }
@@ -195,26 +194,43 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
         let field = "checkpoint.states";
         check::at_most(wire.states.len(), check::MAX_SUBTASKS, field)?;
         let states = wire.states.into_iter();
-        check::at_most(
-            wire.attempts.len(),
-            check::MAX_SUBTASKS,
-            "checkpoint.attempts",
-        )?;
-        let attempts = wire.attempts.into_iter();
+        let regions = "checkpoint.regions";
+        check::at_most(wire.regions.len(), check::MAX_SUBTASKS, regions)?;
         Ok(CheckpointRecord {
             job: ids::job(wire.job, "checkpoint.job")?,
             id: check::checkpoint(wire.id, "checkpoint.id")?,
             triggered: Timestamp(wire.triggered_ms),
             completed: Timestamp(wire.completed_ms),
-            end_of_data: wire.end_of_data,
             states: states
                 .map(|state| state_from_wire(state, field))
                 .collect::<Result<_, _>>()?,
-            attempts: attempts
-                .map(|attempt| ids::attempt(Some(attempt), "checkpoint.attempts"))
+            regions: wire
+                .regions
+                .into_iter()
+                .map(region_from_wire)
                 .collect::<Result<_, _>>()?,
         })
     }
+}
+
+fn region_to_wire(region: &Option<RegionSnapshot>) -> v1::RegionSnapshot {
+    region.map_or_else(v1::RegionSnapshot::default, |snapshot| v1::RegionSnapshot {
+        checkpoint: snapshot.checkpoint.0,
+        attempt: Some(snapshot.attempt.into()),
+        end_of_data: snapshot.end_of_data,
+    })
+}
+
+fn region_from_wire(wire: v1::RegionSnapshot) -> Result<Option<RegionSnapshot>, BadMessage> {
+    let field = "checkpoint.regions.checkpoint";
+    let Some(checkpoint) = check::optional_checkpoint(wire.checkpoint, field)? else {
+        return Ok(None);
+    };
+    Ok(Some(RegionSnapshot {
+        checkpoint,
+        attempt: ids::attempt(wire.attempt, "checkpoint.regions.attempt")?,
+        end_of_data: wire.end_of_data,
+    }))
 }
 
 impl From<&JobResult> for v1::JobResult {

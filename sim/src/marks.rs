@@ -300,11 +300,19 @@ pub enum Mark {
     AnswerToAPastWrite,
     /// An attempt that was replaced acknowledged what its successor did.
     ZombieAcknowledges,
+    /// A region completed a checkpoint that another one of its job had completed before.
+    RegionsCompleteApart,
+    /// The record of a checkpoint was written once more, with more in it.
+    RecordWrittenAgain,
+    /// A region was restored from an older checkpoint than another one of its job would be.
+    OlderSnapshotRestored,
+    /// A region completed a checkpoint after another one had failed that had begun it, too.
+    PartOutlivesAnother,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 147] = [
+    pub const ALL: [Mark; 151] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -452,6 +460,10 @@ impl Mark {
         Mark::FailuresUsedUp,
         Mark::AnswerToAPastWrite,
         Mark::ZombieAcknowledges,
+        Mark::RegionsCompleteApart,
+        Mark::RecordWrittenAgain,
+        Mark::OlderSnapshotRestored,
+        Mark::PartOutlivesAnother,
     ];
 }
 

@@ -7,7 +7,7 @@ use jobmanager::store::{EmbeddedStore, Leadership, MemoryStore, Store, StoreErro
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId};
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::message::{StateHandle, StateLocation};
-use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp, RegionSnapshot};
 use jobmanager_core::time::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -39,11 +39,14 @@ fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
         id: CheckpointId(id),
         triggered: Timestamp(1),
         completed: Timestamp(2),
-        end_of_data: false,
-        attempts: vec![Attempt {
-            epoch: Epoch(1),
-            number: 0,
-        }],
+        regions: vec![Some(RegionSnapshot {
+            checkpoint: CheckpointId(id),
+            attempt: Attempt {
+                epoch: Epoch(1),
+                number: 0,
+            },
+            end_of_data: false,
+        })],
         states: vec![state],
     }))
 }

@@ -54,6 +54,15 @@ impl Regions {
         &self.members[self.start[region] as usize..self.start[region + 1] as usize]
     }
 
+    /// The region of a position, and its place among the members of that.
+    #[must_use]
+    pub fn place(&self, position: u32) -> (RegionIndex, u32) {
+        let region = self.of(position);
+        let place = self.members(region).binary_search(&position);
+        let place = place.expect("a position is in its region");
+        (region, count_u32(place))
+    }
+
     /// The positions of a vertex.
     #[must_use]
     pub fn positions(&self, vertex: VertexIndex) -> Range<u32> {

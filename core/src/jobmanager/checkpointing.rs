@@ -1,28 +1,34 @@
 //! The checkpoints of a job at work: when one is triggered, what its acknowledgements lead to, and whom
 //! it concerns. A completion is announced by the step that learns that it is durable, never before.
 //!
-//! A checkpoint spans the job. While a region restarts none can be taken, but the schedule goes on: one
-//! that fell due meanwhile is triggered as soon as all tasks run again, so a region that fails again and
-//! again does not keep the others from ever completing one.
+//! All regions are due at the same time, and those that run then take part in one checkpoint. A region that
+//! restarts, or is not done with its last one, does not hold up the others: it is owed one, and gets it as soon
+//! as it can. Flink suspends the checkpoints of the whole job while any region of it restarts.
 
-use super::checkpoints::{Abort, Acknowledged, Checkpoints, Pending};
+use super::checkpoints::{Aborting, Completion};
 use super::cx::Cx;
 use super::effect::Effect;
+use super::execution::Phase;
 use super::input::Discard;
 use super::job::{Job, JobPhase};
 use super::journal::Fact;
+use super::pending::{Abort, Acknowledged, Participant, Pending};
 use super::taskmanagers::TmKey;
 use crate::config::CheckpointConfig;
-use crate::id::{AttemptId, CheckpointId, VertexIndex};
+use crate::id::{AttemptId, CheckpointId, RegionIndex, TaskId, VertexIndex};
 use crate::message::{Acknowledgement, DeclineReason, StateLocation, ToTaskManager};
 use crate::record::{Record, RecordKey, RecordOp};
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+/// Tasks of a job, by the TaskManager that they are on. None are named if the job has but one region: then
+/// it is all of them.
+pub(super) type Addressed = BTreeMap<TmKey, Vec<TaskId>>;
 
 impl Job {
     /// Triggers what is due.
@@ -31,40 +37,97 @@ impl Job {
         let Some(config) = &graph.config().checkpointing else {
             return;
         };
-        let running = self.execution.all_running();
-        if running && self.checkpoints.due.is_none() {
-            self.checkpoints.due = Some(cx.now + config.interval);
-        }
-        if self.execution.all_at_end_of_data() && self.checkpoints.is_final() {
-            self.announce_finish(cx);
-        } else if running && self.trigger_deadline(config).is_some_and(|at| at <= cx.now) {
-            self.trigger(cx, config);
+        self.tick(cx.now, config);
+        self.announce_finish(cx);
+        let ready = self.ready(cx.now, config);
+        if !ready.is_empty() {
+            self.trigger(cx, config, &ready);
         }
     }
 
-    /// When the next checkpoint is to be triggered, provided that every task is running: the periodic
-    /// one, or, when no task has input left, the final one as soon as nothing else is under way.
-    fn trigger_deadline(&self, config: &CheckpointConfig) -> Option<Timestamp> {
-        if !self.execution.all_at_end_of_data() {
-            return self.checkpoints.trigger_at(config);
+    /// The time has come for every region that can still complete something.
+    fn tick(&mut self, now: Timestamp, config: &CheckpointConfig) {
+        if self.checkpoints.due.is_none() && self.execution.any_runs() {
+            self.checkpoints.due = Some(now + config.interval);
         }
-        let free = self.checkpoints.pending.is_empty() && !self.checkpoints.is_final();
-        free.then_some(self.final_not_before)
+        if self.checkpoints.due.is_some_and(|due| due <= now) {
+            let regions = self.execution.region_indices();
+            let owed: Vec<_> = regions.filter(|region| !self.is_done(*region)).collect();
+            self.checkpoints.owed.extend(owed);
+            self.checkpoints.due = Some(now + config.interval);
+        }
     }
 
-    fn trigger(&mut self, cx: &mut Cx<'_>, config: &CheckpointConfig) {
+    /// Whether there is nothing left of a region that a checkpoint could keep.
+    fn is_done(&self, region: RegionIndex) -> bool {
+        let finished = self.execution.region(region).phase == Phase::Finished;
+        finished || self.checkpoints.is_final(region)
+    }
+
+    /// The regions that can take part in a checkpoint now.
+    fn ready(&self, now: Timestamp, config: &CheckpointConfig) -> BTreeSet<RegionIndex> {
+        let due = |region: &RegionIndex| {
+            let at = self.trigger_deadline(*region, config);
+            at.is_some_and(|at| at <= now)
+        };
+        self.candidates().filter(due).collect()
+    }
+
+    /// The regions that are owed a checkpoint, or wait for their final one.
+    fn candidates(&self) -> impl Iterator<Item = RegionIndex> {
+        let ending = self.execution.at_end_of_data();
+        let owed = self.checkpoints.owed.iter();
+        let owed = owed.filter(|region| !ending.contains(region));
+        ending.iter().chain(owed).copied()
+    }
+
+    /// When a candidate is to be triggered: the periodic one, or, when none of its tasks has input left, the
+    /// final one as soon as nothing else is under way. `None` if that depends on something else.
+    fn trigger_deadline(
+        &self,
+        region: RegionIndex,
+        config: &CheckpointConfig,
+    ) -> Option<Timestamp> {
+        if !self.execution.runs(region) || self.checkpoints.is_final(region) {
+            return None;
+        }
+        let line = self.checkpoints.line(region);
+        if self.execution.at_end_of_data().contains(&region) {
+            (line.under_way == 0).then_some(line.final_not_before)
+        } else {
+            (!line.is_full(config)).then(|| line.paused_until(config.min_pause))
+        }
+    }
+
+    fn trigger(
+        &mut self,
+        cx: &mut Cx<'_>,
+        config: &CheckpointConfig,
+        ready: &BTreeSet<RegionIndex>,
+    ) {
         if self.needs_mark(cx) {
             return;
         }
+        let participant = |region: &RegionIndex| Participant {
+            region: *region,
+            attempt: self
+                .execution
+                .region(*region)
+                .attempt
+                .expect("a region that runs has an attempt"),
+            tasks: self.execution.size(*region),
+        };
+        let participants: Vec<_> = ready.iter().map(participant).collect();
+        let checkpoint = self.checkpoints.trigger(cx.now, config, &participants);
         let (job, timestamp) = (self.id(), cx.now);
-        let (tasks, attempts) = (self.execution.subtasks(), self.execution.attempts());
-        let checkpoint = self.checkpoints.trigger(cx.now, config, tasks, attempts);
-        tracing::debug!(%job, checkpoint = checkpoint.0, "checkpoint triggered");
-        for tm in self.source_taskmanagers() {
+        let regions = participants.len();
+        tracing::debug!(%job, checkpoint = checkpoint.0, regions, "checkpoint triggered");
+        for (tm, tasks) in self.sources(ready) {
             cx.send(
                 tm,
                 ToTaskManager::TriggerCheckpoint {
                     job,
+                    tasks,
                     checkpoint,
                     timestamp,
                 },
@@ -72,16 +135,43 @@ impl Job {
         }
     }
 
-    /// The TaskManagers of the tasks without inputs.
-    fn source_taskmanagers(&self) -> BTreeSet<TmKey> {
+    /// The tasks of these regions that have no inputs.
+    fn sources(&self, regions: &BTreeSet<RegionIndex>) -> Addressed {
         let edges = self.graph.edges();
+        let layout = self.execution.layout();
         let vertices = (0..).map(VertexIndex).take(self.graph.vertices().len());
         let sources = vertices.filter(|vertex| edges.iter().all(|edge| edge.target != *vertex));
-        let positions = sources.flat_map(|vertex| self.execution.layout().positions(vertex));
-        positions
-            .filter_map(|position| self.execution.location(position))
-            .map(|at| at.tm)
-            .collect()
+        let positions = sources.flat_map(|vertex| layout.positions(vertex));
+        self.addressed(positions.filter(|position| regions.contains(&layout.of(*position))))
+    }
+
+    /// The tasks of these regions that have not ended.
+    pub(super) fn tasks_of(&self, regions: &BTreeSet<RegionIndex>) -> Addressed {
+        let layout = self.execution.layout();
+        if layout.count() == 1 {
+            // The one region holds every slot that the job has.
+            let slots = self.execution.slots.iter().filter_map(|slot| slot.at);
+            return slots.map(|at| (at.tm, Vec::new())).collect();
+        }
+        let members = regions.iter().flat_map(|region| layout.members(*region));
+        let mut positions: Vec<u32> = members.copied().collect();
+        positions.sort_unstable();
+        self.addressed(positions.into_iter())
+    }
+
+    /// Those tasks at these positions that have not ended.
+    fn addressed(&self, positions: impl Iterator<Item = u32>) -> Addressed {
+        let layout = self.execution.layout();
+        let mut addressed = Addressed::new();
+        for position in positions.filter(|position| self.is_alive(*position)) {
+            let at = self.execution.location(position);
+            let at = at.expect("a task that has not ended is somewhere");
+            let tasks = addressed.entry(at.tm).or_default();
+            if layout.count() > 1 {
+                tasks.push(layout.task(position));
+            }
+        }
+        addressed
     }
 
     /// Whether the next id must first be made durable as used, which this sees to.
@@ -112,10 +202,10 @@ impl Job {
         let current = self.current(ack.attempt, tm);
         let running =
             current.filter(|position| self.execution.state(*position) == ExecutionState::Running);
-        let answer = match running {
-            Some(position) => self.checkpoints.acknowledge(cx.now, position, ack),
-            None => Acknowledged::Unknown,
-        };
+        let answer = running.map_or(Acknowledged::Unknown, |position| {
+            let (region, place) = self.execution.layout().place(position);
+            self.checkpoints.acknowledge(cx.now, region, place, ack)
+        });
         match answer {
             Acknowledged::Counted | Acknowledged::Duplicate => {}
             Acknowledged::Unknown => {
@@ -124,58 +214,56 @@ impl Job {
                         .push(Effect::Discard(Discard::Checkpoint(self.id(), checkpoint)));
                 }
             }
-            Acknowledged::Complete(record) => {
+            Acknowledged::Last => {
+                let position = running.expect("who counts is running");
+                let region = BTreeSet::from([self.execution.layout().of(position)]);
                 let earlier = |pending: &Pending| pending.id < checkpoint;
-                self.abort_checkpoints(cx, Abort::Subsumed, "", earlier);
-                self.store(cx, Record::Checkpoint(record), checkpoint);
+                self.abort_checkpoints(cx, Abort::Subsumed, "", Some(&region), earlier);
+                self.store(cx);
             }
         }
     }
 
     /// Whether a checkpoint was given up: nothing will ever refer to its state.
     fn is_useless(&self, checkpoint: CheckpointId) -> bool {
-        let pending = self
-            .checkpoints
-            .pending
-            .iter()
-            .any(|pending| pending.id == checkpoint);
-        let retained = self
-            .checkpoints
-            .completed
-            .iter()
-            .any(|record| record.id == checkpoint);
-        checkpoint < self.checkpoints.next && !pending && !retained
+        checkpoint < self.checkpoints.next && !self.checkpoints.is_of_use(checkpoint)
     }
 
-    fn store(&mut self, cx: &mut Cx<'_>, record: Record, checkpoint: CheckpointId) {
+    /// Writes what is acknowledged, unless a write is under way: then it has its turn when that has ended.
+    fn store(&mut self, cx: &mut Cx<'_>) {
         let graph = self.graph.clone();
         let Some(config) = &graph.config().checkpointing else {
             return;
         };
         let job = self.id();
+        let layout = self.execution.layout();
+        let Some(record) = self.checkpoints.compose(job, layout, cx.now) else {
+            return;
+        };
         let surplus = self.checkpoints.surplus(config);
         let delete = |id: CheckpointId| RecordOp::Delete(RecordKey::Checkpoint(job, id));
-        let mut ops = Vec::from([RecordOp::Put(record)]);
+        let mut ops = Vec::from([RecordOp::Put(Record::Checkpoint(record))]);
         ops.extend(surplus.into_iter().map(delete));
-        cx.journal.write(ops, Fact::Completed(job, checkpoint));
+        cx.journal.write(ops, Fact::Completed(job));
         self.needs_mark(cx);
     }
 
-    /// A checkpoint is durable: it is announced, and what it replaces is deleted.
-    pub(super) fn completed(&mut self, cx: &mut Cx<'_>, checkpoint: CheckpointId) {
+    /// A record of checkpoints is durable: what it completes is announced, and what it replaces is deleted.
+    pub(super) fn completed(&mut self, cx: &mut Cx<'_>) {
         let graph = self.graph.clone();
         let Some(config) = &graph.config().checkpointing else {
             return;
         };
-        let completion =
-            self.checkpoints
-                .complete(cx.now, checkpoint, config, cx.config.checkpoint_history);
-        let job = self.id();
-        tracing::info!(%job, checkpoint = checkpoint.0, bytes = completion.record.size(), "checkpoint completed");
+        let completion = self
+            .checkpoints
+            .complete(cx.now, config, cx.config.checkpoint_history);
+        let (job, record) = (self.id(), &completion.record);
+        let regions = completion.regions.len();
+        tracing::info!(%job, checkpoint = record.id.0, bytes = record.size(), regions, "checkpoint completed");
         self.last_modified = cx.now;
-        for id in completion.subsumed {
+        for id in &completion.subsumed {
             cx.effects
-                .push(Effect::Discard(Discard::Checkpoint(job, id)));
+                .push(Effect::Discard(Discard::Checkpoint(job, *id)));
         }
         if core::mem::take(&mut self.untidy) {
             cx.effects.push(Effect::Discard(self.unreferenced()));
@@ -183,33 +271,55 @@ impl Job {
         if matches!(self.phase, JobPhase::Ended(_)) {
             return;
         }
-        let finish = completion.record.end_of_data && self.execution.all_at_end_of_data();
-        self.announce(cx, checkpoint, finish);
+        self.announce_completion(cx, &completion);
+        self.store(cx);
+    }
+
+    fn announce_completion(&mut self, cx: &mut Cx<'_>, completion: &Completion) {
+        let mut groups: BTreeMap<(CheckpointId, bool), BTreeSet<RegionIndex>> = BTreeMap::new();
+        for &region in &completion.regions {
+            let snapshot = completion.record.region(region);
+            let snapshot = snapshot.expect("it has what was stored by it");
+            let finish = snapshot.end_of_data && self.execution.at_end_of_data().contains(&region);
+            let group = groups.entry((snapshot.checkpoint, finish)).or_default();
+            group.insert(region);
+        }
+        for ((checkpoint, finish), regions) in groups {
+            self.announce(cx, checkpoint, finish, &regions);
+        }
     }
 
     /// Everything below the next id that is not retained and not under way.
     pub(super) fn unreferenced(&self) -> Discard {
-        let retained = self.checkpoints.completed.iter().map(|record| record.id);
-        let pending = self.checkpoints.pending.iter().map(|pending| pending.id);
-        let keep = retained.chain(pending).collect();
+        let mut keep = self.checkpoints.references();
+        keep.extend(self.checkpoints.pending.iter().map(|pending| pending.id));
         Discard::Unreferenced {
             job: self.id(),
-            keep,
+            keep: keep.into_iter().collect(),
             next: self.checkpoints.next,
         }
     }
 
-    fn announce(&mut self, cx: &mut Cx<'_>, checkpoint: CheckpointId, finish: bool) {
+    fn announce(
+        &mut self,
+        cx: &mut Cx<'_>,
+        checkpoint: CheckpointId,
+        finish: bool,
+        regions: &BTreeSet<RegionIndex>,
+    ) {
         if finish {
-            self.finish_announced = true;
-            self.abort_checkpoints(cx, Abort::Subsumed, "", |_| true);
+            for region in regions {
+                self.checkpoints.line_mut(*region).finish_announced = true;
+            }
+            self.abort_checkpoints(cx, Abort::Subsumed, "", Some(regions), |_| true);
         }
         let job = self.id();
-        for tm in self.taskmanagers() {
+        for (tm, tasks) in self.tasks_of(regions) {
             cx.send(
                 tm,
                 ToTaskManager::NotifyComplete {
                     job,
+                    tasks,
                     checkpoint,
                     finish,
                 },
@@ -217,11 +327,22 @@ impl Job {
         }
     }
 
-    /// No task has input left and the final checkpoint is durable: the tasks finish.
+    /// No task of a region has input left and the final checkpoint is durable: the tasks finish.
     fn announce_finish(&mut self, cx: &mut Cx<'_>) {
-        let latest = self.checkpoints.latest().map(|latest| latest.id);
-        if let Some(latest) = latest.filter(|_| !self.finish_announced) {
-            self.announce(cx, latest, true);
+        let mut groups: BTreeMap<CheckpointId, BTreeSet<RegionIndex>> = BTreeMap::new();
+        for &region in self.execution.at_end_of_data() {
+            let snapshot = self.checkpoints.snapshot(region);
+            let snapshot = snapshot.filter(|snapshot| snapshot.end_of_data);
+            let announced = self.checkpoints.line(region).finish_announced;
+            if let Some(snapshot) = snapshot.filter(|_| !announced) {
+                groups
+                    .entry(snapshot.checkpoint)
+                    .or_default()
+                    .insert(region);
+            }
+        }
+        for (checkpoint, regions) in groups {
+            self.announce(cx, checkpoint, true, &regions);
         }
     }
 
@@ -244,9 +365,10 @@ impl Job {
             DeclineReason::Subsumed => Abort::Subsumed,
         };
         let detail = format!("{}: {message}", self.task_name(position));
-        let aborted =
-            self.abort_checkpoints(cx, abort, &detail, |pending| pending.id == checkpoint);
-        if aborted && abort == Abort::Declined {
+        let region = BTreeSet::from([self.execution.layout().of(position)]);
+        let this = |pending: &Pending| pending.id == checkpoint;
+        let aborted = self.abort_checkpoints(cx, abort, &detail, Some(&region), this);
+        if !aborted.is_empty() && abort == Abort::Declined {
             self.remember(
                 cx,
                 Some(position),
@@ -254,80 +376,97 @@ impl Job {
                 format!("checkpoint {}: {message}", checkpoint.0),
             );
         }
-        self.check_tolerance(cx);
+        self.check_tolerance(cx, aborted);
     }
 
     /// Gives up what has taken too long.
     pub(super) fn expire_checkpoints(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now;
-        if self.checkpoints.expires_at().is_some_and(|at| at <= now) {
-            self.abort_checkpoints(cx, Abort::Expired, "", |pending| {
-                Checkpoints::is_expired(pending, now)
-            });
-            self.check_tolerance(cx);
+        if self.checkpoints.expires_at().is_none_or(|at| at > cx.now) {
+            return;
         }
+        let mut aborted = BTreeSet::new();
+        for (id, regions) in self.checkpoints.late(cx.now) {
+            let this = |pending: &Pending| pending.id == id;
+            aborted.extend(self.abort_checkpoints(cx, Abort::Expired, "", Some(&regions), this));
+        }
+        self.check_tolerance(cx, aborted);
     }
 
-    fn check_tolerance(&mut self, cx: &mut Cx<'_>) {
+    fn check_tolerance(&mut self, cx: &mut Cx<'_>, regions: BTreeSet<RegionIndex>) {
         let graph = self.graph.clone();
         let Some(config) = &graph.config().checkpointing else {
             return;
         };
-        if self.checkpoints.take_intolerable(config) {
-            self.fail_all(
-                cx,
-                String::from("exceeded checkpoint tolerable failure threshold"),
-            );
+        let intolerable = self
+            .checkpoints
+            .take_intolerable(config, regions.into_iter());
+        if !intolerable.is_empty() {
+            let cause = String::from("exceeded checkpoint tolerable failure threshold");
+            self.remember(cx, None, None, cause.clone());
+            self.fail_regions(cx, &intolerable, cause);
         }
     }
 
-    /// Gives up the checkpoints under way that `which` selects; tells whether there were any.
+    /// Gives up the parts of these regions, or of all, in the checkpoints under way that `which` selects;
+    /// tells the regions that had one.
     pub(super) fn abort_checkpoints(
         &mut self,
         cx: &mut Cx<'_>,
-        abort: Abort,
+        why: Abort,
         detail: &str,
+        regions: Option<&BTreeSet<RegionIndex>>,
         which: impl Fn(&Pending) -> bool,
-    ) -> bool {
-        let aborted =
-            self.checkpoints
-                .abort(cx.now, abort, detail, cx.config.checkpoint_history, which);
-        if aborted.is_empty() {
-            return false;
+    ) -> BTreeSet<RegionIndex> {
+        let aborting = Aborting {
+            why,
+            detail,
+            regions,
+            history: cx.config.checkpoint_history,
+            now: cx.now,
+        };
+        let aborted = self.checkpoints.abort(aborting, which);
+        let mut concerned = BTreeSet::new();
+        let job = self.id();
+        for (checkpoint, regions) in aborted {
+            self.untidy = true;
+            tracing::info!(%job, checkpoint = checkpoint.0, abort = ?why, detail, "checkpoint aborted");
+            if !self.checkpoints.is_of_use(checkpoint) {
+                cx.effects
+                    .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
+            }
+            for (tm, tasks) in self.tasks_of(&regions) {
+                cx.send(
+                    tm,
+                    ToTaskManager::NotifyAborted {
+                        job,
+                        tasks,
+                        checkpoint,
+                    },
+                );
+            }
+            concerned.extend(regions);
         }
         if let (true, Some(config)) = (
-            abort.is_snapshot_failure(),
+            why.is_snapshot_failure(),
             &self.graph.config().checkpointing,
         ) {
-            self.final_not_before = cx.now + config.interval;
-        }
-        self.untidy = true;
-        let job = self.id();
-        let tms = self.taskmanagers();
-        for checkpoint in aborted {
-            tracing::info!(%job, checkpoint = checkpoint.0, ?abort, detail, "checkpoint aborted");
-            cx.effects
-                .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
-            for &tm in &tms {
-                cx.send(tm, ToTaskManager::NotifyAborted { job, checkpoint });
+            for region in &concerned {
+                self.checkpoints.line_mut(*region).final_not_before = cx.now + config.interval;
             }
         }
-        true
+        concerned
     }
 
     /// When a checkpoint is to be triggered, or one under way expires.
     pub(super) fn checkpoint_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let config = self.graph.config().checkpointing.as_ref()?;
-        let trigger = self
-            .execution
-            .all_running()
-            .then(|| self.trigger_deadline(config))
-            .flatten();
-        let trigger = trigger.filter(|at| *at > now);
-        [trigger, self.checkpoints.expires_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = self.candidates();
+        let deadlines = deadlines.filter_map(|region| self.trigger_deadline(region, config));
+        let due = self.checkpoints.due;
+        let due = due.filter(|_| self.checkpoints.unfinished() > 0);
+        let trigger = deadlines.chain(due).filter(|at| *at > now).min();
+        let expiry = self.checkpoints.expires_at();
+        [trigger, expiry].into_iter().flatten().min()
     }
 
     /// State of this job could not be deleted.

@@ -1,113 +1,79 @@
 //! The checkpoints of one job: which are under way, which are completed, and when the next is due.
 //!
-//! ```text
-//!           last acknowledgement        durable
-//! pending ─────────────────────► storing ──────► completed ─► subsumed (discarded)
-//!    │
-//!    └─► aborted (discarded): expired, declined, a task failed, a later one completed
-//! ```
+//! Regions exchange no records, so each has a line of checkpoints of its own; what is retained is composed of
+//! the latest snapshot of each. Regions that are triggered together share an id, and one write makes
+//! durable what several of them have completed: while it is under way, the others wait for the next one.
 //!
-//! Invariants: ids strictly increase and are below the durable mark; a checkpoint is acknowledged once
-//! by each task of its plan, which is every task of the job; what is being stored is never aborted,
-//! because nobody knows yet whether it is durable; at most `retained` are kept.
+//! Invariants: ids strictly increase and are below the durable mark; a part of a checkpoint is acknowledged
+//! once by each task of its region; at most one record is being written; at most `retained` are kept; what a
+//! retained record refers to is not deleted.
 
-use super::execution::Bits;
+use super::pending::{Abort, Acknowledged, Participant, Pending};
 use super::view::{CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Restore};
 use crate::config::CheckpointConfig;
-use crate::id::{Attempt, CheckpointId, JobId};
+use crate::graph::Regions;
+use crate::id::{CheckpointId, JobId, RegionIndex};
 use crate::kept::Kept;
-use crate::message::{Acknowledgement, StateHandle};
-use crate::record::CheckpointRecord;
+use crate::message::{Acknowledgement, StateHandle, StateLocation};
+use crate::record::{CheckpointRecord, RegionSnapshot};
 use crate::time::Timestamp;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How many ids are made durable as used at a time: as many checkpoints may fail in a row before a
 /// trigger waits for the store, and as many ids are skipped after a failover at the most.
 const MARK_STEP: u64 = 16;
 
-/// Why a checkpoint was given up (Flink's `CheckpointFailureReason`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Abort {
-    Expired,
-    Declined,
-    TaskDeclined,
-    Subsumed,
-    TaskFailure,
-    JobStopped,
+/// The checkpoints of one region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Line {
+    /// In how many checkpoints that are under way it takes part.
+    pub(super) under_way: u32,
+    /// When the last one completed.
+    last_completed: Option<Timestamp>,
+    /// Counted failures since the last one that completed.
+    failures: u32,
+    /// Not before this time is a final checkpoint tried again.
+    pub(super) final_not_before: Timestamp,
+    /// Its running tasks have been told to finish.
+    pub(super) finish_announced: bool,
 }
 
-impl Abort {
-    /// Whether it counts against `tolerable-failed-checkpoints` (SEMANTICS §2.3).
-    fn counts(self) -> bool {
-        match self {
-            Abort::Expired | Abort::Declined => true,
-            Abort::TaskDeclined | Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
-        }
-    }
-
-    /// Whether the tasks could not snapshot, so that an immediate repetition would likely fail as well.
-    pub(super) fn is_snapshot_failure(self) -> bool {
-        match self {
-            Abort::Expired | Abort::Declined | Abort::TaskDeclined => true,
-            Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
-        }
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Abort::Expired => "CHECKPOINT_EXPIRED: the checkpoint expired before completing",
-            Abort::Declined => "CHECKPOINT_ASYNC_EXCEPTION: the snapshot of a task failed",
-            Abort::TaskDeclined => "DECLINED_TASK_NOT_READY: a task could not take part",
-            Abort::Subsumed => "CHECKPOINT_SUBSUMED: a later checkpoint completed",
-            Abort::TaskFailure => "JOB_FAILOVER_REGION: a task of the checkpoint failed",
-            Abort::JobStopped => "COORDINATOR_SHUTDOWN: the job ends",
-        }
-    }
-}
-
-/// A checkpoint under way.
+/// A record that is being written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Pending {
-    pub(super) id: CheckpointId,
-    pub(super) triggered: Timestamp,
-    deadline: Timestamp,
-    acknowledged: Bits,
-    pub(super) missing: u32,
-    states: Vec<StateHandle>,
-    end_of_data: bool,
-    /// Of every region.
-    attempts: Vec<Attempt>,
-    latest_ack: Option<Timestamp>,
-    size: u64,
-    /// Every task has acknowledged; this is being written.
-    storing: Option<Arc<CheckpointRecord>>,
+struct Storing {
+    record: Arc<CheckpointRecord>,
+    /// The regions of which it has something that is not durable yet.
+    regions: Vec<RegionIndex>,
 }
 
-/// What an acknowledgement did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Acknowledged {
-    /// Others are missing.
-    Counted,
-    /// This task has acknowledged already.
-    Duplicate,
-    /// There is no such checkpoint under way: its state is of no use.
-    Unknown,
-    /// It was the last one: this is to be written.
-    Complete(Arc<CheckpointRecord>),
-}
-
-/// What completing a checkpoint brings about.
+/// What a write of a record brings about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Completion {
-    /// The checkpoint.
     pub(super) record: Arc<CheckpointRecord>,
-    /// Those that it pushed out of the retained ones.
+    /// The regions that have completed a checkpoint by it.
+    pub(super) regions: Vec<RegionIndex>,
+    /// The checkpoints to which nothing refers any more.
     pub(super) subsumed: Vec<CheckpointId>,
+}
+
+/// What of the checkpoints under way is given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aborting<'a> {
+    pub(super) why: Abort,
+    /// For people.
+    pub(super) detail: &'a str,
+    /// The parts of these regions; those of all if there is none.
+    pub(super) regions: Option<&'a BTreeSet<RegionIndex>>,
+    /// How many ended checkpoints are remembered.
+    pub(super) history: u32,
+    pub(super) now: Timestamp,
 }
 
 /// The checkpoints of one job.
@@ -119,28 +85,31 @@ pub(super) struct Checkpoints {
     pub(super) mark: CheckpointId,
     /// A larger mark is being written.
     pub(super) marking: bool,
+    /// By ascending id.
     pub(super) pending: Vec<Pending>,
     /// The retained ones, the latest last.
     pub(super) completed: Kept<VecDeque<Arc<CheckpointRecord>>>,
-    /// When the next periodic trigger is due; `None` until every task has been running once.
+    storing: Option<Storing>,
+    /// Which parts wait for the next record. One of a region at the most.
+    acknowledged: BTreeMap<RegionIndex, CheckpointId>,
+    /// When periodic checkpoints are due for all regions; `None` until one runs.
     pub(super) due: Option<Timestamp>,
-    /// When the last one completed.
-    last_completed: Option<Timestamp>,
-    /// Counted failures since the last one that completed.
-    failures: u32,
+    /// The regions that have not been triggered since they were due.
+    pub(super) owed: BTreeSet<RegionIndex>,
+    lines: Vec<Line>,
+    /// How many regions have completed a checkpoint after the end of all input.
+    finals: u32,
     counts: Kept<CheckpointsDetails>,
 }
 
 impl Checkpoints {
-    /// The checkpoints of a job of which these are durable.
+    /// The checkpoints of a job with so many regions, of which these are durable.
     pub(super) fn new(
         mark: CheckpointId,
         completed: VecDeque<Arc<CheckpointRecord>>,
+        regions: u32,
         now: Timestamp,
     ) -> Self {
-        // By the clock of the coordinator that completed it, which may have been ahead: the pause after it
-        // is not to last until that time comes again.
-        let last_completed = completed.back().map(|record| record.completed.min(now));
         let counts = CheckpointsDetails {
             latest_completed: completed.back().map(|record| completed_entry(record)),
             history: completed
@@ -150,14 +119,30 @@ impl Checkpoints {
                 .collect(),
             ..CheckpointsDetails::default()
         };
+        let latest = completed.back();
+        // By the clock of the coordinator that completed it, which may have been ahead: the pause after it
+        // is not to last until that time comes again.
+        let at = latest.map(|record| record.completed.min(now));
+        let snapshot = |region| latest.and_then(|record| record.region(region));
+        let line = |region| Line {
+            under_way: 0,
+            last_completed: at.filter(|_| snapshot(region).is_some()),
+            failures: 0,
+            final_not_before: Timestamp(0),
+            finish_announced: false,
+        };
+        let lines = (0..regions).map(RegionIndex).map(line).collect();
         Checkpoints {
             next: mark,
             mark,
             marking: false,
             pending: Vec::new(),
+            storing: None,
+            acknowledged: BTreeMap::new(),
             due: None,
-            last_completed,
-            failures: 0,
+            owed: BTreeSet::new(),
+            lines,
+            finals: latest.map_or(0, |record| finals(record)),
             counts: Kept::new(counts),
             completed: Kept::new(completed),
         }
@@ -168,35 +153,39 @@ impl Checkpoints {
         CheckpointId(1 + MARK_STEP)
     }
 
-    /// The latest completed one.
+    /// The latest record.
     pub(super) fn latest(&self) -> Option<&Arc<CheckpointRecord>> {
         self.completed.back()
     }
 
-    /// Whether the latest completed one was taken after the end of all input.
-    pub(super) fn is_final(&self) -> bool {
-        self.latest().is_some_and(|latest| latest.end_of_data)
+    /// The latest snapshot of a region.
+    pub(super) fn snapshot(&self, region: RegionIndex) -> Option<RegionSnapshot> {
+        self.latest().and_then(|record| record.region(region))
     }
 
-    /// Whether one is being written, so that nobody knows which the latest is.
-    pub(super) fn is_storing(&self) -> bool {
-        self.pending.iter().any(|pending| pending.storing.is_some())
+    /// Whether the latest snapshot of a region was taken after the end of all its input.
+    pub(super) fn is_final(&self, region: RegionIndex) -> bool {
+        let snapshot = self.snapshot(region);
+        snapshot.is_some_and(|snapshot| snapshot.end_of_data)
     }
 
-    /// When a periodic checkpoint may be triggered; `None` if that depends on something else.
-    pub(super) fn trigger_at(&self, config: &CheckpointConfig) -> Option<Timestamp> {
-        if self.is_full(config) || self.is_final() {
-            return None;
-        }
-        let paused = self
-            .last_completed
-            .map_or(Timestamp(0), |at| at + config.min_pause);
-        Some(self.due?.max(paused))
+    /// How many regions can still complete something.
+    pub(super) fn unfinished(&self) -> usize {
+        self.lines.len() - self.finals as usize
     }
 
-    /// Whether no further one may be under way.
-    pub(super) fn is_full(&self, config: &CheckpointConfig) -> bool {
-        self.pending.len() >= config.max_concurrent as usize
+    pub(super) fn line(&self, region: RegionIndex) -> &Line {
+        &self.lines[region.0 as usize]
+    }
+
+    pub(super) fn line_mut(&mut self, region: RegionIndex) -> &mut Line {
+        &mut self.lines[region.0 as usize]
+    }
+
+    /// Whether a snapshot of the region is being written, so that nobody knows which its latest is.
+    pub(super) fn is_storing(&self, region: RegionIndex) -> bool {
+        let storing = self.storing.as_ref();
+        storing.is_some_and(|storing| storing.regions.binary_search(&region).is_ok())
     }
 
     /// The mark that must be durable before the next one can be triggered, if it is not.
@@ -204,13 +193,12 @@ impl Checkpoints {
         (self.next >= self.mark).then(|| CheckpointId(self.next.0 + MARK_STEP))
     }
 
-    /// Starts one in which this many tasks take part, in these attempts of their regions.
+    /// Starts one in which these take part.
     pub(super) fn trigger(
         &mut self,
         now: Timestamp,
         config: &CheckpointConfig,
-        tasks: u32,
-        attempts: Vec<Attempt>,
+        participants: &[Participant],
     ) -> CheckpointId {
         assert!(
             self.next < self.mark,
@@ -218,155 +206,234 @@ impl Checkpoints {
         );
         let id = self.next;
         self.next = id.next();
-        let placeholder = StateHandle {
-            location: crate::message::StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
-        self.pending.push(Pending {
-            id,
-            triggered: now,
-            deadline: now + config.timeout,
-            acknowledged: Bits::new(tasks),
-            missing: tasks,
-            states: alloc::vec![placeholder; tasks as usize],
-            end_of_data: true,
-            attempts,
-            latest_ack: None,
-            size: 0,
-            storing: None,
-        });
-        if self.due.is_some() {
+        let pending = Pending::new(id, now, now + config.timeout, participants);
+        self.pending.push(pending);
+        // With all of them the rhythm starts anew; those that come late do not change it for the others.
+        if participants.len() == self.unfinished() && self.due.is_some() {
             self.due = Some(now + config.interval);
+        }
+        for Participant { region, .. } in participants {
+            self.owed.remove(region);
+            self.line_mut(*region).under_way += 1;
         }
         id
     }
 
-    /// A task has snapshotted.
+    /// A task has snapshotted; it has this place in its region. Tells what that did.
     pub(super) fn acknowledge(
         &mut self,
         now: Timestamp,
-        position: u32,
+        region: RegionIndex,
+        place: u32,
         ack: Acknowledgement,
     ) -> Acknowledged {
-        let job = ack.attempt.job;
-        let Some(pending) = self
-            .pending
-            .iter_mut()
-            .find(|pending| pending.id == ack.checkpoint)
-        else {
+        let checkpoint = ack.checkpoint;
+        let Some(pending) = self.pending_mut(checkpoint) else {
             return Acknowledged::Unknown;
         };
-        if !pending.acknowledged.set(position, true) {
-            return Acknowledged::Duplicate;
+        let answer = pending.acknowledge(now, region, place, ack);
+        if answer == Acknowledged::Last {
+            self.acknowledged.insert(region, checkpoint);
         }
-        pending.missing -= 1;
-        pending.size += ack.state.size;
-        pending.end_of_data &= ack.end_of_data;
-        pending.latest_ack = Some(now);
-        pending.states[position as usize] = ack.state;
-        if pending.missing > 0 {
-            return Acknowledged::Counted;
-        }
-        let record = pending.record(job, now);
-        pending.storing = Some(record.clone());
-        Acknowledged::Complete(record)
+        answer
     }
 
-    /// The ids that will no longer be retained once everything that is being stored is completed.
+    /// The record of all that is acknowledged, to be written now; `None` if there is nothing, or another
+    /// write is under way.
+    pub(super) fn compose(
+        &mut self,
+        job: JobId,
+        layout: &Regions,
+        now: Timestamp,
+    ) -> Option<Arc<CheckpointRecord>> {
+        if self.storing.is_some() || self.acknowledged.is_empty() {
+            return None;
+        }
+        let base = self.latest().cloned();
+        let nothing = StateHandle {
+            location: StateLocation::Inline(Vec::new()),
+            size: 0,
+        };
+        let all = self.acknowledged.len() == self.lines.len();
+        let (mut regions, mut states) = match base.as_deref().filter(|_| !all) {
+            Some(base) => (base.regions.clone(), base.states.clone()),
+            None => (
+                vec![None; self.lines.len()],
+                vec![nothing; layout.subtasks() as usize],
+            ),
+        };
+        let parts = core::mem::take(&mut self.acknowledged);
+        let latest = parts.values().max().copied();
+        let id = latest.max(base.as_ref().map(|base| base.id));
+        let id = id.expect("something is acknowledged");
+        for (&region, &checkpoint) in &parts {
+            let pending = self.pending_mut(checkpoint).expect("it is under way");
+            let (snapshot, handles) = pending.store(region);
+            regions[region.0 as usize] = Some(snapshot);
+            for (&position, handle) in layout.members(region).iter().zip(handles) {
+                states[position as usize] = handle;
+            }
+        }
+        let triggered = self.pending.iter().find(|pending| pending.id == id);
+        let triggered = triggered.map(|pending| pending.triggered);
+        let record = Arc::new(CheckpointRecord {
+            job,
+            id,
+            triggered: triggered
+                .or(base.map(|base| base.triggered))
+                .expect("it is under way, or the latest"),
+            completed: now,
+            regions,
+            states,
+        });
+        self.storing = Some(Storing {
+            record: record.clone(),
+            regions: parts.into_keys().collect(),
+        });
+        Some(record)
+    }
+
+    /// The ids that will no longer be retained once what is being stored is completed.
     pub(super) fn surplus(&self, config: &CheckpointConfig) -> Vec<CheckpointId> {
-        let storing = self
-            .pending
-            .iter()
-            .filter(|pending| pending.storing.is_some());
         let mut ids: Vec<_> = self.completed.iter().map(|record| record.id).collect();
-        ids.extend(storing.map(|pending| pending.id));
+        let storing = self.storing.as_ref().map(|storing| storing.record.id);
+        ids.extend(storing.filter(|id| ids.last() != Some(id)));
         ids.truncate(ids.len().saturating_sub(config.retained as usize));
         ids
     }
 
-    /// A checkpoint that was being stored is durable.
+    /// What was being stored is durable.
     pub(super) fn complete(
         &mut self,
         now: Timestamp,
-        id: CheckpointId,
         config: &CheckpointConfig,
         history: u32,
     ) -> Completion {
-        let at = self.pending.iter().position(|pending| pending.id == id);
-        let pending = self
-            .pending
-            .remove(at.expect("what is being stored is never aborted"));
-        let record = pending
-            .storing
-            .expect("only what is being stored becomes durable");
-        let entry = completed_entry(&record);
+        let storing = self.storing.take();
+        let Storing { record, regions } =
+            storing.expect("only what is being stored becomes durable");
+        let before: BTreeSet<CheckpointId> = self.references();
+        if self.latest().is_some_and(|latest| latest.id == record.id) {
+            self.completed.pop_back();
+        }
         self.completed.push_back(record.clone());
         let surplus = self
             .completed
             .len()
             .saturating_sub(config.retained as usize);
-        let subsumed = self
-            .completed
-            .drain(..surplus)
-            .map(|record| record.id)
+        self.completed.drain(..surplus);
+        self.finals = finals(&record);
+        let mut ids = BTreeMap::new();
+        for &region in &regions {
+            let snapshot = record.region(region).expect("it has what is stored by it");
+            let pending = self.pending_mut(snapshot.checkpoint);
+            let first = pending.expect("it is under way").complete(region);
+            *ids.entry(snapshot.checkpoint).or_insert(false) |= first;
+            let line = self.line_mut(region);
+            line.under_way -= 1;
+            line.last_completed = Some(now);
+            line.failures = 0;
+        }
+        for (id, first) in ids {
+            self.count_completed(id, first, history);
+        }
+        self.pending.retain(|pending| !pending.parts.is_empty());
+        let subsumed = before
+            .into_iter()
+            .filter(|id| !self.is_of_use(*id))
             .collect();
-        self.last_completed = Some(now);
-        self.failures = 0;
-        self.counts.completed += 1;
-        self.counts.latest_completed = Some(entry.clone());
-        self.remember(entry, history);
-        Completion { record, subsumed }
+        Completion {
+            record,
+            regions,
+            subsumed,
+        }
     }
 
-    /// Gives up those under way that `which` selects, unless they are being stored.
+    /// Gives up parts of those that `which` selects, unless they are being stored: of each the regions.
     pub(super) fn abort(
         &mut self,
-        now: Timestamp,
-        abort: Abort,
-        detail: &str,
-        history: u32,
+        aborting: Aborting<'_>,
         which: impl Fn(&Pending) -> bool,
-    ) -> Vec<CheckpointId> {
-        let (aborted, kept): (Vec<_>, Vec<_>) = core::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|pending| pending.storing.is_none() && which(pending));
-        self.pending = kept;
-        for pending in &aborted {
-            self.failures += u32::from(abort.counts());
-            let reason = if detail.is_empty() {
-                String::from(abort.text())
-            } else {
-                format!("{}: {detail}", abort.text())
-            };
-            let entry = pending.entry(CheckpointOutcome::Failed { at: now, reason });
-            self.counts.failed += 1;
-            self.counts.latest_failed = Some(entry.clone());
-            self.remember(entry, history);
+    ) -> Vec<(CheckpointId, BTreeSet<RegionIndex>)> {
+        let mut aborted = Vec::new();
+        for pending in self.pending.iter_mut().filter(|pending| which(pending)) {
+            let all = || pending.parts.keys().copied().collect();
+            let regions: BTreeSet<RegionIndex> = aborting.regions.cloned().unwrap_or_else(all);
+            let regions = regions.into_iter();
+            let regions: BTreeSet<_> = regions.filter(|region| pending.abort(*region)).collect();
+            if !regions.is_empty() {
+                aborted.push((pending.id, regions));
+            }
         }
-        aborted.into_iter().map(|pending| pending.id).collect()
+        for (id, regions) in &aborted {
+            for region in regions {
+                let line = self.line_mut(*region);
+                line.under_way -= 1;
+                line.failures += u32::from(aborting.why.counts());
+                if self.acknowledged.get(region) == Some(id) {
+                    self.acknowledged.remove(region);
+                }
+            }
+        }
+        let (over, under_way): (Vec<_>, Vec<_>) = core::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| pending.parts.is_empty());
+        self.pending = under_way;
+        for pending in over.iter().filter(|pending| !pending.completed) {
+            self.count_failed(pending, &aborting);
+        }
+        aborted
     }
 
-    /// Whether more failed in a row than the job tolerates; asking starts the count again.
-    pub(super) fn take_intolerable(&mut self, config: &CheckpointConfig) -> bool {
-        let intolerable = self.failures > config.tolerable_failures;
-        if intolerable {
-            self.failures = 0;
+    /// Those of these regions that failed more often in a row than the job tolerates; asking starts their
+    /// count again.
+    pub(super) fn take_intolerable(
+        &mut self,
+        config: &CheckpointConfig,
+        regions: impl Iterator<Item = RegionIndex>,
+    ) -> BTreeSet<RegionIndex> {
+        let mut intolerable = BTreeSet::new();
+        for region in regions {
+            let line = self.line_mut(region);
+            if line.failures > config.tolerable_failures {
+                line.failures = 0;
+                intolerable.insert(region);
+            }
         }
         intolerable
     }
 
     /// When the first one under way expires.
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
-        self.pending
+        let collecting = self
+            .pending
             .iter()
-            .filter(|pending| pending.storing.is_none())
-            .map(|pending| pending.deadline)
-            .min()
+            .filter(|pending| pending.is_collecting());
+        collecting.map(|pending| pending.deadline).min()
     }
 
-    /// Whether a checkpoint under way has expired.
-    pub(super) fn is_expired(pending: &Pending, now: Timestamp) -> bool {
-        pending.deadline <= now
+    /// Those that have expired, and the regions of each that have not acknowledged it.
+    pub(super) fn late(&self, now: Timestamp) -> Vec<(CheckpointId, BTreeSet<RegionIndex>)> {
+        let expired = |pending: &&Pending| pending.is_collecting() && pending.deadline <= now;
+        let late = |pending: &Pending| (pending.id, pending.collecting().collect());
+        self.pending.iter().filter(expired).map(late).collect()
+    }
+
+    /// Whether anything that is retained, written or under way is of this checkpoint.
+    pub(super) fn is_of_use(&self, id: CheckpointId) -> bool {
+        let refers = |record: &Arc<CheckpointRecord>| {
+            let mut snapshots = record.regions.iter().flatten();
+            snapshots.any(|snapshot| snapshot.checkpoint == id)
+        };
+        self.pending.iter().any(|pending| pending.id == id)
+            || self.completed.iter().any(refers)
+            || self.storing.as_ref().is_some_and(|it| refers(&it.record))
+    }
+
+    /// The checkpoints to which retained records refer.
+    pub(super) fn references(&self) -> BTreeSet<CheckpointId> {
+        let records = self.completed.iter();
+        records.flat_map(|record| record.references()).collect()
     }
 
     /// Tasks were started from a checkpoint.
@@ -382,7 +449,8 @@ impl Checkpoints {
 
     /// What clients may see.
     pub(super) fn details(&self, history: u32) -> CheckpointsDetails {
-        let pending = self.pending.iter().rev();
+        // One that some regions have completed is a completed one.
+        let pending = self.pending.iter().rev().filter(|it| !it.completed);
         let pending = pending.map(|pending| pending.entry(CheckpointOutcome::InProgress));
         let CheckpointsDetails {
             restored,
@@ -398,7 +466,7 @@ impl Checkpoints {
             restored: *restored,
             completed: *completed,
             failed: *failed,
-            in_progress: self.pending.len() as u64,
+            in_progress: self.pending.iter().filter(|it| !it.completed).count() as u64,
             latest_completed: latest_completed.clone(),
             latest_failed: latest_failed.clone(),
             latest_restored: latest_restored.clone(),
@@ -409,37 +477,60 @@ impl Checkpoints {
         }
     }
 
-    fn remember(&mut self, entry: CheckpointEntry, history: u32) {
-        self.counts.history.insert(0, entry);
-        self.counts.history.truncate(history as usize);
+    fn pending_mut(&mut self, id: CheckpointId) -> Option<&mut Pending> {
+        let at = self.pending.binary_search_by_key(&id, |pending| pending.id);
+        at.ok().map(|at| &mut self.pending[at])
+    }
+
+    /// A part of a checkpoint has become durable: it counts once, and is shown as it is now.
+    fn count_completed(&mut self, id: CheckpointId, first: bool, history: u32) {
+        let pending = self.pending.iter().find(|pending| pending.id == id);
+        let entry = pending.map(|pending| pending.entry(CheckpointOutcome::Completed));
+        let entry = entry.expect("it is still listed");
+        let counts = &mut *self.counts;
+        counts.completed += u64::from(first);
+        counts.history.retain(|shown| shown.id != id);
+        counts.history.insert(0, entry.clone());
+        counts.history.truncate(history as usize);
+        let latest = counts.latest_completed.as_ref();
+        if latest.is_none_or(|latest| latest.id <= id) {
+            counts.latest_completed = Some(entry);
+        }
+    }
+
+    fn count_failed(&mut self, pending: &Pending, aborting: &Aborting<'_>) {
+        let text = aborting.why.text();
+        let reason = match aborting.detail {
+            "" => String::from(text),
+            detail => format!("{text}: {detail}"),
+        };
+        let at = aborting.now;
+        let entry = pending.entry(CheckpointOutcome::Failed { at, reason });
+        let counts = &mut *self.counts;
+        counts.failed += 1;
+        counts.latest_failed = Some(entry.clone());
+        counts.history.insert(0, entry);
+        counts.history.truncate(aborting.history as usize);
     }
 }
 
-impl Pending {
-    fn record(&self, job: JobId, now: Timestamp) -> Arc<CheckpointRecord> {
-        Arc::new(CheckpointRecord {
-            job,
-            id: self.id,
-            triggered: self.triggered,
-            completed: now,
-            end_of_data: self.end_of_data,
-            attempts: self.attempts.clone(),
-            states: self.states.clone(),
-        })
+impl Line {
+    /// When the next one may be triggered for the region, as far as that depends on its last one.
+    pub(super) fn paused_until(&self, pause: Duration) -> Timestamp {
+        self.last_completed.map_or(Timestamp(0), |at| at + pause)
     }
 
-    fn entry(&self, outcome: CheckpointOutcome) -> CheckpointEntry {
-        let subtasks = u32::try_from(self.states.len()).expect("subtasks are counted in 32 bits");
-        CheckpointEntry {
-            id: self.id,
-            outcome,
-            triggered: self.triggered,
-            latest_ack: self.latest_ack,
-            subtasks,
-            acknowledged: subtasks - self.missing,
-            size: self.size,
-        }
+    /// Whether no further one may be under way.
+    pub(super) fn is_full(&self, config: &CheckpointConfig) -> bool {
+        self.under_way >= config.max_concurrent
     }
+}
+
+/// How many regions have a snapshot that was taken after the end of their input.
+fn finals(record: &CheckpointRecord) -> u32 {
+    let snapshots = record.regions.iter().flatten();
+    let finals = snapshots.filter(|snapshot| snapshot.end_of_data).count();
+    u32::try_from(finals).expect("regions are counted in 32 bits")
 }
 
 fn completed_entry(record: &CheckpointRecord) -> CheckpointEntry {
@@ -460,8 +551,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::config::CheckpointMode;
-    use core::time::Duration;
+    use crate::id::Attempt;
 
     #[test]
     fn a_predecessor_whose_clock_was_ahead_does_not_hold_up_checkpoints() {
@@ -472,23 +562,16 @@ mod tests {
             id: CheckpointId(1),
             triggered: now + hour,
             completed: now + hour,
-            end_of_data: false,
-            attempts: Vec::new(),
+            regions: vec![Some(RegionSnapshot {
+                checkpoint: CheckpointId(1),
+                attempt: Attempt::default(),
+                end_of_data: false,
+            })],
             states: Vec::new(),
         };
-        let mut checkpoints =
-            Checkpoints::new(CheckpointId(9), VecDeque::from([Arc::new(record)]), now);
-        checkpoints.due = Some(now);
-        let config = CheckpointConfig {
-            interval: pause,
-            timeout: pause,
-            min_pause: pause,
-            max_concurrent: 1,
-            tolerable_failures: 0,
-            mode: CheckpointMode::ExactlyOnce,
-            retained: 1,
-            inline_threshold: 0,
-        };
-        assert_eq!(checkpoints.trigger_at(&config), Some(now + pause));
+        let checkpoints =
+            Checkpoints::new(CheckpointId(9), VecDeque::from([Arc::new(record)]), 1, now);
+        let line = checkpoints.line(RegionIndex(0));
+        assert_eq!(line.paused_until(pause), now + pause);
     }
 }

@@ -10,7 +10,7 @@ use super::execution::Phase;
 use super::job::Job;
 use super::taskmanagers::{SlotRef, SlotUse, TaskManager, TmKey};
 use crate::graph::JobVertex;
-use crate::id::{Attempt, RegionIndex, VertexIndex};
+use crate::id::{Attempt, CheckpointId, RegionIndex, VertexIndex};
 use crate::message::{
     Deployment, JobTable, TableCheckpoints, TableVertex, TaskDeployment, ToTaskManager,
 };
@@ -22,6 +22,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// What the tasks of one deployment have in common: the checkpoint is that from which they start.
+type Order = (Attempt, Option<CheckpointId>, TmKey);
 
 impl Job {
     /// Whether regions of the job wait for slots.
@@ -123,13 +126,19 @@ impl Job {
 
     /// Sends every scheduled region to the TaskManagers of its slots.
     fn deploy(&mut self, cx: &mut Cx<'_>, slots: BTreeMap<u32, SlotRef>) {
-        let restore = self.checkpoints.latest().cloned();
+        let latest = self.checkpoints.latest().cloned();
+        let mut restored = None;
         let regions: Vec<RegionIndex> = self.execution.scheduled().iter().copied().collect();
-        let mut orders: BTreeMap<(Attempt, TmKey), Vec<TaskDeployment>> = BTreeMap::new();
+        let mut orders: BTreeMap<Order, Vec<TaskDeployment>> = BTreeMap::new();
         for index in regions {
             let attempt = self.execution.next_attempt(index, cx.epoch);
             self.execution.set_attempt(index, Some(attempt));
             self.execution.set_phase(index, Phase::Active);
+            self.checkpoints.line_mut(index).finish_announced = false;
+            let snapshot = self.checkpoints.snapshot(index);
+            let restore = snapshot.map(|snapshot| snapshot.checkpoint);
+            let record = latest.as_deref().filter(|_| restore.is_some());
+            restored = restored.max(restore);
             let members = self.execution.layout().members(index).to_vec();
             for position in members {
                 let slot = self.execution.slot_of(position);
@@ -140,18 +149,18 @@ impl Job {
                 let at = at.expect("every slot that a scheduled region needs was taken or is held");
                 self.execution
                     .occupy(position, ExecutionState::Deploying, at);
-                let task = self.task_deployment(position, at, restore.as_deref());
-                orders.entry((attempt, at.tm)).or_default().push(task);
+                let task = self.task_deployment(position, at, record);
+                let order = (attempt, restore, at.tm);
+                orders.entry(order).or_default().push(task);
             }
         }
         self.deployed_at(cx);
-        self.finish_announced = false;
-        if let Some(restore) = &restore {
-            self.checkpoints.restored(restore.id, cx.now);
+        if let Some(restored) = restored {
+            self.checkpoints.restored(restored, cx.now);
         }
         let (job, table) = (self.id(), Arc::new(self.table(cx)));
-        for ((attempt, tm), tasks) in orders {
-            let (table, restore) = (table.clone(), restore.as_ref().map(|restore| restore.id));
+        for ((attempt, restore, tm), tasks) in orders {
+            let table = table.clone();
             cx.send(
                 tm,
                 ToTaskManager::Deploy(Deployment {

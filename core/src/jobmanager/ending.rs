@@ -2,13 +2,13 @@
 //! and its records are removed. A coordinator that dies in between leaves a result and a job record; the
 //! next one goes on with the removal. So a job that has ended is never started again.
 
-use super::checkpoints::Abort;
 use super::commands::wait;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
 use super::execution::Phase;
 use super::job::{CancelIntent, Cleanup, Ended, Ending, Job, JobPhase};
 use super::journal::Fact;
+use super::pending::Abort;
 use crate::id::RequestId;
 use crate::record::{JobResult, Record, RecordKey, RecordOp, VertexResult};
 use crate::state::JobStatus;
@@ -67,7 +67,7 @@ impl Job {
             Ending::Cancelling => "the job is canceled",
             Ending::Failing(cause) => cause,
         };
-        self.abort_checkpoints(cx, Abort::JobStopped, detail, |_| true);
+        self.abort_checkpoints(cx, Abort::JobStopped, detail, None, |_| true);
         for region in self.execution.region_indices() {
             if self.execution.region(region).phase != Phase::Finished {
                 self.stop_region(cx, region);

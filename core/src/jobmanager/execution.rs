@@ -83,6 +83,10 @@ pub(super) struct Region {
     pub(super) alive: u32,
     /// How many of its tasks have finished in the current attempt.
     pub(super) finished: u32,
+    /// How many of its tasks are RUNNING.
+    pub(super) running: u32,
+    /// How many of these are at the end of their data.
+    pub(super) ended_data: u32,
 }
 
 /// One slot that the job needs.
@@ -120,8 +124,10 @@ pub(super) struct Execution {
     pub(super) deployed: Vec<Option<Timestamp>>,
     /// By vertex: its first slot among the job's.
     first_slot: Vec<u32>,
-    /// How many tasks are RUNNING and at the end of their data.
-    ended_data: u32,
+    /// How many regions run.
+    running: u32,
+    /// See [`Self::at_end_of_data`].
+    at_end: BTreeSet<RegionIndex>,
 }
 
 impl Execution {
@@ -148,6 +154,8 @@ impl Execution {
             attempt: None,
             alive: 0,
             finished: 0,
+            running: 0,
+            ended_data: 0,
         };
         let all = (0..layout.count()).map(RegionIndex);
         let scheduled = if matches!(phase, Phase::Scheduled { .. }) {
@@ -168,7 +176,8 @@ impl Execution {
             counts: graph.vertices().iter().map(counts).collect(),
             deployed: vec![None; graph.vertices().len()],
             first_slot: graph.vertices().iter().map(first_slot).collect(),
-            ended_data: 0,
+            running: 0,
+            at_end: BTreeSet::new(),
             layout: Kept::new(layout),
         }
     }
@@ -234,6 +243,7 @@ impl Execution {
         assert!(attempt >= region.attempt, "attempts do not go back");
         region.attempt = attempt;
         region.finished = 0;
+        self.note_end(index);
     }
 
     pub(super) fn region_indices(&self) -> impl Iterator<Item = RegionIndex> + use<> {
@@ -269,33 +279,31 @@ impl Execution {
         self.layout.subtasks()
     }
 
-    /// The attempt of every region, all of which run.
-    pub(super) fn attempts(&self) -> Vec<Attempt> {
-        self.regions
-            .iter()
-            .map(|region| region.attempt.expect("a region that runs has an attempt"))
-            .collect()
-    }
-
     /// How many tasks have been deployed and have not ended.
     pub(super) fn alive(&self) -> u32 {
         self.alive
     }
 
-    /// Whether every task is RUNNING.
-    pub(super) fn all_running(&self) -> bool {
-        let running = |counts: &TaskCounts| counts.get(ExecutionState::Running) == counts.total();
-        self.counts.iter().all(running)
+    /// Whether every task of a region is RUNNING.
+    pub(super) fn runs(&self, index: RegionIndex) -> bool {
+        self.region(index).running == self.size(index)
     }
 
-    /// Whether every task that has not finished is RUNNING and has no more input, and there is one.
-    pub(super) fn all_at_end_of_data(&self) -> bool {
-        let finished: u32 = self
-            .counts
-            .iter()
-            .map(|counts| counts.get(ExecutionState::Finished))
-            .sum();
-        self.ended_data > 0 && self.ended_data + finished == self.subtasks()
+    /// How many tasks a region has.
+    pub(super) fn size(&self, index: RegionIndex) -> u32 {
+        let members = self.layout.members(index).len();
+        u32::try_from(members).expect("subtasks are counted in 32 bits")
+    }
+
+    /// Whether a region runs.
+    pub(super) fn any_runs(&self) -> bool {
+        self.running > 0
+    }
+
+    /// The regions whose tasks all either have finished, or are RUNNING and have no more input, and there is one
+    /// that has not finished.
+    pub(super) fn at_end_of_data(&self) -> &BTreeSet<RegionIndex> {
+        &self.at_end
     }
 
     /// Whether every region has finished.
@@ -316,6 +324,7 @@ impl Execution {
             region.alive -= 1;
             region.finished += u32::from(next == ExecutionState::Finished);
             self.alive -= 1;
+            self.note_end(self.layout.of(position));
         }
     }
 
@@ -344,7 +353,9 @@ impl Execution {
     /// A task had finished before its job was recovered.
     pub(super) fn adopt_finished(&mut self, position: u32) {
         self.put(position, ExecutionState::Finished);
-        self.regions[self.layout.of(position).0 as usize].finished += 1;
+        let index = self.layout.of(position);
+        self.regions[index.0 as usize].finished += 1;
+        self.note_end(index);
     }
 
     /// A task leaves its slot. If it was the last one, the slot is to be given back.
@@ -360,29 +371,48 @@ impl Execution {
 
     /// A task has processed the end of its input.
     pub(super) fn put_end_of_data(&mut self, position: u32, value: bool) {
-        let counted = self.counts_as_ended(position);
+        let before = self.standing(position);
         self.end_of_data.set(position, value);
-        self.recount_ended(position, counted);
+        self.recount(position, before);
     }
 
     fn put(&mut self, position: u32, next: ExecutionState) {
-        let counted = self.counts_as_ended(position);
+        let before = self.standing(position);
         let vertex = self.layout.task(position).vertex.0 as usize;
         let state = &mut self.state[position as usize];
         let counts = &mut self.counts[vertex].0;
         counts[*state as usize] -= 1;
         counts[next as usize] += 1;
         *state = next;
-        self.recount_ended(position, counted);
+        self.recount(position, before);
     }
 
-    fn counts_as_ended(&self, position: u32) -> bool {
-        self.state(position) == ExecutionState::Running && self.end_of_data.get(position)
+    /// Whether a task is RUNNING, and whether it also is at the end of its data.
+    fn standing(&self, position: u32) -> (bool, bool) {
+        let running = self.state(position) == ExecutionState::Running;
+        (running, running && self.end_of_data.get(position))
     }
 
-    fn recount_ended(&mut self, position: u32, before: bool) {
-        let after = self.counts_as_ended(position);
-        self.ended_data = self.ended_data - u32::from(before) + u32::from(after);
+    /// A task's standing may have changed, and with it that of its region.
+    fn recount(&mut self, position: u32, before: (bool, bool)) {
+        let after = self.standing(position);
+        let index = self.layout.of(position);
+        let ran = self.runs(index);
+        let region = &mut self.regions[index.0 as usize];
+        region.running = region.running - u32::from(before.0) + u32::from(after.0);
+        region.ended_data = region.ended_data - u32::from(before.1) + u32::from(after.1);
+        self.running = self.running - u32::from(ran) + u32::from(self.runs(index));
+        self.note_end(index);
+    }
+
+    fn note_end(&mut self, index: RegionIndex) {
+        let region = self.region(index);
+        let ended = region.ended_data + region.finished == self.size(index);
+        if region.ended_data > 0 && ended {
+            self.at_end.insert(index);
+        } else {
+            self.at_end.remove(&index);
+        }
     }
 
     /// The attempt after the last one of a region.

@@ -2,13 +2,13 @@
 //!
 //! A failure asks the restart strategy once, whatever number of tasks it took down. The regions that are
 //! concerned stop now; each is scheduled again when every task of its old attempt has ended (or is lost
-//! with its TaskManager, whose later words are not heard), its delay is over, and no checkpoint is being
-//! stored, because only then is it known from which checkpoint to start.
+//! with its TaskManager, whose later words are not heard), its delay is over, and no checkpoint of it is being
+//! stored, because only then is it known from which checkpoint to start. Other regions do not notice.
 
-use super::checkpoints::Abort;
 use super::cx::Cx;
 use super::execution::Phase;
 use super::job::{Ending, Job, JobPhase};
+use super::pending::Abort;
 use super::restart::Decision;
 use crate::id::RegionIndex;
 use crate::state::ExecutionState;
@@ -25,7 +25,7 @@ impl Job {
         regions: &BTreeSet<RegionIndex>,
         cause: String,
     ) {
-        self.abort_checkpoints(cx, Abort::TaskFailure, &cause, |_| true);
+        self.abort_checkpoints(cx, Abort::TaskFailure, &cause, Some(regions), |_| true);
         for region in regions {
             self.note_failed(*region, &cause);
         }
@@ -48,13 +48,6 @@ impl Job {
         }
     }
 
-    /// Something is wrong with the job as a whole.
-    pub(super) fn fail_all(&mut self, cx: &mut Cx<'_>, cause: String) {
-        self.remember(cx, None, None, cause.clone());
-        let all = self.execution.region_indices().collect();
-        self.fail_regions(cx, &all, cause);
-    }
-
     fn restart_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex, at: Timestamp) {
         self.stop_region(cx, index);
         self.execution.set_phase(index, Phase::Restarting { at });
@@ -62,12 +55,10 @@ impl Job {
 
     /// Regions whose attempts have ended and whose delay is over wait for slots again.
     pub(super) fn reschedule(&mut self, now: Timestamp) {
-        if self.checkpoints.is_storing() {
-            return;
-        }
         let ready = |index: &RegionIndex| {
             let region = self.execution.region(*index);
-            region.alive == 0 && matches!(region.phase, Phase::Restarting { at } if at <= now)
+            let over = matches!(region.phase, Phase::Restarting { at } if at <= now);
+            over && region.alive == 0 && !self.checkpoints.is_storing(*index)
         };
         let ready: BTreeSet<RegionIndex> = self
             .execution

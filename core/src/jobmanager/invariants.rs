@@ -4,10 +4,11 @@
 use super::Coordinator;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
+use super::pending::Stage;
 use super::taskmanagers::{SlotRef, SlotUse};
 use super::timers::Timer;
 use super::view::TaskCounts;
-use crate::id::VertexIndex;
+use crate::id::{RegionIndex, VertexIndex};
 use crate::state::ExecutionState;
 use alloc::format;
 use alloc::string::String;
@@ -182,7 +183,9 @@ impl Job {
                 of.sum()
             };
             let detail = || format!("job {id} region {}: {region:?}, {alive} alive", index.0);
-            hold("a-region-counts-its-tasks", region.alive == alive, detail)?;
+            let running = counts.get(ExecutionState::Running);
+            let counted = region.alive == alive && region.running == running;
+            hold("a-region-counts-its-tasks", counted, detail)?;
             let right = match region.phase {
                 Phase::Scheduled { .. } => of(&[ExecutionState::Scheduled]) == members.len(),
                 Phase::Active => of(&NOT_ACTIVE) == 0,
@@ -234,23 +237,32 @@ impl Job {
                 || format!("job {id}"),
             );
         };
-        let few = checkpoints.pending.len() <= config.max_concurrent as usize;
-        hold("few-enough-checkpoints-are-under-way", few, || {
-            format!("job {id}: {}", checkpoints.pending.len())
-        })?;
         let retained = checkpoints.completed.len() <= config.retained as usize;
         hold("few-enough-checkpoints-are-retained", retained, || {
             format!("job {id}: {}", checkpoints.completed.len())
         })?;
-        let running = self.execution.all_running() && self.is_active();
-        let waiting = checkpoints
-            .pending
-            .iter()
-            .any(|pending| pending.missing > 0);
+        for region in self.execution.region_indices() {
+            self.check_line(region, config.max_concurrent)?;
+        }
+        Ok(())
+    }
+
+    /// The checkpoints of one region.
+    fn check_line(&self, region: RegionIndex, most: u32) -> Result<(), Violation> {
+        let (id, checkpoints) = (self.id(), &self.checkpoints);
+        let parts = checkpoints.pending.iter();
+        let parts = parts.filter_map(|pending| pending.parts.get(&region));
+        let under_way = checkpoints.line(region).under_way;
+        let counted = parts.clone().count() == under_way as usize;
+        let detail = || format!("job {id} region {}: {under_way}", region.0);
+        let few = under_way <= most && counted;
+        hold("few-enough-checkpoints-are-under-way", few, detail)?;
+        let waiting = parts.clone().any(|part| part.stage() == Stage::Collecting);
+        let running = self.execution.runs(region) && self.is_active();
         hold(
             "only-running-tasks-take-part-in-a-checkpoint",
             running || !waiting,
-            || format!("job {id}"),
+            detail,
         )
     }
 }

@@ -13,7 +13,6 @@ use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::execution::{Execution, Phase};
 use super::restart::RestartBackoff;
-use super::taskmanagers::TmKey;
 use super::view::ExceptionEntry;
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
@@ -21,7 +20,7 @@ use crate::kept::Kept;
 use crate::record::{CheckpointRecord, JobResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -107,10 +106,6 @@ pub(super) struct Job {
     pub(super) end_waiters: Vec<RequestId>,
     pub(super) execution: Execution,
     pub(super) checkpoints: Checkpoints,
-    /// Not before this time is a final checkpoint tried again.
-    pub(super) final_not_before: Timestamp,
-    /// The running tasks have been told to finish.
-    pub(super) finish_announced: bool,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
@@ -126,12 +121,13 @@ pub(super) struct Job {
 impl Job {
     /// A job that was submitted just now.
     pub(super) fn submitted(graph: Arc<JobGraph>, now: Timestamp, request: RequestId) -> Self {
-        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new(), now);
         let phase = JobPhase::Submitting(Submitters {
             of_this: Vec::from([request]),
             of_another: Vec::new(),
         });
         let execution = Execution::new(&graph, Phase::Scheduled { since: now });
+        let regions = execution.layout().count();
+        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new(), regions, now);
         Self::new(graph, now, phase, execution, checkpoints, now)
     }
 
@@ -145,15 +141,13 @@ impl Job {
         deadline: Timestamp,
         now: Timestamp,
     ) -> Self {
-        for (region, attempt) in (0..).map(RegionIndex).zip(
-            completed
-                .back()
-                .into_iter()
-                .flat_map(|latest| &latest.attempts),
-        ) {
-            execution.set_attempt(region, Some(*attempt));
+        let regions = execution.layout().count();
+        let checkpoints = Checkpoints::new(mark, completed, regions, now);
+        for region in execution.region_indices() {
+            if let Some(snapshot) = checkpoints.snapshot(region) {
+                execution.set_attempt(region, Some(snapshot.attempt));
+            }
         }
-        let checkpoints = Checkpoints::new(mark, completed, now);
         let mut job = Self::new(
             graph,
             submitted,
@@ -188,8 +182,6 @@ impl Job {
             end_waiters: Vec::new(),
             execution,
             checkpoints,
-            final_not_before: Timestamp(0),
-            finish_announced: false,
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,
@@ -308,16 +300,6 @@ impl Job {
                 [restarts, slots, checkpoints].into_iter().flatten().min()
             }
         }
-    }
-
-    /// The TaskManagers that its tasks are on.
-    pub(super) fn taskmanagers(&self) -> BTreeSet<TmKey> {
-        self.execution
-            .slots
-            .iter()
-            .filter_map(|slot| slot.at)
-            .map(|at| at.tm)
-            .collect()
     }
 
     /// Takes note of a failure, for clients.

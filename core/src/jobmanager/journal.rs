@@ -35,7 +35,7 @@ pub(super) enum Fact {
     /// Checkpoint ids below this one may be used.
     Marked(JobId, CheckpointId),
     /// The checkpoint is completed.
-    Completed(JobId, CheckpointId),
+    Completed(JobId),
     /// The job has ended.
     Ended(JobId),
     /// Nothing of the job is left but its result.

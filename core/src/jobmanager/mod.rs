@@ -30,6 +30,7 @@ mod input;
 mod invariants;
 mod job;
 mod journal;
+mod pending;
 mod reconcile;
 mod recover;
 mod removals;
@@ -163,9 +164,7 @@ impl Coordinator {
             Fact::Submitted(job) => self.with_job(job, effects, Job::submission_durable),
             Fact::CancelRequested(job) => self.with_job(job, effects, Job::cancel_durable),
             Fact::Marked(job, next) => self.with_job(job, effects, |job, _| job.marked(next)),
-            Fact::Completed(job, id) => {
-                self.with_job(job, effects, |job, cx| job.completed(cx, id))
-            }
+            Fact::Completed(job) => self.with_job(job, effects, |job, cx| job.completed(cx)),
             Fact::Ended(job) => self.job_ended(job, effects),
             Fact::Cleaned(job) => self.job_cleaned(job),
             Fact::Nothing => {}

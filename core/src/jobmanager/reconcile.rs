@@ -12,10 +12,10 @@ use super::effect::Effect;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::taskmanagers::{SlotRef, SlotUse, TmKey};
-use crate::id::{Attempt, RegionIndex};
+use crate::id::{Attempt, CheckpointId, RegionIndex};
 use crate::message::{InventoryItem, TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 /// Attempt numbers beyond this one are not adopted: there must be room for the next ones.
 const MAX_ATTEMPT_NUMBER: u32 = 1 << 30;
@@ -110,13 +110,14 @@ impl Job {
         true
     }
 
-    /// Whether an attempt goes on from where the latest checkpoint is: it took part in it, or was restored
-    /// from it. Another one has not published what this checkpoint has, and would publish it again,
+    /// Whether an attempt goes on from where the latest checkpoint of its region is: it took part in it, or was
+    /// restored from it. Another one has not published what this checkpoint has, and would publish it again,
     /// however late it was ordered: an old leader may have gone on ordering.
     fn continues_latest(&self, region: RegionIndex, item: &InventoryItem) -> bool {
-        let latest = self.checkpoints.latest();
-        let took_part = latest.map(|latest| latest.attempts[region.0 as usize]);
-        took_part == Some(item.attempt.attempt) || item.restored == latest.map(|latest| latest.id)
+        let latest = self.checkpoints.snapshot(region);
+        let took_part = latest.map(|snapshot| snapshot.attempt);
+        let restored = latest.map(|snapshot| snapshot.checkpoint);
+        took_part == Some(item.attempt.attempt) || item.restored == restored
     }
 
     /// All tasks of a region have one attempt: the latest that was reported.
@@ -224,19 +225,25 @@ impl Job {
 
     /// Tells the adopted tasks what became of their checkpoints.
     fn resume(&mut self, cx: &mut Cx<'_>) {
-        let job = self.id();
-        let completed = self.checkpoints.latest().map(|latest| latest.id);
-        let aborted_below = self.checkpoints.next;
-        let tms: Vec<TmKey> = self.taskmanagers().into_iter().collect();
-        for tm in tms {
-            cx.send(
-                tm,
-                ToTaskManager::Resume {
-                    job,
-                    completed,
-                    aborted_below,
-                },
-            );
+        let (job, aborted_below) = (self.id(), self.checkpoints.next);
+        let mut latest: BTreeMap<Option<CheckpointId>, BTreeSet<RegionIndex>> = BTreeMap::new();
+        for region in self.execution.region_indices() {
+            let snapshot = self.checkpoints.snapshot(region);
+            let completed = snapshot.map(|snapshot| snapshot.checkpoint);
+            latest.entry(completed).or_default().insert(region);
+        }
+        for (completed, regions) in latest {
+            for (tm, tasks) in self.tasks_of(&regions) {
+                cx.send(
+                    tm,
+                    ToTaskManager::Resume {
+                        job,
+                        tasks,
+                        completed,
+                        aborted_below,
+                    },
+                );
+            }
         }
     }
 }

@@ -196,7 +196,7 @@ fn check_fit(
     let layout = execution.layout();
     let expected = [layout.subtasks() as usize, layout.count() as usize];
     for record in checkpoints {
-        let found = [record.states.len(), record.attempts.len()];
+        let found = [record.states.len(), record.regions.len()];
         if found != expected {
             return Err(RecoverError::Misfit {
                 job,
@@ -259,8 +259,7 @@ mod tests {
             id: CheckpointId(1),
             triggered: Timestamp(0),
             completed: Timestamp(0),
-            end_of_data: false,
-            attempts: Vec::new(),
+            regions: Vec::new(),
             states: vec![state; states],
         }))
     }

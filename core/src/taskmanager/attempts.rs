@@ -59,6 +59,24 @@ struct Held {
     completed: Option<CheckpointId>,
 }
 
+/// The tasks that a message speaks of.
+pub(super) struct Concerned {
+    job: JobId,
+    /// Those that are named, in order; empty if it is all of the job.
+    tasks: Vec<TaskId>,
+}
+
+impl Concerned {
+    pub(super) fn new(job: JobId, mut tasks: Vec<TaskId>) -> Self {
+        tasks.sort_unstable();
+        Concerned { job, tasks }
+    }
+
+    fn names(&self, task: TaskId) -> bool {
+        self.tasks.is_empty() || self.tasks.binary_search(&task).is_ok()
+    }
+}
+
 impl Attempts {
     /// None yet, for this many slots.
     pub(super) fn new(slots: u32) -> Self {
@@ -295,6 +313,15 @@ impl Attempts {
         }
     }
 
+    /// The attempts of the tasks that a message speaks of.
+    fn concerned<'a>(
+        &'a mut self,
+        concerned: &'a Concerned,
+    ) -> impl Iterator<Item = (AttemptId, &'a mut Kept<Held>)> {
+        let named = |(id, _): &(AttemptId, _)| concerned.names(id.task);
+        self.of_job(concerned.job).filter(named)
+    }
+
     fn of_job(&mut self, job: JobId) -> impl Iterator<Item = (AttemptId, &mut Kept<Held>)> {
         let task = |index| TaskId {
             vertex: VertexIndex(index),
@@ -321,12 +348,13 @@ impl Attempts {
 
     pub(super) fn trigger(
         &mut self,
-        job: JobId,
+        concerned: &Concerned,
         checkpoint: CheckpointId,
         timestamp: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        for (attempt, held) in self.of_job(job).filter(|(_, held)| !held.has_inputs) {
+        let concerned = self.concerned(concerned);
+        for (attempt, held) in concerned.filter(|(_, held)| !held.has_inputs) {
             if held.triggered >= Some(checkpoint) {
                 continue;
             }
@@ -354,12 +382,12 @@ impl Attempts {
 
     pub(super) fn complete(
         &mut self,
-        job: JobId,
+        concerned: &Concerned,
         checkpoint: CheckpointId,
         finish: bool,
         effects: &mut Vec<Effect>,
     ) {
-        for (attempt, held) in self.of_job(job) {
+        for (attempt, held) in self.concerned(concerned) {
             let took_part = held.acknowledged.contains(&checkpoint)
                 || held.restored == Some(checkpoint)
                 || held.completed == Some(checkpoint);
@@ -377,11 +405,11 @@ impl Attempts {
 
     pub(super) fn abort(
         &mut self,
-        job: JobId,
+        concerned: &Concerned,
         checkpoint: CheckpointId,
         effects: &mut Vec<Effect>,
     ) {
-        for (attempt, held) in self.of_job(job) {
+        for (attempt, held) in self.concerned(concerned) {
             if matches!(
                 held.state,
                 ExecutionState::Initializing | ExecutionState::Running
@@ -397,15 +425,15 @@ impl Attempts {
 
     pub(super) fn resume(
         &mut self,
-        job: JobId,
+        concerned: &Concerned,
         completed: Option<CheckpointId>,
         aborted_below: CheckpointId,
         effects: &mut Vec<Effect>,
     ) {
         if let Some(checkpoint) = completed {
-            self.complete(job, checkpoint, false, effects);
+            self.complete(concerned, checkpoint, false, effects);
         }
-        for (attempt, held) in self.of_job(job) {
+        for (attempt, held) in self.concerned(concerned) {
             if matches!(
                 held.state,
                 ExecutionState::Initializing | ExecutionState::Running

@@ -148,6 +148,7 @@ impl Scene {
     fn complete(&mut self, checkpoint: u64, finish: bool) -> Vec<Effect> {
         self.told(ToTaskManager::NotifyComplete {
             job: JOB,
+            tasks: Vec::new(),
             checkpoint: CheckpointId(checkpoint),
             finish,
         })
@@ -210,6 +211,7 @@ fn a_repeated_trigger_snapshots_once() {
     let mut trigger = |checkpoint| {
         scene.told(ToTaskManager::TriggerCheckpoint {
             job: JOB,
+            tasks: Vec::new(),
             checkpoint: CheckpointId(checkpoint),
             timestamp: Timestamp(0),
         })

@@ -10,7 +10,7 @@
 //!
 //! Invariant: a message with an epoch below the highest one seen changes nothing.
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Concerned};
 use super::contract::{Effect, Input, WorkerConfig};
 use crate::digest::Digest;
 use crate::id::{AttemptId, Epoch, SlotIndex};
@@ -238,6 +238,15 @@ impl Worker {
         };
     }
 
+    /// The JobManager accepts the session.
+    fn welcomed(&mut self, now: Timestamp, welcome: Welcome, effects: &mut Vec<Effect>) {
+        self.welcome = Some(welcome);
+        self.link = Link::Registered { last_heard: now };
+        self.alone_since = None;
+        self.pause = self.registration().0;
+        effects.extend(self.attempts.take_unsent().map(Effect::Send));
+    }
+
     fn message(&mut self, now: Timestamp, envelope: Envelope, effects: &mut Vec<Effect>) {
         if !self.is_open() {
             return;
@@ -255,13 +264,7 @@ impl Worker {
             *last_heard = now;
         }
         match envelope.message {
-            ToTaskManager::Welcome(welcome) => {
-                self.welcome = Some(welcome);
-                self.link = Link::Registered { last_heard: now };
-                self.alone_since = None;
-                self.pause = self.registration().0;
-                effects.extend(self.attempts.take_unsent().map(Effect::Send));
-            }
+            ToTaskManager::Welcome(welcome) => self.welcomed(now, welcome, effects),
             ToTaskManager::Refused(_) => unreachable!("a refusal was dealt with before the fence"),
             ToTaskManager::Heartbeat { sequence } => {
                 effects.push(Effect::Send(FromTaskManager::Heartbeat { sequence }));
@@ -274,27 +277,41 @@ impl Worker {
             } => self.attempts.cancel(job, attempt, tasks, effects),
             ToTaskManager::TriggerCheckpoint {
                 job,
+                tasks,
                 checkpoint,
                 timestamp,
             } => {
-                self.attempts.trigger(job, checkpoint, timestamp, effects);
+                let concerned = Concerned::new(job, tasks);
+                let attempts = &mut self.attempts;
+                attempts.trigger(&concerned, checkpoint, timestamp, effects);
             }
             ToTaskManager::NotifyComplete {
                 job,
+                tasks,
                 checkpoint,
                 finish,
             } => {
-                self.attempts.complete(job, checkpoint, finish, effects);
+                let concerned = Concerned::new(job, tasks);
+                let attempts = &mut self.attempts;
+                attempts.complete(&concerned, checkpoint, finish, effects);
             }
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                self.attempts.abort(job, checkpoint, effects)
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => {
+                let concerned = Concerned::new(job, tasks);
+                self.attempts.abort(&concerned, checkpoint, effects);
             }
             ToTaskManager::Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below,
             } => {
-                self.attempts.resume(job, completed, aborted_below, effects);
+                let concerned = Concerned::new(job, tasks);
+                let attempts = &mut self.attempts;
+                attempts.resume(&concerned, completed, aborted_below, effects);
             }
             ToTaskManager::ReleaseJob { job } => self.attempts.release(job, effects),
         }

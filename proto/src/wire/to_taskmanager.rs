@@ -5,6 +5,7 @@ use crate::bad_message::{BadMessage, WireError};
 use crate::check::{self, millis};
 use crate::v1;
 use crate::v1::to_task_manager::Message;
+use jobmanager_core::id::TaskId;
 use jobmanager_core::message::{Envelope, Refusal, ToTaskManager, Welcome};
 use jobmanager_core::time::Timestamp;
 use std::time::Duration;
@@ -43,36 +44,45 @@ impl From<ToTaskManager> for Message {
             }),
             ToTaskManager::TriggerCheckpoint {
                 job,
+                tasks,
                 checkpoint,
                 timestamp,
             } => Message::TriggerCheckpoint(v1::TriggerCheckpoint {
                 job: Some(job.into()),
                 checkpoint: checkpoint.0,
                 timestamp_ms: timestamp.0,
+                tasks: tasks.into_iter().map(Into::into).collect(),
             }),
             ToTaskManager::NotifyComplete {
                 job,
+                tasks,
                 checkpoint,
                 finish,
             } => Message::NotifyComplete(v1::NotifyComplete {
                 job: Some(job.into()),
                 checkpoint: checkpoint.0,
                 finish,
+                tasks: tasks.into_iter().map(Into::into).collect(),
             }),
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                Message::NotifyAborted(v1::NotifyAborted {
-                    job: Some(job.into()),
-                    checkpoint: checkpoint.0,
-                })
-            }
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => Message::NotifyAborted(v1::NotifyAborted {
+                job: Some(job.into()),
+                checkpoint: checkpoint.0,
+                tasks: tasks.into_iter().map(Into::into).collect(),
+            }),
             ToTaskManager::Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below,
             } => Message::Resume(v1::Resume {
                 job: Some(job.into()),
                 completed: completed.map_or(0, |checkpoint| checkpoint.0),
                 aborted_below: aborted_below.0,
+                tasks: tasks.into_iter().map(Into::into).collect(),
             }),
             ToTaskManager::ReleaseJob { job } => Message::ReleaseJob(v1::ReleaseJob {
                 job: Some(job.into()),
@@ -139,20 +149,24 @@ impl TryFrom<Message> for ToTaskManager {
             Message::Cancel(wire) => cancel(wire)?,
             Message::TriggerCheckpoint(wire) => ToTaskManager::TriggerCheckpoint {
                 job: ids::job(wire.job, "trigger_checkpoint.job")?,
+                tasks: tasks(wire.tasks, "trigger_checkpoint.tasks")?,
                 checkpoint: check::checkpoint(wire.checkpoint, "trigger_checkpoint.checkpoint")?,
                 timestamp: Timestamp(wire.timestamp_ms),
             },
             Message::NotifyComplete(wire) => ToTaskManager::NotifyComplete {
                 job: ids::job(wire.job, "notify_complete.job")?,
+                tasks: tasks(wire.tasks, "notify_complete.tasks")?,
                 checkpoint: check::checkpoint(wire.checkpoint, "notify_complete.checkpoint")?,
                 finish: wire.finish,
             },
             Message::NotifyAborted(wire) => ToTaskManager::NotifyAborted {
                 job: ids::job(wire.job, "notify_aborted.job")?,
+                tasks: tasks(wire.tasks, "notify_aborted.tasks")?,
                 checkpoint: check::checkpoint(wire.checkpoint, "notify_aborted.checkpoint")?,
             },
             Message::Resume(wire) => ToTaskManager::Resume {
                 job: ids::job(wire.job, "resume.job")?,
+                tasks: tasks(wire.tasks, "resume.tasks")?,
                 completed: check::optional_checkpoint(wire.completed, "resume.completed")?,
                 aborted_below: check::checkpoint(wire.aborted_below, "resume.aborted_below")?,
             },
@@ -191,13 +205,15 @@ impl TryFrom<v1::Welcome> for Welcome {
 }
 
 fn cancel(wire: v1::Cancel) -> Result<ToTaskManager, BadMessage> {
-    check::at_most(wire.tasks.len(), check::MAX_ATTEMPTS, "cancel.tasks")?;
-    let tasks = wire.tasks.into_iter();
     Ok(ToTaskManager::Cancel {
         job: ids::job(wire.job, "cancel.job")?,
         attempt: ids::attempt(wire.attempt, "cancel.attempt")?,
-        tasks: tasks
-            .map(|task| ids::task(Some(task), "cancel.tasks"))
-            .collect::<Result<_, _>>()?,
+        tasks: tasks(wire.tasks, "cancel.tasks")?,
     })
+}
+
+fn tasks(wire: Vec<v1::TaskId>, field: &'static str) -> Result<Vec<TaskId>, BadMessage> {
+    check::at_most(wire.len(), check::MAX_ATTEMPTS, field)?;
+    let tasks = wire.into_iter().map(|task| ids::task(Some(task), field));
+    tasks.collect()
 }

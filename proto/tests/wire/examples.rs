@@ -63,6 +63,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             "trigger_checkpoint",
             ToTaskManager::TriggerCheckpoint {
                 job: JOB,
+                tasks: vec![TASK],
                 checkpoint: CHECKPOINT,
                 timestamp: Timestamp(1_700_000_000_000),
             },
@@ -71,6 +72,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             "notify_complete",
             ToTaskManager::NotifyComplete {
                 job: JOB,
+                tasks: vec![TASK],
                 checkpoint: CHECKPOINT,
                 finish: true,
             },
@@ -79,6 +81,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             "notify_aborted",
             ToTaskManager::NotifyAborted {
                 job: JOB,
+                tasks: vec![TASK],
                 checkpoint: CHECKPOINT,
             },
         ),
@@ -86,6 +89,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             "resume",
             ToTaskManager::Resume {
                 job: JOB,
+                tasks: vec![TASK],
                 completed: Some(CHECKPOINT),
                 aborted_below: CheckpointId(305),
             },
@@ -253,8 +257,14 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                 id: CHECKPOINT,
                 triggered: Timestamp(1_700_000_000_000),
                 completed: Timestamp(1_700_000_000_100),
-                end_of_data: true,
-                attempts: vec![ATTEMPT],
+                regions: vec![
+                    Some(RegionSnapshot {
+                        checkpoint: CHECKPOINT,
+                        attempt: ATTEMPT,
+                        end_of_data: true,
+                    }),
+                    None,
+                ],
                 states: states(),
             })),
         ),

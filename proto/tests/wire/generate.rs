@@ -40,6 +40,10 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     })
 }
 
+fn tasks() -> impl Strategy<Value = Vec<TaskId>> {
+    vec(task(), 0..5)
+}
+
 fn task() -> impl Strategy<Value = TaskId> {
     (0..1_000_u32, 0..32_768_u32).prop_map(|(vertex, subtask)| TaskId {
         vertex: VertexIndex(vertex),
@@ -169,29 +173,36 @@ fn to_taskmanager() -> impl Strategy<Value = ToTaskManager> {
         })),
         any::<u64>().prop_map(|sequence| Heartbeat { sequence }),
         deployment().prop_map(Deploy),
-        (job(), attempt(), vec(task(), 0..5)).prop_map(|(job, attempt, tasks)| Cancel {
+        (job(), attempt(), tasks()).prop_map(|(job, attempt, tasks)| Cancel {
             job,
             attempt,
             tasks
         }),
-        (job(), checkpoint(), timestamp()).prop_map(|(job, checkpoint, timestamp)| {
-            TriggerCheckpoint {
+        (job(), tasks(), checkpoint(), timestamp()).prop_map(
+            |(job, tasks, checkpoint, timestamp)| TriggerCheckpoint {
                 job,
+                tasks,
                 checkpoint,
                 timestamp,
             }
-        }),
-        (job(), checkpoint(), any::<bool>()).prop_map(|(job, checkpoint, finish)| {
-            NotifyComplete {
+        ),
+        (job(), tasks(), checkpoint(), any::<bool>()).prop_map(
+            |(job, tasks, checkpoint, finish)| NotifyComplete {
                 job,
+                tasks,
                 checkpoint,
                 finish,
             }
+        ),
+        (job(), tasks(), checkpoint()).prop_map(|(job, tasks, checkpoint)| NotifyAborted {
+            job,
+            tasks,
+            checkpoint,
         }),
-        (job(), checkpoint()).prop_map(|(job, checkpoint)| NotifyAborted { job, checkpoint }),
-        (job(), option::of(checkpoint()), checkpoint()).prop_map(
-            |(job, completed, aborted_below)| Resume {
+        (job(), tasks(), option::of(checkpoint()), checkpoint()).prop_map(
+            |(job, tasks, completed, aborted_below)| Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below
             }
@@ -342,12 +353,19 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn region_snapshot()(
+        checkpoint in checkpoint(), attempt in attempt(), end_of_data in any::<bool>(),
+    ) -> RegionSnapshot {
+        RegionSnapshot { checkpoint, attempt, end_of_data }
+    }
+}
+
+prop_compose! {
     fn checkpoint_record()(
         job in job(), id in checkpoint(), triggered in timestamp(), completed in timestamp(),
-        end_of_data in any::<bool>(), states in vec(state(), 0..5),
-        attempts in vec(attempt(), 0..3),
+        states in vec(state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
     ) -> CheckpointRecord {
-        CheckpointRecord { job, id, triggered, completed, end_of_data, attempts, states }
+        CheckpointRecord { job, id, triggered, completed, regions, states }
     }
 }
 

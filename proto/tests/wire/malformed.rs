@@ -180,6 +180,7 @@ fn other_messages_to_a_taskmanager() {
         ("resume.job", |r| r.job = None),
         ("resume.completed", |r| r.completed = u64::MAX),
         ("resume.aborted_below", |r| r.aborted_below = 0),
+        ("resume.tasks", |r| r.tasks[0].vertex = 1_000),
     ];
     let Resume(example) = to_taskmanager("resume") else {
         panic!("another example");
@@ -451,6 +452,9 @@ fn records() {
         ("checkpoint.job", |c| c.job = None),
         ("checkpoint.id", |c| c.id = 0),
         ("checkpoint.states", |c| c.states[0].location = None),
+        ("checkpoint.regions.attempt", |c| {
+            c.regions[0].attempt = None
+        }),
     ];
     let Wire::Checkpoint(example) = checkpoint else {
         panic!("another example");

@@ -275,6 +275,7 @@ async fn a_job_with_checkpoints_ends_with_its_final_checkpoint() {
     let (job, checkpoint, timestamp) = (JOB, CheckpointId(1), Timestamp(0));
     let trigger = ToTaskManager::TriggerCheckpoint {
         job,
+        tasks: Vec::new(),
         checkpoint,
         timestamp,
     };
@@ -283,6 +284,7 @@ async fn a_job_with_checkpoints_ends_with_its_final_checkpoint() {
     assert!(acknowledged.iter().all(|ack| ack.end_of_data));
     let complete = ToTaskManager::NotifyComplete {
         job,
+        tasks: Vec::new(),
         checkpoint,
         finish: true,
     };

@@ -6,7 +6,7 @@ use super::{Checks, History, Verdict, ensure};
 use crate::plan::Micros;
 use crate::plan::options::MS;
 use crate::world::event::Process;
-use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId, TaskId};
 use jobmanager_core::message::{Deployment, Envelope, FromTaskManager, TaskReport, ToTaskManager};
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::taskmanager::{Effect, Input, TaskEvent, Worker};
@@ -24,6 +24,8 @@ pub(super) struct Contract {
     finished: BTreeSet<(Process, AttemptId)>,
     /// Failures of which nobody was told.
     untold: BTreeMap<Process, BTreeSet<AttemptId>>,
+    /// When those that were refused may try again.
+    refused: BTreeMap<Process, Timestamp>,
 }
 
 /// A step that a worker took.
@@ -44,12 +46,14 @@ impl Checks {
             self.task_told(step, *attempt, event);
         }
         self.says_only_what_is_true(step)?;
+        self.contract.comes_back_in_time(step)?;
         let Input::Message(envelope) = step.input else {
             return Ok(());
         };
         if envelope.epoch < step.worker.epoch() || !step.worker.is_registered() {
             return Ok(());
         }
+        passes_on_to_those_named(step, &envelope.message)?;
         match &envelope.message {
             ToTaskManager::Welcome(_) => self.tells_what_failed(step),
             ToTaskManager::Deploy(deployment) => {
@@ -78,13 +82,17 @@ impl Checks {
                 Ok(())
             }
             ToTaskManager::NotifyComplete {
-                job, checkpoint, ..
-            } => self.tells_who_took_part(step, *job, *checkpoint),
-            ToTaskManager::Resume {
                 job,
+                tasks,
+                checkpoint,
+                ..
+            }
+            | ToTaskManager::Resume {
+                job,
+                tasks,
                 completed: Some(checkpoint),
                 ..
-            } => self.tells_who_took_part(step, *job, *checkpoint),
+            } => self.tells_who_took_part(step, *job, tasks, *checkpoint),
             ToTaskManager::Resume { .. }
             | ToTaskManager::Refused(_)
             | ToTaskManager::Heartbeat { .. }
@@ -93,10 +101,16 @@ impl Checks {
         }
     }
 
+    /// Whether an attempt has finished there, and its job may still need to know.
+    pub(crate) fn has_finished(&self, process: Process, attempt: AttemptId) -> bool {
+        self.contract.finished.contains(&(process, attempt))
+    }
+
     /// A process died, and what it knew with it.
     pub(super) fn contract_ends(&mut self, process: Process) {
         self.contract.forgets(process, |_| true);
         self.contract.untold.remove(&process);
+        self.contract.refused.remove(&process);
     }
 
     fn task_told(&mut self, step: &WorkerStep<'_>, attempt: AttemptId, event: &TaskEvent) {
@@ -184,11 +198,13 @@ impl Checks {
         &self,
         step: &WorkerStep<'_>,
         job: JobId,
+        tasks: &[TaskId],
         checkpoint: CheckpointId,
     ) -> Verdict {
         let history = self.jobs.get(&job);
         let runs = |(id, _, state): &(AttemptId, _, ExecutionState)| {
-            id.job == job && *state == ExecutionState::Running
+            let named = tasks.is_empty() || tasks.contains(&id.task);
+            id.job == job && named && *state == ExecutionState::Running
         };
         let forgotten = step.worker.attempts().filter(runs).find(|(id, ..)| {
             // What comes late or again, after a later one, is not news.
@@ -226,7 +242,9 @@ impl Checks {
     pub(crate) fn gives_up_below(&self, attempt: AttemptId, next: CheckpointId) -> Verdict {
         let history = self.jobs.get(&attempt.job);
         let forgotten = history.and_then(|history| {
-            let latest = history.completed.range(..next).next_back().copied()?;
+            let region = history.region(attempt.task)?;
+            let before = (region, CheckpointId(0))..(region, next);
+            let (_, latest) = history.completed.range(before).next_back().copied()?;
             let told = history.told.get(&attempt.task).copied();
             (history.made(attempt, latest) && told < Some(latest)).then_some(latest)
         });
@@ -239,6 +257,28 @@ impl Checks {
 }
 
 impl Contract {
+    /// One that was refused tries again when it was told to, not earlier.
+    fn comes_back_in_time(&mut self, step: &WorkerStep<'_>) -> Verdict {
+        if let Input::Message(envelope) = step.input
+            && let ToTaskManager::Refused(refusal) = &envelope.message
+            && step.effects.contains(&Effect::Close)
+        {
+            let at = step.now + refusal.retry_after;
+            self.refused.insert(step.process, at);
+        }
+        if !step.effects.contains(&Effect::Connect) {
+            return Ok(());
+        }
+        let at = self.refused.remove(&step.process);
+        let name = "who_was_refused_comes_back_when_it_was_told_to";
+        ensure(at.is_none_or(|at| at <= step.now), name, || {
+            format!(
+                "{:?} tries again at {}, not at {at:?}",
+                step.process, step.now
+            )
+        })
+    }
+
     fn forgets(&mut self, process: Process, which: impl Fn(&AttemptId) -> bool) {
         self.finished
             .retain(|(on, attempt)| *on != process || !which(attempt));
@@ -248,11 +288,9 @@ impl Contract {
 impl History {
     /// Whether a complete checkpoint is made of what this attempt acknowledged.
     fn made(&self, id: AttemptId, checkpoint: CheckpointId) -> bool {
-        let position = self.tasks.iter().position(|task| *task == id.task);
-        let acks = self.acknowledged.get(&checkpoint);
-        let complete = self.completed.contains(&checkpoint);
-        let ack = acks.zip(position).and_then(|(acks, at)| acks.get(at));
-        complete && ack.is_some_and(|ack| ack.attempt == id.attempt)
+        let region = self.region(id.task);
+        let complete = region.is_some_and(|it| self.completed.contains(&(it, checkpoint)));
+        complete && self.is_made_of(id.task, id.attempt, checkpoint)
     }
 }
 
@@ -264,6 +302,42 @@ fn fails(said: &Effect, attempt: AttemptId) -> bool {
     let failed = |report: &TaskReport| matches!(report, TaskReport::Failed { .. });
     let mut changes = changes.iter();
     changes.any(|change| change.attempt == attempt && failed(&change.report))
+}
+
+/// What concerns some tasks of a job only is passed on to no others.
+fn passes_on_to_those_named(step: &WorkerStep<'_>, message: &ToTaskManager) -> Verdict {
+    let named = match message {
+        ToTaskManager::TriggerCheckpoint { tasks, .. }
+        | ToTaskManager::NotifyComplete { tasks, .. }
+        | ToTaskManager::NotifyAborted { tasks, .. }
+        | ToTaskManager::Resume { tasks, .. } => tasks,
+        ToTaskManager::Welcome(_)
+        | ToTaskManager::Refused(_)
+        | ToTaskManager::Heartbeat { .. }
+        | ToTaskManager::Deploy(_)
+        | ToTaskManager::Cancel { .. }
+        | ToTaskManager::ReleaseJob { .. } => return Ok(()),
+    };
+    let others = step.effects.iter().filter_map(|effect| match effect {
+        Effect::Trigger { attempt, .. }
+        | Effect::Complete { attempt, .. }
+        | Effect::Abort { attempt, .. }
+        | Effect::AbortBelow { attempt, .. } => Some(*attempt),
+        Effect::Connect
+        | Effect::Close
+        | Effect::SendHello(_)
+        | Effect::Send(_)
+        | Effect::Start(_)
+        | Effect::Cancel(_)
+        | Effect::GiveUp(_) => None,
+    });
+    let mut others = others.filter(|it| !named.is_empty() && !named.contains(&it.task));
+    let other = others.next();
+    ensure(
+        other.is_none(),
+        "a_region_is_told_only_of_its_own_checkpoints",
+        || format!("{message:?} is passed on to {other:?}"),
+    )
 }
 
 /// What the worker would do if it were told this next.
@@ -317,6 +391,7 @@ fn would_stop_the_earlier(step: &WorkerStep<'_>, deployment: &Deployment) -> Ver
 fn would_not_trigger(step: &WorkerStep<'_>, job: JobId) -> Verdict {
     let trigger = ToTaskManager::TriggerCheckpoint {
         job,
+        tasks: Vec::new(),
         checkpoint: NEVER,
         timestamp: step.now,
     };

@@ -11,7 +11,7 @@ use jobmanager_core::message::{
     Acknowledgement, Deployment, Envelope, FromTaskManager, Hello, JobTable, StateLocation,
     TaskDeployment, ToTaskManager,
 };
-use jobmanager_core::record::{JobRecord, JobResult, Record, RecordOp};
+use jobmanager_core::record::{JobRecord, JobResult, Record, RecordOp, RegionSnapshot};
 use jobmanager_core::taskmanager::TaskStart;
 use jobmanager_core::time::Timestamp;
 
@@ -50,6 +50,15 @@ pub(crate) fn plan() -> JobPlan {
         survives: crate::plan::Survives::All,
         restart_delay: 0,
     }
+}
+
+/// As [`plan`], with two subtasks of each: two regions.
+pub(crate) fn pair() -> JobPlan {
+    let mut plan = plan();
+    for vertex in &mut plan.vertices {
+        vertex.parallelism = 2;
+    }
+    plan
 }
 
 pub(crate) fn attempt(number: u32) -> Attempt {
@@ -105,8 +114,11 @@ pub(crate) fn checkpoint(id: u64) -> Record {
         id: CheckpointId(id),
         triggered: Timestamp(0),
         completed: Timestamp(0),
-        end_of_data: false,
-        attempts: vec![attempt(0)],
+        regions: vec![Some(RegionSnapshot {
+            checkpoint: CheckpointId(id),
+            attempt: attempt(0),
+            end_of_data: false,
+        })],
         states: vec![state(byte), state(byte)],
     };
     Record::Checkpoint(record.into())
@@ -185,14 +197,24 @@ pub(crate) fn deploy(number: u32, restore: Option<u64>) -> Effect {
 pub(crate) fn trigger(id: u64) -> Effect {
     say(ToTaskManager::TriggerCheckpoint {
         job: JOB,
+        tasks: Vec::new(),
         checkpoint: CheckpointId(id),
         timestamp: Timestamp(0),
+    })
+}
+
+pub(crate) fn aborted(id: u64) -> Effect {
+    say(ToTaskManager::NotifyAborted {
+        job: JOB,
+        tasks: Vec::new(),
+        checkpoint: CheckpointId(id),
     })
 }
 
 pub(crate) fn complete(id: u64) -> Effect {
     say(ToTaskManager::NotifyComplete {
         job: JOB,
+        tasks: Vec::new(),
         checkpoint: CheckpointId(id),
         finish: false,
     })

@@ -4,7 +4,9 @@
 //! what is deleted ([`storage`]), and what TaskManagers do ([`workers`]). It never looks into a
 //! coordinator, so nothing that a coordinator believes can talk it out of what happened.
 
+mod apart;
 mod budget;
+mod composed;
 mod contract;
 mod leftovers;
 mod limits;
@@ -69,11 +71,16 @@ struct Ack {
     end_of_data: bool,
 }
 
+/// What a region has in a checkpoint.
+type Part = (usize, CheckpointId);
+
 /// What is known about a job.
 #[derive(Debug)]
 struct History {
     /// The tasks in the order of checkpoint records.
     tasks: Vec<TaskId>,
+    /// The region of each: those take checkpoints together.
+    region_of: BTreeMap<TaskId, usize>,
     sources: Vec<TaskId>,
     sinks: Vec<TaskId>,
     retained_limit: usize,
@@ -90,23 +97,26 @@ struct History {
     mark: CheckpointId,
     last_trigger: Option<(CheckpointId, Instance, u64)>,
     retained: BTreeMap<CheckpointId, Arc<CheckpointRecord>>,
-    /// Every checkpoint that was ever durable.
-    completed: BTreeSet<CheckpointId>,
-    aborted: BTreeSet<CheckpointId>,
+    /// The latest record that was ever durable.
+    latest: Option<Arc<CheckpointRecord>>,
+    /// The checkpoints for which each region was triggered.
+    triggered: BTreeSet<Part>,
+    /// The checkpoints of each region that were ever durable.
+    completed: BTreeSet<Part>,
+    aborted: BTreeSet<Part>,
     acks: BTreeMap<CheckpointId, BTreeMap<TaskId, Vec<Ack>>>,
-    /// Checkpoints that every task had acknowledged at some time, with the acknowledgements in the order
-    /// of the tasks.
-    acknowledged: BTreeMap<CheckpointId, Vec<Ack>>,
+    /// Checkpoints that every task of a region had acknowledged at some time, with the acknowledgements.
+    acknowledged: BTreeMap<Part, BTreeMap<TaskId, Ack>>,
     /// What each attempt snapshotted.
     snapshots: BTreeMap<(CheckpointId, TaskId, Attempt), Vec<u8>>,
     /// The last checkpoint of which each task was told that it is durable.
     told: BTreeMap<TaskId, CheckpointId>,
-    /// Checkpoints whose record is on its way to the store: they may become durable.
+    /// Records of checkpoints that are on their way to the store: they may become durable.
     on_their_way: BTreeMap<CheckpointId, Arc<CheckpointRecord>>,
     /// How often each task was deployed since restarts count.
     redeployed: BTreeMap<TaskId, u32>,
-    /// Writes of checkpoints that were ordered.
-    ordered: BTreeSet<(Instance, CheckpointId)>,
+    /// Writes of checkpoints that were ordered: of which snapshots they are made.
+    ordered: BTreeSet<(Instance, Vec<Option<CheckpointId>>)>,
     /// The last attempt of each task that was ever deployed, and to whom.
     highest: BTreeMap<TaskId, (Attempt, String)>,
     /// The last attempt of each task that the current leader deployed.
@@ -152,7 +162,10 @@ impl Checks {
         let known = Plans::new(plans);
         let history = |plan: &JobPlan| {
             let mut history = History::new(plan);
-            history.parts = Parts::new(plan, &history.tasks, known.regions(plan.id));
+            let regions = known.regions(plan.id);
+            let region_of = history.tasks.iter().copied().zip(regions.iter().copied());
+            history.region_of = region_of.collect();
+            history.parts = Parts::new(plan, &history.tasks, regions);
             (plan.id, history)
         };
         Checks {
@@ -196,10 +209,11 @@ impl Checks {
                         end_of_data: ack.end_of_data,
                     });
                     // Of what a durable one is made does not change with what is said of it later.
-                    if !history.completed.contains(&ack.checkpoint)
-                        && let Some(acks) = history.current_acknowledgements(ack.checkpoint)
+                    if let Some(region) = history.region(ack.attempt.task)
+                        && !history.completed.contains(&(region, ack.checkpoint))
+                        && let Some(acks) = history.current_acknowledgements(region, ack.checkpoint)
                     {
-                        history.acknowledged.insert(ack.checkpoint, acks);
+                        history.acknowledged.insert((region, ack.checkpoint), acks);
                     }
                 }
             }
@@ -249,20 +263,9 @@ impl Checks {
         Ok(())
     }
 
-    /// The last checkpoint of a job that was ever durable.
-    pub(crate) fn latest_completed(&self, job: JobId) -> Option<CheckpointId> {
-        self.jobs.get(&job)?.completed.last().copied()
-    }
-
     /// The durable end of a job.
     pub(crate) fn result(&self, job: JobId) -> Option<JobStatus> {
         self.jobs.get(&job)?.result
-    }
-
-    /// Whether a checkpoint was ever durable.
-    pub(crate) fn is_completed(&self, job: JobId, checkpoint: CheckpointId) -> bool {
-        let history = self.jobs.get(&job);
-        history.is_some_and(|history| history.completed.contains(&checkpoint))
     }
 
     /// The last checkpoint of a job that a leader triggered.
@@ -270,33 +273,9 @@ impl Checks {
         Some(self.jobs.get(&job)?.last_trigger?.0)
     }
 
-    /// How many tasks have not acknowledged a checkpoint yet, if any has.
-    pub(crate) fn missing_acknowledgements(
-        &self,
-        job: JobId,
-        checkpoint: CheckpointId,
-    ) -> Option<usize> {
-        let history = self.jobs.get(&job)?;
-        let acks = history.acks.get(&checkpoint)?;
-        Some(history.tasks.len() - acks.len())
-    }
-
-    /// Whether an attempt has no part in the latest checkpoint of its job.
+    /// Whether an attempt has no part in the latest checkpoint of its region.
     pub(crate) fn is_left_behind(&self, attempt: AttemptId) -> bool {
         is_left_behind(&self.jobs, attempt)
-    }
-
-    /// Whether a coordinator gave a checkpoint up.
-    pub(crate) fn is_aborted(&self, job: JobId, checkpoint: CheckpointId) -> bool {
-        let history = self.jobs.get(&job);
-        history.is_some_and(|history| history.aborted.contains(&checkpoint))
-    }
-
-    /// The checkpoints that the store has.
-    pub(crate) fn retained(&self, job: JobId) -> impl Iterator<Item = CheckpointId> {
-        let history = self.jobs.get(&job);
-        let retained = history.into_iter().flat_map(|history| &history.retained);
-        retained.map(|(id, _)| *id)
     }
 
     /// The longest time from one checkpoint to the end of the next, in microseconds.
@@ -338,15 +317,6 @@ impl History {
         deployed == Some(attempt) || (later && self.adoptable.contains(&(task, attempt)))
     }
 
-    /// Whether an attempt is one of those of which a checkpoint is made, or was started from it.
-    fn took_part(&self, task: TaskId, attempt: Attempt, checkpoint: CheckpointId) -> bool {
-        let position = self.tasks.iter().position(|other| *other == task);
-        let acks = self.acknowledged.get(&checkpoint);
-        let made_of = acks.zip(position).map(|(acks, at)| acks[at].attempt);
-        let restored = self.restored.get(&(task, attempt)).copied().flatten();
-        made_of == Some(attempt) || restored == Some(checkpoint)
-    }
-
     fn new(plan: &JobPlan) -> Self {
         let mut tasks = Vec::new();
         for (vertex, plan) in (0..).zip(&plan.vertices) {
@@ -364,6 +334,7 @@ impl History {
             sources: of(|operator| matches!(operator, OperatorPlan::Source { .. })),
             sinks: of(|operator| *operator == OperatorPlan::Sink),
             tasks,
+            region_of: BTreeMap::new(),
             survives: plan.survives,
             parts: Parts::default(),
             snapshots: BTreeMap::new(),
@@ -378,6 +349,8 @@ impl History {
             mark: CheckpointId(1),
             last_trigger: None,
             retained: BTreeMap::new(),
+            latest: None,
+            triggered: BTreeSet::new(),
             completed: BTreeSet::new(),
             aborted: BTreeSet::new(),
             acks: BTreeMap::new(),
@@ -394,11 +367,12 @@ impl History {
     }
 }
 
-/// Whether an attempt has no part in the latest checkpoint of its job.
+/// Whether an attempt has no part in the latest checkpoint of its region.
 fn is_left_behind(jobs: &BTreeMap<JobId, History>, attempt: AttemptId) -> bool {
     jobs.get(&attempt.job).is_some_and(|history| {
-        let latest = history.completed.last();
-        latest.is_some_and(|latest| !history.took_part(attempt.task, attempt.attempt, *latest))
+        let region = history.region(attempt.task);
+        let latest = region.and_then(|region| history.last_completed(region));
+        latest.is_some_and(|latest| !history.took_part(attempt.task, attempt.attempt, latest))
     })
 }
 

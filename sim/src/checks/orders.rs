@@ -1,11 +1,12 @@
 //! What coordinators may order: only what is durable is announced, only what is current is touched.
 
-use super::{Ack, Checks, History, Verdict, ensure};
+use super::{Checks, History, Verdict, ensure};
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
 use jobmanager_core::message::{Deployment, Envelope, TaskDeployment, ToTaskManager};
-use jobmanager_core::record::{CheckpointRecord, Record, RecordOp};
+use jobmanager_core::record::{Record, RecordOp};
+use std::collections::BTreeSet;
 
 /// Who orders, and when.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +45,11 @@ impl Checks {
         };
         match &message.message {
             ToTaskManager::NotifyComplete {
-                job, checkpoint, ..
-            } => self.history(*job)?.announce(*job, *checkpoint),
+                job,
+                tasks,
+                checkpoint,
+                ..
+            } => self.history(*job)?.announce(*job, tasks, *checkpoint),
             ToTaskManager::Deploy(deployment) => {
                 let history = self.history(deployment.job)?;
                 let attempts = deployment
@@ -79,40 +83,30 @@ impl Checks {
         match &envelope.message {
             ToTaskManager::Deploy(deployment) => self.deployed(by, deployment, to),
             ToTaskManager::TriggerCheckpoint {
-                job, checkpoint, ..
-            } => self.triggered(by, *job, *checkpoint),
+                job,
+                tasks,
+                checkpoint,
+                ..
+            } => self.triggered(by, *job, tasks, *checkpoint),
             ToTaskManager::NotifyComplete {
-                job, checkpoint, ..
-            } => {
-                let history = self.history(*job)?;
-                history.announce(*job, *checkpoint)
-            }
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                let history = self.history(*job)?;
-                ensure(
-                    !history.completed.contains(checkpoint),
-                    "a_completed_checkpoint_is_never_aborted",
-                    || format!("job {job} checkpoint {checkpoint:?}"),
-                )?;
-                history.aborted.insert(*checkpoint);
-                Ok(())
-            }
+                job,
+                tasks,
+                checkpoint,
+                ..
+            } => self.history(*job)?.announce(*job, tasks, *checkpoint),
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => self.history(*job)?.abort(*job, tasks, *checkpoint),
             ToTaskManager::Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below,
             } => {
                 let history = self.history(*job)?;
-                let latest = history.completed.last().copied();
-                ensure(
-                    *completed == latest,
-                    "a_recovery_knows_the_latest_checkpoint",
-                    || format!("job {job} resumes from {completed:?}, stored {latest:?}"),
-                )?;
-                let from = completed.map_or(1, |completed| completed.0 + 1);
-                let aborted = (from..aborted_below.0).map(CheckpointId);
-                history.aborted.extend(aborted);
-                Ok(())
+                history.resume(*job, tasks, *completed, *aborted_below)
             }
             ToTaskManager::ReleaseJob { job } => {
                 let durable = self.history(*job)?.result.is_some();
@@ -158,13 +152,19 @@ impl Checks {
             "an_attempt_is_minted_by_its_epoch",
             || format!("{attempt:?} in {:?}", by.epoch),
         )?;
-        let latest = history.completed.last().copied();
-        ensure(
-            *restore == latest,
-            "a_restore_uses_the_latest_checkpoint",
-            || format!("job {job} restores {restore:?}, latest {latest:?}"),
-        )?;
         for task in tasks {
+            let region = history.region(task.task);
+            let latest = region.and_then(|region| history.last_completed(region));
+            ensure(
+                *restore == latest,
+                "a_restore_uses_the_latest_checkpoint",
+                || {
+                    format!(
+                        "job {job} {:?} restores {restore:?}, latest {latest:?}",
+                        task.task
+                    )
+                },
+            )?;
             history.restores_what_was_acknowledged(*job, *restore, task)?;
             history.deployed.insert(task.task, *attempt);
             history.own.insert((task.task, *attempt));
@@ -185,8 +185,17 @@ impl Checks {
         Ok(())
     }
 
-    fn triggered(&mut self, by: Orderer, job: JobId, checkpoint: CheckpointId) -> Verdict {
+    fn triggered(
+        &mut self,
+        by: Orderer,
+        job: JobId,
+        tasks: &[TaskId],
+        checkpoint: CheckpointId,
+    ) -> Verdict {
         let history = self.history(job)?;
+        for region in history.concerned(job, tasks)? {
+            history.triggered.insert((region, checkpoint));
+        }
         ensure(
             checkpoint < history.mark,
             "a_checkpoint_id_is_reserved_before_use",
@@ -255,7 +264,7 @@ impl Checks {
         match op {
             RecordOp::Put(Record::Checkpoint(record)) => {
                 let history = self.history(record.job)?;
-                let durable = history.completed.contains(&record.id);
+                let durable = history.retained.get(&record.id) == Some(record);
                 if !durable {
                     history.on_their_way.insert(record.id, record.clone());
                 }
@@ -275,9 +284,7 @@ impl Checks {
         let (job, retained) = match discard {
             Discard::Checkpoint(job, checkpoint) => {
                 let history = self.history(*job)?;
-                let needed = history.retained.contains_key(checkpoint)
-                    || history.on_their_way.contains_key(checkpoint);
-                (*job, needed)
+                (*job, history.needed().contains(checkpoint))
             }
             Discard::Job(job) => {
                 let history = self.history(*job)?;
@@ -285,9 +292,8 @@ impl Checks {
             }
             Discard::Unreferenced { job, keep, next } => {
                 let history = self.history(*job)?;
-                let durable = history.retained.range(..next);
-                let on_their_way = history.on_their_way.range(..next);
-                let mut lost = durable.chain(on_their_way).map(|(id, _)| id);
+                let needed = history.needed();
+                let mut lost = needed.range(..next);
                 (*job, lost.any(|id| !keep.contains(id)))
             }
         };
@@ -298,17 +304,70 @@ impl Checks {
 }
 
 impl History {
-    fn announce(&self, job: JobId, checkpoint: CheckpointId) -> Verdict {
-        ensure(
-            self.completed.contains(&checkpoint),
-            "a_checkpoint_is_announced_only_after_it_is_durable",
-            || format!("job {job} checkpoint {checkpoint:?}"),
-        )?;
-        ensure(
-            !self.aborted.contains(&checkpoint),
-            "an_aborted_checkpoint_never_completes",
-            || format!("job {job} checkpoint {checkpoint:?}"),
-        )
+    fn announce(&self, job: JobId, tasks: &[TaskId], checkpoint: CheckpointId) -> Verdict {
+        for region in self.concerned(job, tasks)? {
+            let part = (region, checkpoint);
+            ensure(
+                self.completed.contains(&part),
+                "a_checkpoint_is_announced_only_after_it_is_durable",
+                || format!("job {job} {part:?}"),
+            )?;
+            ensure(
+                !self.aborted.contains(&part),
+                "an_aborted_checkpoint_never_completes",
+                || format!("job {job} {part:?}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, job: JobId, tasks: &[TaskId], checkpoint: CheckpointId) -> Verdict {
+        for region in self.concerned(job, tasks)? {
+            let part = (region, checkpoint);
+            ensure(
+                !self.completed.contains(&part),
+                "a_completed_checkpoint_is_never_aborted",
+                || format!("job {job} {part:?}"),
+            )?;
+            ensure(
+                self.triggered.contains(&part) || self.is_of_the_past(Some(checkpoint)),
+                "a_region_is_told_only_of_its_own_checkpoints",
+                || format!("job {job} {part:?} was never triggered"),
+            )?;
+            self.aborted.insert(part);
+        }
+        Ok(())
+    }
+
+    fn resume(
+        &mut self,
+        job: JobId,
+        tasks: &[TaskId],
+        completed: Option<CheckpointId>,
+        aborted_below: CheckpointId,
+    ) -> Verdict {
+        for region in self.concerned(job, tasks)? {
+            let latest = self.last_completed(region);
+            ensure(
+                completed == latest,
+                "a_recovery_knows_the_latest_checkpoint",
+                || {
+                    format!(
+                        "job {job} region {region} resumes from {completed:?}, stored {latest:?}"
+                    )
+                },
+            )?;
+            let from = completed.map_or(1, |completed| completed.0 + 1);
+            let aborted = (from..aborted_below.0).map(|id| (region, CheckpointId(id)));
+            self.aborted.extend(aborted);
+        }
+        Ok(())
+    }
+
+    /// The checkpoints whose files are needed, or may be.
+    fn needed(&self) -> BTreeSet<CheckpointId> {
+        let records = self.retained.values().chain(self.on_their_way.values());
+        records.flat_map(|record| record.references()).collect()
     }
 
     fn restores_what_was_acknowledged(
@@ -317,7 +376,7 @@ impl History {
         restore: Option<CheckpointId>,
         deployment: &TaskDeployment,
     ) -> Verdict {
-        let record = restore.and_then(|restore| self.retained.get(&restore));
+        let record = self.latest.as_ref().filter(|_| restore.is_some());
         let position = self.tasks.iter().position(|task| *task == deployment.task);
         let acknowledged = record.zip(position).map(|(record, at)| &record.states[at]);
         let given: Vec<_> = deployment.state.iter().collect();
@@ -332,48 +391,5 @@ impl History {
                 )
             },
         )
-    }
-
-    /// A checkpoint may be written if, when its last acknowledgement came, all and only the current
-    /// attempts of its tasks had acknowledged it and none of them had ended.
-    fn completes(&mut self, instance: Instance, record: &CheckpointRecord) -> Verdict {
-        let name = "a_checkpoint_completes_when_every_current_attempt_acknowledged";
-        let (job, id) = (record.job, record.id);
-        let repeated = !self.ordered.insert((instance, id));
-        let past = self.is_of_the_past(Some(id));
-        if repeated || past || self.completed.contains(&id) {
-            return Ok(());
-        }
-        ensure(
-            !self.aborted.contains(&id),
-            "an_aborted_checkpoint_never_completes",
-            || format!("job {job} checkpoint {id:?}"),
-        )?;
-        let states: Vec<_> = record.states.iter().collect();
-        let acknowledged = self.acknowledged.get(&id).map(|acks| {
-            let states = acks.iter().map(|ack| &ack.state).collect::<Vec<_>>();
-            (states, acks.iter().all(|ack| ack.end_of_data))
-        });
-        ensure(
-            acknowledged == Some((states, record.end_of_data)),
-            name,
-            || format!("job {job} {record:?}: {acknowledged:?}"),
-        )
-    }
-
-    /// The acknowledgement of every task, if every current attempt has acknowledged and none has ended.
-    pub(super) fn current_acknowledgements(&self, id: CheckpointId) -> Option<Vec<Ack>> {
-        let acks = self.acks.get(&id)?;
-        let of = |task: &TaskId| {
-            let mut acks = acks.get(task)?.iter();
-            let ack = acks.find(|ack| self.is_current(*task, ack.attempt))?;
-            let lost = self.lost.contains(&(*task, ack.attempt));
-            (!lost).then_some(ack)
-        };
-        // Most often some are missing: then nothing is copied.
-        if self.tasks.iter().any(|task| of(task).is_none()) {
-            return None;
-        }
-        self.tasks.iter().map(|task| of(task).cloned()).collect()
     }
 }

@@ -8,9 +8,8 @@ use super::{Ack, Checks, History};
 use crate::model::Plans;
 use crate::plan::JobPlan;
 use crate::world::event::Instance;
-use jobmanager_core::graph::{JobGraph, Regions, regions};
+use jobmanager_core::graph::{JobGraph, regions};
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, TaskId};
-use jobmanager_core::message::StateHandle;
 use jobmanager_core::record::{CheckpointRecord, Record};
 use std::sync::Arc;
 
@@ -29,7 +28,6 @@ pub(crate) struct PastJob {
 #[derive(Debug)]
 pub(super) struct Past {
     last: CheckpointId,
-    layout: Regions,
 }
 
 impl Checks {
@@ -79,9 +77,8 @@ impl Checks {
             }
             Record::CheckpointMark { next, .. } => history.mark = *next,
             Record::Checkpoint(checkpoint) => {
-                history.completed.insert(checkpoint.id);
-                history.retained.insert(checkpoint.id, checkpoint.clone());
                 history.recall_checkpoint(checkpoint);
+                history.has_become_durable(checkpoint);
             }
             Record::Result(result) => history.result = Some(result.status),
         }
@@ -102,10 +99,11 @@ impl History {
     }
 
     fn recall_job(&mut self, job: &PastJob) {
-        self.past = Some(Past {
-            last: job.last,
-            layout: regions(&job.graph),
-        });
+        self.past = Some(Past { last: job.last });
+        let layout = regions(&job.graph);
+        let tasks = (0..layout.subtasks()).zip(&self.tasks);
+        let region_of = tasks.map(|(at, task)| (*task, layout.of(at).0 as usize));
+        self.region_of = region_of.collect();
         self.last_trigger = Some((job.last, Instance(0), 0));
         for (task, attempt, restored, on) in &job.deployed {
             self.highest.insert(*task, (*attempt, on.clone()));
@@ -115,24 +113,28 @@ impl History {
         }
     }
 
-    /// Who took part in a checkpoint of the past, by its record.
+    /// Who took part in checkpoints of the past, by a record.
     pub(super) fn recall_checkpoint(&mut self, record: &CheckpointRecord) {
-        let Some(Past { layout, .. }) = &self.past else {
-            return;
-        };
-        if record.states.len() != layout.subtasks() as usize {
+        if record.states.len() != self.tasks.len() {
             return;
         }
-        let ack = |(position, state): (u32, &StateHandle)| {
-            let region = layout.of(position).0 as usize;
-            let attempt = record.attempts.get(region).copied();
-            Ack {
-                attempt: attempt.unwrap_or_default(),
-                state: state.clone(),
-                end_of_data: record.end_of_data,
+        for (region, snapshot) in self.new_in(record) {
+            if !self.is_of_the_past(Some(snapshot.checkpoint)) {
+                continue;
             }
-        };
-        let acks = (0..).zip(&record.states).map(ack).collect();
-        self.acknowledged.insert(record.id, acks);
+            let tasks = self.tasks.iter().zip(&record.states);
+            let members = tasks.filter(|(task, _)| self.region(**task) == Some(region));
+            let acks = members.map(|(task, state)| {
+                let ack = Ack {
+                    attempt: snapshot.attempt,
+                    state: state.clone(),
+                    end_of_data: snapshot.end_of_data,
+                };
+                (*task, ack)
+            });
+            let acks = acks.collect();
+            self.acknowledged
+                .insert((region, snapshot.checkpoint), acks);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Checkpoints that are under way: how many, for how long, how soon after the last one; and their files stay.
+//! Each region of a job has its own.
 
 use super::{Step, Verdict, ensure};
+use crate::model::Plans;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Input};
 use jobmanager_core::message::{FromTaskManager, TaskReport, ToTaskManager};
@@ -12,11 +14,14 @@ use std::time::Duration;
 /// What a job's options say of its checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
+    pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) min_pause: Duration,
     pub(crate) max_concurrent: u64,
-    pub(crate) tasks: usize,
 }
+
+/// A region of a job.
+type Region = (JobId, usize);
 
 /// What one coordinator has under way, as far as it can be told from outside: a checkpoint of which it is
 /// not sure that it is has been forgotten.
@@ -24,27 +29,23 @@ pub(crate) struct Rules {
 pub(super) struct Pending {
     now: Timestamp,
     /// When each was triggered.
-    triggered: BTreeMap<JobId, BTreeMap<CheckpointId, Timestamp>>,
+    triggered: BTreeMap<Region, BTreeMap<CheckpointId, Timestamp>>,
     /// By which tasks.
-    acknowledged: BTreeMap<(JobId, CheckpointId), BTreeSet<TaskId>>,
-    /// Jobs of which a task is at the end of its data: the final checkpoint comes at once.
-    ending: BTreeSet<JobId>,
+    acknowledged: BTreeMap<(Region, CheckpointId), BTreeSet<TaskId>>,
+    /// Regions of which a task is at the end of its data: the final checkpoint comes at once.
+    ending: BTreeSet<Region>,
     /// When the last completion was announced.
-    announced: BTreeMap<JobId, (CheckpointId, Timestamp)>,
+    announced: BTreeMap<Region, (CheckpointId, Timestamp)>,
 }
 
 impl Pending {
     /// A coordinator took a step.
-    pub(super) fn stepped(
-        &mut self,
-        step: &Step<'_>,
-        rules: impl Fn(JobId) -> Option<Rules>,
-    ) -> Verdict {
+    pub(super) fn stepped(&mut self, step: &Step<'_>, plans: &Plans) -> Verdict {
         self.now = self.now.max(step.now);
         match step.input {
             // Who is not there any more is not told that a checkpoint is given up.
             Input::Connected { .. } | Input::Disconnected { .. } => self.triggered.clear(),
-            Input::Message { message, .. } => self.hears(message, &rules),
+            Input::Message { message, .. } => self.hears(message, plans),
             Input::Stored { .. }
             | Input::Discarded { .. }
             | Input::Command { .. }
@@ -52,7 +53,7 @@ impl Pending {
         }
         for effect in step.effects {
             match effect {
-                Effect::Send { message, .. } => self.says(&message.message, &rules)?,
+                Effect::Send { message, .. } => self.says(&message.message, plans)?,
                 Effect::Disconnect { .. } => self.triggered.clear(),
                 Effect::Store { ops, .. } => ops.iter().for_each(|op| self.writes(op)),
                 Effect::Discard(_) | Effect::Reply { .. } | Effect::StepDown { .. } => {}
@@ -64,77 +65,84 @@ impl Pending {
                 self.discards(discard)?;
             }
         }
-        self.expire(&rules)
+        self.expire(plans)
     }
 
     /// What every task has acknowledged is not under way any more, though it may have to wait for the store.
-    fn hears(&mut self, message: &FromTaskManager, rules: &impl Fn(JobId) -> Option<Rules>) {
+    fn hears(&mut self, message: &FromTaskManager, plans: &Plans) {
         if let FromTaskManager::TaskStates(changes) = message {
-            let ends = changes
-                .iter()
-                .filter(|it| it.report == TaskReport::EndOfData);
-            self.ending.extend(ends.map(|change| change.attempt.job));
+            for change in changes {
+                let (job, task) = (change.attempt.job, change.attempt.task);
+                let ends = change.report == TaskReport::EndOfData;
+                let region = plans.region(job, task).filter(|_| ends);
+                self.ending.extend(region.map(|region| (job, region)));
+            }
         }
         let FromTaskManager::Acknowledge(ack) = message else {
             return;
         };
         let (job, id) = (ack.attempt.job, ack.checkpoint);
-        let acked = self.acknowledged.entry((job, id)).or_default();
+        let Some(region) = plans.region(job, ack.attempt.task) else {
+            return;
+        };
+        let acked = self.acknowledged.entry(((job, region), id)).or_default();
         acked.insert(ack.attempt.task);
-        if rules(job).is_some_and(|rules| acked.len() >= rules.tasks) {
-            self.forget(job, |other| other != id);
+        let members = plans.regions(job).iter().filter(|of| **of == region);
+        if acked.len() >= members.count() {
+            self.forget((job, region), |other| other != id);
         }
     }
 
-    fn says(
-        &mut self,
-        message: &ToTaskManager,
-        rules: &impl Fn(JobId) -> Option<Rules>,
-    ) -> Verdict {
+    fn says(&mut self, message: &ToTaskManager, plans: &Plans) -> Verdict {
         match message {
             ToTaskManager::TriggerCheckpoint {
-                job, checkpoint, ..
+                job,
+                tasks,
+                checkpoint,
+                ..
             } => {
-                let triggered = self.triggered.entry(*job).or_default();
-                let first = triggered.insert(*checkpoint, self.now).is_none();
-                let (count, last) = (triggered.len() as u64, self.announced.get(job));
-                let Some(rules) = rules(*job).filter(|_| first) else {
-                    return Ok(());
-                };
-                ensure(
-                    count <= rules.max_concurrent,
-                    "no_more_checkpoints_are_under_way_than_allowed",
-                    || format!("job {job}: {triggered:?}, {rules:?}"),
-                )?;
-                ensure(
-                    self.ending.contains(job)
-                        || last.is_none_or(|(_, last)| *last + rules.min_pause <= self.now),
-                    "checkpoints_keep_their_distance",
-                    || format!("job {job}: {last:?}, now {:?}, {rules:?}", self.now),
-                )
+                let mut regions = plans.named(*job, tasks).into_iter();
+                regions.try_for_each(|region| self.triggers((*job, region), *checkpoint, plans))
             }
             ToTaskManager::NotifyComplete {
-                job, checkpoint, ..
+                job,
+                tasks,
+                checkpoint,
+                ..
             } => {
-                self.forget(*job, |id| id > *checkpoint);
-                let this = (*checkpoint, self.now);
-                let last = self.announced.entry(*job).or_insert(this);
-                // It may be announced again.
-                if last.0 < this.0 {
-                    *last = this;
+                for region in plans.named(*job, tasks) {
+                    self.forget((*job, region), |id| id > *checkpoint);
+                    let this = (*checkpoint, self.now);
+                    let last = self.announced.entry((*job, region)).or_insert(this);
+                    // It may be announced again.
+                    if last.0 < this.0 {
+                        *last = this;
+                    }
                 }
                 Ok(())
             }
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                self.forget(*job, |id| id != *checkpoint);
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => {
+                for region in plans.named(*job, tasks) {
+                    self.forget((*job, region), |id| id != *checkpoint);
+                }
                 Ok(())
             }
             ToTaskManager::Deploy(deployment) => {
-                self.forget(deployment.job, |_| false);
+                let job = deployment.job;
+                let tasks = deployment.tasks.iter().map(|task| task.task);
+                for region in plans.named(job, &tasks.collect::<Vec<_>>()) {
+                    self.forget((job, region), |_| false);
+                }
                 Ok(())
             }
-            ToTaskManager::Cancel { job, .. } => {
-                self.forget(*job, |_| false);
+            ToTaskManager::Cancel { job, tasks, .. } => {
+                for region in plans.named(*job, tasks) {
+                    self.forget((*job, region), |_| false);
+                }
                 Ok(())
             }
             ToTaskManager::Welcome(_)
@@ -145,15 +153,39 @@ impl Pending {
         }
     }
 
-    fn forget(&mut self, job: JobId, stays: impl Fn(CheckpointId) -> bool) {
-        if let Some(triggered) = self.triggered.get_mut(&job) {
+    fn triggers(&mut self, region: Region, id: CheckpointId, plans: &Plans) -> Verdict {
+        let triggered = self.triggered.entry(region).or_default();
+        let first = triggered.insert(id, self.now).is_none();
+        let (count, last) = (triggered.len() as u64, self.announced.get(&region));
+        let Some(rules) = plans.rules(region.0).filter(|_| first) else {
+            return Ok(());
+        };
+        ensure(
+            count <= rules.max_concurrent,
+            "no_more_checkpoints_are_under_way_than_allowed",
+            || format!("{region:?}: {triggered:?}, {rules:?}"),
+        )?;
+        ensure(
+            self.ending.contains(&region)
+                || last.is_none_or(|(_, last)| *last + rules.min_pause <= self.now),
+            "checkpoints_keep_their_distance",
+            || format!("{region:?}: {last:?}, now {:?}, {rules:?}", self.now),
+        )
+    }
+
+    fn forget(&mut self, region: Region, stays: impl Fn(CheckpointId) -> bool) {
+        if let Some(triggered) = self.triggered.get_mut(&region) {
             triggered.retain(|id, _| stays(*id));
         }
     }
 
     fn writes(&mut self, op: &RecordOp) {
         if let RecordOp::Put(Record::Checkpoint(record)) = op {
-            self.forget(record.job, |id| id > record.id);
+            for (region, snapshot) in record.regions.iter().enumerate() {
+                if let Some(snapshot) = snapshot {
+                    self.forget((record.job, region), |id| id > snapshot.checkpoint);
+                }
+            }
         }
     }
 
@@ -167,8 +199,10 @@ impl Pending {
             Discard::Job(_) => false,
             Discard::Unreferenced { keep, next, .. } => id < next && !keep.contains(id),
         };
-        let mut triggered = self.triggered.get(job).into_iter().flatten();
-        let lost = triggered.find(|(id, _)| gone(id));
+        let triggered = self.triggered.range((*job, 0)..=(*job, usize::MAX));
+        let lost = triggered
+            .flat_map(|(_, triggered)| triggered)
+            .find(|(id, _)| gone(id));
         ensure(
             lost.is_none(),
             "state_of_a_checkpoint_under_way_is_never_deleted",
@@ -176,9 +210,9 @@ impl Pending {
         )
     }
 
-    fn expire(&self, rules: &impl Fn(JobId) -> Option<Rules>) -> Verdict {
-        for (job, triggered) in &self.triggered {
-            let Some(rules) = rules(*job) else {
+    fn expire(&self, plans: &Plans) -> Verdict {
+        for (region, triggered) in &self.triggered {
+            let Some(rules) = plans.rules(region.0) else {
                 continue;
             };
             let late = triggered
@@ -187,7 +221,7 @@ impl Pending {
             ensure(
                 late.is_none(),
                 "a_checkpoint_ends_within_its_timeout",
-                || format!("job {job}: {late:?}, now {:?}, {rules:?}", self.now),
+                || format!("{region:?}: {late:?}, now {:?}, {rules:?}", self.now),
             )?;
         }
         Ok(())

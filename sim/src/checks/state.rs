@@ -54,16 +54,19 @@ impl Checks {
         )
     }
 
-    /// The offsets up to which every sink was told that its rows may be published, by source.
-    pub(crate) fn settled_offsets(&self, job: JobId) -> Option<BTreeMap<TaskId, u64>> {
-        let history = self.jobs.get(&job)?;
-        let id = history.settled()?;
+    /// The offsets up to which every sink of the same region was told that its rows may be published, by
+    /// source.
+    pub(crate) fn settled_offsets(&self, job: JobId) -> BTreeMap<TaskId, u64> {
+        let Some(history) = self.jobs.get(&job) else {
+            return BTreeMap::new();
+        };
         let offset = |task: &TaskId| {
+            let id = history.settled(history.region(*task)?)?;
             let bytes = history.snapshot(id, *task)?;
             let number = bytes.try_into().ok()?;
             Some((*task, u64::from_le_bytes(number)))
         };
-        history.sources.iter().map(offset).collect()
+        history.sources.iter().filter_map(offset).collect()
     }
 }
 
@@ -74,28 +77,41 @@ impl History {
         *known = id.max(*known);
     }
 
-    /// The last durable checkpoint that every sink knows of.
-    fn settled(&self) -> Option<CheckpointId> {
-        let told = self.sinks.iter().map(|sink| self.told.get(sink));
-        let all: Option<Vec<_>> = told.collect();
+    /// The last durable checkpoint of a region that every sink in it knows of.
+    fn settled(&self, region: usize) -> Option<CheckpointId> {
+        let sinks = self.sinks.iter();
+        let sinks = sinks.filter(|sink| self.region(**sink) == Some(region));
+        let all: Option<Vec<_>> = sinks.map(|sink| self.told.get(sink)).collect();
         let least = **all?.iter().min()?;
-        self.completed.range(..=least).next_back().copied()
+        let durable = (region, CheckpointId(0))..=(region, least);
+        let last = self.completed.range(durable).next_back();
+        last.map(|(_, id)| *id)
     }
 
     /// What the attempt of the task that took part in a durable checkpoint snapshotted for it.
     fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&[u8]> {
-        let position = self.tasks.iter().position(|known| *known == task)?;
-        let ack = self.acknowledged.get(&id)?.get(position)?;
+        let ack = self
+            .acknowledged
+            .get(&(self.region(task)?, id))?
+            .get(&task)?;
         let state = self.snapshots.get(&(id, task, ack.attempt));
         state.map(Vec::as_slice)
     }
 
     /// Forgets what nobody will restore or ask for any more.
     pub(super) fn forget_old_snapshots(&mut self) {
-        let oldest = self.retained.keys().next().copied();
-        let oldest = oldest.min(self.settled().or(oldest));
-        if let Some(oldest) = oldest {
-            self.snapshots.retain(|(id, _, _), _| *id >= oldest);
-        }
+        let oldest = |region: usize| {
+            let records = self.retained.values();
+            let referenced = records.filter_map(|record| record.regions.get(region).copied());
+            let oldest = referenced.map(|it| it.map(|it| it.checkpoint)).min()?;
+            oldest.min(self.settled(region).or(oldest))
+        };
+        let oldest: Vec<_> = (0..self.regions()).map(oldest).collect();
+        let region_of = &self.region_of;
+        self.snapshots.retain(|(id, task, _), _| {
+            let region = region_of.get(task);
+            let oldest = region.and_then(|region| oldest.get(*region).copied().flatten());
+            oldest.is_none_or(|oldest| *id >= oldest)
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! What one step of a coordinator may do, and how it compares with the reference model.
 
+use super::apart::Apart;
 use super::budget::Deployed;
 use super::limits::Limits;
 use super::pending::Pending;
@@ -59,6 +60,7 @@ struct Course {
     deployed: Deployed,
     regions: Regions,
     pending: Pending,
+    apart: Apart,
     waits: Waits,
     limits: Limits,
 }
@@ -88,6 +90,7 @@ impl Checks {
             deployed: Deployed::default(),
             regions: Regions::default(),
             pending: Pending::default(),
+            apart: Apart::default(),
             waits: Waits::default(),
             limits: Limits::new(&config),
         };
@@ -171,10 +174,15 @@ impl Checks {
             left_behind: &|attempt| is_left_behind(&self.jobs, attempt),
         };
         let plans = &self.plans;
+        let is_final = |job, region| {
+            let history = self.jobs.get(&job);
+            history.is_some_and(|history| history.is_final(region))
+        };
         if let Some(course) = &mut watched.course {
             course.deployed.stepped(step, survives)?;
             course.regions.stepped(step, &known)?;
-            course.pending.stepped(step, |job| plans.rules(job))?;
+            course.pending.stepped(step, plans)?;
+            course.apart.stepped(step, plans, &is_final)?;
             course.waits.stepped(step, |job| plans.slot_timeout(job))?;
         }
         watched.now = watched.now.max(step.now);

@@ -4,6 +4,7 @@ use super::{Checks, History, Verdict, ensure};
 use jobmanager_core::id::{Epoch, JobId};
 use jobmanager_core::message::StateLocation;
 use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+use std::sync::Arc;
 
 impl Checks {
     /// The store applied this write.
@@ -56,15 +57,11 @@ impl Checks {
             }
             Record::Checkpoint(checkpoint) => {
                 let history = self.history(checkpoint.job)?;
-                if history.is_of_the_past(Some(checkpoint.id)) {
-                    history.recall_checkpoint(checkpoint);
-                } else {
-                    history.is_of_the_current_attempts(checkpoint)?;
-                    history.goes_on_from_the_one_before(checkpoint)?;
-                }
-                history.completed.insert(checkpoint.id);
+                history.recall_checkpoint(checkpoint);
+                history.is_of_the_current_attempts(checkpoint)?;
+                history.goes_on_from_the_one_before(checkpoint)?;
+                history.has_become_durable(checkpoint);
                 history.on_their_way.remove(&checkpoint.id);
-                history.retained.insert(checkpoint.id, checkpoint.clone());
                 history.forget_old_snapshots();
             }
             Record::Result(result) => {
@@ -157,8 +154,8 @@ impl History {
         if self.result.is_some() || !self.recorded {
             return Ok(());
         }
-        let latest = self.completed.last();
-        let kept = latest.is_none_or(|latest| self.retained.contains_key(latest));
+        let latest = self.latest.as_ref();
+        let kept = latest.is_none_or(|latest| self.retained.get(&latest.id) == Some(latest));
         ensure(kept, "the_latest_checkpoint_is_retained", || {
             format!("job {job} {latest:?}")
         })?;
@@ -170,47 +167,68 @@ impl History {
         )
     }
 
-    /// Every attempt of a new checkpoint took part in the one before or was restored from it: another one
-    /// has not published what that one has, and would publish it again.
+    /// A record is in the store.
+    pub(super) fn has_become_durable(&mut self, record: &Arc<CheckpointRecord>) {
+        for (region, snapshot) in self.new_in(record) {
+            self.completed.insert((region, snapshot.checkpoint));
+        }
+        self.retained.insert(record.id, record.clone());
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.id <= record.id)
+        {
+            self.latest = Some(record.clone());
+        }
+    }
+
+    /// Every attempt of a new checkpoint took part in the one before of its region or was restored from it:
+    /// another one has not published what that one has, and would publish it again.
     fn goes_on_from_the_one_before(&self, record: &CheckpointRecord) -> Verdict {
-        let Some(before) = self.completed.last().filter(|last| **last < record.id) else {
-            return Ok(());
-        };
-        let acks = self.acknowledged.get(&record.id);
-        for (task, ack) in self.tasks.iter().zip(acks.into_iter().flatten()) {
-            ensure(
-                self.took_part(*task, ack.attempt, *before),
-                "a_checkpoint_goes_on_from_the_one_before",
-                || {
-                    format!(
-                        "job {} {:?}: {task:?} {:?} has no part in {before:?}",
-                        record.job, record.id, ack.attempt
-                    )
-                },
-            )?;
+        for (region, snapshot) in self.new_in(record) {
+            let Some(before) = self.last_completed(region) else {
+                continue;
+            };
+            let acks = self.acknowledged.get(&(region, snapshot.checkpoint));
+            for (task, ack) in acks.into_iter().flatten() {
+                let later = before < snapshot.checkpoint;
+                ensure(
+                    later && self.took_part(*task, ack.attempt, before),
+                    "a_checkpoint_goes_on_from_the_one_before",
+                    || {
+                        format!(
+                            "job {} {snapshot:?}: {task:?} {:?} has no part in {before:?}",
+                            record.job, ack.attempt
+                        )
+                    },
+                )?;
+            }
         }
         Ok(())
     }
 
     /// A checkpoint that becomes durable after its tasks were restarted would resurrect their past.
     fn is_of_the_current_attempts(&self, record: &CheckpointRecord) -> Verdict {
-        let acks = self.acks.get(&record.id);
-        for task in &self.tasks {
-            let current = self.deployed.get(task).copied();
-            let acks = acks.and_then(|acks| acks.get(task)).into_iter().flatten();
-            let mut acks = acks.into_iter();
-            let current_acknowledged = acks.any(|ack| self.is_current(*task, ack.attempt));
-            let known = self.completed.contains(&record.id);
-            ensure(
-                known || current_acknowledged,
-                "no_checkpoint_of_a_past_attempt_becomes_durable",
-                || {
-                    format!(
-                        "job {} {:?}: {task:?} is at {current:?}",
-                        record.job, record.id
-                    )
-                },
-            )?;
+        for (region, snapshot) in self.new_in(record) {
+            if self.is_of_the_past(Some(snapshot.checkpoint)) {
+                continue;
+            }
+            let acks = self.acks.get(&snapshot.checkpoint);
+            for task in self.members(region) {
+                let current = self.deployed.get(&task).copied();
+                let acks = acks.and_then(|acks| acks.get(&task)).into_iter().flatten();
+                let mut acks = acks.into_iter();
+                ensure(
+                    acks.any(|ack| self.is_current(task, ack.attempt)),
+                    "no_checkpoint_of_a_past_attempt_becomes_durable",
+                    || {
+                        format!(
+                            "job {} {snapshot:?}: {task:?} is at {current:?}",
+                            record.job
+                        )
+                    },
+                )?;
+            }
         }
         Ok(())
     }

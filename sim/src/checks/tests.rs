@@ -80,11 +80,8 @@ fn a_checkpoint_that_was_aborted_and_completes_is_seen() {
     let mut checks = running();
     acknowledge(&mut checks, 0, 0, 1);
     acknowledge(&mut checks, 1, 0, 1);
-    let aborted = ToTaskManager::NotifyAborted {
-        job: JOB,
-        checkpoint: CheckpointId(1),
-    };
-    order(&mut checks, &say(aborted)).unwrap();
+    order(&mut checks, &trigger(1)).unwrap();
+    order(&mut checks, &aborted(1)).unwrap();
     let name = "an_aborted_checkpoint_never_completes";
     assert_eq!(broken(order(&mut checks, &write(checkpoint(1)))), name);
 }
@@ -102,12 +99,8 @@ fn a_checkpoint_that_becomes_durable_after_a_restart_is_seen() {
 #[test]
 fn a_completed_checkpoint_that_is_aborted_is_seen() {
     let mut checks = with_checkpoint(1);
-    let aborted = ToTaskManager::NotifyAborted {
-        job: JOB,
-        checkpoint: CheckpointId(1),
-    };
     let name = "a_completed_checkpoint_is_never_aborted";
-    assert_eq!(broken(order(&mut checks, &say(aborted))), name);
+    assert_eq!(broken(order(&mut checks, &aborted(1))), name);
 }
 
 #[test]
@@ -136,6 +129,7 @@ fn a_restart_from_nothing_although_there_is_a_checkpoint_is_seen() {
 fn a_recovery_that_missed_the_latest_checkpoint_is_seen() {
     let resume = ToTaskManager::Resume {
         job: JOB,
+        tasks: Vec::new(),
         completed: None,
         aborted_below: CheckpointId(10),
     };
@@ -386,11 +380,11 @@ fn sinks_settle_what_all_of_them_know_of() {
     checks
         .snapshotted(source, id, &7_u64.to_le_bytes())
         .unwrap();
-    assert_eq!(checks.settled_offsets(JOB), None);
+    assert_eq!(checks.settled_offsets(JOB), BTreeMap::new());
     checks
         .told_complete(attempt_id(1, 0), id, false, false)
         .unwrap();
-    assert_eq!(checks.settled_offsets(JOB), Some([(source.task, 7)].into()));
+    assert_eq!(checks.settled_offsets(JOB), [(source.task, 7)].into());
 }
 
 #[test]

@@ -108,8 +108,11 @@ impl Checks {
             return Ok(());
         };
         let history = self.jobs.get(&published.sink.job);
-        let completed = history.and_then(|history| history.completed.last());
-        let durable = completed.is_some_and(|completed| *completed >= transaction.checkpoint);
+        let completed = history.and_then(|history| {
+            let region = history.region(published.sink.task)?;
+            history.last_completed(region)
+        });
+        let durable = completed.is_some_and(|completed| completed >= transaction.checkpoint);
         ensure(
             durable,
             "output_is_committed_only_after_its_checkpoint",
@@ -148,7 +151,7 @@ impl Checks {
         end_of_data: bool,
     ) -> Verdict {
         ensure(
-            self.is_completed(attempt.job, checkpoint),
+            self.is_completed(attempt.job, attempt.task, checkpoint),
             "a_checkpoint_is_announced_only_after_it_is_durable",
             || format!("{attempt} {checkpoint:?}"),
         )?;
@@ -175,12 +178,12 @@ impl History {
     /// Whether the attempt is one of those that took part in this checkpoint or a later one that is
     /// durable.
     fn contributed(&self, (task, attempt): (TaskId, Attempt), from: CheckpointId) -> bool {
-        let Some(position) = self.tasks.iter().position(|known| *known == task) else {
+        let Some(region) = self.region(task) else {
             return false;
         };
-        let durable = self.completed.range(from..);
-        let mut acks = durable.filter_map(|id| self.acknowledged.get(id)?.get(position));
-        acks.any(|ack| ack.attempt == attempt)
+        let durable = (region, from)..=(region, CheckpointId(u64::MAX));
+        let mut durable = self.completed.range(durable);
+        durable.any(|(_, id)| self.is_made_of(task, attempt, *id))
     }
 }
 

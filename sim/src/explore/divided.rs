@@ -4,7 +4,7 @@ use super::action::{Action, Enabled};
 use super::scope::JOB;
 use super::state::State;
 use super::step::Step;
-use jobmanager_core::id::AttemptId;
+use jobmanager_core::id::{AttemptId, CheckpointId};
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::message::{Hello, InventoryItem};
 use jobmanager_core::state::{ExecutionState, JobStatus};
@@ -64,8 +64,10 @@ impl Step<'_> {
         let waits = waits.is_some_and(|job| job.summary.status == JobStatus::Reconciling);
         let left_behind = |item: &InventoryItem| {
             let latest = self.state.latest_record();
+            let region = self.scope.region(item.attempt.task);
+            let latest = latest.and_then(|latest| latest.region(region));
             latest.is_some_and(|latest| {
-                !latest.attempts.contains(&item.attempt.attempt) && item.restored != Some(latest.id)
+                latest.attempt != item.attempt.attempt && item.restored != Some(latest.checkpoint)
             })
         };
         if waits && hello.inventory.iter().any(left_behind) {
@@ -73,13 +75,19 @@ impl Step<'_> {
         }
     }
 
-    /// Whether an attempt has a part in a complete checkpoint; unknown of one that is not retained.
-    pub(super) fn has_part(&self, tm: usize, attempt: AttemptId, checkpoint: u64) -> Option<bool> {
+    /// Whether an attempt has a part in a complete checkpoint of its region; unknown of one that is not
+    /// retained.
+    pub(super) fn has_part(
+        &self,
+        tm: usize,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    ) -> Option<bool> {
         let task = self.state.taskmanagers[tm].tasks.get(&attempt)?;
-        let restored = task.start.restore.map(|restored| restored.0);
-        let record = self.state.retained(checkpoint)?;
-        let made = record.attempts.contains(&attempt.attempt);
-        Some(made || restored == Some(checkpoint))
+        let region = self.scope.region(attempt.task);
+        let snapshot = self.state.retained(region, checkpoint)?;
+        let made = snapshot.attempt == attempt.attempt;
+        Some(made || task.start.restore == Some(checkpoint))
     }
 }
 

@@ -5,10 +5,12 @@
 use super::scope::JOB;
 use super::state::{Leader, Prepared, State};
 use super::step::Step;
-use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, TaskId};
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, RegionIndex, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
 use jobmanager_core::message::{Deployment, StateLocation, ToTaskManager};
-use jobmanager_core::record::{CheckpointRecord, JobResult, Record, RecordKey, RecordOp};
+use jobmanager_core::record::{
+    CheckpointRecord, JobResult, Record, RecordKey, RecordOp, RegionSnapshot,
+};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::taskmanager::{TaskStart, Worker};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct History {
     deployed: BTreeSet<(TaskId, Attempt)>,
     triggered: BTreeSet<CheckpointId>,
-    /// Every checkpoint that was ever durable.
-    completed: BTreeSet<CheckpointId>,
+    /// Every checkpoint of a region that was ever durable.
+    completed: BTreeSet<(RegionIndex, CheckpointId)>,
     /// Which attempt put out what is visible.
     published: BTreeMap<(TaskId, u32), AttemptId>,
     cancel_accepted: bool,
@@ -52,8 +54,10 @@ impl State {
         clean && keys == [RecordKey::Result(JOB)]
     }
 
-    fn latest_checkpoint(&self) -> Option<CheckpointId> {
-        self.checkpoints().map(|record| record.id).max()
+    /// The latest checkpoint of a region that the store has.
+    fn latest_checkpoint(&self, region: RegionIndex) -> Option<CheckpointId> {
+        let latest = self.latest_record()?.region(region)?;
+        Some(latest.checkpoint)
     }
 
     /// The latest checkpoint that the store has.
@@ -61,9 +65,12 @@ impl State {
         self.checkpoints().max_by_key(|record| record.id)
     }
 
-    /// A checkpoint that the store has.
-    pub(super) fn retained(&self, id: u64) -> Option<&CheckpointRecord> {
-        self.checkpoints().find(|record| record.id.0 == id)
+    /// A snapshot of a region that the store has.
+    pub(super) fn retained(&self, region: RegionIndex, id: CheckpointId) -> Option<RegionSnapshot> {
+        let mut snapshots = self
+            .checkpoints()
+            .filter_map(|record| record.region(region));
+        snapshots.find(|snapshot| snapshot.checkpoint == id)
     }
 
     fn checkpoints(&self) -> impl Iterator<Item = &CheckpointRecord> {
@@ -112,11 +119,15 @@ impl Step<'_> {
         match message {
             ToTaskManager::Deploy(deployment) => self.check_deploy(epoch, deployment),
             ToTaskManager::TriggerCheckpoint { checkpoint, .. } => self.check_trigger(*checkpoint),
-            ToTaskManager::NotifyComplete { checkpoint, .. } => self.check_announced(*checkpoint),
-            ToTaskManager::Resume { completed, .. } => {
+            ToTaskManager::NotifyComplete {
+                tasks, checkpoint, ..
+            } => self.check_announced(tasks, *checkpoint),
+            ToTaskManager::Resume {
+                tasks, completed, ..
+            } => {
                 completed
                     .iter()
-                    .for_each(|checkpoint| self.check_announced(*checkpoint));
+                    .for_each(|checkpoint| self.check_announced(tasks, *checkpoint));
             }
             ToTaskManager::ReleaseJob { .. } => self.check_result_is_durable("released"),
             ToTaskManager::Welcome(_)
@@ -129,13 +140,13 @@ impl Step<'_> {
 
     fn check_deploy(&mut self, epoch: Epoch, deployment: &Deployment) {
         let latest_leader = self.is_latest(epoch);
-        let latest = self.state.latest_checkpoint();
-        self.ensure(
-            !latest_leader || deployment.restore == latest,
-            "the_latest_checkpoint_is_restored",
-            || format!("{:?}, but {latest:?} is durable", deployment.restore),
-        );
         for task in &deployment.tasks {
+            let latest = self.state.latest_checkpoint(self.scope.region(task.task));
+            self.ensure(
+                !latest_leader || deployment.restore == latest,
+                "the_latest_checkpoint_is_restored",
+                || format!("{:?}, but {latest:?} is durable", deployment.restore),
+            );
             let (task, attempt) = (task.task, deployment.attempt);
             let deployed = &self.state.history.deployed;
             let of_task = deployed.iter().filter(|(other, _)| *other == task);
@@ -179,13 +190,15 @@ impl Step<'_> {
             .change(|history| history.triggered.insert(checkpoint));
     }
 
-    fn check_announced(&mut self, checkpoint: CheckpointId) {
-        let durable = self.state.history.completed.contains(&checkpoint);
-        self.ensure(
-            durable,
-            "a_checkpoint_is_announced_only_after_it_is_durable",
-            || format!("{checkpoint:?}"),
-        );
+    fn check_announced(&mut self, tasks: &[TaskId], checkpoint: CheckpointId) {
+        for region in self.scope.named(tasks) {
+            let durable = self.state.history.completed.contains(&(region, checkpoint));
+            self.ensure(
+                durable,
+                "a_checkpoint_is_announced_only_after_it_is_durable",
+                || format!("{region:?} {checkpoint:?}"),
+            );
+        }
     }
 
     fn result(&self) -> Option<&JobResult> {
@@ -239,8 +252,9 @@ impl Step<'_> {
             self.check_result_is_durable("its state is deleted");
         }
         let ended = self.result().is_some();
-        let wanted = self.state.wanted().find(|record| lost(record.id));
-        let wanted = wanted.map(|record| record.id).filter(|_| !ended);
+        let wanted = self.state.wanted().flat_map(|record| record.references());
+        let wanted: BTreeSet<CheckpointId> = wanted.collect();
+        let wanted = wanted.into_iter().find(|id| lost(*id)).filter(|_| !ended);
         self.ensure(
             wanted.is_none(),
             "state_that_may_be_restored_is_never_deleted",
@@ -264,15 +278,28 @@ impl Step<'_> {
     }
 
     fn check_completed(&mut self, record: &CheckpointRecord) {
-        let last = self.state.history.completed.last().copied();
-        self.ensure(
-            last <= Some(record.id),
-            "checkpoints_complete_in_the_order_of_their_ids",
-            || format!("{:?} after {last:?}", record.id),
-        );
+        for region in self.scope.regions() {
+            let Some(snapshot) = record.region(region) else {
+                continue;
+            };
+            let part = (region, snapshot.checkpoint);
+            let of_region = (region, CheckpointId(0))..=(region, CheckpointId(u64::MAX));
+            let last = self.state.history.completed.range(of_region);
+            let last = last.copied().next_back();
+            self.ensure(
+                last <= Some(part),
+                "checkpoints_complete_in_the_order_of_their_ids",
+                || format!("{part:?} after {last:?}"),
+            );
+            self.state
+                .history
+                .change(|history| history.completed.insert(part));
+        }
+        // Of a region that has completed nothing there is nothing.
+        let whole = record.regions.iter().all(Option::is_some);
         let missing = record.states.iter().find(|state| match &state.location {
             StateLocation::File(path) => !self.state.blobs.contains_key(path),
-            StateLocation::Inline(_) => true,
+            StateLocation::Inline(_) => whole,
         });
         let missing = missing.cloned();
         self.ensure(
@@ -280,10 +307,6 @@ impl Step<'_> {
             "a_completed_checkpoint_has_the_state_of_every_task",
             || format!("{:?}: {missing:?}", record.id),
         );
-        let id = record.id;
-        self.state
-            .history
-            .change(|history| history.completed.insert(id));
     }
 
     fn check_result(&mut self, result: &JobResult) {
@@ -322,7 +345,9 @@ impl Step<'_> {
             "an_output_is_published_once",
             || format!("{output:?} by {before:?} and by {}", prepared.by),
         );
-        let durable = self.state.history.completed.last() >= Some(&prepared.checkpoint);
+        let region = self.scope.region(prepared.by.task);
+        let later = (region, prepared.checkpoint)..=(region, CheckpointId(u64::MAX));
+        let durable = self.state.history.completed.range(later).next().is_some();
         self.ensure(
             durable,
             "output_is_published_only_after_its_checkpoint",
@@ -342,11 +367,12 @@ impl Step<'_> {
         attempt: AttemptId,
         checkpoint: CheckpointId,
     ) {
-        let durable = self.state.history.completed.contains(&checkpoint);
+        let part = (self.scope.region(attempt.task), checkpoint);
+        let durable = self.state.history.completed.contains(&part);
         self.ensure(durable, "a_task_commits_only_what_is_durable", || {
             format!("{attempt}: {checkpoint:?}")
         });
-        let has_part = self.has_part(tm, attempt, checkpoint.0);
+        let has_part = self.has_part(tm, attempt, checkpoint);
         self.ensure(
             has_part != Some(false),
             "only_those_who_took_part_learn_of_a_completion",

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::graph::{EdgeSpec, JobGraph, JobGraphSpec, Partitioning, VertexSpec};
-use jobmanager_core::id::JobId;
+use jobmanager_core::id::{JobId, RegionIndex, TaskId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +76,31 @@ impl Scope {
         }
     }
 
+    /// The region of a task.
+    pub(super) fn region(&self, task: TaskId) -> RegionIndex {
+        RegionIndex(match self.shape {
+            Shape::Chain => 0,
+            Shape::Pair => task.subtask.0,
+        })
+    }
+
+    /// All regions.
+    pub(super) fn regions(&self) -> impl Iterator<Item = RegionIndex> + use<> {
+        let count = match self.shape {
+            Shape::Chain => 1,
+            Shape::Pair => 2,
+        };
+        (0..count).map(RegionIndex)
+    }
+
+    /// The regions of which an order names tasks: all if it names none.
+    pub(super) fn named(&self, tasks: &[TaskId]) -> Vec<RegionIndex> {
+        if tasks.is_empty() {
+            return self.regions().collect();
+        }
+        tasks.iter().map(|task| self.region(*task)).collect()
+    }
+
     pub(super) fn graph(&self) -> Arc<JobGraph> {
         let vertex = |id: &str, parallelism| VertexSpec {
             id: id.to_owned(),
@@ -97,7 +122,8 @@ impl Scope {
         };
         let configuration = [
             ("execution.checkpointing.interval", "10 s"),
-            ("execution.checkpointing.timeout", "60 s"),
+            // Before the next one is due: time that passes once gets to it.
+            ("execution.checkpointing.timeout", "9 s"),
             ("restart-strategy.type", "fixed-delay"),
             ("restart-strategy.fixed-delay.attempts", "1000"),
             ("restart-strategy.fixed-delay.delay", "0 ms"),

@@ -34,19 +34,18 @@ fn states(scope: &Scope) -> usize {
 
 #[test]
 fn no_order_of_events_breaks_a_promise() {
-    for shape in [Shape::Chain, Shape::Pair] {
-        let thorough = Scope {
-            thorough: true,
-            ..scope(shape, 0)
-        };
-        assert_eq!(states(&thorough), 71, "{shape:?}");
-    }
+    let thorough = |shape| Scope {
+        thorough: true,
+        ..scope(shape, 0)
+    };
+    assert_eq!(states(&thorough(Shape::Chain)), 71);
+    assert_eq!(states(&thorough(Shape::Pair)), 75);
 }
 
 #[test]
 fn no_fault_at_any_instant_breaks_a_promise() {
     assert_eq!(states(&scope(Shape::Chain, 1)), 8_810);
-    assert_eq!(states(&scope(Shape::Pair, 1)), 6_808);
+    assert_eq!(states(&scope(Shape::Pair, 1)), 25_257);
 }
 
 #[test]
@@ -56,7 +55,7 @@ fn no_cancellation_at_any_instant_breaks_a_promise() {
         ..scope(shape, 0)
     };
     assert_eq!(states(&canceled(Shape::Chain)), 684);
-    assert_eq!(states(&canceled(Shape::Pair)), 660);
+    assert_eq!(states(&canceled(Shape::Pair)), 3_309);
 }
 
 #[test]
@@ -65,8 +64,8 @@ fn time_that_overtakes_everything_else_breaks_no_promise() {
         hurries: 1,
         ..scope(shape, 0)
     };
-    assert_eq!(states(&hurried(Shape::Chain)), 1_077);
-    assert_eq!(states(&hurried(Shape::Pair)), 1_155);
+    assert_eq!(states(&hurried(Shape::Chain)), 1_160);
+    assert_eq!(states(&hurried(Shape::Pair)), 6_616);
 }
 
 /// Two leaders, the earlier one unknowing: it is met by who has seen the later one, and is left alone by all
@@ -79,7 +78,7 @@ fn an_old_leader_that_lives_on_breaks_no_promise() {
         ..scope(shape, 1)
     };
     assert_eq!(states(&divided(Shape::Chain)), 5_590);
-    assert_eq!(states(&divided(Shape::Pair)), 5_100);
+    assert_eq!(states(&divided(Shape::Pair)), 30_904);
     let explored = explore(&divided(Shape::Chain), &mut |_, _| {});
     assert!(explored.reached.contains(&Situation::OldLeaderGreeted));
 }

@@ -1,15 +1,17 @@
-//! The checkpoints of one job of the model.
+//! The checkpoints of one job of the model: when each region is due, and what each has under way.
+//!
+//! Regions share no data path. Each has its own part in a checkpoint, which it completes or loses alone; one
+//! id serves those that were ready at the same time. What becomes of the parts is in [`super::parts`].
 
-use super::job::{Job, Life};
+use super::job::{Job, Life, Stage};
 use super::orders::{Order, Room, Write};
 use super::plan::CheckpointPlan;
-use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, SessionId};
-use jobmanager_core::jobmanager::Discard;
-use jobmanager_core::message::{Acknowledgement, DeclineReason, StateHandle, StateLocation};
-use jobmanager_core::record::{CheckpointRecord, RecordKey};
+use jobmanager_core::id::{Attempt, CheckpointId, RegionIndex, SessionId, TaskId};
+use jobmanager_core::message::StateHandle;
+use jobmanager_core::record::{CheckpointRecord, RegionSnapshot};
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How many checkpoint ids are reserved at a time.
@@ -18,15 +20,49 @@ const RESERVED: u64 = 16;
 /// The mark that a job is submitted with.
 pub(super) const FIRST_MARK: CheckpointId = CheckpointId(1 + RESERVED);
 
-/// A checkpoint under way.
+/// How far a region's part in a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Tasks have still to acknowledge.
+    Collecting,
+    /// All have; it waits for the write that is under way to end.
+    Acknowledged,
+    /// It is in the write that is under way: nobody knows what becomes of it.
+    Storing,
+}
+
+/// A region's part in a checkpoint under way.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) region: usize,
+    pub(super) attempt: Attempt,
+    /// By position.
+    pub(super) acks: BTreeMap<usize, (StateHandle, bool)>,
+    pub(super) progress: Progress,
+}
+
+/// A checkpoint of which at least one part is under way.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) id: CheckpointId,
-    triggered: Timestamp,
-    deadline: Timestamp,
-    attempts: Vec<Attempt>,
-    pub(super) acks: Vec<Option<(StateHandle, bool)>>,
-    pub(super) storing: bool,
+    pub(super) triggered: Timestamp,
+    pub(super) deadline: Timestamp,
+    pub(super) parts: Vec<Part>,
+    /// How many tasks have acknowledged it, those of parts that are over included.
+    pub(super) acknowledged: usize,
+    /// A part of it is durable already.
+    pub(super) has_completed: bool,
+}
+
+/// What a region's next checkpoint depends on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rhythm {
+    /// The job's tick has come, and it has not been triggered since.
+    owed: bool,
+    pub(super) last_completed: Option<Timestamp>,
+    pub(super) failures: u64,
+    pub(super) final_not_before: Timestamp,
+    pub(super) finish_announced: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -34,145 +70,201 @@ pub(super) struct Checkpoints {
     pub(super) next: CheckpointId,
     pub(super) mark: CheckpointId,
     pub(super) marking: bool,
+    /// By id.
     pub(super) pending: Vec<Pending>,
     /// The latest last.
     pub(super) retained: Vec<Arc<CheckpointRecord>>,
+    /// What is being written.
+    pub(super) writing: Option<Arc<CheckpointRecord>>,
     due: Option<Timestamp>,
-    last_completed: Option<Timestamp>,
-    failures: u64,
-    final_not_before: Timestamp,
+    /// Of every region.
+    pub(super) rhythms: Vec<Rhythm>,
     pub(super) completed: u64,
     pub(super) failed: u64,
 }
 
-impl Default for Checkpoints {
-    fn default() -> Self {
+impl Checkpoints {
+    /// Those of a job of so many regions that nobody has run.
+    pub(super) fn new(regions: usize) -> Self {
         Checkpoints {
             next: CheckpointId(1),
             mark: CheckpointId(1),
             marking: false,
             pending: Vec::new(),
             retained: Vec::new(),
+            writing: None,
             due: None,
-            last_completed: None,
-            failures: 0,
-            final_not_before: Timestamp(0),
+            rhythms: vec![Rhythm::default(); regions],
             completed: 0,
             failed: 0,
         }
     }
-}
 
-/// Why a checkpoint is given up, as far as it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Abort {
-    counts: bool,
-    /// The tasks could not snapshot.
-    snapshot_failed: bool,
-}
-
-const SUBSUMED: Abort = Abort {
-    counts: false,
-    snapshot_failed: false,
-};
-
-impl Checkpoints {
     /// Those of a job that was recovered.
     pub(super) fn recovered(
+        regions: usize,
         mark: CheckpointId,
         retained: Vec<Arc<CheckpointRecord>>,
         now: Timestamp,
     ) -> Self {
-        // The clock of whoever completed it may have been ahead.
-        let last_completed = retained.last().map(|latest| latest.completed.min(now));
         let after = retained.last().map(|latest| latest.id.next());
         let mark = after.map_or(mark, |after| after.max(mark));
-        Checkpoints {
+        let mut checkpoints = Checkpoints {
             next: mark,
             mark,
-            last_completed,
             retained,
-            ..Checkpoints::default()
+            ..Checkpoints::new(regions)
+        };
+        // The clock of whoever completed it may have been ahead.
+        let completed = checkpoints.retained.last().map(|it| it.completed.min(now));
+        for region in 0..regions {
+            if checkpoints.snapshot(region).is_some() {
+                checkpoints.rhythms[region].last_completed = completed;
+            }
         }
+        checkpoints
     }
 
-    pub(super) fn is_storing(&self) -> bool {
-        self.pending.iter().any(|pending| pending.storing)
+    /// What a region would go on from.
+    pub(super) fn snapshot(&self, region: usize) -> Option<RegionSnapshot> {
+        let latest = self.retained.last()?;
+        latest.region(RegionIndex(u32::try_from(region).ok()?))
     }
 
-    fn is_final(&self) -> bool {
-        self.retained
-            .last()
-            .is_some_and(|latest| latest.end_of_data)
+    /// Whether a region has nothing left to snapshot.
+    fn is_final(&self, region: usize) -> bool {
+        self.snapshot(region).is_some_and(|it| it.end_of_data)
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.pending.iter().flat_map(|pending| &pending.parts)
+    }
+
+    pub(super) fn is_storing(&self, region: usize) -> bool {
+        self.parts()
+            .any(|part| part.region == region && part.progress == Progress::Storing)
+    }
+
+    /// How many parts of a region are under way.
+    fn under_way(&self, region: usize) -> u64 {
+        self.parts().filter(|part| part.region == region).count() as u64
     }
 }
 
 impl Job {
+    /// Whether all of a region's tasks run, and nothing is known to be wrong with it.
+    fn region_runs(&self, region: usize) -> bool {
+        let mut members = self.plan.regions[region].iter();
+        self.regions[region].stage == Stage::Active
+            && members.all(|at| self.tasks[*at].state == ExecutionState::Running)
+    }
+
+    /// Whether it is worth a checkpoint now or later.
+    fn may_be_owed(&self, region: usize) -> bool {
+        self.regions[region].stage != Stage::Finished && !self.checkpoints.is_final(region)
+    }
+
     pub(super) fn drive_checkpoints(&mut self, room: &mut Room<'_>) {
         let Some(config) = self.plan.checkpoints else {
             return;
         };
-        let running = self.all_in(ExecutionState::Running);
-        if running && self.checkpoints.due.is_none() {
+        let mut regions = 0..self.regions.len();
+        if self.checkpoints.due.is_none() && regions.any(|region| self.region_runs(region)) {
             self.checkpoints.due = Some(room.now + config.interval);
         }
-        let at_the_end = self.is_at_the_end();
-        let is_final = self.checkpoints.is_final();
-        if at_the_end && is_final {
-            let latest = self.checkpoints.retained.last().map(|latest| latest.id);
-            if let Some(latest) = latest.filter(|_| !self.finish_announced) {
-                self.announce(room, latest, true);
+        if self.checkpoints.due.is_some_and(|due| due <= room.now) {
+            for region in 0..self.regions.len() {
+                self.checkpoints.rhythms[region].owed |= self.may_be_owed(region);
             }
-            return;
+            self.checkpoints.due = Some(room.now + config.interval);
         }
-        let due = if at_the_end {
-            let free = self.checkpoints.pending.is_empty();
-            free.then_some(self.checkpoints.final_not_before)
-        } else {
-            self.periodic(&config).filter(|_| !is_final)
-        };
-        if running && due.is_some_and(|due| due <= room.now) {
-            self.trigger(room, &config);
+        let finished: BTreeSet<usize> = (0..self.regions.len())
+            .filter(|region| {
+                let announced = self.checkpoints.rhythms[*region].finish_announced;
+                let is_final = self.checkpoints.is_final(*region);
+                self.is_at_the_end(*region) && is_final && !announced
+            })
+            .collect();
+        self.announce(room, &finished);
+        let ready: BTreeSet<usize> = (0..self.regions.len())
+            .filter(|region| self.is_ready(*region, room.now, &config))
+            .collect();
+        if !ready.is_empty() && !self.needs_mark(room) {
+            self.trigger(room, &config, &ready);
         }
     }
 
-    /// When the next periodic checkpoint may be triggered.
-    fn periodic(&self, config: &CheckpointPlan) -> Option<Timestamp> {
-        let checkpoints = &self.checkpoints;
-        let free = (checkpoints.pending.len() as u64) < config.max_concurrent;
-        let rested = checkpoints.last_completed.map(|at| at + config.min_pause);
-        let due = checkpoints.due.filter(|_| free)?;
-        Some(rested.map_or(due, |rested| rested.max(due)))
+    /// Whether a region takes its next checkpoint now.
+    fn is_ready(&self, region: usize, now: Timestamp, config: &CheckpointPlan) -> bool {
+        if !self.region_runs(region) || self.checkpoints.is_final(region) {
+            return false;
+        }
+        let rhythm = &self.checkpoints.rhythms[region];
+        let under_way = self.checkpoints.under_way(region);
+        if self.is_at_the_end(region) {
+            return under_way == 0 && rhythm.final_not_before <= now;
+        }
+        let last = rhythm.last_completed;
+        let rested = last.is_none_or(|last| last + config.min_pause <= now);
+        rhythm.owed && under_way < config.max_concurrent && rested
     }
 
-    fn trigger(&mut self, room: &mut Room<'_>, config: &CheckpointPlan) {
-        if self.needs_mark(room) {
-            return;
-        }
+    /// One id for all these regions.
+    fn trigger(&mut self, room: &mut Room<'_>, config: &CheckpointPlan, ready: &BTreeSet<usize>) {
         let id = self.checkpoints.next;
         self.checkpoints.next = id.next();
-        let attempts = self.regions.iter().filter_map(|region| region.attempt);
+        let mut parts = Vec::new();
+        for &region in ready {
+            self.checkpoints.rhythms[region].owed = false;
+            parts.push(Part {
+                region,
+                attempt: self.regions[region].attempt.unwrap_or_default(),
+                acks: BTreeMap::new(),
+                progress: Progress::Collecting,
+            });
+        }
         self.checkpoints.pending.push(Pending {
             id,
             triggered: room.now,
             deadline: room.now + config.timeout,
-            attempts: attempts.collect(),
-            acks: vec![None; self.tasks.len()],
-            storing: false,
+            parts,
+            acknowledged: 0,
+            has_completed: false,
         });
-        self.checkpoints.due = Some(room.now + config.interval);
-        let of_sources = self.tasks.iter().zip(&self.plan.is_source);
-        let sources: BTreeSet<SessionId> = of_sources
-            .filter(|(_, is_source)| **is_source)
-            .filter_map(|(task, _)| Some(task.at?.0))
-            .collect();
-        for on in sources {
-            room.orders.push(Order::Trigger(on, self.id, id));
+        let mut regions = 0..self.regions.len();
+        if regions.all(|region| ready.contains(&region) || !self.may_be_owed(region)) {
+            self.checkpoints.due = Some(room.now + config.interval);
+        }
+        let sources = |position: usize| self.plan.is_source[position];
+        for (on, tasks) in self.where_they_are(ready, sources) {
+            let order = Order::Trigger(on, self.id, tasks, id);
+            room.orders.push(order);
         }
     }
 
+    /// The tasks of these regions that have not ended, by session; they are not named if the job is one
+    /// region.
+    pub(super) fn where_they_are(
+        &self,
+        regions: &BTreeSet<usize>,
+        which: impl Fn(usize) -> bool,
+    ) -> BTreeMap<SessionId, Vec<TaskId>> {
+        let mut named: BTreeMap<SessionId, Vec<TaskId>> = BTreeMap::new();
+        for position in 0..self.tasks.len() {
+            let concerned = regions.contains(&self.plan.region_of[position]);
+            let at = self.tasks[position].at.filter(|_| concerned);
+            if let Some((on, _)) = at.filter(|_| which(position)) {
+                let tasks = named.entry(on).or_default();
+                if self.regions.len() > 1 {
+                    tasks.push(self.plan.tasks[position]);
+                }
+            }
+        }
+        named
+    }
+
     /// Whether the next id must be reserved first, which this sees to.
-    fn needs_mark(&mut self, room: &mut Room<'_>) -> bool {
+    pub(super) fn needs_mark(&mut self, room: &mut Room<'_>) -> bool {
         let needed = self.checkpoints.next >= self.checkpoints.mark;
         if needed && !self.checkpoints.marking {
             self.checkpoints.marking = true;
@@ -188,204 +280,49 @@ impl Job {
         self.checkpoints.mark = self.checkpoints.mark.max(next);
     }
 
-    pub(super) fn acknowledged(
-        &mut self,
-        room: &mut Room<'_>,
-        on: SessionId,
-        ack: &Acknowledgement,
-    ) {
-        let id = ack.checkpoint;
-        let position = self.current(ack.attempt, on);
-        let runs = |at: &usize| self.tasks[*at].state == ExecutionState::Running;
-        let position = position.filter(runs);
-        let mut all = self.checkpoints.pending.iter_mut();
-        let pending = all.find(|pending| pending.id == id);
-        let Some((position, pending)) = position.zip(pending) else {
-            if matches!(ack.state.location, StateLocation::File(_)) && self.is_useless(id) {
-                let order = Discard::Checkpoint(self.id, id);
-                room.orders.push(Order::Discard(order));
+    /// The tasks of these regions learn that their latest snapshots are durable, those of one checkpoint
+    /// together; those that have nothing left to do, that they may finish.
+    pub(super) fn announce(&mut self, room: &mut Room<'_>, regions: &BTreeSet<usize>) {
+        let mut groups: BTreeMap<(CheckpointId, bool), BTreeSet<usize>> = BTreeMap::new();
+        for &region in regions {
+            if let Some(snapshot) = self.checkpoints.snapshot(region) {
+                let finish = snapshot.end_of_data && self.is_at_the_end(region);
+                let group = groups.entry((snapshot.checkpoint, finish)).or_default();
+                group.insert(region);
             }
-            return;
-        };
-        if pending.acks[position].is_some() {
-            return;
         }
-        pending.acks[position] = Some((ack.state.clone(), ack.end_of_data));
-        if pending.acks.iter().all(Option::is_some) {
-            self.complete(room, id);
-        }
-    }
-
-    fn is_useless(&self, id: CheckpointId) -> bool {
-        let mut pending = self.checkpoints.pending.iter().map(|pending| pending.id);
-        let mut retained = self.checkpoints.retained.iter().map(|record| record.id);
-        let known = pending.any(|known| known == id) || retained.any(|known| known == id);
-        id < self.checkpoints.next && !known
-    }
-
-    /// The last acknowledgement came: exactly one write, with which what is no longer retained goes.
-    fn complete(&mut self, room: &mut Room<'_>, id: CheckpointId) {
-        self.abort(room, SUBSUMED, |pending| pending.id < id);
-        let Some(config) = self.plan.checkpoints else {
-            return;
-        };
-        let job = self.id;
-        let mut all = self.checkpoints.pending.iter_mut();
-        let Some(pending) = all.find(|pending| pending.id == id) else {
-            return;
-        };
-        pending.storing = true;
-        let record = record(job, pending, room.now);
-        let retained = self.checkpoints.retained.iter().map(|record| record.id);
-        let storing = self.checkpoints.pending.iter().filter(|p| p.storing);
-        let kept: Vec<_> = retained.chain(storing.map(|pending| pending.id)).collect();
-        let surplus = (kept.len() as u64).saturating_sub(config.retained);
-        let mut write = vec![Write::Checkpoint(Arc::new(record))];
-        let gone = kept.into_iter().zip(0..surplus);
-        write.extend(gone.map(|(id, _)| Write::Delete(RecordKey::Checkpoint(job, id))));
-        room.writes.push(write);
-        self.needs_mark(room);
-    }
-
-    /// It is durable: those that took part are told, and what it replaces is deleted.
-    pub(super) fn completed(&mut self, room: &mut Room<'_>, record: &Arc<CheckpointRecord>) {
-        let Some(config) = self.plan.checkpoints else {
-            return;
-        };
-        let checkpoints = &mut self.checkpoints;
-        checkpoints
-            .pending
-            .retain(|pending| pending.id != record.id);
-        checkpoints.retained.push(record.clone());
-        checkpoints.last_completed = Some(room.now);
-        checkpoints.failures = 0;
-        checkpoints.completed += 1;
-        while checkpoints.retained.len() as u64 > config.retained {
-            let gone = checkpoints.retained.remove(0);
-            let order = Discard::Checkpoint(self.id, gone.id);
-            room.orders.push(Order::Discard(order));
-        }
-        if std::mem::take(&mut self.untidy) {
-            let rest = self.unreferenced();
-            room.orders.push(Order::Discard(rest));
-        }
-        if !matches!(self.life, Life::Ended(..)) {
-            let finish = record.end_of_data && self.is_at_the_end();
-            self.announce(room, record.id, finish);
-        }
-    }
-
-    fn announce(&mut self, room: &mut Room<'_>, id: CheckpointId, finish: bool) {
-        if finish {
-            self.finish_announced = true;
-            self.abort(room, SUBSUMED, |_| true);
-        }
-        for on in self.sessions() {
-            room.orders.push(Order::Complete(on, self.id, id, finish));
-        }
-    }
-
-    pub(super) fn unreferenced(&self) -> Discard {
-        let retained = self.checkpoints.retained.iter().map(|record| record.id);
-        let pending = self.checkpoints.pending.iter().map(|pending| pending.id);
-        Discard::Unreferenced {
-            job: self.id,
-            keep: retained.chain(pending).collect(),
-            next: self.checkpoints.next,
-        }
-    }
-
-    pub(super) fn declined(
-        &mut self,
-        room: &mut Room<'_>,
-        on: SessionId,
-        attempt: AttemptId,
-        id: CheckpointId,
-        reason: DeclineReason,
-    ) {
-        if self.current(attempt, on).is_none() {
-            return;
-        }
-        let abort = match reason {
-            DeclineReason::TaskNotReady => Abort {
-                counts: false,
-                snapshot_failed: true,
-            },
-            DeclineReason::AsyncException => Abort {
-                counts: true,
-                snapshot_failed: true,
-            },
-            DeclineReason::Subsumed => SUBSUMED,
-        };
-        self.abort(room, abort, |pending| pending.id == id);
-        self.check_tolerance(room);
-    }
-
-    pub(super) fn expire_checkpoints(&mut self, room: &mut Room<'_>) {
-        let now = room.now;
-        let late = |pending: &Pending| !pending.storing && pending.deadline <= now;
-        if self.checkpoints.pending.iter().any(late) {
-            let abort = Abort {
-                counts: true,
-                snapshot_failed: true,
-            };
-            self.abort(room, abort, late);
-            self.check_tolerance(room);
-        }
-    }
-
-    fn check_tolerance(&mut self, room: &mut Room<'_>) {
-        let Some(config) = &self.plan.checkpoints else {
-            return;
-        };
-        if self.checkpoints.failures > config.tolerable {
-            self.checkpoints.failures = 0;
-            let all = (0..self.regions.len()).collect();
-            self.fail_regions(room, &all);
-        }
-    }
-
-    /// Everything under way is given up, but what is being stored: nobody knows what became of that.
-    pub(super) fn abort_all(&mut self, room: &mut Room<'_>) {
-        self.abort(room, SUBSUMED, |_| true);
-    }
-
-    fn abort(&mut self, room: &mut Room<'_>, abort: Abort, which: impl Fn(&Pending) -> bool) {
-        let Some(config) = &self.plan.checkpoints else {
-            return;
-        };
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.checkpoints.pending)
-            .into_iter()
-            .partition(|pending| !pending.storing && which(pending));
-        self.checkpoints.pending = kept;
-        if gone.is_empty() {
-            return;
-        }
-        if abort.snapshot_failed {
-            self.checkpoints.final_not_before = room.now + config.interval;
-        }
-        self.untidy = true;
-        for pending in gone {
-            self.checkpoints.failed += 1;
-            self.checkpoints.failures += u64::from(abort.counts);
-            let order = Discard::Checkpoint(self.id, pending.id);
-            room.orders.push(Order::Discard(order));
-            for on in self.sessions() {
-                room.orders.push(Order::Aborted(on, self.id, pending.id));
+        for ((id, finish), regions) in groups {
+            if finish {
+                for &region in &regions {
+                    self.checkpoints.rhythms[region].finish_announced = true;
+                }
+                self.abort_regions(room, &regions);
+            }
+            for (on, tasks) in self.where_they_are(&regions, |_| true) {
+                let order = Order::Complete(on, self.id, tasks, id, finish);
+                room.orders.push(order);
             }
         }
     }
-}
 
-fn record(job: jobmanager_core::id::JobId, pending: &Pending, now: Timestamp) -> CheckpointRecord {
-    let acks = pending.acks.iter().flatten();
-    CheckpointRecord {
-        job,
-        id: pending.id,
-        triggered: pending.triggered,
-        completed: now,
-        end_of_data: acks.clone().all(|(_, end_of_data)| *end_of_data),
-        attempts: pending.attempts.clone(),
-        states: acks.map(|(state, _)| state.clone()).collect(),
+    /// It is known which attempts go on: each learns what it may have missed.
+    pub(super) fn resume(&self, room: &mut Room<'_>) {
+        let mut groups: BTreeMap<Option<CheckpointId>, BTreeSet<usize>> = BTreeMap::new();
+        for region in 0..self.regions.len() {
+            let snapshot = self.checkpoints.snapshot(region);
+            let completed = snapshot.map(|snapshot| snapshot.checkpoint);
+            groups.entry(completed).or_default().insert(region);
+        }
+        for (completed, regions) in groups {
+            for (on, tasks) in self.where_they_are(&regions, |_| true) {
+                let next = self.checkpoints.next;
+                let order = Order::Resume(on, self.id, tasks, completed, next);
+                room.orders.push(order);
+            }
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.life, Life::Ended(..))
     }
 }

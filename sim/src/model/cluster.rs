@@ -209,9 +209,11 @@ impl Model {
             let id = item.attempt.job;
             let is_free = item.slot.0 < hello.slots && !self.taken().contains(&(on, item.slot));
             let mut kept = false;
-            self.with(id, coordinator, |job, room| {
-                kept = job.reported(room, on, item, is_free);
-            });
+            if self.lives(id) {
+                self.with(id, coordinator, |job, room| {
+                    kept = job.reported(room, on, item, is_free);
+                });
+            }
             if !kept {
                 let tasks = strangers.entry((id, item.attempt.attempt)).or_default();
                 tasks.push(item.attempt.task);

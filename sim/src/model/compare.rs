@@ -212,7 +212,7 @@ impl Job {
         needed.difference(&held).count()
     }
 
-    /// A task was deployed there: a new attempt of a region that waits, from the latest checkpoint.
+    /// A task was deployed there: a new attempt of a region that waits, from its latest snapshot.
     fn deployed(
         &mut self,
         deployment: &Deployment,
@@ -234,13 +234,18 @@ impl Job {
         if deployment.attempt != (Attempt { epoch, number }) {
             return Err(wrong("not deployed as its next attempt"));
         }
-        let latest = self.checkpoints.retained.last();
-        let state: Vec<_> = latest
-            .map(|latest| latest.states[position].clone())
+        let latest = self.checkpoints.snapshot(region);
+        let record = self
+            .checkpoints
+            .retained
+            .last()
+            .filter(|_| latest.is_some());
+        let state: Vec<_> = record
+            .map(|record| record.states[position].clone())
             .into_iter()
             .collect();
-        if deployment.restore != latest.map(|latest| latest.id) || task.state != state {
-            return Err(wrong("not deployed from the latest checkpoint"));
+        if deployment.restore != latest.map(|latest| latest.checkpoint) || task.state != state {
+            return Err(wrong("not deployed from the latest snapshot of its region"));
         }
         let share = self.plan.shares[position];
         for other in 0..self.tasks.len() {
@@ -266,14 +271,14 @@ impl Job {
                 return Err(disagree(format!("job {id} {task:?} was left behind")));
             }
         }
-        for region in &mut self.regions {
+        for (at, region) in self.regions.iter_mut().enumerate() {
             if let Stage::Scheduled { .. } = region.stage {
                 region.stage = Stage::Active;
                 let number = region.attempt.map_or(0, |last| last.number + 1);
                 region.attempt = Some(Attempt { epoch, number });
+                self.checkpoints.rhythms[at].finish_announced = false;
             }
         }
-        self.finish_announced = false;
         Ok(())
     }
 
@@ -335,7 +340,8 @@ impl Job {
             .checkpoints
             .pending
             .iter()
-            .map(|pending| (pending.id, pending.acks.iter().flatten().count()))
+            .filter(|pending| !pending.has_completed)
+            .map(|pending| (pending.id, pending.acknowledged))
             .collect();
         let counts = (shown.completed, shown.failed);
         let own_counts = (self.checkpoints.completed, self.checkpoints.failed);

@@ -84,7 +84,6 @@ pub(super) struct Job {
     pub(super) checkpoints: Checkpoints,
     pub(super) budget: Budget,
     pub(super) restarts: u64,
-    pub(super) finish_announced: bool,
     pub(super) untidy: bool,
 }
 
@@ -120,10 +119,9 @@ impl Job {
             id: graph.id(),
             tasks: vec![task; plan.tasks.len()],
             regions: vec![region; plan.regions.len()],
-            checkpoints: Checkpoints::default(),
+            checkpoints: Checkpoints::new(plan.regions.len()),
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
-            finish_announced: false,
             untidy: false,
             cancel: Cancel::No,
             end_waiters: Vec::new(),
@@ -146,11 +144,13 @@ impl Job {
         self.tasks.iter().all(|task| task.state == state)
     }
 
-    /// Whether nothing is left to read: every task waits for its end or has finished.
-    pub(super) fn is_at_the_end(&self) -> bool {
+    /// Whether a region has nothing left to read: every task waits for its end or has finished.
+    pub(super) fn is_at_the_end(&self, region: usize) -> bool {
+        let members = self.plan.regions[region].iter();
+        let mut members = members.map(|position| &self.tasks[*position]);
         let waits = |task: &Task| task.state == ExecutionState::Running && task.end_of_data;
         let over = |task: &Task| waits(task) || task.state == ExecutionState::Finished;
-        self.tasks.iter().any(waits) && self.tasks.iter().all(over)
+        members.clone().any(waits) && members.all(over)
     }
 
     /// The sessions on which its tasks are.
@@ -256,7 +256,7 @@ impl Job {
 
     /// One failure took these regions down.
     pub(super) fn fail_regions(&mut self, room: &mut Room<'_>, regions: &BTreeSet<usize>) {
-        self.abort_all(room);
+        self.abort_regions(room, regions);
         for region in regions {
             self.note_failed(*region);
         }
@@ -485,11 +485,8 @@ impl Job {
     }
 
     /// Regions whose tasks have ended and whose delay is over are scheduled; not while it is open which
-    /// checkpoint is the latest.
+    /// snapshot is their latest.
     fn reschedule(&mut self, room: &mut Room<'_>) {
-        if self.checkpoints.is_storing() {
-            return;
-        }
         for region in 0..self.regions.len() {
             let Stage::Restarting(at) = self.regions[region].stage else {
                 continue;
@@ -501,7 +498,7 @@ impl Job {
                     && room
                         .hints
                         .is_scheduled(self.id, self.plan.tasks[members[0]]));
-            if !ended || !due {
+            if !ended || !due || self.checkpoints.is_storing(region) {
                 continue;
             }
             for &position in members {

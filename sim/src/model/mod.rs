@@ -14,6 +14,7 @@ mod compare;
 mod job;
 mod journal;
 mod orders;
+mod parts;
 mod plan;
 mod reconcile;
 mod restarts;
@@ -26,7 +27,7 @@ use crate::plan::job::JobPlan;
 use cluster::Session;
 use job::{Cancel, Job, Life};
 use jobmanager_core::config::ClusterConfig;
-use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId};
+use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input, JobLine};
 use jobmanager_core::record::Record;
 use jobmanager_core::state::JobStatus;
@@ -50,15 +51,28 @@ impl Plans {
 
     /// What is said of a job's checkpoints.
     pub(crate) fn rules(&self, job: JobId) -> Option<Rules> {
-        let plan = self.0.get(&job)?;
-        let tasks = plan.tasks.len();
-        let plan = plan.checkpoints.as_ref()?;
+        let plan = self.0.get(&job)?.checkpoints.as_ref()?;
         Some(Rules {
-            tasks,
+            interval: plan.interval,
             timeout: plan.timeout,
             min_pause: plan.min_pause,
             max_concurrent: plan.max_concurrent,
         })
+    }
+
+    /// The region of a task.
+    pub(crate) fn region(&self, job: JobId, task: TaskId) -> Option<usize> {
+        let plan = self.0.get(&job)?;
+        plan.position(task).map(|position| plan.region_of[position])
+    }
+
+    /// The regions of which an order names tasks; all of them if it names none.
+    pub(crate) fn named(&self, job: JobId, tasks: &[TaskId]) -> BTreeSet<usize> {
+        if tasks.is_empty() {
+            return self.regions(job).iter().copied().collect();
+        }
+        let regions = tasks.iter().filter_map(|task| self.region(job, *task));
+        regions.collect()
     }
 
     /// How long a job may wait for slots.
@@ -212,12 +226,12 @@ impl Job {
             }
         }
         retained.sort_by_key(|record| record.id);
-        if let Some(latest) = retained.last() {
-            for (region, attempt) in self.regions.iter_mut().zip(&latest.attempts) {
-                region.attempt = Some(*attempt);
-            }
+        let regions = self.regions.len();
+        self.checkpoints = checkpoints::Checkpoints::recovered(regions, mark, retained, now);
+        for (at, region) in self.regions.iter_mut().enumerate() {
+            let snapshot = self.checkpoints.snapshot(at);
+            region.attempt = snapshot.map(|snapshot| snapshot.attempt);
         }
-        self.checkpoints = checkpoints::Checkpoints::recovered(mark, retained, now);
         if let Some(status) = result {
             self.resume_removal(status);
         } else if self.cancel == Cancel::Durable {

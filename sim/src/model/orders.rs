@@ -22,10 +22,16 @@ pub(super) enum Order {
     Ask(SessionId),
     Disconnect(SessionId),
     Cancel(SessionId, JobId, Attempt, Vec<TaskId>),
-    Trigger(SessionId, JobId, CheckpointId),
-    Complete(SessionId, JobId, CheckpointId, bool),
-    Aborted(SessionId, JobId, CheckpointId),
-    Resume(SessionId, JobId, Option<CheckpointId>, CheckpointId),
+    Trigger(SessionId, JobId, Vec<TaskId>, CheckpointId),
+    Complete(SessionId, JobId, Vec<TaskId>, CheckpointId, bool),
+    Aborted(SessionId, JobId, Vec<TaskId>, CheckpointId),
+    Resume(
+        SessionId,
+        JobId,
+        Vec<TaskId>,
+        Option<CheckpointId>,
+        CheckpointId,
+    ),
     Release(SessionId, JobId),
     Reply(RequestId, Reply),
     Store(Vec<Write>),
@@ -69,21 +75,28 @@ impl Order {
                 tasks,
             } => Order::Cancel(on, *job, *attempt, tasks.clone()),
             ToTaskManager::TriggerCheckpoint {
-                job, checkpoint, ..
-            } => Order::Trigger(on, *job, *checkpoint),
+                job,
+                tasks,
+                checkpoint,
+                ..
+            } => Order::Trigger(on, *job, tasks.clone(), *checkpoint),
             ToTaskManager::NotifyComplete {
                 job,
+                tasks,
                 checkpoint,
                 finish,
-            } => Order::Complete(on, *job, *checkpoint, *finish),
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                Order::Aborted(on, *job, *checkpoint)
-            }
+            } => Order::Complete(on, *job, tasks.clone(), *checkpoint, *finish),
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => Order::Aborted(on, *job, tasks.clone(), *checkpoint),
             ToTaskManager::Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below,
-            } => Order::Resume(on, *job, *completed, *aborted_below),
+            } => Order::Resume(on, *job, tasks.clone(), *completed, *aborted_below),
             ToTaskManager::ReleaseJob { job } => Order::Release(on, *job),
         })
     }

@@ -74,13 +74,13 @@ impl Job {
     }
 
     /// Whether the item's attempt is, or becomes, that of its region: the latest one that goes on from
-    /// the latest checkpoint.
+    /// the region's latest snapshot.
     fn agrees(&mut self, room: &mut Room<'_>, position: usize, item: &InventoryItem) -> bool {
         let region = self.plan.region_of[position];
         let attempt = Some(item.attempt.attempt);
-        let latest = self.checkpoints.retained.last();
-        let took_part = latest.map(|latest| latest.attempts[region]) == attempt;
-        let restored = item.restored == latest.map(|latest| latest.id);
+        let latest = self.checkpoints.snapshot(region);
+        let took_part = latest.map(|latest| latest.attempt) == attempt;
+        let restored = item.restored == latest.map(|latest| latest.checkpoint);
         if self.regions[region].attempt > attempt || !(took_part || restored) {
             return false;
         }
@@ -143,12 +143,7 @@ impl Job {
             }
         }
         self.restarts += u64::from(incomplete > failed.len());
-        let completed = self.checkpoints.retained.last().map(|latest| latest.id);
-        for on in self.sessions() {
-            let next = self.checkpoints.next;
-            room.orders
-                .push(Order::Resume(on, self.id, completed, next));
-        }
+        self.resume(room);
         let rest = self.unreferenced();
         room.orders.push(Order::Discard(rest));
         if !failed.is_empty() {

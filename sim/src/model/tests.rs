@@ -100,7 +100,7 @@ fn a_right_coordinator_is_followed_through_a_checkpoint_and_a_restart() {
     pair.agree(1_003, &Input::Wake);
     assert!(pair.effects.iter().any(|effect| matches!(
         Order::of(effect),
-        Some(Order::Trigger(ON, JOB, CheckpointId(1)))
+        Some(Order::Trigger(ON, JOB, tasks, CheckpointId(1))) if tasks.is_empty()
     )));
     let failed = TaskReport::Failed {
         cause: "it broke".to_owned(),

@@ -108,8 +108,8 @@ pub(crate) struct Election {
     pub(crate) leaderless_since: Option<Micros>,
     /// What the last term left behind when it ended.
     pub(crate) left_behind: LeftBehind,
-    /// The last checkpoint of each job that tasks were told of.
-    pub(crate) announced: BTreeMap<JobId, CheckpointId>,
+    /// The last checkpoint of each region of a job that tasks were told of.
+    pub(crate) announced: BTreeMap<(JobId, usize), CheckpointId>,
 }
 
 /// What a leader was about when it ended or was replaced.

@@ -8,6 +8,7 @@ pub(crate) mod job;
 mod leaders;
 mod metamorphic;
 pub(crate) mod options;
+mod strands;
 pub(crate) mod tier;
 mod workload;
 

@@ -5,7 +5,7 @@ use super::crowd::CrowdOptions;
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
-use super::{budget, workload};
+use super::{budget, strands, workload};
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
 use crate::tape::{Decisions, Stream};
@@ -113,6 +113,7 @@ impl Options {
     #[must_use]
     pub fn draw(tier: Tier, decisions: &mut Decisions) -> Options {
         let mut jobs = workload::jobs(tier, decisions);
+        strands::add(tier, decisions, &mut jobs);
         budget::limit(decisions, &mut jobs);
         let needed = jobs.iter().map(JobPlan::slots).sum();
         let mut slots = decisions.within(Stream::Options, CLUSTER_ROOM, |decisions| {

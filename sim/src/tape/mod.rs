@@ -43,11 +43,13 @@ pub enum Stream {
     Crowd,
     /// Which jobs may fail only so often.
     Budget,
+    /// Which jobs have parts that exchange nothing with the others.
+    Regions,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 13] = [
+    pub const ALL: [Stream; 14] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -61,6 +63,7 @@ impl Stream {
         Stream::FaultPlan,
         Stream::Crowd,
         Stream::Budget,
+        Stream::Regions,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -79,6 +82,7 @@ impl Stream {
             Stream::FaultPlan => "fault-plan",
             Stream::Crowd => "crowd",
             Stream::Budget => "budget",
+            Stream::Regions => "regions",
         }
     }
 

@@ -370,6 +370,7 @@ impl Told for Envelope {
             ToTaskManager::NotifyAborted {
                 job,
                 checkpoint: id,
+                ..
             } => checkpoint("abort checkpoint", *job, *id),
             ToTaskManager::Resume { job, .. } => {
                 Sketch::new(Kind::Task, "resume", vec![Subject::job(*job)])

@@ -181,6 +181,7 @@ fn named(name: &str, inner: &[(Option<String>, Said)]) -> String {
 fn fields(inner: &[(Option<String>, Said)]) -> String {
     let told = inner.iter().filter_map(|(name, value)| match name {
         Some(name) if LEFT_OUT.contains(&name.as_str()) => None,
+        Some(_) if matches!(value, Said::List(elements) if elements.is_empty()) => None,
         Some(name) => {
             let value = value.words();
             // `session: SessionId(1)` says the same thing twice.
@@ -236,6 +237,7 @@ mod tests {
                 epoch: Epoch(2),
                 message: ToTaskManager::TriggerCheckpoint {
                     job: JobId(0xf00d),
+                    tasks: Vec::new(),
                     checkpoint: CheckpointId(17),
                     timestamp: Timestamp(5),
                 },

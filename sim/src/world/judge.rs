@@ -31,7 +31,7 @@ const SWEEP: u64 = 18;
 pub(crate) struct Judge {
     /// Who wrote files of which checkpoints after their job had ended.
     late: BTreeMap<(JobId, CheckpointId), BTreeSet<Process>>,
-    completed: BTreeMap<JobId, Option<CheckpointId>>,
+    completed: BTreeMap<JobId, Vec<Option<CheckpointId>>>,
     since: Micros,
     /// The promises that were open at the last look.
     open: BTreeSet<&'static str>,
@@ -86,8 +86,8 @@ fn micros(duration: Duration) -> Micros {
 impl World {
     pub(crate) fn begin_judging(&mut self) {
         for job in &self.options.jobs {
-            let latest = self.checks.latest_completed(job.id);
-            self.judge.completed.insert(job.id, latest);
+            let completed = self.checks.progress(job.id);
+            self.judge.completed.insert(job.id, completed);
         }
         self.judge.since = self.now;
         self.judge.counts_restarts = false;
@@ -193,14 +193,17 @@ impl World {
         node.coordinator.as_ref()
     }
 
-    /// Whether the current coordinator shows that all tasks of the job run.
+    /// Whether the current coordinator shows that all tasks of the job run, but those that have nothing left
+    /// to do.
     fn runs(&self, job: JobId) -> bool {
         let mut lines = self
             .current_coordinator()
             .into_iter()
             .flat_map(Coordinator::lines);
         lines.any(|line| {
-            let all = line.tasks.get(ExecutionState::Running) == line.tasks.total();
+            let states = [ExecutionState::Running, ExecutionState::Finished];
+            let busy: u32 = states.iter().map(|state| line.tasks.get(*state)).sum();
+            let all = busy == line.tasks.total();
             line.id == job && line.status == JobStatus::Running && all
         })
     }
@@ -245,11 +248,13 @@ impl World {
                 format!("job {id} does not run")
             });
         }
-        let before = self.judge.completed.get(&id).copied().flatten();
-        if self.checks.latest_completed(id) <= before {
+        let before = self.judge.completed.get(&id);
+        let before = before.map_or(&[] as &[_], Vec::as_slice);
+        if self.checks.latest_since(id, before).is_none() {
             let name = "a_new_checkpoint_completes_once_faults_have_ended";
             ledger.note(name, checkpoint, || {
-                format!("job {id} has completed no checkpoint after {before:?}")
+                let completed = self.checks.progress(id);
+                format!("job {id} has completed {completed:?} after {before:?}")
             });
         }
     }
@@ -261,8 +266,7 @@ impl World {
         };
         for job in &self.options.jobs {
             let offsets = self.checks.settled_offsets(job.id);
-            let complete = offsets.map(|offsets| oracle.contains_up_to(job.id, &offsets));
-            if let Some(Err(failure)) = complete {
+            if let Err(failure) = oracle.contains_up_to(job.id, &offsets) {
                 self.failure.get_or_insert(failure);
             }
         }
@@ -417,10 +421,10 @@ impl World {
         for job in &self.options.jobs {
             let id = job.id;
             let ended = self.checks.result(id).is_some();
-            let latest = self.judge.completed.get(&id).copied().flatten();
-            let is_of_use = |file: CheckpointId| {
-                Some(file) >= latest || self.checks.retained(id).any(|known| known == file)
-            };
+            let completed = self.judge.completed.get(&id);
+            let latest = completed.and_then(|completed| completed.iter().copied().max().flatten());
+            let referenced = self.checks.referenced(id);
+            let is_of_use = |file: CheckpointId| Some(file) >= latest || referenced.contains(&file);
             let kept: BTreeSet<CheckpointId> = self
                 .blobs
                 .checkpoints(id)
@@ -437,7 +441,8 @@ impl World {
                 continue;
             }
             let mut within = ledger.bounds.clean;
-            if !ended && !kept.iter().any(|file| self.checks.is_completed(id, *file)) {
+            // A region that has not completed it may have written late for what others have.
+            if !ended && !kept.iter().any(|file| self.checks.all_completed(id, *file)) {
                 within += SWEEP * self.checks.checkpoint_round(id);
             }
             if !kept.is_empty() {

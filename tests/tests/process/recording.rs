@@ -128,8 +128,8 @@ async fn put_epoch_back(data: &Path) {
     let mut ops = Vec::new();
     for record in leadership.records {
         if let Record::Checkpoint(mut checkpoint) = record {
-            for attempt in &mut Arc::make_mut(&mut checkpoint).attempts {
-                attempt.epoch = Epoch(1_000);
+            for snapshot in Arc::make_mut(&mut checkpoint).regions.iter_mut().flatten() {
+                snapshot.attempt.epoch = Epoch(1_000);
             }
             ops.push(RecordOp::Put(Record::Checkpoint(checkpoint)));
         }

@@ -3,6 +3,7 @@
 //!
 //! After a change of behaviour that is meant: `INSTA_UPDATE=always cargo test --test transcripts`.
 
+mod observe;
 mod script;
 
 use jobmanager_core::state::ExecutionState;
@@ -16,6 +17,19 @@ const JOB: &str = r#"{"name": "copy", "jobId": "00000000000000000000000000000001
   "configuration": {"execution.checkpointing.interval": "1 s",
                     "restart-strategy.type": "fixed-delay",
                     "restart-strategy.fixed-delay.attempts": "3",
+                    "restart-strategy.fixed-delay.delay": "500 ms"}}"#;
+
+/// Two regions that exchange nothing.
+const TWO: &str = r#"{"name": "two", "jobId": "00000000000000000000000000000001",
+  "vertices": [{"id": "in", "operator": "datagen-source", "parallelism": 1},
+               {"id": "out", "operator": "file-sink", "parallelism": 1},
+               {"id": "other-in", "operator": "datagen-source", "parallelism": 1},
+               {"id": "other-out", "operator": "file-sink", "parallelism": 1}],
+  "edges": [{"source": "in", "target": "out", "partitioning": "forward"},
+            {"source": "other-in", "target": "other-out", "partitioning": "forward"}],
+  "configuration": {"execution.checkpointing.interval": "1 s",
+                    "restart-strategy.type": "fixed-delay",
+                    "restart-strategy.fixed-delay.attempts": "9",
                     "restart-strategy.fixed-delay.delay": "500 ms"}}"#;
 
 #[test]
@@ -285,6 +299,42 @@ fn a_region_that_fails_again_and_again_does_not_keep_checkpoints_from_being_take
             .cut()
             .all_running();
     }
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_region_that_restarts_does_not_hold_up_the_checkpoints_of_another_one() {
+    let mut script = running(&["a"], 1, TWO);
+    script
+        .pass(1000)
+        .failed_of(0, "bad record")
+        .canceled("a", 0);
+    script.cut().acknowledge_of(&[2, 3]).stored("done");
+    script.pass(500).all_running().pass(500);
+    script.acknowledge_all().stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn what_regions_complete_while_a_record_is_written_is_in_the_next_one() {
+    let mut script = running(&["a"], 1, TWO);
+    script.pass(1000).cut().acknowledge_of(&[0, 1]);
+    script.acknowledge_of(&[2, 3]).stored("done").stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn each_region_goes_on_from_its_own_latest_checkpoint() {
+    let mut script = running(&["a"], 1, TWO);
+    script
+        .pass(1000)
+        .acknowledge_all()
+        .stored("done")
+        .stored("done");
+    script.pass(1000).acknowledge_of(&[0, 1]).stored("done");
+    script.cut().recover().connect_again("a", 1);
+    script.failed_of(1, "full").failed_of(3, "full");
+    script.canceled("a", 1).pass(500);
     insta::assert_snapshot!(script.text());
 }
 

@@ -3,17 +3,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::observe::name;
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::id::{
     AttemptId, CheckpointId, CommitId, Epoch, Incarnation, JobId, RequestId, SessionId, SlotIndex,
-    TaskId, TaskManagerId,
+    TaskManagerId,
 };
 use jobmanager_core::jobmanager::{
-    Command, Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
+    Command, Coordinator, Discard, DiscardOutcome, Input, StoreOutcome,
 };
 use jobmanager_core::message::{
-    Acknowledgement, Deployment, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle,
-    StateLocation, TaskReport, TaskStateChange, ToTaskManager,
+    Acknowledgement, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle, StateLocation,
+    TaskReport, TaskStateChange,
 };
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
 use jobmanager_core::state::ExecutionState;
@@ -25,12 +26,12 @@ use std::sync::Arc;
 
 /// What the scenario knows of a deployed task.
 #[derive(Clone)]
-struct Task {
-    tm: String,
-    slot: SlotIndex,
-    state: ExecutionState,
-    end_of_data: bool,
-    restored: Option<CheckpointId>,
+pub(super) struct Task {
+    pub(super) tm: String,
+    pub(super) slot: SlotIndex,
+    pub(super) state: ExecutionState,
+    pub(super) end_of_data: bool,
+    pub(super) restored: Option<CheckpointId>,
 }
 
 /// A scenario under way.
@@ -39,10 +40,10 @@ pub(crate) struct Script {
     now: u64,
     epoch: u64,
     text: String,
-    sessions: BTreeMap<String, SessionId>,
-    tasks: BTreeMap<AttemptId, Task>,
+    pub(super) sessions: BTreeMap<String, SessionId>,
+    pub(super) tasks: BTreeMap<AttemptId, Task>,
     /// The jobs that each had tasks of, and was not told to forget.
-    hosted: BTreeMap<String, BTreeSet<JobId>>,
+    pub(super) hosted: BTreeMap<String, BTreeSet<JobId>>,
     last_session: u64,
     last_request: u64,
     /// The latest leader that whoever says hello has obeyed.
@@ -50,9 +51,9 @@ pub(crate) struct Script {
     /// Which of its hellos the next one is, if not the last so far.
     next_hello: Option<u64>,
     records: BTreeMap<RecordKey, Record>,
-    write: Option<(CommitId, Vec<RecordOp>)>,
-    discard: Option<Discard>,
-    checkpoint: Option<CheckpointId>,
+    pub(super) write: Option<(CommitId, Vec<RecordOp>)>,
+    pub(super) discard: Option<Discard>,
+    pub(super) checkpoint: Option<CheckpointId>,
     job: Option<JobId>,
 }
 
@@ -372,8 +373,17 @@ impl Script {
 
     /// Every running task acknowledges the checkpoint that was triggered last.
     pub(crate) fn acknowledge_all(&mut self) -> &mut Self {
+        self.acknowledge(|_| true)
+    }
+
+    /// The running tasks of these vertices acknowledge the latest checkpoint.
+    pub(crate) fn acknowledge_of(&mut self, vertices: &[u32]) -> &mut Self {
+        self.acknowledge(|attempt| vertices.contains(&attempt.task.vertex.0))
+    }
+
+    fn acknowledge(&mut self, which: impl Fn(&AttemptId) -> bool) -> &mut Self {
         let checkpoint = self.checkpoint.unwrap();
-        for attempt in self.alive() {
+        for attempt in self.alive().into_iter().filter(which) {
             let state = StateHandle {
                 location: StateLocation::Inline(vec![7]),
                 size: 1,
@@ -421,6 +431,15 @@ impl Script {
         self
     }
 
+    /// A task of a vertex fails.
+    pub(crate) fn failed_of(&mut self, vertex: u32, cause: &str) -> &mut Self {
+        let of_vertex = |attempt: &AttemptId| attempt.task.vertex.0 == vertex;
+        let attempt = self.alive().into_iter().find(of_vertex).unwrap();
+        let cause = cause.into();
+        self.report(attempt, TaskReport::Failed { cause });
+        self
+    }
+
     fn alive(&self) -> Vec<AttemptId> {
         let alive = |state| matches!(state, ExecutionState::Deploying | ExecutionState::Running);
         self.tasks
@@ -451,143 +470,5 @@ impl Script {
     fn say(&mut self, attempt: AttemptId, what: &str, message: FromTaskManager) {
         let session = self.sessions[&self.tasks[&attempt].tm];
         self.step(what, Input::Message { session, message });
-    }
-
-    /// Takes note of an effect; tells it in a line.
-    fn observe(&mut self, effect: &Effect) -> String {
-        match effect {
-            Effect::Send { session, message } => {
-                let tm = self
-                    .sessions
-                    .iter()
-                    .find(|(_, of)| *of == session)
-                    .map(|(tm, _)| tm.clone());
-                let tm = tm.unwrap_or_else(|| format!("session {}", session.0));
-                let line = self.observe_message(&tm, &message.message);
-                format!("{tm} ← {line} (epoch {})", message.epoch.0)
-            }
-            Effect::Disconnect { session } => format!("end session {}", session.0),
-            Effect::Reply { request, reply } => format!("reply {} {reply:?}", request.0),
-            Effect::Store { commit, ops } => {
-                self.write = Some((*commit, ops.clone()));
-                let ops: Vec<String> = ops.iter().map(op).collect();
-                format!("write {}: {}", commit.0, ops.join(", "))
-            }
-            Effect::Discard(discard) => {
-                if matches!(discard, Discard::Job(_)) {
-                    self.discard = Some(discard.clone());
-                }
-                format!("discard {discard:?}")
-            }
-            Effect::StepDown { reason } => format!("step down: {reason}"),
-        }
-    }
-
-    fn observe_message(&mut self, tm: &str, message: &ToTaskManager) -> String {
-        match message {
-            ToTaskManager::Deploy(deployment) => self.observe_deployment(tm, deployment),
-            ToTaskManager::Cancel {
-                job,
-                attempt,
-                tasks,
-            } => {
-                let id = |task: &TaskId| AttemptId {
-                    job: *job,
-                    task: *task,
-                    attempt: *attempt,
-                };
-                self.observe_cancel(tasks.iter().map(id).collect())
-            }
-            ToTaskManager::TriggerCheckpoint { checkpoint, .. } => {
-                self.checkpoint = Some(*checkpoint);
-                format!("trigger checkpoint {}", checkpoint.0)
-            }
-            ToTaskManager::NotifyComplete {
-                checkpoint, finish, ..
-            } => {
-                let finish = if *finish { ", finish" } else { "" };
-                format!("checkpoint {} is complete{finish}", checkpoint.0)
-            }
-            ToTaskManager::NotifyAborted { checkpoint, .. } => {
-                format!("checkpoint {} is aborted", checkpoint.0)
-            }
-            ToTaskManager::Resume {
-                completed,
-                aborted_below,
-                ..
-            } => {
-                let completed = completed.map(|id| id.0);
-                format!(
-                    "resume: completed {completed:?}, aborted below {}",
-                    aborted_below.0
-                )
-            }
-            ToTaskManager::ReleaseJob { job } => {
-                self.hosted.entry(tm.into()).or_default().remove(job);
-                "release the job".into()
-            }
-            ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),
-            ToTaskManager::Welcome(_) => "welcome".into(),
-            ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),
-        }
-    }
-
-    fn observe_deployment(&mut self, tm: &str, deployment: &Deployment) -> String {
-        let hosted = self.hosted.entry(tm.into()).or_default();
-        hosted.insert(deployment.job);
-        let mut names = Vec::new();
-        for task in &deployment.tasks {
-            let attempt = AttemptId {
-                job: deployment.job,
-                task: task.task,
-                attempt: deployment.attempt,
-            };
-            names.push(format!("{} in slot {}", name(attempt), task.slot.0));
-            let state = ExecutionState::Deploying;
-            self.tasks.insert(
-                attempt,
-                Task {
-                    tm: tm.into(),
-                    slot: task.slot,
-                    state,
-                    end_of_data: false,
-                    restored: deployment.restore,
-                },
-            );
-        }
-        let restore = deployment
-            .restore
-            .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
-        format!("deploy {}{restore}", names.join(", "))
-    }
-
-    fn observe_cancel(&mut self, attempts: Vec<AttemptId>) -> String {
-        for attempt in &attempts {
-            if let Some(task) = self.tasks.get_mut(attempt) {
-                task.state = ExecutionState::Canceling;
-            }
-        }
-        let names: Vec<String> = attempts.into_iter().map(name).collect();
-        format!("cancel {}", names.join(", "))
-    }
-}
-
-/// `vertex.subtask@epoch.number`
-fn name(attempt: AttemptId) -> String {
-    let AttemptId { task, attempt, .. } = attempt;
-    format!(
-        "{}.{}@{}.{}",
-        task.vertex.0, task.subtask.0, attempt.epoch.0, attempt.number
-    )
-}
-
-fn op(op: &RecordOp) -> String {
-    match op {
-        RecordOp::Put(Record::Result(result)) => {
-            let failure = result.failure.as_deref().unwrap_or("no failure");
-            format!("put result {} ({failure})", result.status)
-        }
-        RecordOp::Put(record) => format!("put {:?}", record.key()),
-        RecordOp::Delete(key) => format!("delete {key:?}"),
     }
 }

@@ -4,7 +4,7 @@ use super::terms::about;
 use crate::marks::Mark;
 use crate::world::World;
 use crate::world::event::Instance;
-use jobmanager_core::id::{CheckpointId, JobId};
+use jobmanager_core::id::{CheckpointId, JobId, TaskId};
 use jobmanager_core::jobmanager::{Coordinator, Input};
 use jobmanager_core::message::{FromTaskManager, Hello, ToTaskManager};
 use jobmanager_core::state::{ExecutionState, JobStatus};
@@ -19,7 +19,10 @@ impl World {
                 if !self.checks.is_current(ack.attempt) {
                     self.marks.hit(Mark::StaleAcknowledgement);
                 }
-                if self.checks.is_aborted(ack.attempt.job, ack.checkpoint) {
+                if self
+                    .checks
+                    .is_aborted(ack.attempt.job, ack.attempt.task, ack.checkpoint)
+                {
                     self.marks.hit(Mark::LateAcknowledgement);
                 }
             }
@@ -46,8 +49,16 @@ impl World {
         }
     }
 
-    fn mark_resume(&mut self, job: JobId, completed: Option<CheckpointId>, below: CheckpointId) {
-        if completed > self.election.announced.get(&job).copied() {
+    fn mark_resume(
+        &mut self,
+        job: JobId,
+        tasks: &[TaskId],
+        completed: Option<CheckpointId>,
+        below: CheckpointId,
+    ) {
+        let mut regions = self.checks.named(job, tasks).into_iter();
+        let announced = |region| self.election.announced.get(&(job, region)).copied();
+        if regions.any(|region| completed > announced(region)) {
             self.marks.hit(Mark::CompletedByNextLeader);
         }
         let first = completed.map_or(CheckpointId(1), CheckpointId::next);
@@ -131,6 +142,9 @@ impl World {
         let mark = match message {
             ToTaskManager::Refused(_) => Mark::SessionRefused,
             ToTaskManager::Deploy(deployment) if deployment.restore.is_some() => {
+                if deployment.restore < self.checks.latest_record(deployment.job) {
+                    self.marks.hit(Mark::OlderSnapshotRestored);
+                }
                 Mark::RegionRestored
             }
             ToTaskManager::Deploy(deployment) if deployment.attempt.number > 0 => {
@@ -138,10 +152,13 @@ impl World {
             }
             ToTaskManager::NotifyComplete {
                 job,
+                tasks,
                 checkpoint,
                 finish,
             } => {
-                self.election.announced.insert(*job, *checkpoint);
+                for region in self.checks.named(*job, tasks) {
+                    self.election.announced.insert((*job, region), *checkpoint);
+                }
                 if !finish {
                     return;
                 }
@@ -150,10 +167,11 @@ impl World {
             ToTaskManager::NotifyAborted { .. } => Mark::CheckpointAborted,
             ToTaskManager::Resume {
                 job,
+                tasks,
                 completed,
                 aborted_below,
             } => {
-                self.mark_resume(*job, *completed, *aborted_below);
+                self.mark_resume(*job, tasks, *completed, *aborted_below);
                 Mark::AttemptsAdopted
             }
             ToTaskManager::Welcome(_)

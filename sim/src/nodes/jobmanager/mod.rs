@@ -155,7 +155,7 @@ impl World {
             Input::Message {
                 message: FromTaskManager::Acknowledge(ack),
                 ..
-            } => Some((ack.attempt.job, ack.checkpoint)),
+            } => Some((ack.attempt, ack.checkpoint)),
             Input::Message { .. }
             | Input::Connected { .. }
             | Input::Disconnected { .. }
@@ -174,8 +174,8 @@ impl World {
         {
             *heard = now;
         }
-        if let Some((job, checkpoint)) = acknowledged
-            && self.checks.missing_acknowledgements(job, checkpoint) == Some(1)
+        if let Some((attempt, checkpoint)) = acknowledged
+            && self.checks.missing_acknowledgements(attempt, checkpoint) == Some(1)
         {
             self.moment(Moment::LastButOneAcknowledgement, instance);
         }

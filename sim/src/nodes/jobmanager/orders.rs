@@ -136,18 +136,20 @@ impl World {
         let Effect::Send { message, .. } = effect else {
             return Ok(());
         };
-        let ToTaskManager::TriggerCheckpoint { job, .. } = message.message else {
+        let ToTaskManager::TriggerCheckpoint { job, tasks, .. } = &message.message else {
             return Ok(());
         };
-        let details = node.coordinator.as_ref().and_then(|c| c.job(job));
-        let all_run = details.is_some_and(|details| {
-            let tasks = details.summary.tasks;
-            tasks.get(ExecutionState::Running) == tasks.total()
-        });
-        if all_run {
+        let members = self.checks.members_of(*job, tasks);
+        let shown = node
+            .coordinator
+            .as_ref()
+            .and_then(|c| c.subtask_lines(*job));
+        let shown: Vec<_> = shown.into_iter().flatten().collect();
+        let runs = |at: &usize| shown.get(*at).map(|it| it.state) == Some(ExecutionState::Running);
+        if members.iter().all(runs) {
             return Ok(());
         }
-        let detail = format!("job {job}");
+        let detail = format!("job {job} {tasks:?}");
         Err(Failure::new(
             "a_checkpoint_is_triggered_only_when_all_tasks_run",
             detail,

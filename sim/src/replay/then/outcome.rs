@@ -48,7 +48,8 @@ pub struct JobAfter {
     pub name: String,
     /// What it is, if there is a JobManager that says so.
     pub status: Option<JobStatus>,
-    /// The last of its checkpoints that were completed after everything that broke, if any was.
+    /// The last of its checkpoints that were completed after everything that broke, if every region has
+    /// completed one.
     pub checkpoint: Option<CheckpointId>,
     /// Why this is not as it should be: it has failed, does not run, or has completed no checkpoint.
     pub problem: Option<String>,
@@ -100,11 +101,10 @@ impl Outcome {
 }
 
 fn job_after(world: &World, coordinator: Option<&Coordinator>, job: &JobNow) -> JobAfter {
-    let completed = world.checks.latest_completed(job.id);
     let before = world.sequel.as_ref().map(|sequel| &sequel.completed);
-    let before = before.and_then(|before| before.get(&job.id).copied());
+    let before = before.and_then(|before| before.get(&job.id));
     // Without a stock-taking there was no time after what broke.
-    let new = before.and_then(|before| completed.filter(|latest| Some(*latest) > before));
+    let new = before.and_then(|before| world.checks.latest_since(job.id, before));
     let details = coordinator.and_then(|coordinator| coordinator.job(job.id));
     let problem = match (coordinator, &details) {
         (None, _) => Some("no JobManager leads".to_owned()),

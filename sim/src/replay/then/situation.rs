@@ -14,7 +14,7 @@ use jobmanager_core::jobmanager::{
     TaskManagerDetails,
 };
 use jobmanager_core::message::JobTable;
-use jobmanager_core::record::{CheckpointRecord, Record};
+use jobmanager_core::record::{Record, RegionSnapshot};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ use std::sync::Arc;
 pub(super) struct TaskNow {
     pub(super) id: TaskId,
     pub(super) shown: SubtaskDetails,
+    /// Those of one region take checkpoints together.
+    pub(super) region: usize,
+    /// The latest durable snapshot of its region.
+    pub(super) latest: Option<RegionSnapshot>,
     /// The checkpoint from which its attempt was started, where that makes a difference.
     pub(super) restored: Option<CheckpointId>,
 }
@@ -37,8 +41,6 @@ pub(super) struct JobNow {
     pub(super) tasks: Vec<TaskNow>,
     /// The checkpoints under way, the first one first.
     pub(super) pending: Vec<CheckpointId>,
-    /// The latest that is durable.
-    pub(super) latest: Option<Arc<CheckpointRecord>>,
     /// The last id that was used, as far as that is known.
     pub(super) last: CheckpointId,
 }
@@ -125,15 +127,15 @@ impl JobNow {
             | Record::CheckpointMark { .. }
             | Record::Result(_) => None,
         });
-        let latest = completed.max_by_key(|record| record.id).cloned();
+        let latest = completed.max_by_key(|record| record.id);
         let layout = regions(graph);
         for (position, task) in (0..).zip(&mut tasks) {
-            let region = layout.of(position).0 as usize;
-            let took = |latest: &&Arc<CheckpointRecord>| {
-                latest.attempts.get(region) != Some(&task.shown.attempt)
-            };
+            let region = layout.of(position);
+            task.region = region.0 as usize;
+            task.latest = latest.and_then(|latest| latest.region(region));
+            let later = |latest: &RegionSnapshot| latest.attempt != task.shown.attempt;
             // Whoever did not take it was deployed after it, and so from it.
-            task.restored = latest.as_ref().filter(took).map(|latest| latest.id);
+            task.restored = task.latest.filter(later).map(|latest| latest.checkpoint);
         }
         let ids = checkpoints.history.iter().map(|entry| entry.id);
         let others = [&checkpoints.latest_completed, &checkpoints.latest_failed];
@@ -145,7 +147,6 @@ impl JobNow {
             table: Arc::new(plan::table(graph)),
             tasks,
             pending,
-            latest,
             last: ids.chain(others).max().unwrap_or(CheckpointId(0)),
         }
     }
@@ -162,6 +163,8 @@ fn tasks(coordinator: &Coordinator, job: JobId, graph: &JobGraph) -> Vec<TaskNow
                 subtask: SubtaskIndex(shown.subtask.0),
             },
             shown,
+            region: 0,
+            latest: None,
             restored: None,
         })
     };

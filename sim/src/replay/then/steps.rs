@@ -45,8 +45,8 @@ pub(crate) struct Sequel {
     strikes: Vec<(Injection, Victim)>,
     steps: Vec<(Micros, Step)>,
     pub(super) under_way: UnderWay,
-    /// The latest checkpoint of each job when nothing more broke.
-    pub(super) completed: BTreeMap<JobId, Option<CheckpointId>>,
+    /// The latest checkpoint of each region of a job when nothing more broke.
+    pub(super) completed: BTreeMap<JobId, Vec<Option<CheckpointId>>>,
 }
 
 impl Sequel {
@@ -126,7 +126,7 @@ impl World {
     fn takes_stock(&mut self) {
         let jobs = self.options.jobs.iter();
         let completed: BTreeMap<_, _> = jobs
-            .map(|job| (job.id, self.checks.latest_completed(job.id)))
+            .map(|job| (job.id, self.checks.progress(job.id)))
             .collect();
         if let Some(sequel) = &mut self.sequel {
             sequel.completed = completed;

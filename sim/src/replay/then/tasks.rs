@@ -13,7 +13,6 @@ use jobmanager_core::jobmanager::Input;
 use jobmanager_core::message::{
     Deployment, Envelope, StateHandle, StateLocation, TaskDeployment, ToTaskManager, Welcome,
 };
-use jobmanager_core::record::{Record, RecordKey};
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::taskmanager::{
     Effect, Input as WorkerInput, TaskEvent, TaskStart, Worker, WorkerConfig,
@@ -170,12 +169,13 @@ impl Novice {
             does(TaskEvent::EndOfData);
         }
         if task.restored.is_none()
-            && let Some(latest) = &job.latest
+            && let Some(latest) = &task.latest
         {
-            does(acknowledged(latest.id));
+            does(acknowledged(latest.checkpoint));
             self.hears(ToTaskManager::NotifyComplete {
                 job: job.id,
-                checkpoint: latest.id,
+                tasks: vec![task.id],
+                checkpoint: latest.checkpoint,
                 finish: false,
             });
         }
@@ -210,9 +210,8 @@ impl JobNow {
         }
     }
 
-    /// Its tasks were told to finish.
-    fn is_to_finish(&self) -> bool {
-        let is_final = self.latest.as_ref().is_some_and(|it| it.end_of_data);
+    /// The tasks of a region were told to finish.
+    fn is_to_finish(&self, region: usize) -> bool {
         let at_end = |task: &TaskNow| match task.shown.state {
             ExecutionState::Finished => true,
             ExecutionState::Running => task.shown.end_of_data,
@@ -224,7 +223,8 @@ impl JobNow {
             | ExecutionState::Canceled
             | ExecutionState::Failed => false,
         };
-        is_final && self.tasks.iter().all(at_end)
+        let mut members = self.tasks.iter().filter(|task| task.region == region);
+        members.all(|task| task.latest.is_some_and(|it| it.end_of_data) && at_end(task))
     }
 }
 
@@ -316,15 +316,20 @@ impl World {
             let pending = job.pending.iter().filter(|_| has_source);
             let trigger = |checkpoint: &CheckpointId| ToTaskManager::TriggerCheckpoint {
                 job: id,
+                tasks: Vec::new(),
                 checkpoint: *checkpoint,
                 timestamp,
             };
             let triggers = pending.map(trigger);
-            let latest = job.latest.as_ref().filter(|_| job.is_to_finish());
-            let finish = latest.map(|latest| ToTaskManager::NotifyComplete {
-                job: id,
-                checkpoint: latest.id,
-                finish: true,
+            let here = placed.tasks.iter().filter(|(job, ..)| job.id == id);
+            let finish = here.filter_map(|(job, task, _)| {
+                let latest = task.latest.filter(|_| job.is_to_finish(task.region))?;
+                Some(ToTaskManager::NotifyComplete {
+                    job: id,
+                    tasks: vec![task.id],
+                    checkpoint: latest.checkpoint,
+                    finish: true,
+                })
             });
             let messages = triggers.chain(finish).map(|message| (process, message));
             let messages: Vec<_> = messages.collect();
@@ -380,9 +385,8 @@ impl World {
 
     /// What stands in for a task that is started.
     pub(crate) fn stand_in(&self, start: TaskStart) -> Task {
-        let key = |id| RecordKey::Checkpoint(start.attempt.job, id);
-        let record = start.restore.and_then(|id| self.store.get(key(id)));
-        let ended = matches!(record, Some(Record::Checkpoint(record)) if record.end_of_data);
+        let restored = start.restore;
+        let ended = restored.is_some_and(|id| self.checks.restores_the_end(start.attempt, id));
         Task::stand_in(start, ended)
     }
 }

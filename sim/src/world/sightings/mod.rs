@@ -6,12 +6,12 @@ use crate::marks::Mark;
 use crate::plan::job::JobPlan;
 use crate::world::World;
 use crate::world::event::Instance;
-use jobmanager_core::id::{CheckpointId, JobId, SubtaskIndex, TaskId, VertexIndex};
+use jobmanager_core::id::{CheckpointId, JobId, TaskId};
 use jobmanager_core::jobmanager::{CheckpointOutcome, Effect, Input, JobLine};
 use jobmanager_core::message::{
     Acknowledgement, FromTaskManager, TaskReport, TaskStateChange, ToTaskManager,
 };
-use jobmanager_core::record::{Record, RecordOp};
+use jobmanager_core::record::{CheckpointRecord, Record, RecordOp};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +22,11 @@ const REMEMBERED: usize = 8;
 #[derive(Default)]
 struct Seen {
     slots: u32,
-    tasks: BTreeSet<TaskId>,
     status: Option<JobStatus>,
-    pending: BTreeSet<CheckpointId>,
+    /// What regions have under way.
+    pending: BTreeSet<(usize, CheckpointId)>,
+    /// Those of them that go on although another region's part in the same checkpoint was lost.
+    spared: BTreeSet<(usize, CheckpointId)>,
     acknowledged: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
     /// Tasks that failed and were not deployed again.
     failed: BTreeSet<TaskId>,
@@ -45,14 +47,8 @@ pub(crate) struct Sightings {
 impl Sightings {
     pub(crate) fn new(plans: &[JobPlan]) -> Self {
         let seen = |plan: &JobPlan| {
-            let mut tasks = BTreeSet::new();
-            for (vertex, plan) in (0..).map(VertexIndex).zip(&plan.vertices) {
-                let subtasks = (0..plan.parallelism).map(SubtaskIndex);
-                tasks.extend(subtasks.map(|subtask| TaskId { vertex, subtask }));
-            }
             let seen = Seen {
                 slots: plan.slots(),
-                tasks,
                 ..Seen::default()
             };
             (plan.id, seen)
@@ -61,6 +57,18 @@ impl Sightings {
             jobs: plans.iter().map(seen).collect(),
             ..Sightings::default()
         }
+    }
+}
+
+impl Seen {
+    /// These regions have failed: what they had under way is over, what others have is not.
+    fn loses(&mut self, regions: &BTreeSet<usize>) {
+        let of = |(region, _): &&(usize, CheckpointId)| regions.contains(region);
+        let lost: BTreeSet<CheckpointId> = self.pending.iter().filter(of).map(|it| it.1).collect();
+        self.pending.retain(|part| !of(&part));
+        self.spared.retain(|part| !of(&part));
+        let spared = self.pending.iter().filter(|(_, id)| lost.contains(id));
+        self.spared.extend(spared.copied());
     }
 }
 
@@ -73,6 +81,7 @@ impl World {
         if self.sightings.by.replace(instance) != Some(instance) {
             for seen in self.sightings.jobs.values_mut() {
                 seen.pending.clear();
+                seen.spared.clear();
                 seen.failed.clear();
                 seen.restarting.clear();
             }
@@ -92,25 +101,24 @@ impl World {
     }
 
     fn sight_acknowledgement(&mut self, ack: &Acknowledgement) {
-        let aborted = !self.checks.is_completed(ack.attempt.job, ack.checkpoint);
-        let Some(seen) = self.sightings.jobs.get_mut(&ack.attempt.job) else {
+        let (job, task) = (ack.attempt.job, ack.attempt.task);
+        let aborted = !self.checks.is_completed(job, task, ack.checkpoint);
+        let members = self.checks.region_of(job, task);
+        let Some(seen) = self.sightings.jobs.get_mut(&job) else {
             return;
         };
         let acknowledged = seen.acknowledged.entry(ack.checkpoint).or_default();
-        let new = acknowledged.insert(ack.attempt.task);
-        if new && aborted && !seen.failed.is_empty() {
-            let others = seen.failed.iter().filter(|t| !acknowledged.contains(t));
-            if acknowledged.len() + others.count() == seen.tasks.len() {
-                self.marks.hit(Mark::LastAckAfterMemberFailed);
-            }
+        let new = acknowledged.insert(task);
+        let missing: Vec<TaskId> = members.difference(acknowledged).copied().collect();
+        let failed = |task: &TaskId| seen.failed.contains(task);
+        if new && aborted && members.iter().any(failed) && missing.iter().all(failed) {
+            self.marks.hit(Mark::LastAckAfterMemberFailed);
         }
-        let one_is_missing = new && acknowledged.len() + 1 == seen.tasks.len();
-        let missing = seen.tasks.difference(acknowledged).next().copied();
         if seen.acknowledged.len() > REMEMBERED {
             seen.acknowledged.pop_first();
         }
-        if let Some(missing) = missing.filter(|_| one_is_missing) {
-            self.one_acknowledgement_is_missing(ack.attempt.job, missing);
+        if let ([missing], true) = (missing.as_slice(), new) {
+            self.one_acknowledgement_is_missing(job, *missing);
         }
     }
 
@@ -118,10 +126,11 @@ impl World {
         if !self.checks.is_current(change.attempt) {
             return;
         }
+        let task = change.attempt.task;
+        let regions = self.checks.named(change.attempt.job, &[task]);
         let Some(seen) = self.sightings.jobs.get_mut(&change.attempt.job) else {
             return;
         };
-        let task = change.attempt.task;
         match &change.report {
             TaskReport::Failed { .. } => {
                 if !seen.restarting.is_empty() && !seen.restarting.contains(&task) {
@@ -129,6 +138,7 @@ impl World {
                 }
                 seen.failed.insert(task);
                 seen.restarting.insert(task);
+                seen.loses(&regions);
             }
             TaskReport::Finished => {
                 let recovers = seen.status == Some(JobStatus::Reconciling);
@@ -153,7 +163,7 @@ impl World {
             Effect::Store { ops, .. } => {
                 for op in ops {
                     if let RecordOp::Put(Record::Checkpoint(record)) = op {
-                        self.sight_completion(record.job, record.id);
+                        self.sight_completion(record);
                     }
                 }
             }
@@ -165,6 +175,7 @@ impl World {
     }
 
     fn sight_order(&mut self, instance: Instance, message: &ToTaskManager) {
+        let checks = &self.checks;
         let jobs = &mut self.sightings.jobs;
         match message {
             ToTaskManager::Deploy(deployment) => {
@@ -181,15 +192,28 @@ impl World {
                 }
             }
             ToTaskManager::TriggerCheckpoint {
-                job, checkpoint, ..
+                job,
+                tasks,
+                checkpoint,
+                ..
             } => {
                 if let Some(seen) = jobs.get_mut(job) {
-                    seen.pending.insert(*checkpoint);
+                    let regions = checks.named(*job, tasks).into_iter();
+                    seen.pending.extend(regions.map(|it| (it, *checkpoint)));
                 }
             }
-            ToTaskManager::NotifyAborted { job, checkpoint } => {
-                let seen = jobs.get_mut(job);
-                let ended = seen.is_some_and(|seen| seen.pending.remove(checkpoint));
+            ToTaskManager::NotifyAborted {
+                job,
+                tasks,
+                checkpoint,
+            } => {
+                let mut ended = false;
+                if let Some(seen) = jobs.get_mut(job) {
+                    for region in checks.named(*job, tasks) {
+                        ended |= seen.pending.remove(&(region, *checkpoint));
+                        seen.spared.remove(&(region, *checkpoint));
+                    }
+                }
                 if ended {
                     self.sight_abort(instance, *job);
                 }
@@ -215,14 +239,29 @@ impl World {
         }
     }
 
-    fn sight_completion(&mut self, job: JobId, checkpoint: CheckpointId) {
-        let Some(seen) = self.sightings.jobs.get_mut(&job) else {
+    fn sight_completion(&mut self, record: &CheckpointRecord) {
+        if self.checks.is_written_again(record) {
+            self.marks.hit(Mark::RecordWrittenAgain);
+        }
+        if self.checks.completes_later(record) {
+            self.marks.hit(Mark::RegionsCompleteApart);
+        }
+        let Some(seen) = self.sightings.jobs.get_mut(&record.job) else {
             return;
         };
-        if seen.pending.first().is_some_and(|id| *id < checkpoint) {
+        let snapshot = |region: usize| record.regions.get(region).copied().flatten();
+        let latest = |region| snapshot(region).map(|snapshot| snapshot.checkpoint);
+        let mut pending = seen.pending.iter();
+        if pending.any(|(region, id)| Some(*id) < latest(*region)) {
             self.marks.hit(Mark::CheckpointOvertaken);
         }
-        seen.pending.retain(|id| *id > checkpoint);
+        let mut spared = seen.spared.iter();
+        if spared.any(|(region, id)| Some(*id) == latest(*region)) {
+            self.marks.hit(Mark::PartOutlivesAnother);
+        }
+        let stays = |(region, id): &(usize, CheckpointId)| Some(*id) > latest(*region);
+        seen.pending.retain(stays);
+        seen.spared.retain(stays);
     }
 
     /// What clients would see of the jobs, with so many slots registered.

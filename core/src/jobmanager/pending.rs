@@ -1,0 +1,257 @@
+//! The checkpoints of a job that are under way: of each the parts of the regions that take part in it.
+//!
+//! ```text
+//!            last acknowledgement               put into a record            durable
+//! Collecting ────────────────────► Acknowledged ─────────────────► Storing ─────────► completed
+//!     │                                 │
+//!     └─────────────────────────────────┴──► aborted: expired, declined, a task of the region failed,
+//!                                            a later one of the region was acknowledged
+//! ```
+//!
+//! Regions exchange no records, so each completes or aborts its part for itself. What is being stored is never
+//! aborted, because nobody knows yet whether it is durable.
+
+use super::execution::Bits;
+use super::view::{CheckpointEntry, CheckpointOutcome};
+use crate::id::{Attempt, CheckpointId, RegionIndex};
+use crate::message::{Acknowledgement, StateHandle};
+use crate::record::RegionSnapshot;
+use crate::time::Timestamp;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Why a checkpoint was given up (Flink's `CheckpointFailureReason`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Abort {
+    Expired,
+    Declined,
+    TaskDeclined,
+    Subsumed,
+    TaskFailure,
+    JobStopped,
+}
+
+impl Abort {
+    /// Whether it counts against `tolerable-failed-checkpoints` (SEMANTICS §2.3).
+    pub(super) fn counts(self) -> bool {
+        match self {
+            Abort::Expired | Abort::Declined => true,
+            Abort::TaskDeclined | Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
+        }
+    }
+
+    /// Whether the tasks could not snapshot, so that an immediate repetition would likely fail as well.
+    pub(super) fn is_snapshot_failure(self) -> bool {
+        match self {
+            Abort::Expired | Abort::Declined | Abort::TaskDeclined => true,
+            Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
+        }
+    }
+
+    /// Flink's word for it, and what that means.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Abort::Expired => "CHECKPOINT_EXPIRED: the checkpoint expired before completing",
+            Abort::Declined => "CHECKPOINT_ASYNC_EXCEPTION: the snapshot of a task failed",
+            Abort::TaskDeclined => "DECLINED_TASK_NOT_READY: a task could not take part",
+            Abort::Subsumed => "CHECKPOINT_SUBSUMED: a later checkpoint completed",
+            Abort::TaskFailure => "JOB_FAILOVER_REGION: a task of the checkpoint failed",
+            Abort::JobStopped => "COORDINATOR_SHUTDOWN: the job ends",
+        }
+    }
+}
+
+/// A checkpoint under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) id: CheckpointId,
+    pub(super) triggered: Timestamp,
+    pub(super) deadline: Timestamp,
+    pub(super) parts: BTreeMap<RegionIndex, Part>,
+    /// How many of its parts are collecting.
+    collecting: u32,
+    /// Whether a part of it has become durable.
+    pub(super) completed: bool,
+    subtasks: u32,
+    acknowledged: u32,
+    latest_ack: Option<Timestamp>,
+    size: u64,
+}
+
+/// What a region has to do with a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Part {
+    attempt: Attempt,
+    missing: u32,
+    /// By the place in the region, as [`Self::states`].
+    acknowledged: Bits,
+    states: Vec<Option<StateHandle>>,
+    end_of_data: bool,
+    stage: Stage,
+}
+
+/// How far a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Stage {
+    Collecting,
+    Acknowledged,
+    Storing,
+}
+
+/// A region that takes part in a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Participant {
+    pub(super) region: RegionIndex,
+    pub(super) attempt: Attempt,
+    /// How many tasks it has.
+    pub(super) tasks: u32,
+}
+
+/// What an acknowledgement did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acknowledged {
+    /// Others are missing.
+    Counted,
+    /// This task has acknowledged already.
+    Duplicate,
+    /// The region takes no part in such a checkpoint: its state is of no use.
+    Unknown,
+    /// It was the last one of its region.
+    Last,
+}
+
+impl Pending {
+    pub(super) fn new(
+        id: CheckpointId,
+        triggered: Timestamp,
+        deadline: Timestamp,
+        participants: &[Participant],
+    ) -> Self {
+        let part = |participant: &Participant| {
+            let Participant { attempt, tasks, .. } = *participant;
+            let part = Part {
+                attempt,
+                missing: tasks,
+                acknowledged: Bits::new(tasks),
+                states: alloc::vec![None; tasks as usize],
+                end_of_data: true,
+                stage: Stage::Collecting,
+            };
+            (participant.region, part)
+        };
+        let parts: BTreeMap<_, _> = participants.iter().map(part).collect();
+        let collecting = u32::try_from(parts.len()).expect("regions are counted in 32 bits");
+        Pending {
+            id,
+            triggered,
+            deadline,
+            parts,
+            collecting,
+            completed: false,
+            subtasks: participants.iter().map(|it| it.tasks).sum(),
+            acknowledged: 0,
+            latest_ack: None,
+            size: 0,
+        }
+    }
+
+    /// Whether tasks have yet to acknowledge it.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.collecting > 0
+    }
+
+    /// The regions of which a task has yet to acknowledge it.
+    pub(super) fn collecting(&self) -> impl Iterator<Item = RegionIndex> {
+        let collecting = |(_, part): &(_, &Part)| part.stage == Stage::Collecting;
+        let parts = self.parts.iter().filter(collecting);
+        parts.map(|(region, _)| *region)
+    }
+
+    /// A task has snapshotted; it has this place in its region.
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Timestamp,
+        region: RegionIndex,
+        place: u32,
+        ack: Acknowledgement,
+    ) -> Acknowledged {
+        let Some(part) = self.parts.get_mut(&region) else {
+            return Acknowledged::Unknown;
+        };
+        if !part.acknowledged.set(place, true) {
+            return Acknowledged::Duplicate;
+        }
+        part.missing -= 1;
+        part.end_of_data &= ack.end_of_data;
+        self.acknowledged += 1;
+        self.size += ack.state.size;
+        self.latest_ack = Some(now);
+        part.states[place as usize] = Some(ack.state);
+        if part.missing > 0 {
+            return Acknowledged::Counted;
+        }
+        part.stage = Stage::Acknowledged;
+        self.collecting -= 1;
+        Acknowledged::Last
+    }
+
+    /// What a region has acknowledged goes into a record.
+    pub(super) fn store(&mut self, region: RegionIndex) -> (RegionSnapshot, Vec<StateHandle>) {
+        let part = self.parts.get_mut(&region).expect("the part is under way");
+        assert!(
+            part.stage == Stage::Acknowledged,
+            "a part is stored once, when all have acknowledged"
+        );
+        part.stage = Stage::Storing;
+        let snapshot = RegionSnapshot {
+            checkpoint: self.id,
+            attempt: part.attempt,
+            end_of_data: part.end_of_data,
+        };
+        let states = core::mem::take(&mut part.states);
+        let state = |state: Option<StateHandle>| state.expect("every task has acknowledged");
+        (snapshot, states.into_iter().map(state).collect())
+    }
+
+    /// Takes the part of a region away, unless it is being stored; tells whether there was one.
+    pub(super) fn abort(&mut self, region: RegionIndex) -> bool {
+        let stage = self.parts.get(&region).map(|part| part.stage);
+        match stage {
+            None | Some(Stage::Storing) => return false,
+            Some(Stage::Collecting) => self.collecting -= 1,
+            Some(Stage::Acknowledged) => {}
+        }
+        self.parts.remove(&region);
+        true
+    }
+
+    /// The part of a region is durable; tells whether it is the first one that is.
+    pub(super) fn complete(&mut self, region: RegionIndex) -> bool {
+        let part = self.parts.remove(&region).expect("what is stored is there");
+        assert!(
+            part.stage == Stage::Storing,
+            "only what is being stored becomes durable"
+        );
+        !core::mem::replace(&mut self.completed, true)
+    }
+
+    /// What clients may see of it.
+    pub(super) fn entry(&self, outcome: CheckpointOutcome) -> CheckpointEntry {
+        CheckpointEntry {
+            id: self.id,
+            outcome,
+            triggered: self.triggered,
+            latest_ack: self.latest_ack,
+            subtasks: self.subtasks,
+            acknowledged: self.acknowledged,
+            size: self.size,
+        }
+    }
+}
+
+impl Part {
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+}

@@ -1,0 +1,171 @@
+//! What a coordinator orders, in words.
+
+use super::script::{Script, Task};
+use jobmanager_core::id::{AttemptId, TaskId};
+use jobmanager_core::jobmanager::{Discard, Effect};
+use jobmanager_core::message::{Deployment, ToTaskManager};
+use jobmanager_core::record::{Record, RecordOp};
+use jobmanager_core::state::ExecutionState;
+
+impl Script {
+    /// Takes note of an effect; tells it in a line.
+    pub(super) fn observe(&mut self, effect: &Effect) -> String {
+        match effect {
+            Effect::Send { session, message } => {
+                let tm = self
+                    .sessions
+                    .iter()
+                    .find(|(_, of)| *of == session)
+                    .map(|(tm, _)| tm.clone());
+                let tm = tm.unwrap_or_else(|| format!("session {}", session.0));
+                let line = self.observe_message(&tm, &message.message);
+                format!("{tm} ← {line} (epoch {})", message.epoch.0)
+            }
+            Effect::Disconnect { session } => format!("end session {}", session.0),
+            Effect::Reply { request, reply } => format!("reply {} {reply:?}", request.0),
+            Effect::Store { commit, ops } => {
+                self.write = Some((*commit, ops.clone()));
+                let ops: Vec<String> = ops.iter().map(op).collect();
+                format!("write {}: {}", commit.0, ops.join(", "))
+            }
+            Effect::Discard(discard) => {
+                if matches!(discard, Discard::Job(_)) {
+                    self.discard = Some(discard.clone());
+                }
+                format!("discard {discard:?}")
+            }
+            Effect::StepDown { reason } => format!("step down: {reason}"),
+        }
+    }
+
+    fn observe_message(&mut self, tm: &str, message: &ToTaskManager) -> String {
+        match message {
+            ToTaskManager::Deploy(deployment) => self.observe_deployment(tm, deployment),
+            ToTaskManager::Cancel {
+                job,
+                attempt,
+                tasks,
+            } => {
+                let id = |task: &TaskId| AttemptId {
+                    job: *job,
+                    task: *task,
+                    attempt: *attempt,
+                };
+                self.observe_cancel(tasks.iter().map(id).collect())
+            }
+            ToTaskManager::TriggerCheckpoint {
+                checkpoint, tasks, ..
+            } => {
+                self.checkpoint = Some(*checkpoint);
+                format!("trigger checkpoint {}{}", checkpoint.0, of(tasks))
+            }
+            ToTaskManager::NotifyComplete {
+                checkpoint,
+                finish,
+                tasks,
+                ..
+            } => {
+                let finish = if *finish { ", finish" } else { "" };
+                format!(
+                    "checkpoint {}{} is complete{finish}",
+                    checkpoint.0,
+                    of(tasks)
+                )
+            }
+            ToTaskManager::NotifyAborted {
+                checkpoint, tasks, ..
+            } => {
+                format!("checkpoint {}{} is aborted", checkpoint.0, of(tasks))
+            }
+            ToTaskManager::Resume {
+                completed,
+                aborted_below,
+                tasks,
+                ..
+            } => {
+                let completed = completed.map(|id| id.0);
+                format!(
+                    "resume{}: completed {completed:?}, aborted below {}",
+                    of(tasks),
+                    aborted_below.0
+                )
+            }
+            ToTaskManager::ReleaseJob { job } => {
+                self.hosted.entry(tm.into()).or_default().remove(job);
+                "release the job".into()
+            }
+            ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),
+            ToTaskManager::Welcome(_) => "welcome".into(),
+            ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),
+        }
+    }
+
+    fn observe_deployment(&mut self, tm: &str, deployment: &Deployment) -> String {
+        let hosted = self.hosted.entry(tm.into()).or_default();
+        hosted.insert(deployment.job);
+        let mut names = Vec::new();
+        for task in &deployment.tasks {
+            let attempt = AttemptId {
+                job: deployment.job,
+                task: task.task,
+                attempt: deployment.attempt,
+            };
+            names.push(format!("{} in slot {}", name(attempt), task.slot.0));
+            let state = ExecutionState::Deploying;
+            self.tasks.insert(
+                attempt,
+                Task {
+                    tm: tm.into(),
+                    slot: task.slot,
+                    state,
+                    end_of_data: false,
+                    restored: deployment.restore,
+                },
+            );
+        }
+        let restore = deployment
+            .restore
+            .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
+        format!("deploy {}{restore}", names.join(", "))
+    }
+
+    fn observe_cancel(&mut self, attempts: Vec<AttemptId>) -> String {
+        for attempt in &attempts {
+            if let Some(task) = self.tasks.get_mut(attempt) {
+                task.state = ExecutionState::Canceling;
+            }
+        }
+        let names: Vec<String> = attempts.into_iter().map(name).collect();
+        format!("cancel {}", names.join(", "))
+    }
+}
+
+/// `vertex.subtask@epoch.number`
+pub(super) fn name(attempt: AttemptId) -> String {
+    let AttemptId { task, attempt, .. } = attempt;
+    format!(
+        "{}.{}@{}.{}",
+        task.vertex.0, task.subtask.0, attempt.epoch.0, attempt.number
+    )
+}
+
+/// The tasks that a message names, if it names any.
+fn of(tasks: &[TaskId]) -> String {
+    let name = |task: &TaskId| format!(" {}.{}", task.vertex.0, task.subtask.0);
+    let names: Vec<String> = tasks.iter().map(name).collect();
+    match &names[..] {
+        [] => String::new(),
+        names => format!(" of{}", names.concat()),
+    }
+}
+
+fn op(op: &RecordOp) -> String {
+    match op {
+        RecordOp::Put(Record::Result(result)) => {
+            let failure = result.failure.as_deref().unwrap_or("no failure");
+            format!("put result {} ({failure})", result.status)
+        }
+        RecordOp::Put(record) => format!("put {:?}", record.key()),
+        RecordOp::Delete(key) => format!("delete {key:?}"),
+    }
+}
