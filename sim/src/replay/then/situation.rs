@@ -39,7 +39,7 @@ pub(super) struct JobNow {
     pub(super) graph: Arc<JobGraph>,
     pub(super) table: Arc<JobTable>,
     pub(super) tasks: Vec<TaskNow>,
-    /// The checkpoints under way, the first one first.
+    /// The checkpoints that are under way of some regions at least, the first one first.
     pub(super) pending: Vec<CheckpointId>,
     /// The last id that was used, as far as that is known.
     pub(super) last: CheckpointId,
@@ -105,6 +105,15 @@ impl Situation {
     }
 }
 
+impl TaskNow {
+    /// Those of these checkpoints that the task's region may have under way.
+    pub(super) fn pending(&self, job: &JobNow) -> Vec<CheckpointId> {
+        let latest = self.latest.map(|latest| latest.checkpoint);
+        let pending = job.pending.iter().copied();
+        pending.filter(|id| Some(*id) > latest).collect()
+    }
+}
+
 impl JobNow {
     fn of(
         coordinator: &Coordinator,
@@ -114,8 +123,11 @@ impl JobNow {
     ) -> JobNow {
         let id = details.summary.id;
         let checkpoints = coordinator.checkpoints(id).unwrap_or_default();
-        let under_way =
-            |entry: &&CheckpointEntry| matches!(entry.outcome, CheckpointOutcome::InProgress);
+        // What one region has completed another one may still have under way.
+        let under_way = |entry: &&CheckpointEntry| match entry.outcome {
+            CheckpointOutcome::InProgress | CheckpointOutcome::Completed => true,
+            CheckpointOutcome::Failed { .. } => false,
+        };
         let pending = checkpoints.history.iter().rev().filter(under_way);
         let pending = pending.map(|entry| entry.id).collect();
         let mut tasks = tasks(coordinator, id, graph);

@@ -8,7 +8,7 @@ use crate::nodes::passage::Signal;
 use crate::world::World;
 use crate::world::event::{Instance, Process};
 use jobmanager_core::config::ClusterConfig;
-use jobmanager_core::id::{AttemptId, CheckpointId, Epoch, SlotIndex};
+use jobmanager_core::id::{AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Input;
 use jobmanager_core::message::{
     Deployment, Envelope, StateHandle, StateLocation, TaskDeployment, ToTaskManager, Welcome,
@@ -180,10 +180,10 @@ impl Novice {
             });
         }
         // By the time at which one of these is complete, the task has acknowledged it.
-        for checkpoint in &job.pending {
+        for checkpoint in task.pending(job) {
             self.told(WorkerInput::Task {
                 attempt,
-                event: acknowledged(*checkpoint),
+                event: acknowledged(checkpoint),
             });
         }
     }
@@ -305,36 +305,42 @@ impl World {
     /// The barriers of checkpoints under way start once more, since nobody knows how far they have come;
     /// tasks that were told to finish are told again.
     fn checkpoints_go_on(&mut self, process: Process, placed: &Placed<'_>) {
-        let mut jobs: BTreeMap<_, (&JobNow, bool)> = BTreeMap::new();
+        let mut triggers: BTreeMap<(JobId, CheckpointId), Vec<TaskId>> = BTreeMap::new();
+        let mut finishes: BTreeMap<(JobId, CheckpointId), Vec<TaskId>> = BTreeMap::new();
         for (job, task, _) in &placed.tasks {
             let is_source = job.table.inputs(task.id.vertex).next().is_none();
-            let runs = task.shown.state == ExecutionState::Running;
-            jobs.entry(job.id).or_insert((job, false)).1 |= is_source && runs;
+            if is_source && task.shown.state == ExecutionState::Running {
+                for checkpoint in task.pending(job) {
+                    let named = triggers.entry((job.id, checkpoint)).or_default();
+                    named.push(task.id);
+                }
+            }
+            if let Some(latest) = task.latest.filter(|_| job.is_to_finish(task.region)) {
+                let named = finishes.entry((job.id, latest.checkpoint)).or_default();
+                named.push(task.id);
+            }
         }
         let timestamp = self.jobmanager_time(Instance(0));
-        for (id, (job, has_source)) in jobs {
-            let pending = job.pending.iter().filter(|_| has_source);
-            let trigger = |checkpoint: &CheckpointId| ToTaskManager::TriggerCheckpoint {
-                job: id,
-                tasks: Vec::new(),
-                checkpoint: *checkpoint,
+        let triggers = triggers.into_iter().map(|((job, checkpoint), tasks)| {
+            ToTaskManager::TriggerCheckpoint {
+                job,
+                tasks,
+                checkpoint,
                 timestamp,
-            };
-            let triggers = pending.map(trigger);
-            let here = placed.tasks.iter().filter(|(job, ..)| job.id == id);
-            let finish = here.filter_map(|(job, task, _)| {
-                let latest = task.latest.filter(|_| job.is_to_finish(task.region))?;
-                Some(ToTaskManager::NotifyComplete {
-                    job: id,
-                    tasks: vec![task.id],
-                    checkpoint: latest.checkpoint,
+            }
+        });
+        let finishes =
+            finishes
+                .into_iter()
+                .map(|((job, checkpoint), tasks)| ToTaskManager::NotifyComplete {
+                    job,
+                    tasks,
+                    checkpoint,
                     finish: true,
-                })
-            });
-            let messages = triggers.chain(finish).map(|message| (process, message));
-            let messages: Vec<_> = messages.collect();
-            self.under_way(|it| it.messages.extend(messages));
-        }
+                });
+        let messages = triggers.chain(finishes).map(|message| (process, message));
+        let messages: Vec<_> = messages.collect();
+        self.under_way(|it| it.messages.extend(messages));
     }
 
     /// What was on its way when the recording ended arrives, and everybody looks at the time. Who had just
