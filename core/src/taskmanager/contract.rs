@@ -58,11 +58,11 @@ pub enum TaskEvent {
     Running,
     /// It has processed the end of its input.
     EndOfData,
-    /// It ended by itself. Nothing comes after this.
+    /// It ended by itself. Nothing comes after this, and nothing is written.
     Finished,
-    /// It ended because it was told to. Nothing comes after this.
+    /// It ended because it was told to. Nothing comes after this, and nothing is written.
     Canceled,
-    /// It ended by an error. Nothing comes after this.
+    /// It ended by an error. Nothing comes after this, and nothing is written.
     Failed {
         /// The system's own words.
         cause: String,

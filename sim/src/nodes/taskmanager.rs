@@ -45,6 +45,8 @@ pub(crate) struct TaskManagerNode {
     pub(crate) channels: Channels,
     /// Snapshots on their way to the checkpoint storage.
     pub(crate) snapshots: BTreeMap<(AttemptId, CheckpointId), Snapshot>,
+    /// How tasks ended that still have such snapshots.
+    pub(crate) ended: BTreeMap<AttemptId, TaskEvent>,
     wake_at: Option<Micros>,
     /// For when alarms are set, those that are of no use any more among them.
     alarms: BTreeSet<Micros>,
@@ -74,6 +76,7 @@ impl TaskManagerNode {
             tasks: BTreeMap::new(),
             channels: Channels::default(),
             snapshots: BTreeMap::new(),
+            ended: BTreeMap::new(),
             wake_at: None,
             alarms: BTreeSet::new(),
         }
@@ -107,6 +110,12 @@ impl TaskManagerNode {
 
     pub(crate) fn is_up(&self) -> bool {
         self.worker.is_some()
+    }
+
+    /// Whether something of a task is on its way to the checkpoint storage.
+    pub(crate) fn writes_for(&self, attempt: AttemptId) -> bool {
+        let all = (attempt, CheckpointId(0))..=(attempt, CheckpointId(u64::MAX));
+        self.snapshots.range(all).next().is_some()
     }
 }
 

@@ -346,7 +346,7 @@ impl World {
         );
     }
 
-    /// The task may have ended meanwhile: then the file is there, and nobody will refer to it.
+    /// The task may have been told to stop meanwhile: then the file is there, and nobody will refer to it.
     pub(crate) fn snapshot_stored(
         &mut self,
         process: Process,
@@ -387,12 +387,10 @@ impl World {
                 end_of_data: snapshot.end_of_data,
             }
         };
-        // A task that was told to stop meanwhile is not asked, either.
-        let there = self
-            .node(process)
-            .is_some_and(|node| node.tasks.contains_key(&attempt));
-        if there {
-            self.tell_worker(process, attempt, event);
+        self.tell_worker(process, attempt, event);
+        let node = self.node(process).filter(|node| !node.writes_for(attempt));
+        if let Some(how) = node.and_then(|node| node.ended.remove(&attempt)) {
+            self.tell_worker(process, attempt, how);
         }
     }
 
@@ -463,14 +461,14 @@ impl World {
 
     pub(crate) fn task_stops(&mut self, process: Process, attempt: AttemptId) {
         if self.remove_task(process, attempt, false) {
-            self.tell_worker(process, attempt, TaskEvent::Canceled);
+            self.task_ended(process, attempt, TaskEvent::Canceled);
         }
     }
 
     pub(crate) fn task_finishes(&mut self, process: Process, attempt: AttemptId) {
         if self.remove_task(process, attempt, true) {
             self.look_outside();
-            self.tell_worker(process, attempt, TaskEvent::Finished);
+            self.task_ended(process, attempt, TaskEvent::Finished);
         }
     }
 
@@ -478,7 +476,18 @@ impl World {
     pub(crate) fn task_fails(&mut self, process: Process, attempt: AttemptId, cause: &str) {
         if self.remove_task(process, attempt, false) {
             let cause = cause.to_owned();
-            self.tell_worker(process, attempt, TaskEvent::Failed { cause });
+            self.task_ended(process, attempt, TaskEvent::Failed { cause });
+        }
+    }
+
+    /// A task is gone: that is said when nothing of it is written any more.
+    fn task_ended(&mut self, process: Process, attempt: AttemptId, how: TaskEvent) {
+        let node = self.node(process).filter(|node| node.writes_for(attempt));
+        match node {
+            Some(node) => {
+                node.ended.insert(attempt, how);
+            }
+            None => self.tell_worker(process, attempt, how),
         }
     }
 

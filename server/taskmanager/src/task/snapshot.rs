@@ -9,6 +9,8 @@ use crate::storage::StorageError;
 use jobmanager_core::id::{AttemptId, CheckpointId};
 use jobmanager_core::message::{DeclineReason, JobTable, StateHandle, StateLocation};
 use jobmanager_core::taskmanager::TaskEvent;
+use std::convert::Infallible;
+use std::sync::mpsc;
 
 /// The version of the envelope.
 const VERSION: u8 = 1;
@@ -48,16 +50,30 @@ pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
     Ok(restored)
 }
 
-/// Stores the snapshots of one task and reports them.
+/// Stores the snapshots of one task and reports them. Goes when all are stored: a task has ended only when
+/// nothing of it is written any more, because what its job left is removed after that.
 pub(crate) struct Snapshots {
     attempt: AttemptId,
     inline_threshold: u64,
     shared: Shared,
+    /// Every write under way has a copy of the sender. Nothing is sent: it tells when there is none any more.
+    writing: Option<mpsc::Sender<Infallible>>,
+    written: mpsc::Receiver<Infallible>,
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        self.writing = None;
+        let _ = self.written.recv();
+    }
 }
 
 impl Snapshots {
     pub(crate) fn new(attempt: AttemptId, table: &JobTable, shared: Shared) -> Snapshots {
+        let (writing, written) = mpsc::channel();
         Snapshots {
+            writing: Some(writing),
+            written,
             attempt,
             inline_threshold: table.checkpoints.map_or(0, |how| how.inline_threshold),
             shared,
@@ -88,7 +104,9 @@ impl Snapshots {
         let name = file_name(self.attempt, checkpoint);
         let (attempt, shared) = (self.attempt, self.shared.clone());
         let storage = shared.storage();
+        let writing = self.writing.clone();
         self.shared.runtime.spawn(async move {
+            let _writing = writing;
             let event = match storage.write(attempt.job, &name, bytes).await {
                 Ok(()) => {
                     let location = StateLocation::File(name);

@@ -34,6 +34,8 @@ const LONG: Duration = Duration::from_secs(20);
 struct Cluster {
     runtime: Runtime,
     taskmanagers: Vec<Tasks>,
+    /// Of each TaskManager.
+    shared: Vec<Shared>,
     addresses: Vec<String>,
     storage: Arc<RwLock<Storage>>,
     reports: mpsc::Receiver<Report>,
@@ -60,6 +62,7 @@ impl Cluster {
         let registry = Arc::new(registry);
         let mut cluster = Cluster {
             taskmanagers: Vec::new(),
+            shared: Vec::new(),
             addresses: Vec::new(),
             storage: Arc::clone(&storage),
             reports: reported,
@@ -73,7 +76,7 @@ impl Cluster {
             let hub = Arc::new(Hub::default());
             let exchange = Exchange::new(Arc::clone(&hub), is_running.clone());
             cluster.runtime.spawn(serve(listener, exchange));
-            cluster.taskmanagers.push(Tasks::new(Shared {
+            let shared = Shared {
                 registry: Arc::clone(&registry),
                 hub,
                 peers: Peers::new(cluster.runtime.handle().clone()),
@@ -81,7 +84,9 @@ impl Cluster {
                 runtime: cluster.runtime.handle().clone(),
                 data_address: address.as_str().into(),
                 reports: reports.clone(),
-            }));
+            };
+            cluster.shared.push(shared.clone());
+            cluster.taskmanagers.push(Tasks::new(shared));
             cluster.addresses.push(address);
         }
         cluster

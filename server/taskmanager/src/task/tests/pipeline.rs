@@ -1,5 +1,6 @@
 //! Records, barriers and ends of data through several tasks.
 
+use super::super::Snapshots;
 use super::operators::{Committed, registry};
 use super::*;
 use jobmanager_core::message::StateLocation;
@@ -109,6 +110,25 @@ fn what_was_restored_from_after_its_end_of_data_does_not_end_twice() {
     // The checkpoint completed, so the sink publishes what its state describes: everything.
     finish(&mut cluster, &job.restored(states));
     assert_eq!(sorted(&committed), expected());
+}
+
+#[test]
+fn a_task_ends_only_when_its_snapshots_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, _) = registry();
+    let cluster = Cluster::new(1, registry);
+    cluster.store_in(folder.path());
+    let job = sums(json!({"count": COUNT}), exactly_once(0));
+    let attempt = job.attempt(task(0, 0));
+    for id in 1..=8 {
+        let snapshots = Snapshots::new(attempt, &job.table, cluster.shared[0].clone());
+        snapshots.taken(CheckpointId(id), false, Ok(vec![7; 4_000_000]));
+        drop(snapshots);
+        let file = folder.path().join(JobId(7).to_string());
+        let file = file.join(format!("chk-{id}/0-0-1.0"));
+        let size = std::fs::metadata(&file).map_or(0, |it| it.len());
+        assert!(size > 4_000_000, "{} is not stored", file.display());
+    }
 }
 
 #[test]
