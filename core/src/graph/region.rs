@@ -2,12 +2,14 @@
 //! together (SEMANTICS: Flink's `RegionFailoverStrategy` over pipelined results).
 //!
 //! A region is a connected component of the tasks over the edges. An all-to-all edge puts every subtask
-//! of both vertices into one component without a look at the pairs; a pointwise edge connects each
-//! consumer with the producers that the pointwise formula gives it. The cost is linear in the number of
-//! subtasks, whatever the number of channels.
+//! of both vertices into one region. Because every subtask has a partner over a pointwise edge, too, so are all
+//! subtasks of whatever vertices are connected to these: they are found vertex by vertex, without a look at
+//! subtasks. Where all edges are pointwise, each consumer is connected with the producers that the pointwise
+//! formula gives it. The cost is linear in the number of subtasks, whatever the number of channels.
 
-use super::{JobGraph, producers_of};
+use super::{JobEdge, JobGraph, producers_of};
 use crate::id::{RegionIndex, SubtaskIndex, TaskId, VertexIndex};
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -100,26 +102,129 @@ pub fn regions(graph: &JobGraph) -> Regions {
         total += vertex.parallelism;
     }
     first.push(total);
-    let mut sets = DisjointSets::new(total);
+    let whole = whole_vertices(graph);
+    let mut numbers = Numbers::new(first, whole);
     for edge in graph.edges() {
+        numbers.connect(edge);
+    }
+    numbers.into_regions()
+}
+
+/// Of each vertex all of whose subtasks are in one region, the first vertex of that region.
+fn whole_vertices(graph: &JobGraph) -> Vec<Option<u32>> {
+    let vertices = count_u32(graph.vertices().len());
+    let mut sets = DisjointSets::new(vertices);
+    for edge in graph.edges() {
+        sets.unite(edge.source.0, edge.target.0);
+    }
+    let all_to_all = graph.edges().iter();
+    let all_to_all = all_to_all.filter(|edge| edge.partitioning.is_all_to_all());
+    let whole: BTreeSet<u32> = all_to_all.map(|edge| sets.root(edge.source.0)).collect();
+    let root = |vertex| Some(sets.root(vertex)).filter(|root| whole.contains(root));
+    (0..vertices).map(root).collect()
+}
+
+/// The regions, while they are found.
+struct Numbers {
+    first: Vec<u32>,
+    /// See [`whole_vertices`].
+    whole: Vec<Option<u32>>,
+    /// The subtasks; of none if all vertices are whole.
+    sets: DisjointSets,
+}
+
+impl Numbers {
+    fn new(first: Vec<u32>, whole: Vec<Option<u32>>) -> Self {
+        let total = first.last().copied().unwrap_or(0);
+        let apart = whole.iter().any(Option::is_none);
+        let sets = DisjointSets::new(if apart { total } else { 0 });
+        Numbers { first, whole, sets }
+    }
+
+    fn positions(&self, vertex: usize) -> Range<u32> {
+        self.first[vertex]..self.first[vertex + 1]
+    }
+
+    /// Connects the subtasks of two vertices that are not whole.
+    fn connect(&mut self, edge: &JobEdge) {
         let (source, target) = (edge.source.0 as usize, edge.target.0 as usize);
-        let producers = first[source]..first[source + 1];
-        let consumers = first[target]..first[target + 1];
-        if edge.partitioning.is_all_to_all() {
-            let root = producers.start;
-            producers
-                .chain(consumers)
-                .for_each(|position| sets.unite(root, position));
-            continue;
+        if self.whole[source].is_some() {
+            return;
         }
+        let (producers, consumers) = (self.positions(source), self.positions(target));
         let (p, c) = (count_u32(producers.len()), count_u32(consumers.len()));
         for consumer in 0..c {
             for producer in producers_of(p, c, consumer) {
-                sets.unite(producers.start + producer, consumers.start + consumer);
+                let (producer, consumer) = (producers.start + producer, consumers.start + consumer);
+                self.sets.unite(producer, consumer);
             }
         }
     }
-    sets.into_regions(first)
+
+    /// Numbers the regions in the order of their first positions.
+    fn into_regions(mut self) -> Regions {
+        let total = self.first.last().copied().unwrap_or(0);
+        let mut sizes: Vec<u32> = Vec::new();
+        let mut of = vec![0; total as usize];
+        for vertex in 0..self.whole.len() {
+            let positions = self.positions(vertex);
+            let (start, end) = (positions.start as usize, positions.end as usize);
+            if let Some(root) = self.whole[vertex] {
+                let region = numbered(&mut sizes, &of, self.first[root as usize], positions.start);
+                sizes[region as usize] += count_u32(positions.len());
+                // The memory of the first region is zero already, and need not be touched.
+                if region > 0 {
+                    of[start..end].fill(region);
+                }
+                continue;
+            }
+            for position in positions {
+                let root = self.sets.root(position);
+                let region = numbered(&mut sizes, &of, root, position);
+                sizes[region as usize] += 1;
+                of[position as usize] = region;
+            }
+        }
+        let mut start = Vec::with_capacity(sizes.len() + 1);
+        start.push(0);
+        let mut end = 0;
+        for size in sizes {
+            end += size;
+            start.push(end);
+        }
+        let members = self.members(&of, &start);
+        Regions {
+            first: self.first,
+            of,
+            members,
+            start,
+        }
+    }
+
+    /// The positions by region.
+    fn members(&self, of: &[u32], start: &[u32]) -> Vec<u32> {
+        let total = count_u32(of.len());
+        if start.len() == 2 {
+            return (0..total).collect();
+        }
+        let mut next = start.to_vec();
+        let mut members = vec![0; of.len()];
+        for position in 0..total {
+            let slot = &mut next[of[position as usize] as usize];
+            members[*slot as usize] = position;
+            *slot += 1;
+        }
+        members
+    }
+}
+
+/// The number of the region whose first position is `root`, at a position of it: a new one at the first.
+fn numbered(sizes: &mut Vec<u32>, of: &[u32], root: u32, position: u32) -> u32 {
+    if root < position {
+        return of[root as usize];
+    }
+    sizes.push(0);
+    count_u32(sizes.len() - 1)
 }
 
 /// Union-find in which the smallest member of a set is its root.
@@ -147,46 +252,129 @@ impl DisjointSets {
         let (a, b) = (self.root(a), self.root(b));
         self.parent[a.max(b) as usize] = a.min(b);
     }
-
-    /// Numbers the sets in the order of their roots, which come before their other members.
-    fn into_regions(mut self, first: Vec<u32>) -> Regions {
-        let total = count_u32(self.parent.len());
-        let mut sizes: Vec<u32> = Vec::new();
-        let mut of = vec![0; total as usize];
-        for position in 0..total {
-            let root = self.root(position);
-            let region = if root == position {
-                sizes.push(0);
-                count_u32(sizes.len() - 1)
-            } else {
-                of[root as usize]
-            };
-            of[position as usize] = region;
-            sizes[region as usize] += 1;
-        }
-        let mut start = Vec::with_capacity(sizes.len() + 1);
-        start.push(0);
-        let mut end = 0;
-        for size in sizes {
-            end += size;
-            start.push(end);
-        }
-        let mut next = start.clone();
-        let mut members = self.parent;
-        for position in 0..total {
-            let slot = &mut next[of[position as usize] as usize];
-            members[*slot as usize] = position;
-            *slot += 1;
-        }
-        Regions {
-            first,
-            of,
-            members,
-            start,
-        }
-    }
 }
 
 fn count_u32(count: usize) -> u32 {
     u32::try_from(count).expect("a valid graph has fewer than 2^32 subtasks")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::graph::{EdgeSpec, JobGraphSpec, Partitioning, VertexSpec};
+    use crate::id::JobId;
+    use alloc::collections::BTreeMap;
+    use alloc::string::{String, ToString};
+    use proptest::prelude::*;
+
+    /// A graph of vertices of these sizes. An edge that does not lead to a later vertex is left out.
+    fn graph(parallelism: &[u32], edges: &[(usize, usize, Partitioning)]) -> JobGraph {
+        let vertex = |(id, parallelism): (usize, &u32)| VertexSpec {
+            id: id.to_string(),
+            name: None,
+            operator: "filter".into(),
+            parallelism: *parallelism,
+            max_parallelism: None,
+            slot_sharing_group: None,
+            config: "{}".into(),
+        };
+        let edges = edges.iter().map(|(from, to, how)| ((*from, *to), *how));
+        let edges: BTreeMap<(usize, usize), Partitioning> = edges.collect();
+        let forwards = edges.into_iter();
+        let forwards = forwards.filter(|((from, to), _)| from < to && *to < parallelism.len());
+        let edge = |((source, target), partitioning): ((usize, usize), _)| EdgeSpec {
+            source: source.to_string(),
+            target: target.to_string(),
+            partitioning,
+        };
+        let spec = JobGraphSpec {
+            id: JobId(1),
+            name: String::from("job"),
+            vertices: parallelism.iter().enumerate().map(vertex).collect(),
+            edges: forwards.map(edge).collect(),
+            configuration: BTreeMap::new(),
+        };
+        JobGraph::validate(spec, &BTreeMap::new()).unwrap()
+    }
+
+    /// Labels sink to the lowest one of all pairs of subtasks that exchange records, until nothing changes.
+    fn by_pairs(graph: &JobGraph) -> Vec<u32> {
+        let mut first = vec![0];
+        for vertex in graph.vertices() {
+            first.push(first.last().unwrap() + vertex.parallelism);
+        }
+        let mut labels: Vec<u32> = (0..*first.last().unwrap()).collect();
+        let mut changed = true;
+        while core::mem::take(&mut changed) {
+            for edge in graph.edges() {
+                let (source, target) = (edge.source.0 as usize, edge.target.0 as usize);
+                let (p, c) = (
+                    first[source + 1] - first[source],
+                    first[target + 1] - first[target],
+                );
+                for (producer, consumer) in (0..p).flat_map(|p| (0..c).map(move |c| (p, c))) {
+                    let all = edge.partitioning.is_all_to_all();
+                    if !all && !producers_of(p, c, consumer).contains(&producer) {
+                        continue;
+                    }
+                    let a = (first[source] + producer) as usize;
+                    let b = (first[target] + consumer) as usize;
+                    let lowest = labels[a].min(labels[b]);
+                    changed |= labels[a] != labels[b];
+                    (labels[a], labels[b]) = (lowest, lowest);
+                }
+            }
+        }
+        labels
+    }
+
+    #[test]
+    fn vertices_beside_an_all_to_all_edge_are_in_its_region() {
+        use Partitioning::{Hash, Rescale};
+        let graph = graph(
+            &[2, 4, 2, 3, 3],
+            &[(0, 1, Rescale), (1, 2, Hash), (3, 4, Rescale)],
+        );
+        let regions = regions(&graph);
+        assert_eq!(regions.count(), 4);
+        assert_eq!(regions.members(RegionIndex(0)), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(regions.members(RegionIndex(2)), [9, 12]);
+    }
+
+    proptest! {
+        #[test]
+        fn regions_are_the_connected_subtasks_in_the_order_of_their_first(
+            parallelism in proptest::collection::vec(1_u32..6, 1..7),
+            edges in proptest::collection::vec(
+                (0_usize..7, 0_usize..7, proptest::sample::select(&[
+                    Partitioning::Rescale, Partitioning::Rescale, Partitioning::Rescale,
+                    Partitioning::Hash, Partitioning::Broadcast,
+                ][..])),
+                0..7,
+            ),
+        ) {
+            let graph = graph(&parallelism, &edges);
+            let (regions, labels) = (regions(&graph), by_pairs(&graph));
+            let mut firsts = labels.clone();
+            firsts.sort_unstable();
+            firsts.dedup();
+            prop_assert_eq!(regions.count() as usize, firsts.len());
+            for (position, label) in (0..).zip(&labels) {
+                let expected = firsts.binary_search(label).unwrap();
+                prop_assert_eq!(regions.of(position).0 as usize, expected);
+            }
+            for (region, first) in firsts.iter().enumerate() {
+                let members = (0..).zip(&labels).filter(|(_, label)| *label == first);
+                let members: Vec<u32> = members.map(|(position, _)| position).collect();
+                let region = RegionIndex(count_u32(region));
+                prop_assert_eq!(regions.members(region), &members[..]);
+                for (place, position) in (0..).zip(members) {
+                    prop_assert_eq!(regions.place(position), (region, place));
+                    prop_assert_eq!(regions.position(regions.task(position)), Some(position));
+                }
+            }
+        }
+    }
 }
