@@ -56,6 +56,22 @@ impl Regions {
         &self.members[self.start[region] as usize..self.start[region + 1] as usize]
     }
 
+    /// The tasks of a region with their positions, ascending.
+    pub fn tasks(&self, region: RegionIndex) -> impl Iterator<Item = (u32, TaskId)> {
+        let mut vertex = 0;
+        self.members(region).iter().map(move |&position| {
+            // Members ascend, and their vertices with them.
+            while self.first[vertex + 1] <= position {
+                vertex += 1;
+            }
+            let task = TaskId {
+                vertex: VertexIndex(count_u32(vertex)),
+                subtask: SubtaskIndex(position - self.first[vertex]),
+            };
+            (position, task)
+        })
+    }
+
     /// The region of a position, and its place among the members of that.
     #[must_use]
     pub fn place(&self, position: u32) -> (RegionIndex, u32) {
@@ -373,6 +389,9 @@ mod tests {
                 for (place, position) in (0..).zip(members) {
                     prop_assert_eq!(regions.place(position), (region, place));
                     prop_assert_eq!(regions.position(regions.task(position)), Some(position));
+                }
+                for (position, task) in regions.tasks(region) {
+                    prop_assert_eq!(regions.task(position), task);
                 }
             }
         }

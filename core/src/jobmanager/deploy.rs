@@ -8,15 +8,17 @@
 use super::cx::Cx;
 use super::execution::Phase;
 use super::job::Job;
-use super::taskmanagers::{SlotRef, SlotUse, TaskManager, TmKey};
-use crate::graph::JobVertex;
-use crate::id::{Attempt, CheckpointId, RegionIndex, VertexIndex};
+use super::supply::{KindKey, Supply};
+use super::taskmanagers::{SlotRef, SlotUse, TmKey};
+use crate::graph::{JobGraph, JobVertex, SlotSharingGroup};
+use crate::id::{Attempt, CheckpointId, RegionIndex, TaskId, VertexIndex};
 use crate::message::{
     Deployment, JobTable, TableCheckpoints, TableVertex, TaskDeployment, ToTaskManager,
 };
 use crate::record::CheckpointRecord;
 use crate::state::ExecutionState;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -32,100 +34,83 @@ impl Job {
         self.phase == super::job::JobPhase::Running && !self.execution.scheduled().is_empty()
     }
 
-    /// Places and deploys all scheduled regions, or none of them.
-    pub(super) fn place(&mut self, cx: &mut Cx<'_>) -> bool {
-        let needed = self.needed_slots();
-        match self.take_slots(cx, &needed) {
-            Ok(slots) => {
-                self.waiting = None;
-                self.deploy(cx, slots);
-                true
-            }
-            Err(waiting) => {
-                self.waiting = Some(waiting);
-                false
-            }
+    /// Places and deploys all scheduled regions, or none of them: then it tells how many slots they need. The
+    /// caller may know that, if nothing of the job has changed since it was told.
+    pub(super) fn place(&mut self, cx: &mut Cx<'_>, known: Option<u32>) -> Result<(), u32> {
+        let kinds = Kinds::new(&self.graph, cx.tms.supply());
+        let free = cx.tms.free_slots();
+        let problem = self.check_operators(cx);
+        let too_few = |needed: u32| kinds.all && needed > free;
+        if let Some(needed) = known.filter(|needed| problem.is_some() || too_few(*needed)) {
+            let missing = || missing_slots(cx, needed, needed - free);
+            self.waiting = Some(problem.unwrap_or_else(missing));
+            return Err(needed);
         }
-    }
-
-    /// The job's slots that scheduled regions need and no running region holds.
-    fn needed_slots(&self) -> BTreeSet<u32> {
-        let mut needed = BTreeSet::new();
-        for &region in self.execution.scheduled() {
-            let slots = self.execution.layout().members(region).iter();
-            needed.extend(slots.map(|&position| self.execution.slot_of(position)));
+        let slots = self.execution.needed_slots();
+        let needed = count_u32(slots.len());
+        let missing = match problem {
+            Some(problem) => Err(problem),
+            None if too_few(needed) => Err(missing_slots(cx, needed, needed - free)),
+            None => self.take_slots(cx, &kinds, &slots),
+        };
+        if let Err(waiting) = missing {
+            self.waiting = Some(waiting);
+            return Err(needed);
         }
-        needed.retain(|&slot| self.execution.slots[slot as usize].at.is_none());
-        needed
-    }
-
-    /// Takes a free slot for each, or says in words what is missing.
-    fn take_slots(
-        &self,
-        cx: &mut Cx<'_>,
-        needed: &BTreeSet<u32>,
-    ) -> Result<BTreeMap<u32, SlotRef>, String> {
-        self.check_operators(cx)?;
-        let mut taken = BTreeMap::new();
-        let job = self.id();
-        for &job_slot in needed {
-            let previous = self.execution.slots[job_slot as usize].previous;
-            let suits = |at: &SlotRef| cx.tms.get(at.tm).is_some_and(|tm| self.suits(tm, job_slot));
-            let previous = previous.filter(suits);
-            if let Some(at) = previous.filter(|at| cx.tms.take(*at, SlotUse { job, job_slot })) {
-                taken.insert(job_slot, at);
-            }
-        }
-        for &job_slot in needed {
-            if taken.contains_key(&job_slot) {
-                continue;
-            }
-            let Some(at) = cx.tms.free_slot(|tm| self.suits(tm, job_slot)) else {
-                let missing = needed.len() - taken.len();
-                taken.into_values().for_each(|at| cx.tms.put_back(at));
-                return Err(missing_slots(cx, needed.len(), missing));
-            };
-            assert!(
-                cx.tms.take(at, SlotUse { job, job_slot }),
-                "an indexed slot is free"
-            );
-            taken.insert(job_slot, at);
-        }
-        Ok(taken)
-    }
-
-    /// Whether a TaskManager offers every operator of a slot's group.
-    fn suits(&self, tm: &TaskManager, job_slot: u32) -> bool {
-        let groups = self.graph.groups();
-        let group = groups.partition_point(|group| group.first_slot <= job_slot) - 1;
-        let in_group = |vertex: &&JobVertex| vertex.group as usize == group;
-        tm.offers(
-            self.graph
-                .vertices()
-                .iter()
-                .filter(in_group)
-                .map(|vertex| vertex.operator.as_str()),
-        )
-    }
-
-    fn check_operators(&self, cx: &Cx<'_>) -> Result<(), String> {
-        for vertex in self.graph.vertices() {
-            let offered = cx
-                .tms
-                .iter()
-                .any(|(_, tm)| tm.offers([vertex.operator.as_str()].into_iter()));
-            if !offered && cx.tms.count_all() > 0 {
-                let (operator, id) = (&vertex.operator, &vertex.id);
-                return Err(format!(
-                    "no registered TaskManager offers the operator `{operator}` of vertex `{id}`"
-                ));
-            }
-        }
+        self.waiting = None;
+        self.deploy(cx);
         Ok(())
     }
 
+    /// Takes a free slot for each, or says in words what is missing.
+    fn take_slots(&mut self, cx: &mut Cx<'_>, kinds: &Kinds, needed: &[u32]) -> Result<(), String> {
+        let job = self.id();
+        let mut missing = Vec::new();
+        for &job_slot in needed {
+            let previous = self.execution.slots[job_slot as usize].previous;
+            let suits = |at: &SlotRef| cx.tms.is_among(at.tm, kinds.of(job_slot));
+            let previous = previous.filter(suits);
+            match previous.filter(|at| cx.tms.take(*at, SlotUse { job, job_slot })) {
+                Some(at) => self.execution.assign(job_slot, at),
+                None => missing.push(job_slot),
+            }
+        }
+        for (assigned, &job_slot) in missing.iter().enumerate() {
+            let Some(at) = cx.tms.free_slot(kinds.of(job_slot)) else {
+                for &job_slot in needed {
+                    self.execution
+                        .withdraw(job_slot)
+                        .into_iter()
+                        .for_each(|at| cx.tms.put_back(at));
+                }
+                let missing = count_u32(missing.len() - assigned);
+                return Err(missing_slots(cx, count_u32(needed.len()), missing));
+            };
+            assert!(
+                cx.tms.take(at, SlotUse { job, job_slot }),
+                "a slot of the supply is free"
+            );
+            self.execution.assign(job_slot, at);
+        }
+        cx.tms.keep_taken();
+        Ok(())
+    }
+
+    /// What keeps the job from running on whatever number of TaskManagers of these kinds.
+    fn check_operators(&self, cx: &Cx<'_>) -> Option<String> {
+        if cx.tms.count_all() == 0 {
+            return None;
+        }
+        let mut vertices = self.graph.vertices().iter();
+        let vertex = vertices.find(|vertex| !cx.tms.supply().is_offered(&vertex.operator))?;
+        let (operator, id) = (&vertex.operator, &vertex.id);
+        Some(format!(
+            "no registered TaskManager offers the operator `{operator}` of vertex `{id}`"
+        ))
+    }
+
     /// Sends every scheduled region to the TaskManagers of its slots.
-    fn deploy(&mut self, cx: &mut Cx<'_>, slots: BTreeMap<u32, SlotRef>) {
+    fn deploy(&mut self, cx: &mut Cx<'_>) {
         let latest = self.checkpoints.latest().cloned();
         let mut restored = None;
         let regions: Vec<RegionIndex> = self.execution.scheduled().iter().copied().collect();
@@ -134,24 +119,20 @@ impl Job {
             let attempt = self.execution.next_attempt(index, cx.epoch);
             self.execution.set_attempt(index, Some(attempt));
             self.execution.set_phase(index, Phase::Active);
+            self.execution.deploy_region(index);
             self.checkpoints.line_mut(index).finish_announced = false;
             let snapshot = self.checkpoints.snapshot(index);
             let restore = snapshot.map(|snapshot| snapshot.checkpoint);
             let record = latest.as_deref().filter(|_| restore.is_some());
             restored = restored.max(restore);
-            let members = self.execution.layout().members(index).to_vec();
-            for position in members {
-                let slot = self.execution.slot_of(position);
-                let at = slots
-                    .get(&slot)
-                    .copied()
-                    .or(self.execution.slots[slot as usize].at);
-                let at = at.expect("every slot that a scheduled region needs was taken or is held");
-                self.execution
-                    .occupy(position, ExecutionState::Deploying, at);
-                let task = self.task_deployment(position, at, record);
-                let order = (attempt, restore, at.tm);
-                orders.entry(order).or_default().push(task);
+            let task = |position, task, at| Some(task_deployment(position, task, at, record));
+            for (tm, mut tasks) in self.execution.by_taskmanager(index, task) {
+                match orders.entry((attempt, restore, tm)) {
+                    Entry::Vacant(order) => {
+                        order.insert(tasks);
+                    }
+                    Entry::Occupied(mut order) => order.get_mut().append(&mut tasks),
+                }
             }
         }
         self.deployed_at(cx);
@@ -171,21 +152,6 @@ impl Job {
                     tasks,
                 }),
             );
-        }
-    }
-
-    fn task_deployment(
-        &self,
-        position: u32,
-        at: SlotRef,
-        restore: Option<&CheckpointRecord>,
-    ) -> TaskDeployment {
-        let state = restore.map(|restore| restore.states[position as usize].clone());
-        let task = self.execution.layout().task(position);
-        TaskDeployment {
-            task,
-            slot: at.slot,
-            state: state.into_iter().collect(),
         }
     }
 
@@ -245,7 +211,55 @@ impl Job {
     }
 }
 
-fn missing_slots(cx: &Cx<'_>, needed: usize, missing: usize) -> String {
+/// The kinds of TaskManagers that qualify for the slots of a job.
+struct Kinds {
+    /// By slot sharing group: where its slots end, and who qualifies for them.
+    groups: Vec<(u32, Vec<KindKey>)>,
+    /// Whether everybody who has free slots qualifies for all of them.
+    all: bool,
+}
+
+impl Kinds {
+    fn new(graph: &JobGraph, supply: &Supply) -> Self {
+        let mut all = true;
+        let mut group = |(index, group): (u32, &SlotSharingGroup)| {
+            let in_group = graph.vertices().iter();
+            let in_group = in_group.filter(|vertex| vertex.group == index);
+            let operators = in_group.map(|vertex| vertex.operator.as_str());
+            let (kinds, for_all) = supply.suitable(operators);
+            all &= for_all;
+            (group.first_slot + group.slots, kinds)
+        };
+        let groups = (0..).zip(graph.groups()).map(&mut group).collect();
+        Kinds { groups, all }
+    }
+
+    /// Who qualifies for a slot of the job.
+    fn of(&self, job_slot: u32) -> &[KindKey] {
+        let group = self.groups.partition_point(|(end, _)| *end <= job_slot);
+        &self.groups[group].1
+    }
+}
+
+fn task_deployment(
+    position: u32,
+    task: TaskId,
+    at: SlotRef,
+    restore: Option<&CheckpointRecord>,
+) -> TaskDeployment {
+    let state = restore.map(|restore| restore.states[position as usize].clone());
+    TaskDeployment {
+        task,
+        slot: at.slot,
+        state: state.into_iter().collect(),
+    }
+}
+
+fn count_u32(slots: usize) -> u32 {
+    u32::try_from(slots).expect("slots are counted in 32 bits")
+}
+
+fn missing_slots(cx: &Cx<'_>, needed: u32, missing: u32) -> String {
     let (free, tms) = (cx.tms.free_slots(), cx.tms.count_all());
     match tms {
         0 => format!("{needed} slots are needed, and no TaskManager is registered"),

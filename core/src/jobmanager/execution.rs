@@ -15,14 +15,14 @@
 //! Invariants: every count equals a recount; a region's tasks have the region's attempt; a slot of the
 //! job is held exactly while a task that has not ended is in it.
 
-use super::taskmanagers::SlotRef;
+use super::taskmanagers::{SlotRef, TmKey};
 use super::view::TaskCounts;
 use crate::graph::{JobGraph, Regions, regions};
-use crate::id::{Attempt, Epoch, RegionIndex, VertexIndex};
+use crate::id::{Attempt, Epoch, RegionIndex, TaskId, VertexIndex};
 use crate::kept::Kept;
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -252,7 +252,61 @@ impl Execution {
 
     /// The slot of the job that a task shares.
     pub(super) fn slot_of(&self, position: u32) -> u32 {
-        let task = self.layout.task(position);
+        self.slot_of_task(self.layout.task(position))
+    }
+
+    /// The job's slots that scheduled regions need and no running region holds, ascending.
+    pub(super) fn needed_slots(&self) -> Vec<u32> {
+        let not_held = |slot: &u32| self.slots[*slot as usize].at.is_none();
+        if self.scheduled.len() == self.regions.len() {
+            let all = u32::try_from(self.slots.len()).expect("slots are counted in 32 bits");
+            return (0..all).filter(not_held).collect();
+        }
+        let slot = |(_, task): (u32, TaskId)| self.slot_of_task(task);
+        let tasks = self.scheduled.iter();
+        let tasks = tasks.flat_map(|region| self.layout.tasks(*region));
+        let mut needed: Vec<u32> = tasks.map(slot).filter(not_held).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    /// What `item` makes of the tasks of a region that are somewhere, by their TaskManagers.
+    pub(super) fn by_taskmanager<T>(
+        &self,
+        index: RegionIndex,
+        item: impl Fn(u32, TaskId, SlotRef) -> Option<T>,
+    ) -> Vec<(TmKey, Vec<T>)> {
+        // Where most slots are used by several tasks, each TaskManager is looked up once for each slot.
+        let remembers = self.size(index) as usize >= self.slots.len();
+        let mut of_slot = vec![None; if remembers { self.slots.len() } else { 0 }];
+        let mut of_tm: BTreeMap<TmKey, usize> = BTreeMap::new();
+        let mut groups: Vec<(TmKey, Vec<T>)> = Vec::new();
+        for (position, task) in self.layout.tasks(index) {
+            let slot = self.slot_of_task(task) as usize;
+            let Some(at) = self.slots[slot].at else {
+                continue;
+            };
+            let Some(item) = item(position, task, at) else {
+                continue;
+            };
+            let known = of_slot.get(slot).copied().flatten();
+            let group = known.unwrap_or_else(|| {
+                *of_tm.entry(at.tm).or_insert_with(|| {
+                    groups.push((at.tm, Vec::new()));
+                    groups.len() - 1
+                })
+            });
+            if let Some(of_slot) = of_slot.get_mut(slot) {
+                *of_slot = Some(group);
+            }
+            groups[group].1.push(item);
+        }
+        groups.sort_unstable_by_key(|(tm, _)| *tm);
+        groups
+    }
+
+    fn slot_of_task(&self, task: TaskId) -> u32 {
         self.first_slot[task.vertex.0 as usize] + task.subtask.0
     }
 
@@ -334,6 +388,39 @@ impl Execution {
         self.put_end_of_data(position, false);
     }
 
+    /// A slot of the job is at this place, for tasks that are about to be deployed.
+    pub(super) fn assign(&mut self, job_slot: u32, at: SlotRef) {
+        self.slots[job_slot as usize].at = Some(at);
+    }
+
+    /// No task is deployed into a slot after all. Tells where it was.
+    pub(super) fn withdraw(&mut self, job_slot: u32) -> Option<SlotRef> {
+        self.slots[job_slot as usize].at.take()
+    }
+
+    /// Every task of a scheduled region is deployed into its slot, which is assigned.
+    pub(super) fn deploy_region(&mut self, index: RegionIndex) {
+        for (position, task) in self.layout.tasks(index) {
+            let vertex = task.vertex.0 as usize;
+            let state = &mut self.state[position as usize];
+            assert!(
+                *state == ExecutionState::Scheduled,
+                "a region is scheduled with all of its tasks"
+            );
+            *state = ExecutionState::Deploying;
+            let counts = &mut self.counts[vertex].0;
+            counts[ExecutionState::Scheduled as usize] -= 1;
+            counts[ExecutionState::Deploying as usize] += 1;
+            let slot = &mut self.slots[(self.first_slot[vertex] + task.subtask.0) as usize];
+            assert!(slot.at.is_some(), "every slot of a region is taken or held");
+            slot.previous = slot.at;
+            slot.tasks += 1;
+        }
+        let size = self.size(index);
+        self.regions[index.0 as usize].alive += size;
+        self.alive += size;
+    }
+
     /// A task is in a slot now, in this state.
     pub(super) fn occupy(&mut self, position: u32, state: ExecutionState, at: SlotRef) {
         let slot = self.slot_of(position) as usize;
@@ -384,7 +471,9 @@ impl Execution {
         counts[*state as usize] -= 1;
         counts[next as usize] += 1;
         *state = next;
-        self.recount(position, before);
+        if before != self.standing(position) {
+            self.recount(position, before);
+        }
     }
 
     /// Whether a task is RUNNING, and whether it also is at the end of its data.

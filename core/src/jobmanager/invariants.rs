@@ -53,7 +53,7 @@ impl Coordinator {
         for job in self.jobs.values() {
             job.check(Job::check)?;
             let wants = job.wants_slots();
-            let waits = self.waiting.contains_key(&(job.submitted, job.id()));
+            let waits = self.waiting.contains((job.submitted, job.id()));
             hold(
                 "a-job-waits-exactly-while-it-wants-slots",
                 wants == waits,

@@ -9,7 +9,7 @@
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
 //! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
-//! | `taskmanagers`, `journal`, `timers`, `archive`, `removals` | what jobs share |
+//! | `taskmanagers`, `supply`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
 //! | `snapshot` | the whole state, to be copied, and what of it is durable |
 //!
@@ -37,11 +37,13 @@ mod removals;
 mod restart;
 mod sessions;
 mod snapshot;
+mod supply;
 mod taskmanagers;
 mod tasks;
 mod timers;
 mod view;
 mod views;
+mod waiting;
 
 pub use effect::{Effect, Reply};
 pub use input::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
@@ -70,6 +72,7 @@ use removals::Removals;
 use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
+use waiting::Waiting;
 
 /// The coordinator of a cluster while it leads.
 ///
@@ -84,9 +87,8 @@ pub struct Coordinator {
     now: Timestamp,
     tms: TaskManagers,
     jobs: BTreeMap<JobId, Kept<Job>>,
-    /// Jobs whose regions wait for slots, the one submitted first first.
-    /// With what they wanted when they were settled last.
-    waiting: BTreeMap<(Timestamp, JobId), u64>,
+    /// Jobs whose regions wait for slots.
+    waiting: Waiting,
     archive: Archive,
     removals: Removals,
     journal: Journal,
@@ -264,11 +266,7 @@ impl Coordinator {
         let (deadline, entry) = (job.deadline(cx.now), (job.submitted, id));
         let demand = job.wants_slots().then(|| job.execution.demand());
         self.timers.set(Timer::Job(id), deadline);
-        let known = match demand {
-            Some(demand) => self.waiting.insert(entry, demand),
-            None => self.waiting.remove(&entry),
-        };
-        if demand.is_some() && demand != known {
+        if self.waiting.settled(entry, demand) {
             self.tms.note_demand();
         }
     }
@@ -276,16 +274,21 @@ impl Coordinator {
     /// Gives free slots to waiting jobs, in the order of their submission. A job that does not fit does
     /// not hold up one that does. Tells whether any was placed.
     fn place(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.tms.take_slots_changed() {
+            self.waiting.slots_changed();
+        }
         if !self.tms.take_changed() {
             return false;
         }
-        let waiting: Vec<_> = self.waiting.keys().copied().collect();
-        for (submitted, id) in waiting {
+        for (entry, needed) in self.waiting.take_tries() {
             let (jobs, _, mut cx) = self.parts(effects);
-            let job = jobs.get_mut(&id).expect("only jobs that exist wait");
-            if job.place(&mut cx) {
-                self.waiting.remove(&(submitted, id));
-                self.dirty.insert(id);
+            let job = jobs.get_mut(&entry.1).expect("only jobs that exist wait");
+            match job.place(&mut cx, needed) {
+                Ok(()) => {
+                    self.waiting.remove(entry);
+                    self.dirty.insert(entry.1);
+                }
+                Err(needed) => self.waiting.tried(entry, needed),
             }
         }
         !self.dirty.is_empty()

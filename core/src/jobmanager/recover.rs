@@ -8,6 +8,7 @@ use super::journal::Journal;
 use super::removals::Removals;
 use super::taskmanagers::TaskManagers;
 use super::timers::{Timer, Timers};
+use super::waiting::Waiting;
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::kept::Kept;
@@ -88,7 +89,7 @@ impl Coordinator {
             epoch,
             now,
             tms: TaskManagers::default(),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             archive,
             removals,
             journal: Journal::default(),

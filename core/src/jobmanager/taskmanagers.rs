@@ -7,6 +7,7 @@
 //! may come from one that is too slow or too broken to ever hear of a task, and to register again and again.
 
 use super::effect::Effect;
+use super::supply::{KindKey, Supply};
 use crate::config::ClusterConfig;
 use crate::id::{Epoch, Incarnation, JobId, SessionId, SlotIndex, TaskManagerId};
 use crate::kept::Kept;
@@ -16,7 +17,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,7 @@ pub(super) struct SlotUse {
 pub(super) struct TaskManager {
     pub(super) hello: Kept<Hello>,
     pub(super) session: SessionId,
+    kind: KindKey,
     pub(super) slots: Vec<Option<SlotUse>>,
     pub(super) free: BTreeSet<SlotIndex>,
     /// Whether it has said anything since its hello.
@@ -86,9 +87,11 @@ pub(super) struct TaskManagers {
     places: u32,
     by_session: BTreeMap<SessionId, TmKey>,
     by_id: BTreeMap<TaskManagerId, TmKey>,
-    /// Those with free slots, the most first.
-    free: BTreeSet<(Reverse<u32>, TmKey)>,
-    free_slots: u32,
+    /// How many slots all of them have.
+    slots: u32,
+    supply: Supply,
+    /// See [`Self::take_slots_changed`].
+    slots_changed: bool,
     /// Whether there is more supply or demand of slots since this was last asked.
     changed: bool,
 }
@@ -111,6 +114,7 @@ impl TaskManagers {
         );
         let (id, slots) = (hello.taskmanager.clone(), hello.slots);
         let key = self.all.insert(TaskManager {
+            kind: self.supply.add(&hello.operators),
             hello: Kept::new(hello),
             session,
             slots: vec![None; slots as usize],
@@ -125,6 +129,8 @@ impl TaskManagers {
         self.places = self.places.max(place(key));
         self.by_session.insert(session, key);
         self.by_id.insert(id, key);
+        self.slots += slots;
+        self.slots_changed = true;
         key
     }
 
@@ -144,7 +150,10 @@ impl TaskManagers {
         let tm = self.all.remove(key)?;
         self.by_session.remove(&tm.session);
         self.by_id.remove(&tm.hello.taskmanager);
-        self.withdraw(key, tm.free_count());
+        self.slots -= tm.hello.slots;
+        self.supply.change(tm.kind, key, tm.free_count(), 0);
+        self.supply.remove(tm.kind);
+        self.slots_changed = true;
         Some(tm)
     }
 
@@ -158,7 +167,8 @@ impl TaskManagers {
         tm.challenged = None;
         if !core::mem::replace(&mut tm.answered, true) {
             let count = tm.free_count();
-            self.offer(key, count);
+            self.supply.change(tm.kind, key, 0, count);
+            self.slots_changed = true;
             self.changed = true;
         }
         Some(key)
@@ -224,11 +234,17 @@ impl TaskManagers {
 
     /// Takes a free slot for tasks to be deployed; `false` if it cannot be given to any.
     pub(super) fn take(&mut self, at: SlotRef, usage: SlotUse) -> bool {
-        self.all.get(at.tm).is_some_and(|tm| tm.answered) && self.occupy(at, usage)
+        self.all.get(at.tm).is_some_and(|tm| tm.answered) && self.claim(at, usage)
     }
 
     /// Takes a free slot in which tasks are already; `false` if it is taken or does not exist.
     pub(super) fn occupy(&mut self, at: SlotRef, usage: SlotUse) -> bool {
+        let free = self.claim(at, usage);
+        self.slots_changed |= free;
+        free
+    }
+
+    fn claim(&mut self, at: SlotRef, usage: SlotUse) -> bool {
         let known = self
             .all
             .get(at.tm)
@@ -239,9 +255,15 @@ impl TaskManagers {
         known
     }
 
+    /// The slots that were taken are not put back.
+    pub(super) fn keep_taken(&mut self) {
+        self.slots_changed = true;
+    }
+
     /// Gives a slot back; nothing happens if its TaskManager is gone.
     pub(super) fn release(&mut self, at: SlotRef) {
         self.changed = true;
+        self.slots_changed = true;
         self.put_back(at);
     }
 
@@ -253,8 +275,8 @@ impl TaskManagers {
     }
 
     fn change(&mut self, at: SlotRef, usage: Option<SlotUse>) {
-        self.withdraw(at.tm, self.all[at.tm].free_count());
         let tm = &mut self.all[at.tm];
+        let before = tm.free_count();
         let changed = match usage {
             Some(_) => tm.free.remove(&at.slot),
             None => tm.free.insert(at.slot),
@@ -264,20 +286,7 @@ impl TaskManagers {
             "only a free slot is taken, only a taken one is given back"
         );
         tm.slots[at.slot.0 as usize] = usage;
-        let count = tm.free_count();
-        self.offer(at.tm, count);
-    }
-
-    fn offer(&mut self, key: TmKey, count: u32) {
-        self.free_slots += count;
-        if count > 0 {
-            self.free.insert((Reverse(count), key));
-        }
-    }
-
-    fn withdraw(&mut self, key: TmKey, count: u32) {
-        self.free_slots -= count;
-        self.free.remove(&(Reverse(count), key));
+        self.supply.change(tm.kind, at.tm, before, tm.free_count());
     }
 
     /// A job wants slots.
@@ -290,14 +299,28 @@ impl TaskManagers {
         core::mem::take(&mut self.changed)
     }
 
-    /// A free slot of the TaskManager that has the most, among those that `suits` accepts.
-    pub(super) fn free_slot(&self, suits: impl Fn(&TaskManager) -> bool) -> Option<SlotRef> {
-        let (_, tm) = *self.free.iter().find(|(_, key)| suits(&self.all[*key]))?;
-        let slot = self.all[tm]
-            .free
-            .first()
-            .expect("an indexed TaskManager has a free slot");
-        Some(SlotRef { tm, slot: *slot })
+    /// Whether other slots can be given, or other TaskManagers are registered, since this was last asked: if not,
+    /// who did not get slots does not get them.
+    pub(super) fn take_slots_changed(&mut self) -> bool {
+        core::mem::take(&mut self.slots_changed)
+    }
+
+    /// Which TaskManagers have free slots.
+    pub(super) fn supply(&self) -> &Supply {
+        &self.supply
+    }
+
+    /// A free slot of the TaskManager that has the most, among those of these kinds.
+    pub(super) fn free_slot(&self, kinds: &[KindKey]) -> Option<SlotRef> {
+        let tm = self.supply.most(kinds)?;
+        let slot = self.all[tm].free.first();
+        let slot = *slot.expect("a TaskManager in the supply has a free slot");
+        Some(SlotRef { tm, slot })
+    }
+
+    /// Whether a TaskManager is registered, and of one of these kinds.
+    pub(super) fn is_among(&self, key: TmKey, kinds: &[KindKey]) -> bool {
+        self.all.get(key).is_some_and(|tm| kinds.contains(&tm.kind))
     }
 
     pub(super) fn get(&self, key: TmKey) -> Option<&TaskManager> {
@@ -321,8 +344,13 @@ impl TaskManagers {
         u32::try_from(self.all.len()).expect("sessions are counted in 32 bits")
     }
 
+    /// How many slots all of them have.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots
+    }
+
     pub(super) fn free_slots(&self) -> u32 {
-        self.free_slots
+        self.supply.free_slots()
     }
 }
 
@@ -348,6 +376,7 @@ fn nobody() -> TaskManager {
             jobs: Vec::new(),
         }),
         session: SessionId(0),
+        kind: KindKey::NONE,
         slots: Vec::new(),
         free: BTreeSet::new(),
         answered: false,
@@ -366,15 +395,5 @@ impl TaskManager {
             return 0;
         }
         u32::try_from(self.free.len()).expect("slots are counted in 32 bits")
-    }
-
-    /// Whether it offers all of these operators.
-    pub(super) fn offers<'a>(&self, mut operators: impl Iterator<Item = &'a str>) -> bool {
-        let offered = &self.hello.operators;
-        operators.all(|operator| {
-            offered
-                .binary_search_by(|offer| offer.as_str().cmp(operator))
-                .is_ok()
-        })
     }
 }

@@ -43,7 +43,7 @@ impl Coordinator {
     pub fn slots(&self) -> SlotCounts {
         SlotCounts {
             taskmanagers: self.tms.count_all(),
-            total: self.tms.iter().map(|(_, tm)| tm.hello.slots).sum(),
+            total: self.tms.slots(),
             free: self.tms.free_slots(),
         }
     }

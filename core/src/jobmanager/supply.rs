@@ -1,0 +1,139 @@
+//! Which TaskManagers have free slots, by what they offer: TaskManagers with the same operators are
+//! interchangeable, and in a cluster there are few kinds of them, whatever its size.
+//!
+//! It knows how many slots are free, not which. Nothing here is a fact of its own: all of it follows from
+//! the TaskManagers that are registered.
+
+use super::taskmanagers::TmKey;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::hash::{Hash, Hasher};
+use serde::{Deserialize, Serialize};
+
+/// A kind of TaskManagers. Nothing follows from which of two is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct KindKey(u64);
+
+// What a TaskManager offers is hashed with it, and tells its kind.
+impl Hash for KindKey {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+/// TaskManagers that offer the same operators.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kind {
+    /// Sorted.
+    operators: Vec<String>,
+    taskmanagers: u32,
+    /// Those with free slots, the most first.
+    free: BTreeSet<(Reverse<u32>, TmKey)>,
+}
+
+/// All kinds of TaskManagers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Supply {
+    kinds: BTreeMap<KindKey, Kind>,
+    by_operators: BTreeMap<Vec<String>, KindKey>,
+    free_slots: u32,
+}
+
+impl KindKey {
+    /// That of nobody.
+    pub(super) const NONE: KindKey = KindKey(0);
+}
+
+impl Supply {
+    /// A TaskManager has registered. It has no slot to give yet. Tells its kind.
+    pub(super) fn add(&mut self, operators: &[String]) -> KindKey {
+        let known = self.by_operators.get(operators).copied();
+        let key = known.unwrap_or_else(|| self.add_kind(operators));
+        self.kind_mut(key).taskmanagers += 1;
+        key
+    }
+
+    fn add_kind(&mut self, operators: &[String]) -> KindKey {
+        let last = self.kinds.keys().next_back();
+        let key = KindKey(last.unwrap_or(&KindKey::NONE).0 + 1);
+        let kind = Kind {
+            operators: operators.to_vec(),
+            taskmanagers: 0,
+            free: BTreeSet::new(),
+        };
+        self.kinds.insert(key, kind);
+        self.by_operators.insert(operators.to_vec(), key);
+        key
+    }
+
+    /// A TaskManager of this kind, of whose slots none is offered any more, has gone.
+    pub(super) fn remove(&mut self, key: KindKey) {
+        let kind = self.kind_mut(key);
+        kind.taskmanagers -= 1;
+        if kind.taskmanagers == 0 {
+            let operators = core::mem::take(&mut kind.operators);
+            self.by_operators.remove(&operators);
+            self.kinds.remove(&key);
+        }
+    }
+
+    /// A TaskManager of this kind had `before` free slots, and has `now`.
+    pub(super) fn change(&mut self, key: KindKey, tm: TmKey, before: u32, now: u32) {
+        self.free_slots = self.free_slots - before + now;
+        let free = &mut self.kind_mut(key).free;
+        if before > 0 {
+            free.remove(&(Reverse(before), tm));
+        }
+        if now > 0 {
+            free.insert((Reverse(now), tm));
+        }
+    }
+
+    fn kind_mut(&mut self, key: KindKey) -> &mut Kind {
+        let kind = self.kinds.get_mut(&key);
+        kind.expect("a TaskManager is of a kind that there is")
+    }
+
+    pub(super) fn free_slots(&self) -> u32 {
+        self.free_slots
+    }
+
+    /// Whether any TaskManager offers an operator.
+    pub(super) fn is_offered(&self, operator: &str) -> bool {
+        self.kinds.values().any(|kind| kind.offers(operator))
+    }
+
+    /// The kinds with free slots that offer all of these operators, and whether that is all with free slots.
+    pub(super) fn suitable<'a>(
+        &self,
+        operators: impl Iterator<Item = &'a str> + Clone,
+    ) -> (Vec<KindKey>, bool) {
+        let with_slots = self.kinds.iter().filter(|(_, kind)| !kind.free.is_empty());
+        let mut all = true;
+        let mut suitable = Vec::new();
+        for (&key, kind) in with_slots {
+            if operators.clone().all(|operator| kind.offers(operator)) {
+                suitable.push(key);
+            } else {
+                all = false;
+            }
+        }
+        (suitable, all)
+    }
+
+    /// The TaskManager that has the most free slots, among those of these kinds.
+    pub(super) fn most(&self, kinds: &[KindKey]) -> Option<TmKey> {
+        let first = |kind: &KindKey| self.kinds[kind].free.first();
+        let (_, tm) = kinds.iter().filter_map(first).min()?;
+        Some(*tm)
+    }
+}
+
+impl Kind {
+    fn offers(&self, operator: &str) -> bool {
+        let found = self
+            .operators
+            .binary_search_by(|offer| offer.as_str().cmp(operator));
+        found.is_ok()
+    }
+}
