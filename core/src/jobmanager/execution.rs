@@ -18,7 +18,7 @@
 use super::taskmanagers::{SlotRef, TmKey};
 use super::view::TaskCounts;
 use crate::graph::{JobGraph, Regions, regions};
-use crate::id::{Attempt, Epoch, RegionIndex, TaskId, VertexIndex};
+use crate::id::{Attempt, Epoch, RegionIndex, SubtaskIndex, TaskId, VertexIndex};
 use crate::kept::Kept;
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -255,6 +255,16 @@ impl Execution {
         self.slot_of_task(self.layout.task(position))
     }
 
+    /// The tasks that share a slot of the job, ascending.
+    pub(super) fn tasks_in(&self, job_slot: u32) -> impl Iterator<Item = u32> {
+        let vertices = (0..).map(VertexIndex).zip(&self.first_slot);
+        vertices.filter_map(move |(vertex, first_slot)| {
+            let subtask = job_slot.checked_sub(*first_slot)?;
+            let subtask = SubtaskIndex(subtask);
+            self.layout.position(TaskId { vertex, subtask })
+        })
+    }
+
     /// The job's slots that scheduled regions need and no running region holds, ascending.
     pub(super) fn needed_slots(&self) -> Vec<u32> {
         let not_held = |slot: &u32| self.slots[*slot as usize].at.is_none();
@@ -419,6 +429,41 @@ impl Execution {
         let size = self.size(index);
         self.regions[index.0 as usize].alive += size;
         self.alive += size;
+    }
+
+    /// Every task of a region goes on to the state that `next` gives for its own, if it gives one. None runs
+    /// then that did not, and none that was deployed has ended.
+    pub(super) fn change_region(
+        &mut self,
+        index: RegionIndex,
+        next: impl Fn(ExecutionState) -> Option<ExecutionState>,
+    ) {
+        let ran = self.runs(index);
+        let region = &mut self.regions[index.0 as usize];
+        for (position, task) in self.layout.tasks(index) {
+            let state = &mut self.state[position as usize];
+            let Some(next) = next(*state) else {
+                continue;
+            };
+            if *state == ExecutionState::Running {
+                region.running -= 1;
+                region.ended_data -= u32::from(self.end_of_data.get(position));
+            }
+            let counts = &mut self.counts[task.vertex.0 as usize].0;
+            counts[*state as usize] -= 1;
+            counts[next as usize] += 1;
+            *state = next;
+        }
+        self.running -= u32::from(ran && !self.runs(index));
+        self.note_end(index);
+    }
+
+    /// A new attempt of all tasks of a region begins. They have no slots any more.
+    pub(super) fn reset_region(&mut self, index: RegionIndex, state: ExecutionState) {
+        self.change_region(index, |_| Some(state));
+        for &position in self.layout.members(index) {
+            self.end_of_data.set(position, false);
+        }
     }
 
     /// A task is in a slot now, in this state.

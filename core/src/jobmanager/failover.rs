@@ -68,10 +68,8 @@ impl Job {
             .filter(ready)
             .collect();
         for index in ready {
-            let members = self.execution.layout().members(index).to_vec();
-            for position in members {
-                self.execution.reset(position, ExecutionState::Scheduled);
-            }
+            self.execution
+                .reset_region(index, ExecutionState::Scheduled);
             self.execution
                 .set_phase(index, Phase::Scheduled { since: now });
         }

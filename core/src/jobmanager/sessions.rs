@@ -256,12 +256,14 @@ impl Coordinator {
         });
         let cause = format!("TaskManager {}: {why}", tm.hello.taskmanager);
         tracing::warn!(taskmanager = %tm.hello.taskmanager, why, "TaskManager lost");
-        let mut jobs: Vec<JobId> = tm.slots.iter().flatten().map(|usage| usage.job).collect();
-        jobs.sort_unstable();
-        jobs.dedup();
-        for job in jobs {
-            self.with_job(job, effects, |job: &mut Job, cx: &mut Cx<'_>| {
-                job.taskmanager_lost(cx, key, &tm.hello.taskmanager, &cause)
+        let usages = tm.slots.iter().flatten();
+        let mut taken: Vec<(JobId, u32)> = usages.map(|it| (it.job, it.job_slot)).collect();
+        taken.sort_unstable();
+        for slots in taken.chunk_by(|(a, _), (b, _)| a == b) {
+            let job_slots = slots.iter().map(|(_, job_slot)| *job_slot);
+            let name = &tm.hello.taskmanager;
+            self.with_job(slots[0].0, effects, |job: &mut Job, cx: &mut Cx<'_>| {
+                job.taskmanager_lost(cx, job_slots, name, &cause)
             });
         }
     }

@@ -4,10 +4,10 @@ use super::cx::Cx;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::taskmanagers::TmKey;
-use crate::id::{AttemptId, RegionIndex, TaskId, TaskManagerId};
+use crate::id::{AttemptId, RegionIndex, TaskManagerId};
 use crate::message::{TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -86,17 +86,20 @@ impl Job {
         self.fail_regions(cx, &BTreeSet::from([region]), cause);
     }
 
-    /// A TaskManager is gone, and with it every task that was on it.
+    /// A TaskManager is gone, and with it every task that was in these slots of the job.
     pub(super) fn taskmanager_lost(
         &mut self,
         cx: &mut Cx<'_>,
-        tm: TmKey,
+        job_slots: impl Iterator<Item = u32>,
         name: &TaskManagerId,
         cause: &str,
     ) {
         let mut regions = BTreeSet::new();
         let mut first = None;
-        for position in self.positions_on(tm) {
+        let tasks = job_slots.flat_map(|slot| self.execution.tasks_in(slot));
+        let mut lost: Vec<u32> = tasks.filter(|task| self.is_alive(*task)).collect();
+        lost.sort_unstable();
+        for position in lost {
             let canceled = self.execution.state(position) == ExecutionState::Canceling;
             self.end_task(cx, position, ExecutionState::Failed);
             if !canceled {
@@ -109,22 +112,6 @@ impl Job {
             self.remember(cx, Some(position), Some(name.clone()), String::from(cause));
             self.fail_regions(cx, &regions, String::from(cause));
         }
-    }
-
-    /// The tasks on a TaskManager that have not ended.
-    fn positions_on(&self, tm: TmKey) -> Vec<u32> {
-        let on_tm = |slot: &&super::execution::JobSlot| slot.at.is_some_and(|at| at.tm == tm);
-        if !self.execution.slots.iter().any(|slot| on_tm(&slot)) {
-            return Vec::new();
-        }
-        let here = |position: &u32| {
-            self.is_alive(*position)
-                && self
-                    .execution
-                    .location(*position)
-                    .is_some_and(|at| at.tm == tm)
-        };
-        (0..self.execution.subtasks()).filter(here).collect()
     }
 
     /// A task has ended; its slot may become free and its region may be finished.
@@ -143,32 +130,12 @@ impl Job {
 
     /// Tells the tasks of a region to stop. Those that have not been deployed end at once.
     pub(super) fn stop_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex) {
-        let mut orders: BTreeMap<TmKey, Vec<TaskId>> = BTreeMap::new();
-        let members = self.execution.layout().members(index).to_vec();
-        for position in members {
-            match self.execution.state(position) {
-                ExecutionState::Created | ExecutionState::Scheduled => {
-                    self.execution.reset(position, ExecutionState::Canceled);
-                }
-                ExecutionState::Deploying
-                | ExecutionState::Initializing
-                | ExecutionState::Running => {
-                    let at = self
-                        .execution
-                        .location(position)
-                        .expect("a task that is alive has a slot");
-                    orders
-                        .entry(at.tm)
-                        .or_default()
-                        .push(self.execution.layout().task(position));
-                    self.execution.change(position, ExecutionState::Canceling);
-                }
-                ExecutionState::Canceling
-                | ExecutionState::Finished
-                | ExecutionState::Canceled
-                | ExecutionState::Failed => {}
-            }
-        }
+        let execution = &mut self.execution;
+        let orders = execution.by_taskmanager(index, |position, task, _| {
+            let stopped = when_stopped(execution.state(position));
+            (stopped == Some(ExecutionState::Canceling)).then_some(task)
+        });
+        execution.change_region(index, when_stopped);
         let attempt = self.execution.region(index).attempt;
         for (tm, tasks) in orders {
             let attempt = attempt.expect("a region with deployed tasks has an attempt");
@@ -186,6 +153,20 @@ impl Job {
     /// Whether the job's tasks may still do something.
     pub(super) fn is_active(&self) -> bool {
         matches!(self.phase, JobPhase::Running | JobPhase::Reconciling(_))
+    }
+}
+
+/// What a task becomes that is told to stop, if that changes it.
+fn when_stopped(state: ExecutionState) -> Option<ExecutionState> {
+    match state {
+        ExecutionState::Created | ExecutionState::Scheduled => Some(ExecutionState::Canceled),
+        ExecutionState::Deploying | ExecutionState::Initializing | ExecutionState::Running => {
+            Some(ExecutionState::Canceling)
+        }
+        ExecutionState::Canceling
+        | ExecutionState::Finished
+        | ExecutionState::Canceled
+        | ExecutionState::Failed => None,
     }
 }
 
