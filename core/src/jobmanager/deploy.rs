@@ -268,3 +268,6 @@ fn missing_slots(cx: &Cx<'_>, needed: u32, missing: u32) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
