@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::ops::Deref;
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +29,19 @@ pub(super) struct Archived {
 }
 
 /// All of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Archive {
     jobs: BTreeMap<JobId, Kept<Archived>>,
     by_end: BTreeSet<(Timestamp, JobId)>,
+    /// How many ended in each status.
+    counts: [u32; JobStatus::ALL.len()],
+}
+
+// The counts follow from the jobs.
+impl Hash for Archive {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.jobs, &self.by_end).hash(state);
+    }
 }
 
 impl Archived {
@@ -173,7 +183,7 @@ impl Archive {
                 break;
             };
             self.by_end.remove(&oldest);
-            self.jobs.remove(&oldest.1);
+            self.remove(oldest.1);
             deletes.push(RecordOp::Delete(RecordKey::Result(oldest.1)));
         }
         deletes
@@ -182,8 +192,16 @@ impl Archive {
     /// Adds a job whose result is durable.
     pub(super) fn put(&mut self, archived: Archived) {
         let id = archived.result.job;
+        self.remove(id);
         self.by_end.insert((archived.result.ended, id));
+        self.counts[archived.result.status as usize] += 1;
         self.jobs.insert(id, Kept::new(archived));
+    }
+
+    fn remove(&mut self, job: JobId) {
+        if let Some(archived) = self.jobs.remove(&job) {
+            self.counts[archived.result.status as usize] -= 1;
+        }
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Archived> {
@@ -196,11 +214,6 @@ impl Archive {
 
     /// How many ended in this status.
     pub(super) fn count(&self, status: JobStatus) -> u32 {
-        let count = self
-            .jobs
-            .values()
-            .filter(|archived| archived.result.status == status)
-            .count();
-        u32::try_from(count).expect("the archive is bounded")
+        self.counts[status as usize]
     }
 }

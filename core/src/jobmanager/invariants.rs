@@ -50,7 +50,9 @@ impl Coordinator {
     pub fn check_invariants(&self) -> Result<(), Violation> {
         self.check_slots()?;
         self.check_timers()?;
+        let mut over = 0;
         for job in self.jobs.values() {
+            over += u32::from(job.is_over());
             job.check(Job::check)?;
             let wants = job.wants_slots();
             let waits = self.waiting.contains((job.submitted, job.id()));
@@ -60,7 +62,9 @@ impl Coordinator {
                 || format!("job {}", job.id()),
             )?;
         }
-        Ok(())
+        hold("ended-jobs-are-counted", over == self.over, || {
+            format!("{over} have ended, {} are counted", self.over)
+        })
     }
 
     /// A slot that jobs and TaskManagers disagree about would be given twice, or never again.
@@ -87,13 +91,14 @@ impl Coordinator {
                 })?;
             }
         }
-        let (mut free, mut taken) = (0, 0);
+        let (mut free, mut taken, mut all) = (0, 0, 0);
         for (_, entry) in self.tms.iter() {
             let name = &entry.hello.taskmanager;
             let count = entry.slots.iter().filter(|usage| usage.is_none()).count();
             hold("slots-are-conserved", count == entry.free.len(), || {
                 format!("{name}: {count} free")
             })?;
+            all += entry.hello.slots;
             free += entry.free_count();
             taken += entry.slots.len() - count;
         }
@@ -101,8 +106,9 @@ impl Coordinator {
         hold("slot-tables-agree", held == taken, || {
             format!("{taken} slots are taken, jobs hold {held}")
         })?;
-        hold("slots-are-conserved", free == self.tms.free_slots(), || {
-            format!("{free} free slots in all")
+        let counted = (free, all) == (self.tms.free_slots(), self.tms.slots());
+        hold("slots-are-conserved", counted, || {
+            format!("{free} free slots of {all} in all")
         })
     }
 

@@ -87,6 +87,8 @@ pub struct Coordinator {
     now: Timestamp,
     tms: TaskManagers,
     jobs: BTreeMap<JobId, Kept<Job>>,
+    /// How many of them have ended: what they leave behind is being removed.
+    over: u32,
     /// Jobs whose regions wait for slots.
     waiting: Waiting,
     archive: Archive,
@@ -174,7 +176,9 @@ impl Coordinator {
     }
 
     fn job_cleaned(&mut self, job: JobId) {
-        self.jobs.remove(&job);
+        if self.jobs.remove(&job).is_some() {
+            self.over -= 1;
+        }
         self.timers.set(Timer::Job(job), None);
         // One of which something may still be removed is not forgotten: whoever submitted it anew would
         // lose what it writes.
@@ -303,6 +307,7 @@ impl Coordinator {
         };
         let archived = Archived::ended(job, ended.result.clone(), history);
         self.archive.put(archived);
+        self.over += 1;
         self.with_job(id, effects, Job::end_durable);
         self.removals.order(id, effects);
         self.release_job(id, effects);

@@ -75,10 +75,12 @@ impl Coordinator {
         }
         let deadline = now + config.reconciliation_timeout;
         let (mut jobs, mut removals) = (BTreeMap::new(), Removals::default());
+        let mut over = 0;
         for (id, record) in core::mem::take(&mut sorted.jobs) {
             let job = sorted.job(id, record, deadline, now)?;
             if job.is_over() {
                 removals.resume(id);
+                over += 1;
             }
             jobs.insert(id, Kept::new(job));
         }
@@ -96,6 +98,7 @@ impl Coordinator {
             timers,
             dirty: jobs.keys().copied().collect(),
             jobs,
+            over,
             stepped_down: false,
         })
     }

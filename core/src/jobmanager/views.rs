@@ -20,17 +20,13 @@ impl Coordinator {
     /// The cluster in one line.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        let running = self
-            .jobs
-            .keys()
-            .filter(|job| self.archive.get(**job).is_none())
-            .count();
+        let jobs = u32::try_from(self.jobs.len()).expect("the number of jobs is bounded");
         let slots = self.slots();
         Overview {
             taskmanagers: slots.taskmanagers,
             slots_total: slots.total,
             slots_free: slots.free,
-            jobs_running: u32::try_from(running).expect("the number of jobs is bounded"),
+            jobs_running: jobs - self.over,
             jobs_finished: self.archive.count(JobStatus::Finished),
             jobs_canceled: self.archive.count(JobStatus::Canceled),
             jobs_failed: self.archive.count(JobStatus::Failed),
