@@ -4,12 +4,12 @@
 //! A region is a connected component of the tasks over the edges. An all-to-all edge puts every subtask
 //! of both vertices into one region. Because every subtask has a partner over a pointwise edge, too, so are all
 //! subtasks of whatever vertices are connected to these: they are found vertex by vertex, without a look at
-//! subtasks. Where all edges are pointwise, each consumer is connected with the producers that the pointwise
-//! formula gives it. The cost is linear in the number of subtasks, whatever the number of channels.
+//! subtasks. Where all edges are pointwise and all parallelisms equal, subtasks of one index are connected.
+//! Otherwise each consumer is, with the producers that the pointwise formula gives it. The cost is linear in
+//! the number of subtasks, whatever the number of channels.
 
 use super::{JobEdge, JobGraph, producers_of};
 use crate::id::{RegionIndex, SubtaskIndex, TaskId, VertexIndex};
-use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -118,53 +118,75 @@ pub fn regions(graph: &JobGraph) -> Regions {
         total += vertex.parallelism;
     }
     first.push(total);
-    let whole = whole_vertices(graph);
-    let mut numbers = Numbers::new(first, whole);
+    let mut numbers = Numbers::new(first, shapes(graph));
     for edge in graph.edges() {
         numbers.connect(edge);
     }
     numbers.into_regions()
 }
 
-/// Of each vertex all of whose subtasks are in one region, the first vertex of that region.
-fn whole_vertices(graph: &JobGraph) -> Vec<Option<u32>> {
+/// How the subtasks of a vertex are distributed over regions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// All are in one region, which begins with this vertex.
+    Whole(u32),
+    /// Each is in the region of the subtask with the same index of this vertex.
+    Parallel(u32),
+    /// That is found subtask by subtask.
+    Mixed,
+}
+
+fn shapes(graph: &JobGraph) -> Vec<Shape> {
     let vertices = count_u32(graph.vertices().len());
     let mut sets = DisjointSets::new(vertices);
     for edge in graph.edges() {
         sets.unite(edge.source.0, edge.target.0);
     }
-    let all_to_all = graph.edges().iter();
-    let all_to_all = all_to_all.filter(|edge| edge.partitioning.is_all_to_all());
-    let whole: BTreeSet<u32> = all_to_all.map(|edge| sets.root(edge.source.0)).collect();
-    let root = |vertex| Some(sets.root(vertex)).filter(|root| whole.contains(root));
-    (0..vertices).map(root).collect()
+    let mut shapes: Vec<Shape> = (0..vertices).map(Shape::Parallel).collect();
+    let parallelism = |vertex: u32| graph.vertices()[vertex as usize].parallelism;
+    for edge in graph.edges() {
+        let (producers, consumers) = (parallelism(edge.source.0), parallelism(edge.target.0));
+        let root = sets.root(edge.source.0);
+        let shape = &mut shapes[root as usize];
+        if edge.partitioning.is_all_to_all() {
+            *shape = Shape::Whole(root);
+        } else if producers != consumers && *shape != Shape::Whole(root) {
+            *shape = Shape::Mixed;
+        }
+    }
+    let shape = |vertex| shapes[sets.root(vertex) as usize];
+    (0..vertices).map(shape).collect()
 }
 
 /// The regions, while they are found.
 struct Numbers {
     first: Vec<u32>,
-    /// See [`whole_vertices`].
-    whole: Vec<Option<u32>>,
-    /// The subtasks; of none if all vertices are whole.
+    /// By vertex.
+    shapes: Vec<Shape>,
+    /// The subtasks, if any vertex is mixed.
     sets: DisjointSets,
 }
 
 impl Numbers {
-    fn new(first: Vec<u32>, whole: Vec<Option<u32>>) -> Self {
+    fn new(first: Vec<u32>, shapes: Vec<Shape>) -> Self {
         let total = first.last().copied().unwrap_or(0);
-        let apart = whole.iter().any(Option::is_none);
-        let sets = DisjointSets::new(if apart { total } else { 0 });
-        Numbers { first, whole, sets }
+        let mixed = shapes.contains(&Shape::Mixed);
+        let sets = DisjointSets::new(if mixed { total } else { 0 });
+        Numbers {
+            first,
+            shapes,
+            sets,
+        }
     }
 
     fn positions(&self, vertex: usize) -> Range<u32> {
         self.first[vertex]..self.first[vertex + 1]
     }
 
-    /// Connects the subtasks of two vertices that are not whole.
+    /// Connects the subtasks of two vertices that are mixed.
     fn connect(&mut self, edge: &JobEdge) {
         let (source, target) = (edge.source.0 as usize, edge.target.0 as usize);
-        if self.whole[source].is_some() {
+        if self.shapes[source] != Shape::Mixed {
             return;
         }
         let (producers, consumers) = (self.positions(source), self.positions(target));
@@ -182,20 +204,23 @@ impl Numbers {
         let total = self.first.last().copied().unwrap_or(0);
         let mut sizes: Vec<u32> = Vec::new();
         let mut of = vec![0; total as usize];
-        for vertex in 0..self.whole.len() {
-            let positions = self.positions(vertex);
-            let (start, end) = (positions.start as usize, positions.end as usize);
-            if let Some(root) = self.whole[vertex] {
-                let region = numbered(&mut sizes, &of, self.first[root as usize], positions.start);
-                sizes[region as usize] += count_u32(positions.len());
+        for (vertex, shape) in self.shapes.iter().enumerate() {
+            let positions = self.first[vertex]..self.first[vertex + 1];
+            let (begin, end) = (positions.start, positions.end);
+            if let Shape::Whole(root) = *shape {
+                let region = numbered(&mut sizes, &of, self.first[root as usize], begin);
+                sizes[region as usize] += end - begin;
                 // The memory of the first region is zero already, and need not be touched.
                 if region > 0 {
-                    of[start..end].fill(region);
+                    of[begin as usize..end as usize].fill(region);
                 }
                 continue;
             }
             for position in positions {
-                let root = self.sets.root(position);
+                let root = match *shape {
+                    Shape::Parallel(root) => self.first[root as usize] + (position - begin),
+                    Shape::Whole(_) | Shape::Mixed => self.sets.root(position),
+                };
                 let region = numbered(&mut sizes, &of, root, position);
                 sizes[region as usize] += 1;
                 of[position as usize] = region;
