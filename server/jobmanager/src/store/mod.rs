@@ -10,6 +10,7 @@ mod embedded;
 mod format;
 mod memory;
 mod overlay;
+mod records;
 
 pub use embedded::EmbeddedStore;
 pub(crate) use format::RECORDINGS_FOLDER;
