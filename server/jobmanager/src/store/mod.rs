@@ -13,7 +13,9 @@ mod overlay;
 mod records;
 
 pub use embedded::EmbeddedStore;
-pub(crate) use format::RECORDINGS_FOLDER;
+pub(crate) use format::{
+    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, RECORDINGS_FOLDER, check_data_folder, system,
+};
 pub use memory::MemoryStore;
 
 use jobmanager_core::id::Epoch;
