@@ -4,6 +4,10 @@
 
 mod contract;
 mod embedded;
+#[cfg(feature = "services")]
+mod postgres;
+#[cfg(feature = "services")]
+mod proxy;
 mod records;
 
 #[tokio::test]
