@@ -7,6 +7,8 @@
 //!                                   Coordinator
 //! ```
 //!
+//! All of that is there while this process leads, which [`election`] tells; otherwise `grpc` and `rest` send
+//! everybody to the leader. [`serve`] puts it together; [`main`] is the binary.
 
 mod args;
 pub mod cli;
@@ -14,6 +16,7 @@ pub mod clock;
 pub mod discard;
 pub mod driver;
 pub mod election;
+pub mod gate;
 pub mod grpc;
 pub mod local;
 pub mod logging;

@@ -182,13 +182,13 @@ mod tests {
         let options = options_of(&define).unwrap();
         assert_eq!(options.rest.host, "127.0.0.1");
         assert_eq!(options.rest.port, 7);
-        assert_eq!(options.data_dir, Path::new("/elsewhere"));
+        assert_eq!(options.store.to_string(), "/elsewhere");
         let options = options_of(&["-D", "rest.port=7", "--rest-addr", "localhost:8"]).unwrap();
         assert_eq!(
             (options.rest.host.as_str(), options.rest.port),
             ("localhost", 8)
         );
-        assert_eq!(options.data_dir, Path::new("/folder/data"));
+        assert_eq!(options.store.to_string(), "/folder/data");
         let options = options_of(&["-D", "rest.address=localhost"]).unwrap();
         assert_eq!(
             (options.rest.host.as_str(), options.rest.port),

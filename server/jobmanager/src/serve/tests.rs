@@ -1,0 +1,130 @@
+//! A server that leads alone, and two of which one stands by.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::options::ServeArgs;
+use crate::store::{ChosenStore, Store};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+async fn start(folder: &Path) -> Server {
+    start_with(folder, &[]).await
+}
+
+async fn start_with(folder: &Path, define: &[&str]) -> Server {
+    let free = || Some("127.0.0.1:0".to_owned());
+    let args = ServeArgs {
+        data_dir: Some(folder.to_owned()),
+        rest_addr: free(),
+        rpc_addr: free(),
+        define: define.iter().map(|text| (*text).to_owned()).collect(),
+        ..ServeArgs::default()
+    };
+    Server::start(Options::from_args(&args).unwrap())
+        .await
+        .unwrap()
+}
+
+/// The store that a server has open.
+fn store_of(server: &Server) -> ChosenStore {
+    server.terms.store().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_broken_invariant_ends_the_server_with_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let driver = server.gate().leading().unwrap().driver.clone();
+    tokio::spawn(async move {
+        let look = driver.look(Duration::MAX, |_, _| panic!("the sky fell"));
+        look.await
+    });
+    let error = server.run(std::future::pending()).await.unwrap_err();
+    assert!(error.to_string().contains("the sky fell"), "{error}");
+    // Nothing is left open: the folder can be used at once.
+    start(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_later_leader_of_the_store_ends_the_server() {
+    use jobmanager_core::jobmanager::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    store_of(&server).load().await.unwrap();
+    let graph = br#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+    let id = jobmanager_core::id::JobId(1);
+    let graph = jobmanager_proto::job_json::parse(graph, id, &Default::default()).unwrap();
+    let driver = server.gate().leading().unwrap().driver.clone();
+    let submitted = tokio::spawn(async move {
+        let submit = Command::Submit(Arc::new(graph));
+        driver.command(submit, Duration::MAX).await
+    });
+    let error = server.run(std::future::pending()).await.unwrap_err();
+    assert!(
+        matches!(error, ServeError::Ended(DriverEnd::StepDown(_))),
+        "{error}"
+    );
+    let answer = submitted.await.unwrap();
+    assert_eq!(answer, Err(crate::driver::Unavailable::Ended));
+}
+
+#[tokio::test]
+async fn a_client_is_told_that_the_store_takes_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_with(folder.path(), &["web.timeout=100 ms"]).await;
+    store_of(&server).close().await;
+    let url = format!("http://{}/jobs", server.bound.rest);
+    let serving = tokio::spawn(server.run(std::future::pending()));
+    let asked = tokio::task::spawn_blocking(move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let graph = r#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+        let mut answer = agent.post(url).send(graph).unwrap();
+        let words = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), words)
+    });
+    let (status, words) = asked.await.unwrap();
+    assert_eq!(status, 503, "{words}");
+    assert!(words.contains("the store takes no writes"), "{words}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
+    use crate::driver::{Outbox, Session, fresh_session};
+    use jobmanager_core::message::Hello;
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let driver = server.gate().leading().unwrap().driver.clone();
+    let serving = tokio::spawn(server.run(std::future::pending()));
+    // No room for a second message: the welcome fills it.
+    let (messages, _unread) = tokio::sync::mpsc::channel(1);
+    let (open, ended) = tokio::sync::oneshot::channel();
+    let hello = Hello {
+        taskmanager: jobmanager_core::id::TaskManagerId("mute".to_owned()),
+        incarnation: jobmanager_core::id::Incarnation(1),
+        seen_epoch: Default::default(),
+        hellos: 1,
+        slots: 1,
+        data_address: "127.0.0.1:1".to_owned(),
+        hardware: Default::default(),
+        operators: vec!["x".to_owned()],
+        inventory: Vec::new(),
+        jobs: Vec::new(),
+    };
+    let id = fresh_session();
+    let outbox = Outbox::new(messages, open);
+    driver.connected(Session { id, hello, outbox }).await;
+    let graph = br#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
+    let job = jobmanager_core::id::JobId(1);
+    let graph = jobmanager_proto::job_json::parse(graph, job, &Default::default()).unwrap();
+    let submit = jobmanager_core::jobmanager::Command::Submit(Arc::new(graph));
+    driver.command(submit, Duration::MAX).await.unwrap();
+    // The sender is only ever dropped.
+    assert!(ended.await.is_err());
+    serving.abort();
+}
