@@ -128,3 +128,49 @@ async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
     assert!(ended.await.is_err());
     serving.abort();
 }
+
+/// The driver of an empty cluster, with a lease, and the store that it writes to.
+async fn leased(
+    lease: crate::election::Lease,
+) -> (crate::driver::Driver, crate::driver::DriverLoop) {
+    use crate::clock::Clock;
+    use crate::discard::CheckpointStorage;
+    use crate::store::MemoryStore;
+    use jobmanager_core::jobmanager::Coordinator;
+    let folder = tempfile::tempdir().unwrap();
+    let storage = CheckpointStorage::open(&format!("file://{}", folder.path().display())).unwrap();
+    let store = MemoryStore::new();
+    let leadership = store.load().await.unwrap();
+    let config = Options::from_map(Default::default()).unwrap().cluster;
+    let (epoch, clock) = (leadership.epoch, Clock::start());
+    let coordinator = Coordinator::recover(config, epoch, Vec::new(), clock.now()).unwrap();
+    let (driver, driver_loop) = crate::driver::driver(coordinator, epoch, clock, store, storage);
+    (driver, driver_loop.leased(lease))
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_has_ended_looks_at_nothing_any_more() {
+    use crate::driver::Unavailable;
+    use std::time::Instant;
+    let (end, lease) = watch::channel(Instant::now() + Duration::from_secs(3600));
+    let (driver, driver_loop) = leased(crate::election::Lease::until(lease)).await;
+    let running = tokio::spawn(driver_loop.run());
+    let look = || {
+        driver.look(Duration::MAX, |coordinator, _| {
+            coordinator.overview().jobs_running
+        })
+    };
+    assert_eq!(look().await, Ok(0));
+    // As for a process that stood still: the end is in the past before anybody has noticed.
+    end.send_replace(Instant::now());
+    assert_eq!(look().await, Err(Unavailable::Ended));
+    assert_eq!(running.await.unwrap(), DriverEnd::LeaseEnded);
+}
+
+#[tokio::test]
+async fn a_leader_that_nobody_asks_for_anything_ends_with_its_lease_too() {
+    use std::time::Instant;
+    let (_end, lease) = watch::channel(Instant::now() + Duration::from_millis(20));
+    let (_driver, driver_loop) = leased(crate::election::Lease::until(lease)).await;
+    assert_eq!(driver_loop.run().await, DriverEnd::LeaseEnded);
+}
