@@ -2,6 +2,7 @@
 //! folder of its own, as an ordinary user, and is gone with the value that stands for it.
 
 pub mod postgres;
+pub mod proxy;
 
 use std::net::TcpListener;
 

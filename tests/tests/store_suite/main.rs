@@ -6,8 +6,6 @@ mod contract;
 mod embedded;
 #[cfg(feature = "services")]
 mod postgres;
-#[cfg(feature = "services")]
-mod proxy;
 mod records;
 
 #[tokio::test]

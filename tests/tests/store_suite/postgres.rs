@@ -3,7 +3,6 @@
 //! are not what they should be.
 
 use crate::contract::{commit, conforms, load};
-use crate::proxy::{Fault, Proxy};
 use crate::records::{checkpoint, generation, mark, put};
 use jobmanager::election::ClusterId;
 use jobmanager::postgres::Database;
@@ -14,6 +13,7 @@ use jobmanager_core::record::{JobRecord, JobResult, Record};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
 use jobmanager_tests::services::postgres::Postgres;
+use jobmanager_tests::services::proxy::{Fault, Proxy};
 use std::sync::Arc;
 
 async fn open(url: &str) -> Result<PostgresStore, StoreError> {
@@ -66,7 +66,7 @@ async fn clusters_in_one_database_know_nothing_of_each_other() {
 async fn a_write_whose_answer_is_lost_is_unknown_whether_or_not_it_was_made_and_can_be_repeated() {
     let server = Postgres::start();
     let proxy = Proxy::before(server.port()).await;
-    let store = open(&server.url_through(proxy.port, "")).await.unwrap();
+    let store = open(&server.url_through(proxy.port(), "")).await.unwrap();
     let leader = load(&store).await;
     for (number, fault, made) in [(1, Fault::Answer, true), (2, Fault::Request, false)] {
         let ops = vec![put(mark(1, number))];
@@ -87,7 +87,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_whether_or_not_it_was_made_and_
 async fn a_write_that_was_given_up_is_not_made_after_later_ones() {
     let server = Postgres::start();
     let proxy = Proxy::before(server.port()).await;
-    let store = open(&server.url_through(proxy.port, "")).await.unwrap();
+    let store = open(&server.url_through(proxy.port(), "")).await.unwrap();
     let leader = load(&store).await;
     proxy.next(Fault::Late);
     let outcome = store.commit(leader.epoch, vec![put(mark(1, 1))]).await;

@@ -1,15 +1,15 @@
 //! A connection that breaks where a test wants it to: what is sent goes through here, byte by byte.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// What happens to the next bytes that a client sends. Then everything passes again.
+/// What happens to the next bytes that a client sends. But for the last kind, everything passes again then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// They pass.
     None,
     /// They are lost, and the connection with them.
@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Answer,
     /// They are late: the client loses the connection, and the server gets them when the test says so.
     Late,
+    /// They are lost, and all that follow, and nobody is told. This lasts.
+    Silence,
 }
 
 #[derive(Debug)]
@@ -27,10 +29,24 @@ struct Shared {
     done: Notify,
 }
 
+impl Shared {
+    fn fault(&self) -> MutexGuard<'_, Fault> {
+        // Setting it cannot fail half way.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_fault(&self) -> Fault {
+        let mut fault = self.fault();
+        let lasts = *fault == Fault::Silence;
+        let next = if lasts { Fault::Silence } else { Fault::None };
+        std::mem::replace(&mut *fault, next)
+    }
+}
+
 /// Stands between clients and a server on the loopback.
 #[derive(Debug)]
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
+pub struct Proxy {
+    port: u16,
     shared: Arc<Shared>,
     accepts: JoinHandle<()>,
 }
@@ -43,9 +59,17 @@ impl Drop for Proxy {
 
 impl Proxy {
     /// Stands before this port.
-    pub(crate) async fn before(server: u16) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    ///
+    /// # Panics
+    /// No port is free.
+    pub async fn before(server: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the loopback has free ports");
+        let address = listener.local_addr();
+        let port = address
+            .expect("a socket that listens has an address")
+            .port();
         let shared = Arc::new(Shared {
             fault: Mutex::new(Fault::None),
             release: Notify::new(),
@@ -54,7 +78,9 @@ impl Proxy {
         let of_connections = Arc::clone(&shared);
         let accepts = tokio::spawn(async move {
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let Ok((client, _)) = listener.accept().await else {
+                    continue;
+                };
                 let server = TcpStream::connect(("127.0.0.1", server)).await;
                 let Ok(server) = server else { continue };
                 let (from_client, to_client) = client.into_split();
@@ -72,18 +98,24 @@ impl Proxy {
         }
     }
 
+    /// The port on which it stands.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Chooses what happens to the next bytes.
-    pub(crate) fn next(&self, fault: Fault) {
-        *self.shared.fault.lock().unwrap() = fault;
+    pub fn next(&self, fault: Fault) {
+        *self.shared.fault() = fault;
     }
 
     /// Lets late bytes through.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.shared.release.notify_one();
     }
 
     /// Waits until the server has done with a connection that was broken.
-    pub(crate) async fn done(&self) {
+    pub async fn done(&self) {
         self.shared.done.notified().await;
     }
 }
@@ -113,7 +145,10 @@ async fn requests(
 ) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(read @ 1..) = client.read(&mut bytes).await {
-        let fault = std::mem::replace(&mut *shared.fault.lock().unwrap(), Fault::None);
+        let fault = shared.take_fault();
+        if fault == Fault::Silence {
+            continue;
+        }
         if fault == Fault::None {
             if server.write_all(&bytes[..read]).await.is_err() {
                 break;
@@ -126,11 +161,12 @@ async fn requests(
             shared.release.notified().await;
         }
         if fault != Fault::Request {
-            server.write_all(&bytes[..read]).await.unwrap();
+            let forwarded = server.write_all(&bytes[..read]).await;
+            forwarded.expect("the server is there");
         }
         // The server carries out what it has read, finds the end, and closes, too.
-        server.shutdown().await.unwrap();
-        answers.await.unwrap();
+        server.shutdown().await.expect("the server is there");
+        answers.await.expect("forwarding does not panic");
         shared.done.notify_one();
         return;
     }
