@@ -19,10 +19,16 @@ use tokio::time::timeout;
 
 /// Far more than anything here takes; only a test that fails waits for so long.
 const LONG: Duration = Duration::from_secs(20);
-/// A lease that ends within a test.
+/// A lease that ends within a test, and can be renewed before that on a machine that is busy.
 const SHORT: LeaseTiming = LeaseTiming {
-    duration: Duration::from_millis(1_000),
-    renew_deadline: Duration::from_millis(800),
+    duration: Duration::from_millis(2_500),
+    renew_deadline: Duration::from_millis(2_000),
+    retry_period: Duration::from_millis(100),
+};
+/// One that is renewed as often, and does not end within a test.
+const LASTING: LeaseTiming = LeaseTiming {
+    duration: Duration::from_secs(60),
+    renew_deadline: Duration::from_secs(50),
     retry_period: Duration::from_millis(100),
 };
 /// One that does not; nobody looks again within a test who is not told to.
@@ -64,6 +70,17 @@ fn keep(mut election: Election) -> JoinHandle<Lost> {
         let (_announce, announced) = watch::channel(None);
         election.keep(announced).await
     })
+}
+
+/// Looks until it is so.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let looked = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let seen = timeout(LONG, looked).await;
+    assert!(seen.is_ok(), "waited in vain: {what}");
 }
 
 fn leader() -> Leader {
@@ -147,9 +164,7 @@ async fn a_leader_that_gets_no_answers_stops_before_another_one_leads() {
     let kept = keep(first);
     let before = lease.end();
     let (standby, _) = campaign(candidate(&server.url(""), SHORT));
-    while lease.end() == before {
-        tokio::task::yield_now().await;
-    }
+    until("the lease is renewed", || lease.end() != before).await;
     proxy.next(Fault::Silence);
     let _second = elected(standby).await;
     assert!(!lease.is_valid());
@@ -162,18 +177,17 @@ async fn a_leader_that_connects_again_in_time_goes_on() {
     let server = Postgres::start();
     let proxy = Proxy::before(server.port()).await;
     let url = server.url_through(proxy.port(), "");
-    let (first, lease) = elected(campaign(candidate(&url, SHORT)).0).await;
+    let (first, lease) = elected(campaign(candidate(&url, LASTING)).0).await;
     let kept = keep(first);
-    let (standby, _) = campaign(candidate(&server.url(""), SHORT));
+    let (standby, _) = campaign(candidate(&server.url(""), LASTING));
     for fault in [Fault::Request, Fault::Answer] {
         proxy.next(fault);
         proxy.done().await;
         let broken = Instant::now();
         // Renewed by a call that was made after the connection had broken.
-        while lease.end() < Some(broken + SHORT.renew_deadline) {
-            assert!(lease.is_valid() && !standby.is_finished() && !kept.is_finished());
-            tokio::task::yield_now().await;
-        }
+        let renewed = Some(broken + LASTING.renew_deadline);
+        until("it is renewed again", || lease.end() >= renewed).await;
+        assert!(!standby.is_finished() && !kept.is_finished());
     }
     kept.abort();
 }
@@ -182,7 +196,7 @@ async fn a_leader_that_connects_again_in_time_goes_on() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_leader_whose_row_was_taken_is_told_by_its_next_renewal() {
     let server = Postgres::start();
-    let (first, _) = elected(campaign(candidate(&server.url(""), SHORT)).0).await;
+    let (first, _) = elected(campaign(candidate(&server.url(""), LASTING)).0).await;
     server.sql("UPDATE jobmanager.leaders SET holder = 'another one'");
     assert_eq!(
         timeout(LONG, keep(first)).await.unwrap().unwrap(),

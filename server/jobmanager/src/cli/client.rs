@@ -264,7 +264,7 @@ impl Client {
         };
         let header = |name| response.headers().get(name)?.to_str().ok();
         let standby = (header(ROLE.as_str()) == STANDBY.to_str().ok())
-            .then(|| header("location").and_then(|location| address_of(location)));
+            .then(|| header("location").and_then(address_of));
         let text = response.body_mut().read_to_string()?;
         Ok(Answer {
             status: response.status().as_u16(),

@@ -4,6 +4,7 @@
 use super::tls::{self, Trust};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
@@ -17,7 +18,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// A database on a PostgreSQL server, and how to log in. Shown without the password.
 #[derive(Clone)]
 pub struct Database {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) tls: MakeRustlsConnect,
 }
 
@@ -66,6 +67,7 @@ impl Database {
             .tcp_user_timeout(TCP_USER_TIMEOUT)
             .keepalives_idle(KEEPALIVE_IDLE);
         let tls = tls::connector(trust)?;
+        let config = Arc::new(config);
         Ok(Database { config, tls })
     }
 }

@@ -61,7 +61,7 @@ const EPOCH: &str = "SELECT epoch FROM jobmanager.epochs WHERE cluster = $1";
 /// A handle of the store; clones use the same connection.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
-    database: Arc<Database>,
+    database: Database,
     cluster: ClusterId,
     state: Arc<Mutex<State>>,
 }
@@ -88,7 +88,7 @@ impl PostgresStore {
     /// The database does not answer, or is not one that can be used.
     pub async fn open(database: Database, cluster: ClusterId) -> Result<PostgresStore, StoreError> {
         let store = PostgresStore {
-            database: Arc::new(database),
+            database,
             cluster,
             state: Arc::default(),
         };
