@@ -323,6 +323,24 @@ mod with_postgres {
 
     #[test]
     #[ignore = "needs PostgreSQL: run tests/run"]
+    fn a_leader_that_finds_a_later_epoch_stands_by_and_one_of_the_two_leads_again() {
+        let pair = Pair::start(database());
+        let first = pair.leader();
+        let Shared::Database(server) = &pair.shared else {
+            unreachable!("it was just given");
+        };
+        server.sql("UPDATE jobmanager.epochs SET epoch = epoch + 1");
+        wait_for("the leader to stand by", || {
+            let log = pair.members[first].process.output();
+            log.contains("leading no more; standing by").then_some(())
+        });
+        let next = pair.leader();
+        pair.assert_goes_on(next);
+        pair.finish(next);
+    }
+
+    #[test]
+    #[ignore = "needs PostgreSQL: run tests/run"]
     fn a_leader_without_its_database_stands_by_and_one_leads_when_it_is_back() {
         let pair = Pair::start(database());
         let Shared::Database(server) = &pair.shared else {

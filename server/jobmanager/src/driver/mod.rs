@@ -166,7 +166,7 @@ impl DriverLoop {
                 () = sleep_until(deadline) => true,
                 () = sleep_until(self.lease.end()) => false,
             };
-            // Before anything is done: this process may have stood still since it looked last.
+            // Before each thing that is done: this process may have stood still since it looked last.
             if !self.lease.is_valid() {
                 return DriverEnd::LeaseEnded;
             }
@@ -174,6 +174,9 @@ impl DriverLoop {
                 self.step(Input::Wake);
             }
             for event in batch.drain(..) {
+                if !self.lease.is_valid() {
+                    return DriverEnd::LeaseEnded;
+                }
                 self.take(event);
             }
         }

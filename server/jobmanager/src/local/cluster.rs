@@ -19,6 +19,8 @@ const FIRST_REST_ADDRESS: &str = "127.0.0.1:8081";
 const REST_KEYS: [&str; 3] = ["rest.address", "rest.bind-address", "rest.port"];
 /// The option that says where jobs are kept.
 const DATA_KEY: &str = "jobmanager.data-dir";
+/// The option that says how one of several JobManagers is elected.
+const HA_KEY: &str = "high-availability.type";
 /// Options about the port that only the TaskManagers started here need to know.
 const OWN_KEYS: [&str; 3] = [
     "jobmanager.bind-host",
@@ -103,6 +105,10 @@ pub(super) fn options(args: &LocalArgs, folder: &Path) -> Result<Options, Option
     let problems: Vec<String> = own.map(problem).collect();
     if !problems.is_empty() {
         return Err(OptionsError::Problems(problems));
+    }
+    if sets(&HA_KEY) {
+        let problem = format!("{HA_KEY}: `local` runs one JobManager; leave this out");
+        return Err(OptionsError::Problems(vec![problem]));
     }
     let otherwise = |keys: &[&str]| !keys.iter().any(&sets);
     let rest_addr = args.rest_addr.clone();
@@ -205,6 +211,7 @@ mod tests {
                 "jobmanager.rpc.port=6123",
                 "jobmanager.rpc.port: `local` takes",
             ),
+            ("high-availability.type=FILE_LOCK", "runs one JobManager"),
             ("no.such.key=1", "no.such.key"),
             ("rest.port", "expected KEY=VALUE"),
         ] {

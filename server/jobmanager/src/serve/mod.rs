@@ -152,6 +152,8 @@ impl Server {
         info!("shutting down");
         // First of all, so that another one leads while the last requests are answered.
         self.terms.end().await;
+        // With it goes what those wait for who are kept waiting for a leader.
+        drop(self.terms);
         drop(stop);
         for task in [rest, rpc] {
             end_in_time(task).await;
