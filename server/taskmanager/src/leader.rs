@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Endpoint;
@@ -30,8 +31,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest message in either direction: a deployment with the table of the largest job, or an
 /// inventory of as many tasks.
 const MAX_MESSAGE: usize = 64 << 20;
-/// How many times in one search another leader is named. Those who name them may disagree for a moment.
-const MAX_REDIRECTS: usize = 4;
+/// How many JobManagers are asked in one search. Clusters have two or three.
+const MAX_ASKED: usize = 32;
+/// How long a search waits for another leader than one that has gone.
+const NEWS: Duration = Duration::from_secs(10);
 /// The pause before somebody is asked again who leads.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -81,7 +84,8 @@ struct Refusal {
     leader: Option<Named>,
 }
 
-/// Opens a session with whoever leads.
+/// Opens a session with whoever leads. If that one has gone, and those who know it have not heard of another one
+/// yet, waits for a while until they do.
 ///
 /// # Errors
 /// Nobody who could be asked leads: what each of them said.
@@ -90,24 +94,61 @@ pub(crate) async fn find(
     messages: mpsc::Receiver<v1::FromTaskManager>,
 ) -> Result<Found, String> {
     let outgoing = Outgoing::new(messages);
-    let mut to_ask: VecDeque<String> = jobmanagers.in_order().into();
-    let mut redirects = 0;
-    let mut problems = Vec::new();
-    while let Some(address) = to_ask.pop_front() {
-        let refusal = match call(&address, outgoing.clone(), None).await {
-            Ok(incoming) => return Ok(Found { address, incoming }),
-            Err(refusal) => refusal,
-        };
-        problems.push(format!("the JobManager at {address}: {}", refusal.words));
-        if let Some(leader) = refusal.leader
-            && redirects < MAX_REDIRECTS
-        {
-            redirects += 1;
-            to_ask.retain(|known| *known != leader.address);
-            to_ask.push_front(leader.address);
+    let mut search = Search {
+        to_ask: jobmanagers.in_order().into(),
+        asked: Vec::new(),
+        problems: Vec::new(),
+        gone: None,
+    };
+    if let Some(found) = search.ask_all(&outgoing).await {
+        return Ok(found);
+    }
+    if let Some(epoch) = search.gone {
+        let mut watches = watch(jobmanagers.in_order(), epoch);
+        if let Ok(Some(Ok(leader))) = timeout(NEWS, watches.join_next()).await {
+            search.asked.retain(|asked| *asked != leader.address);
+            search.to_ask.push_back(leader.address);
+            if let Some(found) = search.ask_all(&outgoing).await {
+                return Ok(found);
+            }
         }
     }
-    Err(problems.join("; "))
+    Err(search.problems.join("; "))
+}
+
+/// A search for the leader, among those who were named and those whom they name.
+struct Search {
+    to_ask: VecDeque<String>,
+    asked: Vec<String>,
+    problems: Vec<String>,
+    /// The latest epoch of a leader that was named, and is not to be had.
+    gone: Option<Epoch>,
+}
+
+impl Search {
+    /// Asks everybody once, whoever is named as the leader first.
+    async fn ask_all(&mut self, outgoing: &Outgoing) -> Option<Found> {
+        while let Some(address) = self.to_ask.pop_front() {
+            let refusal = match call(&address, outgoing.clone(), None).await {
+                Ok(incoming) => return Some(Found { address, incoming }),
+                Err(refusal) => refusal,
+            };
+            let problem = format!("the JobManager at {address}: {}", refusal.words);
+            self.problems.push(problem);
+            self.asked.push(address);
+            if let Some(leader) = refusal.leader {
+                self.gone = self.gone.max(Some(leader.epoch));
+                if !self.asked.contains(&leader.address) {
+                    self.to_ask.retain(|known| *known != leader.address);
+                    self.to_ask.push_front(leader.address);
+                }
+            }
+            if self.asked.len() >= MAX_ASKED {
+                self.to_ask.clear();
+            }
+        }
+        None
+    }
 }
 
 /// Waits until one of these JobManagers knows of a leader later than this epoch.

@@ -30,6 +30,7 @@ enum Role {
 
 /// A JobManager; every session that it accepts is told to the test.
 struct Player {
+    address: String,
     role: watch::Receiver<Role>,
     welcomed: mpsc::Sender<u64>,
 }
@@ -49,20 +50,20 @@ impl JobManager for Player {
         let mut role = self.role.clone();
         let is_news = |role: &Role| match (role, later_than) {
             (_, None) => true,
-            (Role::Leads(_), Some(_)) => false,
-            (Role::Names { epoch, .. }, Some(known)) => *epoch > known,
+            (Role::Leads(epoch) | Role::Names { epoch, .. }, Some(known)) => *epoch > known,
         };
         let role = role.wait_for(is_news).await.unwrap().clone();
-        let epoch = match role {
-            Role::Leads(epoch) => epoch,
-            Role::Names { leader, epoch } => {
-                let mut metadata = MetadataMap::new();
-                metadata.insert("jobmanager-leader", leader.parse().unwrap());
-                metadata.insert("jobmanager-epoch", epoch.into());
-                let words = "another one leads";
-                return Err(Status::with_metadata(Code::Unavailable, words, metadata));
-            }
+        let (leader, epoch) = match role {
+            Role::Leads(epoch) => (self.address.clone(), epoch),
+            Role::Names { leader, epoch } => (leader, epoch),
         };
+        if leader != self.address || later_than.is_some() {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("jobmanager-leader", leader.parse().unwrap());
+            metadata.insert("jobmanager-epoch", epoch.into());
+            let words = "another one leads";
+            return Err(Status::with_metadata(Code::Unavailable, words, metadata));
+        }
         let (outgoing, messages) = mpsc::channel(4);
         let welcomed = self.welcomed.clone();
         tokio::spawn(async move {
@@ -99,7 +100,12 @@ async fn play(role: Role, welcomed: &mpsc::Sender<u64>) -> (String, watch::Sende
     let address = listener.local_addr().unwrap().to_string();
     let (sender, role) = watch::channel(role);
     let welcomed = welcomed.clone();
-    let service = JobManagerServer::new(Player { role, welcomed });
+    let player = Player {
+        address: address.clone(),
+        role,
+        welcomed,
+    };
+    let service = JobManagerServer::new(player);
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().serve_with_incoming(service, incoming));
     (address, sender)
@@ -155,25 +161,21 @@ async fn a_leader_that_says_nothing_is_left_when_a_standby_names_a_later_one_and
 }
 
 #[tokio::test]
-async fn those_who_name_each_other_are_asked_again_until_one_of_them_leads() {
+async fn whoever_finds_that_the_leader_has_gone_waits_for_the_next_one_and_not_in_vain() {
     let (sender, mut welcomed) = mpsc::channel(4);
-    let somebody = || Role::Names {
+    let gone = || Role::Names {
         leader: "127.0.0.1:1".to_owned(),
-        epoch: 1,
+        epoch: 6,
     };
-    let (one, one_names) = play(somebody(), &sender).await;
-    let (other, other_names) = play(somebody(), &sender).await;
-    one_names.send_replace(Role::Names {
-        leader: other.clone(),
-        epoch: 1,
-    });
-    other_names.send_replace(Role::Names {
-        leader: one.clone(),
-        epoch: 1,
-    });
-    start(vec![one, other]);
+    let (one, becomes_leader) = play(gone(), &sender).await;
+    let (other, other_names) = play(gone(), &sender).await;
+    start(vec![one.clone(), other.clone()]);
     // However far it has come with asking.
     tokio::task::yield_now().await;
-    one_names.send_replace(Role::Leads(9));
-    assert_eq!(next(&mut welcomed).await, 9);
+    other_names.send_replace(Role::Names {
+        leader: one,
+        epoch: 6,
+    });
+    becomes_leader.send_replace(Role::Leads(7));
+    assert_eq!(next(&mut welcomed).await, 7);
 }
