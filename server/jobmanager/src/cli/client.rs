@@ -17,6 +17,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A submission is answered once it is durable; a slow disk is no reason to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// HTTP status: nobody there who could answer.
+const UNAVAILABLE: u16 = 503;
+/// HTTP status: whoever is there did not come to it in time.
+const TOO_SLOW: u16 = 504;
+
 /// How many times in a row a JobManager may name another one as the leader.
 const MAX_REDIRECTS: usize = 3;
 
@@ -98,9 +103,12 @@ impl ClientError {
         )
     }
 
-    /// Whether it may be otherwise in a moment.
+    /// Whether it may be otherwise in a moment, as when one leader follows another.
     pub(crate) fn may_pass(&self) -> bool {
-        self.is_about_where() || matches!(self, ClientError::Silent { .. })
+        let is_busy = |status: &u16| [UNAVAILABLE, TOO_SLOW].contains(status);
+        self.is_about_where()
+            || matches!(self, ClientError::Silent { .. })
+            || matches!(self, ClientError::Refused { status, .. } if is_busy(status))
     }
 
     /// Whether the reader of standard output has gone, as `head` does: no error in anybody's eyes.

@@ -99,6 +99,7 @@ impl PostgresElection {
                     left.clamp(LEAST_WAIT, self.timing.retry_period)
                 }
                 Err(problem) => {
+                    self.connection = None;
                     self.fails(problem);
                     tell(known, None);
                     self.timing.retry_period

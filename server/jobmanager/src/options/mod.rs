@@ -49,7 +49,8 @@ pub struct ServeArgs {
 }
 
 const HELP: &str = "\
-When it is ready, two lines appear on standard output: `REST http://HOST:PORT` and `RPC HOST:PORT`.
+When it answers, whether it leads or stands by, two lines appear on standard output:
+`REST http://HOST:PORT` and `RPC HOST:PORT`.
 SIGUSR1 writes a flight recording of what the coordinator was told; `sim replay` runs it again.
 Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 

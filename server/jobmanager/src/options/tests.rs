@@ -150,3 +150,92 @@ fn an_address_may_leave_out_either_part() {
     assert_eq!(parse("[::1]:1"), (some("::1"), some("1")));
     assert_eq!(parse("[::1]"), (some("::1"), None));
 }
+
+/// What is wrong with these definitions.
+fn problems_of(define: &[&str]) -> String {
+    let args = ServeArgs {
+        define: define.iter().map(|text| (*text).to_owned()).collect(),
+        ..ServeArgs::default()
+    };
+    let options = Options::from_args(&args);
+    options.map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn what_an_election_needs_is_said() {
+    let by_lock = "high-availability.type=file-lock";
+    for (define, words) in [
+        (
+            &["high-availability.type=ZOOKEEPER"][..],
+            "`ZOOKEEPER` is not offered",
+        ),
+        (
+            &["high-availability.type=POSTGRES"],
+            "name one with jobmanager.store",
+        ),
+        (
+            &[by_lock, "rest.bind-address=0.0.0.0"],
+            "rest.address: has to be set",
+        ),
+        (
+            &[by_lock, "jobmanager.bind-host=::"],
+            "jobmanager.rpc.address: has to be set",
+        ),
+        (
+            &["high-availability.cluster-id="],
+            "high-availability.cluster-id: 1 to 200",
+        ),
+        (
+            &["high-availability.leader-election.renew-deadline=5 s"],
+            "renew-deadline: has to be longer than",
+        ),
+        (
+            &["high-availability.leader-election.retry-period=0 s"],
+            "renew-deadline: has to be longer than",
+        ),
+    ] {
+        let problems = problems_of(define);
+        assert!(problems.contains(words), "{define:?}: {problems}");
+    }
+    let reached = ["rest.bind-address=0.0.0.0", "rest.address=here", by_lock];
+    assert_eq!(problems_of(&reached), "");
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_refused_without_showing_its_password() {
+    let dir = "execution.checkpointing.dir=/c";
+    for (define, words) in [
+        (
+            &["jobmanager.store=mysql://u:secret@h/x", dir][..],
+            "not a URL of a kind that is known",
+        ),
+        (
+            &["jobmanager.store=postgres://u:secret@h/x"],
+            "execution.checkpointing.dir: has to be set",
+        ),
+        (
+            &["jobmanager.store=postgres://u:secret@h/x?sslmode=no", dir],
+            if cfg!(feature = "postgres") {
+                "sslmode=no is not offered"
+            } else {
+                "built without PostgreSQL"
+            },
+        ),
+    ] {
+        let problems = problems_of(define);
+        assert!(problems.contains(words), "{define:?}: {problems}");
+        assert!(!problems.contains("secret"), "{problems}");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_password_of_the_store_is_no_default_of_jobs() {
+    let args = ServeArgs {
+        store: Some("postgres://u:secret@h/x".to_owned()),
+        checkpoint_dir: Some("/c".to_owned()),
+        ..ServeArgs::default()
+    };
+    let options = Options::from_args(&args).unwrap();
+    assert!(!format!("{options:?}").contains("secret"), "{options:?}");
+}
