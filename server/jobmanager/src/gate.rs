@@ -94,10 +94,12 @@ impl Gate {
         let later_than = later_than.and_then(|epoch| epoch.to_str().ok()?.parse().ok());
         let later_than = Epoch(later_than.unwrap_or(0));
         let (mut here, mut known) = (self.here.clone(), self.known.clone());
-        if self.leading().is_none() {
-            // One whose lease has ended is about to be gone, and nobody is sent to it.
-            let _ = timeout(HOLD, here.wait_for(Option::is_none)).await;
-        }
+        // Nobody is sent to one whose lease has ended, and who is about to be gone.
+        let is_current = |here: &Option<Arc<Leading>>| {
+            let here = here.as_ref();
+            here.is_none_or(|leading| leading.lease.is_valid())
+        };
+        let _ = timeout(HOLD, here.wait_for(is_current)).await;
         let is_later = |leader: &Option<Leader>| {
             let leader = leader.as_ref();
             leader.is_some_and(|leader| leader.epoch > later_than)

@@ -81,6 +81,8 @@ pub(crate) struct Named {
 /// Why there is no session.
 struct Refusal {
     words: String,
+    /// It was not reached.
+    is_away: bool,
     leader: Option<Named>,
 }
 
@@ -96,9 +98,11 @@ pub(crate) async fn find(
     let outgoing = Outgoing::new(messages);
     let mut search = Search {
         to_ask: jobmanagers.in_order().into(),
-        asked: Vec::new(),
-        problems: Vec::new(),
+        asked: 0,
+        away: Vec::new(),
+        followed: Vec::new(),
         gone: None,
+        problems: Vec::new(),
     };
     if let Some(found) = search.ask_all(&outgoing).await {
         return Ok(found);
@@ -106,7 +110,7 @@ pub(crate) async fn find(
     if let Some(epoch) = search.gone {
         let mut watches = watch(jobmanagers.in_order(), epoch);
         if let Ok(Some(Ok(leader))) = timeout(NEWS, watches.join_next()).await {
-            search.asked.retain(|asked| *asked != leader.address);
+            search.away.clear();
             search.to_ask.push_back(leader.address);
             if let Some(found) = search.ask_all(&outgoing).await {
                 return Ok(found);
@@ -119,14 +123,18 @@ pub(crate) async fn find(
 /// A search for the leader, among those who were named and those whom they name.
 struct Search {
     to_ask: VecDeque<String>,
-    asked: Vec<String>,
-    problems: Vec<String>,
-    /// The latest epoch of a leader that was named, and is not to be had.
+    asked: usize,
+    /// Who cannot be reached.
+    away: Vec<String>,
+    /// To whom others have sent us.
+    followed: Vec<Named>,
+    /// The latest epoch of a leader that others send us to, and that is not to be had.
     gone: Option<Epoch>,
+    problems: Vec<String>,
 }
 
 impl Search {
-    /// Asks everybody once, whoever is named as the leader first.
+    /// Asks everybody, and whoever is named as the leader next.
     async fn ask_all(&mut self, outgoing: &Outgoing) -> Option<Found> {
         while let Some(address) = self.to_ask.pop_front() {
             let refusal = match call(&address, outgoing.clone(), None).await {
@@ -135,19 +143,29 @@ impl Search {
             };
             let problem = format!("the JobManager at {address}: {}", refusal.words);
             self.problems.push(problem);
-            self.asked.push(address);
-            if let Some(leader) = refusal.leader {
-                self.gone = self.gone.max(Some(leader.epoch));
-                if !self.asked.contains(&leader.address) {
-                    self.to_ask.retain(|known| *known != leader.address);
-                    self.to_ask.push_front(leader.address);
-                }
+            if refusal.is_away {
+                self.away.push(address);
             }
-            if self.asked.len() >= MAX_ASKED {
+            if let Some(leader) = refusal.leader {
+                self.follow(leader);
+            }
+            self.asked += 1;
+            if self.asked >= MAX_ASKED {
                 self.to_ask.clear();
             }
         }
         None
+    }
+
+    /// Somebody names the leader: perhaps itself, because it was elected while it was asked.
+    fn follow(&mut self, leader: Named) {
+        if self.away.contains(&leader.address) || self.followed.contains(&leader) {
+            self.gone = self.gone.max(Some(leader.epoch));
+            return;
+        }
+        self.to_ask.retain(|known| *known != leader.address);
+        self.to_ask.push_front(leader.address.clone());
+        self.followed.push(leader);
     }
 }
 
@@ -176,23 +194,21 @@ async fn call(
     outgoing: Outgoing,
     later_than: Option<Epoch>,
 ) -> Result<Streaming<v1::ToTaskManager>, Refusal> {
-    let in_words = |problem: &dyn std::error::Error| Refusal {
-        words: crate::words(problem),
+    let away = |problem: tonic::transport::Error| Refusal {
+        words: format!("cannot be reached: {}", crate::words(&problem)),
+        is_away: true,
         leader: None,
     };
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let channel = endpoint
-        .map_err(|problem| in_words(&problem))?
+        .map_err(away)?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .connect()
-        .await;
-    let channel = channel.map_err(|problem| Refusal {
-        words: format!("cannot be reached: {}", crate::words(&problem)),
-        leader: None,
-    })?;
+        .await
+        .map_err(away)?;
     let mut request = Request::new(outgoing);
     if let Some(epoch) = later_than {
         let epoch = MetadataValue::from(epoch.0);
@@ -213,6 +229,7 @@ fn refused(status: &Status) -> Refusal {
             "the session was not opened: {}",
             crate::status_words(status)
         ),
+        is_away: false,
         leader: named(status.metadata()),
     }
 }

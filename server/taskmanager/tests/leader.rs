@@ -22,6 +22,8 @@ const LONG: Duration = Duration::from_secs(20);
 /// What a JobManager says to whoever wants a session.
 #[derive(Debug, Clone)]
 enum Role {
+    /// Nothing yet.
+    Waits,
     /// Welcome, in this epoch; then nothing more.
     Leads(u64),
     /// Another one leads.
@@ -49,15 +51,18 @@ impl JobManager for Player {
         let later_than = later_than.map(|epoch| epoch.to_str().unwrap().parse::<u64>().unwrap());
         let mut role = self.role.clone();
         let is_news = |role: &Role| match (role, later_than) {
+            (Role::Waits, _) => false,
             (_, None) => true,
             (Role::Leads(epoch) | Role::Names { epoch, .. }, Some(known)) => *epoch > known,
         };
+        let waits = matches!(*role.borrow(), Role::Waits);
         let role = role.wait_for(is_news).await.unwrap().clone();
         let (leader, epoch) = match role {
             Role::Leads(epoch) => (self.address.clone(), epoch),
             Role::Names { leader, epoch } => (leader, epoch),
+            Role::Waits => unreachable!("that was waited for"),
         };
-        if leader != self.address || later_than.is_some() {
+        if leader != self.address || later_than.is_some() || waits {
             let mut metadata = MetadataMap::new();
             metadata.insert("jobmanager-leader", leader.parse().unwrap());
             metadata.insert("jobmanager-epoch", epoch.into());
@@ -142,6 +147,21 @@ async fn whoever_leads_is_found_past_those_who_are_away_and_through_those_who_st
 }
 
 #[tokio::test]
+async fn whoever_is_asked_before_it_leads_names_itself_and_is_asked_again() {
+    let (sender, mut welcomed) = mpsc::channel(4);
+    let (first, waits) = play(Role::Waits, &sender).await;
+    let (second, _names) = play(Role::Waits, &sender).await;
+    start(vec![first, second]);
+    // One receiver is the JobManager's own; the other one is of the call that waits.
+    while waits.receiver_count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    waits.send_replace(Role::Leads(7));
+    let welcomed = timeout(LONG / 4, welcomed.recv());
+    assert_eq!(welcomed.await.expect("without a long wait"), Some(7));
+}
+
+#[tokio::test]
 async fn a_leader_that_says_nothing_is_left_when_a_standby_names_a_later_one_and_not_before() {
     let (sender, mut welcomed) = mpsc::channel(4);
     let (first, _leads) = play(Role::Leads(7), &sender).await;
@@ -170,8 +190,10 @@ async fn whoever_finds_that_the_leader_has_gone_waits_for_the_next_one_and_not_i
     let (one, becomes_leader) = play(gone(), &sender).await;
     let (other, other_names) = play(gone(), &sender).await;
     start(vec![one.clone(), other.clone()]);
-    // However far it has come with asking.
-    tokio::task::yield_now().await;
+    // It has asked both, and watches.
+    while becomes_leader.receiver_count() < 2 {
+        tokio::task::yield_now().await;
+    }
     other_names.send_replace(Role::Names {
         leader: one,
         epoch: 6,

@@ -8,7 +8,6 @@ use crate::rest::Rest;
 use crate::text::{assert_same, committed, counted, words, write_files};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -94,31 +93,24 @@ impl Pair {
     fn start_jobmanager(&self, number: usize, rest: &str, rpc: &str) -> Process {
         let mut command = jobmanager();
         command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
+        command.arg("--data-dir").arg(self.path("data"));
         command
             .arg("--checkpoint-dir")
             .arg(self.path("checkpoints"));
         for (key, value) in QUICK.iter().chain(&LEASE) {
             command.arg(format!("-D{key}={value}"));
         }
-        self.share(number, &mut command);
-        Process::start(&mut command, &self.path(&format!("jm-{number}.log")))
-    }
-
-    fn share(&self, number: usize, command: &mut Command) {
         match &self.shared {
             Shared::Folder => {
-                command.arg("--data-dir").arg(self.path("data"));
                 command.arg("-Dhigh-availability.type=FILE_LOCK");
             }
             #[cfg(feature = "services")]
             Shared::Database(server) => {
-                let own = self.path(&format!("data-{number}"));
-                command.arg("--data-dir").arg(own);
                 command.args(["--store", &server.url("")]);
                 command.arg("-Dhigh-availability.type=POSTGRES");
             }
         }
-        let _ = number;
+        Process::start(&mut command, &self.path(&format!("jm-{number}.log")))
     }
 
     fn start_taskmanager(&self, number: usize) -> Process {
