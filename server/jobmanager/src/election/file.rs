@@ -4,7 +4,7 @@
 //! stands still keeps it, so its lease has no end. Folders on a network are not for this: whether the lock
 //! is kept there is for each file system to say.
 
-use super::{KnownLeader, Leader, Lease, Lost};
+use super::{KnownLeader, Leader, Lease, Lost, tell};
 use crate::store::{
     ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, StoreError, check_data_folder, system,
 };
@@ -50,16 +50,11 @@ impl FileElection {
                 Ok(()) => {
                     // What the last one said is not so any more.
                     self.withdraw();
-                    known.send_replace(None);
+                    tell(known, None);
                     return Lease::endless();
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let leader = self.read();
-                    known.send_if_modified(|known| {
-                        let changed = *known != leader;
-                        *known = leader;
-                        changed
-                    });
+                    tell(known, self.read());
                 }
                 Err(TryLockError::Error(problem)) => {
                     let problem = problem.to_string();

@@ -85,6 +85,15 @@ mod number {
 /// What the candidates of an election know of its leader; nothing while nobody is known to answer.
 pub type KnownLeader = watch::Sender<Option<Leader>>;
 
+/// Tells whoever waits for it, if it is news.
+fn tell(known: &KnownLeader, leader: Option<Leader>) {
+    known.send_if_modified(|known| {
+        let changed = *known != leader;
+        *known = leader;
+        changed
+    });
+}
+
 /// How a leader's lease is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTiming {

@@ -5,7 +5,7 @@
 //! Who gives the row up, or has something new in it, tells the others at once by a notification. If that is
 //! lost, they find out when they look again.
 
-use super::{ClusterId, KnownLeader, Leader, Lease, LeaseTiming, Lost};
+use super::{ClusterId, KnownLeader, Leader, Lease, LeaseTiming, Lost, tell};
 use crate::postgres::{Connection, Database, Failure, SchemaProblem, answered};
 use jobmanager_core::id::Epoch;
 use std::hash::{BuildHasher, RandomState};
@@ -265,14 +265,6 @@ impl PostgresElection {
             self.last_problem = problem;
         }
     }
-}
-
-fn tell(known: &KnownLeader, leader: Option<Leader>) {
-    known.send_if_modified(|known| {
-        let changed = *known != leader;
-        *known = leader;
-        changed
-    });
 }
 
 fn milliseconds(duration: Duration) -> i64 {
