@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::election::{Leader, Lease};
+use crate::gate::Leading;
 use crate::options::ServeArgs;
 use crate::store::{ChosenStore, Store};
+use jobmanager_core::id::Epoch;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tower::ServiceExt;
 
 async fn start(folder: &Path) -> Server {
     start_with(folder, &[]).await
@@ -130,9 +134,7 @@ async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
 }
 
 /// The driver of an empty cluster, with a lease, and the store that it writes to.
-async fn leased(
-    lease: crate::election::Lease,
-) -> (crate::driver::Driver, crate::driver::DriverLoop) {
+async fn leased(lease: Lease) -> (crate::driver::Driver, crate::driver::DriverLoop) {
     use crate::clock::Clock;
     use crate::discard::CheckpointStorage;
     use crate::store::MemoryStore;
@@ -151,9 +153,8 @@ async fn leased(
 #[tokio::test]
 async fn a_leader_whose_lease_has_ended_looks_at_nothing_any_more() {
     use crate::driver::Unavailable;
-    use std::time::Instant;
     let (end, lease) = watch::channel(Instant::now() + Duration::from_secs(3600));
-    let (driver, driver_loop) = leased(crate::election::Lease::until(lease)).await;
+    let (driver, driver_loop) = leased(Lease::until(lease)).await;
     let running = tokio::spawn(driver_loop.run());
     let look = || {
         driver.look(Duration::MAX, |coordinator, _| {
@@ -169,8 +170,82 @@ async fn a_leader_whose_lease_has_ended_looks_at_nothing_any_more() {
 
 #[tokio::test]
 async fn a_leader_that_nobody_asks_for_anything_ends_with_its_lease_too() {
-    use std::time::Instant;
     let (_end, lease) = watch::channel(Instant::now() + Duration::from_millis(20));
-    let (_driver, driver_loop) = leased(crate::election::Lease::until(lease)).await;
+    let (_driver, driver_loop) = leased(Lease::until(lease)).await;
     assert_eq!(driver_loop.run().await, DriverEnd::LeaseEnded);
+}
+
+/// A gate to a leader here, which has this lease, and knows itself; with the other halves of its channels.
+async fn gate_to(
+    lease: Lease,
+) -> (
+    Gate,
+    watch::Sender<Option<Arc<Leading>>>,
+    watch::Sender<Option<Leader>>,
+) {
+    let (driver, _) = leased(lease.clone()).await;
+    let files = crate::recorder::RecordingFiles::new("unused".into());
+    let here = watch::Sender::new(Some(Arc::new(Leading {
+        lease,
+        router: axum::Router::new(),
+        recordings: crate::recorder::Recordings::new(driver.clone(), files),
+        driver,
+        metrics: Default::default(),
+    })));
+    let known = watch::Sender::new(Some(leader_in(1)));
+    let gate = Gate::new(here.subscribe(), known.subscribe());
+    (gate, here, known)
+}
+
+fn leader_in(epoch: u64) -> Leader {
+    Leader {
+        epoch: Epoch(epoch),
+        rest: format!("leader-{epoch}:1"),
+        rpc: format!("leader-{epoch}:2"),
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_or_sent_to_a_leader_whose_lease_has_ended() {
+    let status = async |gate: &Gate| {
+        let request = axum::http::Request::new(axum::body::Body::empty());
+        let answer = gate.clone().router().oneshot(request).await;
+        answer.unwrap().status().as_u16()
+    };
+    let (gate, ..) = gate_to(Lease::endless()).await;
+    // The empty router's own answer.
+    assert_eq!(status(&gate).await, 404);
+
+    let (_end, ended) = watch::channel(Instant::now());
+    let (gate, here, known) = gate_to(Lease::until(ended)).await;
+    assert_eq!(status(&gate).await, 503);
+    let asked = gate.clone();
+    let told = tokio::spawn(async move { asked.redirect(&Default::default()).await });
+    tokio::task::yield_now().await;
+    assert!(!told.is_finished());
+    known.send_replace(None);
+    here.send_replace(None);
+    assert_eq!(status(&gate).await, 503);
+    known.send_replace(Some(leader_in(2)));
+    let told = told.await.unwrap();
+    let named = told.metadata().get("jobmanager-leader").unwrap();
+    assert_eq!(named, "leader-2:2");
+    assert_eq!(status(&gate).await, 307);
+}
+
+#[tokio::test]
+async fn what_waits_when_the_lease_ends_is_not_done_any_more() {
+    use crate::driver::Unavailable;
+    let (end, lease) = watch::channel(Instant::now() + Duration::from_secs(3600));
+    let (driver, driver_loop) = leased(Lease::until(lease)).await;
+    // Both wait when the loop starts. It is as if the process stood still during the first one.
+    let (during, behind, ended) = tokio::join!(
+        driver.look(Duration::MAX, move |_, _| {
+            end.send_replace(Instant::now());
+        }),
+        driver.look(Duration::MAX, |_, _| ()),
+        driver_loop.run(),
+    );
+    assert_eq!((during, behind), (Ok(()), Err(Unavailable::Ended)));
+    assert_eq!(ended, DriverEnd::LeaseEnded);
 }
