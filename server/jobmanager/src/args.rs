@@ -1,10 +1,10 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{self, CancelArgs, ListArgs, RunArgs, StatusArgs, USAGE};
+use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
 use crate::logging::Format;
 use crate::options::{Options, ServeArgs};
-use crate::recorder::Recordings;
 use crate::serve::{ServeError, Server};
 use clap::{Parser, Subcommand};
 use std::future::Future;
@@ -119,7 +119,7 @@ async fn serve_until_signal(options: Options) -> Result<(), String> {
     let record = signal(SignalKind::user_defined1()).map_err(|error| error.to_string())?;
     let words = |error: ServeError| error.to_string();
     let server = Server::start(options).await.map_err(words)?;
-    tokio::spawn(record_when_told(record, server.recordings()));
+    tokio::spawn(record_when_told(record, server.gate()));
     announce(&server);
     server.run(stop).await.map_err(words)
 }
@@ -134,9 +134,13 @@ fn announce(server: &Server) {
 }
 
 /// Writes a flight recording at every SIGUSR1.
-async fn record_when_told(mut told: Signal, recordings: Recordings) {
+async fn record_when_told(mut told: Signal, gate: Gate) {
     while told.recv().await.is_some() {
-        if let Err(problem) = recordings.write("signal").await {
+        let Some(leading) = gate.leading() else {
+            error!("no flight recording: this JobManager stands by");
+            continue;
+        };
+        if let Err(problem) = leading.recordings.write("signal").await {
             error!(%problem, "no flight recording");
         }
     }

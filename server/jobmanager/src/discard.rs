@@ -15,6 +15,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use std::io;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tracing::warn;
 
 /// How many deletions may wait. The coordinator orders one or two per completed checkpoint, and is told
@@ -144,16 +145,25 @@ fn checkpoint_of(job: &Path, file: &Path) -> Option<CheckpointId> {
     Some(CheckpointId(id))
 }
 
-/// Deletions that wait for their turn.
+/// Deletions that wait for their turn. With this they are given up: whoever leads next orders what is left.
 #[derive(Debug)]
-pub(crate) struct DiscardQueue(mpsc::Sender<Discard>);
+pub(crate) struct DiscardQueue {
+    orders: mpsc::Sender<Discard>,
+    task: AbortHandle,
+}
+
+impl Drop for DiscardQueue {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
 impl DiscardQueue {
     /// Starts the task that deletes, one order after the other, and reports to the driver.
     pub(crate) fn start(storage: CheckpointStorage, driver: Driver) -> DiscardQueue {
-        let (sender, mut orders) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            while let Some(discard) = orders.recv().await {
+        let (orders, mut ordered) = mpsc::channel(WAITING);
+        let deletes = tokio::spawn(async move {
+            while let Some(discard) = ordered.recv().await {
                 let outcome = match storage.discard(&discard).await {
                     Ok(()) => DiscardOutcome::Done,
                     Err(error) => {
@@ -164,12 +174,13 @@ impl DiscardQueue {
                 driver.input(Input::Discarded { discard, outcome }).await;
             }
         });
-        DiscardQueue(sender)
+        let task = deletes.abort_handle();
+        DiscardQueue { orders, task }
     }
 
     /// Queues an order; returns what to tell the coordinator if there is no room.
     pub(crate) fn push(&self, discard: Discard) -> Option<Input> {
-        let discard = self.0.try_send(discard).err()?.into_inner();
+        let discard = self.orders.try_send(discard).err()?.into_inner();
         let outcome = DiscardOutcome::Failed("too many deletions wait".to_owned());
         Some(Input::Discarded { discard, outcome })
     }

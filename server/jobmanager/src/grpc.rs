@@ -2,9 +2,11 @@
 //!
 //! Each session has a reader task: it turns bytes into messages for the driver, and reports the end of
 //! the session exactly once, whatever ended it. What a TaskManager does wrong ends its own stream with a
-//! status that names the problem; nobody else notices.
+//! status that names the problem; nobody else notices. A JobManager that does not lead opens no session: it
+//! answers with the leader's address.
 
 use crate::driver::{Driver, OUTBOX, Outbox, Session, fresh_session};
+use crate::gate::{Gate, only_watches};
 use crate::metrics::MetricsTable;
 use futures::{Stream, StreamExt};
 use jobmanager_core::id::SessionId;
@@ -29,20 +31,21 @@ const MAX_SESSIONS: usize = 10_000;
 /// The service.
 #[derive(Debug)]
 pub struct SessionService {
-    driver: Driver,
-    metrics: MetricsTable,
+    gate: Gate,
     free: Arc<Semaphore>,
+    /// Places for those that wait to be told who leads.
+    waiting: Arc<Semaphore>,
 }
 
 impl SessionService {
     /// The service as tonic takes it.
     #[must_use]
-    pub fn server(driver: Driver, metrics: MetricsTable) -> JobManagerServer<SessionService> {
-        let free = Arc::new(Semaphore::new(MAX_SESSIONS));
+    pub fn server(gate: Gate) -> JobManagerServer<SessionService> {
+        let places = || Arc::new(Semaphore::new(MAX_SESSIONS));
         JobManagerServer::new(SessionService {
-            driver,
-            metrics,
-            free,
+            gate,
+            free: places(),
+            waiting: places(),
         })
         .max_decoding_message_size(MAX_MESSAGE)
     }
@@ -59,6 +62,12 @@ impl JobManager for SessionService {
         request: Request<Streaming<v1::FromTaskManager>>,
     ) -> Result<Response<Outgoing>, Status> {
         let full = |_| Status::resource_exhausted("too many sessions are open; try again later");
+        let here = self.gate.leading();
+        let here = here.filter(|_| !only_watches(request.metadata()));
+        let Some(leading) = here else {
+            let _place = self.waiting.try_acquire().map_err(full)?;
+            return Err(self.gate.redirect(request.metadata()).await);
+        };
         let permit = Arc::clone(&self.free).try_acquire_owned().map_err(full)?;
         let peer = request
             .remote_addr()
@@ -67,8 +76,8 @@ impl JobManager for SessionService {
         let reader = Reader {
             incoming: request.into_inner(),
             messages,
-            driver: self.driver.clone(),
-            metrics: self.metrics.clone(),
+            driver: leading.driver.clone(),
+            metrics: leading.metrics.clone(),
             peer,
             _permit: permit,
         };

@@ -1,24 +1,29 @@
 //! The tokio shell of the coordinator: everything that touches the world, and nothing that decides.
 //!
 //! ```text
-//!  TaskManagers ──gRPC──► grpc ──┐                ┌──► store (redb, on its own thread)
+//!  TaskManagers ──gRPC──► grpc ──┐                ┌──► store (a file, or a database)
 //!                                ├─► driver ──────┤
 //!  clients ─────REST────► rest ──┘  owns the      └──► discard (checkpoint storage)
 //!                                   Coordinator
 //! ```
 //!
-//! [`serve`] puts it together; [`main`] is the binary.
+//! All of that is there while this process leads, which [`election`] tells; otherwise `grpc` and `rest` send
+//! everybody to the leader. [`serve`] puts it together; [`main`] is the binary.
 
 mod args;
 pub mod cli;
 pub mod clock;
 pub mod discard;
 pub mod driver;
+pub mod election;
+pub mod gate;
 pub mod grpc;
 pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod options;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recorder;
 pub mod rest;
 pub mod serve;

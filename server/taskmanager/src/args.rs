@@ -20,9 +20,14 @@ const RUNTIME_THREADS: usize = 2;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "taskmanager", version)]
 pub struct Args {
-    /// Where the JobManager listens for TaskManagers
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6123")]
-    pub jobmanager: String,
+    /// Where the JobManager listens for TaskManagers; several with commas, if one of them leads at a time
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:6123"
+    )]
+    pub jobmanager: Vec<String>,
 
     /// How many slots it offers [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -57,7 +62,7 @@ pub enum LogFormat {
 impl From<Args> for Options {
     fn from(args: Args) -> Options {
         Options {
-            jobmanager: args.jobmanager,
+            jobmanagers: args.jobmanager,
             slots: args.slots,
             bind_addr: args.bind_addr,
             id: args.id,
@@ -171,9 +176,22 @@ mod tests {
     fn the_command_line_is_consistent_and_has_its_defaults() {
         Args::command().debug_assert();
         let args = Args::try_parse_from(["taskmanager"]).unwrap();
-        assert_eq!(args.jobmanager, "127.0.0.1:6123");
+        assert_eq!(args.jobmanager, ["127.0.0.1:6123"]);
         assert_eq!(args.bind_addr.to_string(), "127.0.0.1:0");
         assert_eq!((args.slots, args.id), (None, None));
+    }
+
+    #[test]
+    fn several_jobmanagers_are_named_with_commas() {
+        let line = [
+            "taskmanager",
+            "--jobmanager",
+            "a:1,b:2",
+            "--jobmanager",
+            "c:3",
+        ];
+        let args = Args::try_parse_from(line).unwrap();
+        assert_eq!(args.jobmanager, ["a:1", "b:2", "c:3"]);
     }
 
     #[test]

@@ -66,6 +66,7 @@
 //! | [`sdk`] | what users implement |
 //! | [`operators`] | the built-in operators |
 //! | `session`, `link` | the conversation with the JobManager; decisions are the core's [`Worker`] |
+//! | `jobmanagers`, `leader` | which of several JobManagers to converse with |
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
 //! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
 //! | `storage` | where snapshots are kept |
@@ -78,6 +79,8 @@
 mod args;
 mod channel;
 mod exchange;
+mod jobmanagers;
+mod leader;
 mod link;
 pub mod operators;
 mod options;
@@ -139,14 +142,14 @@ pub async fn run(
     };
     let peers = Arc::clone(&shared.peers);
     let (id, address, slots) = (&config.taskmanager, &config.data_address, config.slots);
-    info!(%id, address, slots, jobmanager = bound.jobmanager, "taskmanager started");
+    info!(%id, address, slots, jobmanagers = %bound.jobmanagers, "taskmanager started");
     let stop = async {
         tokio::select! {
             () = shutdown => {}
             ended = exchange => error!(?ended, "the data exchange has ended, so this TaskManager stops"),
         }
     };
-    let stuck = Session::run(bound.jobmanager, config, shared, reported, stop).await;
+    let stuck = Session::run(bound.jobmanagers, config, shared, reported, stop).await;
     exchange_ends.abort();
     drop(running);
     peers.close();

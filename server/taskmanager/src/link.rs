@@ -2,37 +2,33 @@
 //!
 //! Everything a link does happens in a task of its own, so whoever holds it never waits for the network.
 
+use crate::jobmanagers::JobManagers;
+use crate::leader::{self, Found, Named};
 use jobmanager_core::message::Envelope;
-use jobmanager_proto::v1::job_manager_client::JobManagerClient;
 use jobmanager_proto::{WireError, v1};
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 /// Messages that wait to be sent. A JobManager that is so far behind is as good as lost.
 const OUTBOX: usize = 4_096;
-/// A JobManager that is there accepts a connection within this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Notices a connection that is gone without having been closed; heartbeats notice the rest.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// An answer to a keepalive that takes longer does not come any more.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The largest message in either direction: a deployment with the table of the largest job, or an
-/// inventory of as many tasks.
-const MAX_MESSAGE: usize = 64 << 20;
-
 /// What happens on a link.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// It is open.
-    Connected,
+    Connected {
+        /// To whom.
+        jobmanager: String,
+    },
     /// The JobManager said something.
     Message(Envelope),
     /// It is over, or could not be opened. Nothing follows.
-    Lost(String),
+    Lost {
+        /// Why, for people.
+        reason: String,
+        /// Who leads now, if that is why.
+        leader: Option<String>,
+    },
 }
 
 /// An open connection, or one that is being opened. Dropping it closes it.
@@ -44,18 +40,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts to open a connection. What happens on it is told under its number.
+    /// Starts to open a connection to whoever leads. What happens on it is told under its number.
     pub(crate) fn open(
         number: u64,
-        jobmanager: String,
+        jobmanagers: JobManagers,
         events: mpsc::Sender<(u64, LinkEvent)>,
     ) -> Link {
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let task = tokio::spawn(async move {
-            let lost = keep(number, &jobmanager, messages, &events).await;
-            let lost = format!("the JobManager at {jobmanager}: {lost}");
+            let Lost { reason, leader } = keep(number, &jobmanagers, messages, &events).await;
             // Nobody listens while the TaskManager stops.
-            let _ = events.send((number, LinkEvent::Lost(lost))).await;
+            let lost = LinkEvent::Lost { reason, leader };
+            let _ = events.send((number, lost)).await;
         });
         let task = task.abort_handle();
         Link {
@@ -82,63 +78,87 @@ impl Drop for Link {
     }
 }
 
+/// How a connection ended. See [`LinkEvent::Lost`].
+struct Lost {
+    reason: String,
+    leader: Option<String>,
+}
+
+impl From<String> for Lost {
+    fn from(reason: String) -> Lost {
+        let leader = None;
+        Lost { reason, leader }
+    }
+}
+
 /// Keeps the connection until it ends, and says why it did.
 async fn keep(
     number: u64,
-    jobmanager: &str,
+    jobmanagers: &JobManagers,
     messages: mpsc::Receiver<v1::FromTaskManager>,
     events: &mpsc::Sender<(u64, LinkEvent)>,
-) -> String {
-    let endpoint = match Endpoint::from_shared(format!("http://{jobmanager}")) {
-        Ok(endpoint) => endpoint,
-        Err(problem) => return crate::words(&problem),
+) -> Lost {
+    // The hello comes after the answer to the call: it is said to a leader alone, and is true when it is said.
+    let Found {
+        address,
+        mut incoming,
+    } = match leader::find(jobmanagers, messages).await {
+        Ok(found) => found,
+        Err(problems) => return problems.into(),
     };
-    let channel = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .connect()
-        .await;
-    let channel = match channel {
-        Ok(channel) => channel,
-        Err(problem) => return format!("cannot be reached: {}", crate::words(&problem)),
-    };
+    let at = |reason: String| format!("the JobManager at {address}: {reason}").into();
     let told = |event| events.send((number, event));
-    // Before the call: its answer may wait for the first message on it.
-    if told(LinkEvent::Connected).await.is_err() {
-        return "this TaskManager stops".to_owned();
+    let jobmanager = address.clone();
+    if told(LinkEvent::Connected { jobmanager }).await.is_err() {
+        return at("this TaskManager stops".to_owned());
     }
-    let mut client = JobManagerClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
-    let mut incoming = match client.session(ReceiverStream::new(messages)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => {
-            let problem = crate::status_words(&status);
-            return format!("the session was not opened: {problem}");
-        }
-    };
+    let mut watches = JoinSet::new();
+    let mut watched = false;
     loop {
-        let message = match incoming.message().await {
+        let message = tokio::select! {
+            message = incoming.message() => message,
+            Some(Ok(leader)) = watches.join_next() => return superseded(&address, leader),
+        };
+        let message = match message {
             Ok(Some(message)) => message,
-            Ok(None) => return "it ended the session".to_owned(),
+            Ok(None) => return at("it ended the session".to_owned()),
             Err(status) => {
                 let problem = crate::status_words(&status);
-                return format!("the session was lost: {problem}");
+                return at(format!("the session was lost: {problem}"));
             }
         };
-        match Envelope::try_from(message) {
-            Ok(envelope) => {
-                if told(LinkEvent::Message(envelope)).await.is_err() {
-                    return "this TaskManager stops".to_owned();
-                }
+        let envelope = match Envelope::try_from(message) {
+            Ok(envelope) => envelope,
+            Err(problem @ WireError::UnknownMessage) => {
+                debug!(%problem, "ignored");
+                continue;
             }
-            Err(problem @ WireError::UnknownMessage) => debug!(%problem, "ignored"),
             Err(WireError::Bad(problem)) => {
-                return format!("it sent a message that makes no sense: {problem}");
+                return at(format!("it sent a message that makes no sense: {problem}"));
             }
+        };
+        if !watched {
+            // A leader has one epoch, which all its messages carry.
+            watches = leader::watch(jobmanagers.other_than(&address), envelope.epoch);
+            watched = true;
         }
+        if told(LinkEvent::Message(envelope)).await.is_err() {
+            return at("this TaskManager stops".to_owned());
+        }
+    }
+}
+
+fn superseded(address: &str, leader: Named) -> Lost {
+    let Named {
+        address: now,
+        epoch,
+    } = leader;
+    Lost {
+        reason: format!(
+            "the JobManager at {address} leads no more: the one at {now} does, in epoch {}",
+            epoch.0
+        ),
+        leader: Some(now),
     }
 }
 
@@ -153,7 +173,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (events, _happened) = mpsc::channel(1);
-        let link = Link::open(1, address, events);
+        let link = Link::open(1, JobManagers::new(vec![address]), events);
         // The only thread is ours: nothing is sent meanwhile.
         let sent = std::iter::repeat_with(|| link.send(v1::FromTaskManager::default()))
             .take_while(|sent| *sent)
@@ -167,9 +187,9 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let (events, mut happened) = mpsc::channel(1);
-        let _link = Link::open(7, address.clone(), events);
+        let _link = Link::open(7, JobManagers::new(vec![address.clone()]), events);
         let (number, event) = happened.recv().await.unwrap();
-        let LinkEvent::Lost(reason) = event else {
+        let LinkEvent::Lost { reason, .. } = event else {
             panic!("{event:?}");
         };
         assert_eq!(number, 7);

@@ -1,5 +1,6 @@
 //! Options of a TaskManager, checked and bound.
 
+use crate::jobmanagers::JobManagers;
 use crate::sdk::Registry;
 use jobmanager_core::id::{Incarnation, TaskManagerId};
 use jobmanager_core::message::Hardware;
@@ -20,8 +21,8 @@ const REGISTRATION_MAX: Duration = Duration::from_secs(2);
 /// How a TaskManager is to be run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the JobManager listens for TaskManagers, `host:port`.
-    pub jobmanager: String,
+    /// Where JobManagers listen for TaskManagers, each `host:port`: one of them leads, or knows who does.
+    pub jobmanagers: Vec<String>,
     /// How many slots, 1 to 10,000; as many as processors if not given.
     pub slots: Option<u32>,
     /// Where the data exchange listens; port 0 is any free one.
@@ -33,7 +34,10 @@ pub struct Options {
 /// Why a TaskManager cannot start, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The JobManager's address is not one.
+    /// There is nobody to register with.
+    #[error("no JobManager is named: give host:port, or several with commas between them")]
+    NoJobManager,
+    /// A JobManager's address is not one.
     #[error(
         "{0:?} is not the address of a JobManager: give it as host:port, such as 127.0.0.1:6123"
     )]
@@ -69,7 +73,7 @@ pub enum StartError {
 /// Options that are right, with the socket that they ask for.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) jobmanager: String,
+    pub(crate) jobmanagers: JobManagers,
     pub(crate) listener: TcpListener,
     data_address: SocketAddr,
     slots: u32,
@@ -79,10 +83,13 @@ pub(crate) struct Bound {
 impl Options {
     /// Checks everything and listens.
     pub(crate) async fn bind(self) -> Result<Bound, StartError> {
-        let jobmanager = self.jobmanager;
-        if !is_host_and_port(&jobmanager) {
-            return Err(StartError::JobManager(jobmanager));
+        let is_wrong = |address: &&String| !is_host_and_port(address);
+        if let Some(wrong) = self.jobmanagers.iter().find(is_wrong) {
+            return Err(StartError::JobManager(wrong.clone()));
         }
+        let Some(jobmanager) = self.jobmanagers.first() else {
+            return Err(StartError::NoJobManager);
+        };
         let slots = self.slots.unwrap_or_else(|| cpu_cores().min(MAX_SLOTS));
         if !(1..=MAX_SLOTS).contains(&slots) {
             return Err(StartError::Slots(slots));
@@ -95,12 +102,12 @@ impl Options {
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let mut data_address = listener.local_addr().map_err(fail)?;
         if data_address.ip().is_unspecified() {
-            data_address.set_ip(own_address(&jobmanager).await.map_err(StartError::System)?);
+            data_address.set_ip(own_address(jobmanager).await.map_err(StartError::System)?);
         }
         let random_id = || format!("{data_address}-{:06x}", random() & 0xff_ffff);
         Ok(Bound {
             id: self.id.unwrap_or_else(random_id),
-            jobmanager,
+            jobmanagers: JobManagers::new(self.jobmanagers),
             listener,
             data_address,
             slots,
@@ -127,7 +134,7 @@ impl Bound {
     }
 }
 
-fn is_host_and_port(text: &str) -> bool {
+pub(crate) fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };
@@ -186,7 +193,7 @@ mod tests {
 
     fn options() -> Options {
         Options {
-            jobmanager: "127.0.0.1:6123".to_owned(),
+            jobmanagers: vec!["127.0.0.1:6123".to_owned()],
             slots: Some(2),
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: None,
@@ -236,14 +243,17 @@ mod tests {
             "a b:1",
             "::1:6123",
         ] {
-            let jobmanager = address.to_owned();
-            let wrong = Options {
-                jobmanager,
-                ..options()
-            };
+            let mut wrong = options();
+            wrong.jobmanagers.push(address.to_owned());
             let refused = wrong.bind().await.unwrap_err().to_string();
             assert!(refused.contains("host:port"), "{refused}");
         }
+        let jobmanagers = Vec::new();
+        let wrong = Options {
+            jobmanagers,
+            ..options()
+        };
+        assert!(matches!(wrong.bind().await, Err(StartError::NoJobManager)));
         let id = Some("a\nb".to_owned());
         let wrong = Options { id, ..options() };
         assert!(matches!(wrong.bind().await, Err(StartError::Id(_))));

@@ -4,6 +4,7 @@
 //! JobManager goes into a bounded outbox, and a full outbox is a lost connection.
 
 use crate::channel::Order;
+use crate::jobmanagers::JobManagers;
 use crate::link::{Link, LinkEvent};
 use crate::storage::Storage;
 use crate::task::{Report, Shared};
@@ -31,7 +32,7 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Session {
     worker: Worker,
     clock: Clock,
-    jobmanager: String,
+    jobmanagers: JobManagers,
     shared: Shared,
     tasks: Tasks,
     link: Option<Link>,
@@ -52,7 +53,7 @@ impl Session {
     /// Serves the JobManager until `shutdown`, then stops all tasks. Tells whether one did not stop when it
     /// was told to, so that the process must end.
     pub(crate) async fn run(
-        jobmanager: String,
+        jobmanagers: JobManagers,
         config: WorkerConfig,
         shared: Shared,
         reports: mpsc::Receiver<Report>,
@@ -63,7 +64,7 @@ impl Session {
         let mut session = Session {
             worker: Worker::new(config, clock.now()),
             clock,
-            jobmanager,
+            jobmanagers,
             tasks: Tasks::new(shared.clone()),
             shared,
             link: None,
@@ -147,9 +148,15 @@ impl Session {
             return;
         }
         match event {
-            LinkEvent::Connected => self.learn(Input::Connected),
+            LinkEvent::Connected { jobmanager } => {
+                self.jobmanagers.prefer(jobmanager);
+                self.learn(Input::Connected);
+            }
             LinkEvent::Message(envelope) => self.learn(Input::Message(envelope)),
-            LinkEvent::Lost(reason) => {
+            LinkEvent::Lost { reason, leader } => {
+                if let Some(leader) = leader {
+                    self.jobmanagers.prefer(leader);
+                }
                 // Every try fails alike while the JobManager is away: said once.
                 if reason == self.last_loss {
                     debug!(reason, "still no session with the JobManager");
@@ -217,7 +224,7 @@ impl Session {
         let registered = self.worker.is_registered();
         if registered != self.was_registered {
             self.was_registered = registered;
-            let jobmanager = &self.jobmanager;
+            let jobmanager = self.jobmanagers.preferred();
             if registered {
                 info!(jobmanager, "registered");
                 self.last_loss.clear();
@@ -233,7 +240,7 @@ impl Session {
             Effect::Connect => {
                 self.links += 1;
                 let events = self.link_events.clone();
-                self.link = Some(Link::open(self.links, self.jobmanager.clone(), events));
+                self.link = Some(Link::open(self.links, self.jobmanagers.clone(), events));
             }
             Effect::Close => self.link = None,
             Effect::SendHello(hello) => self.send((&hello).into()),

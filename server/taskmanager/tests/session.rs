@@ -134,7 +134,7 @@ struct Running {
 async fn start(registry: Registry) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = Options {
-        jobmanager: listener.local_addr().unwrap().to_string(),
+        jobmanagers: vec![listener.local_addr().unwrap().to_string()],
         slots: Some(3),
         bind_addr: "127.0.0.1:0".parse().unwrap(),
         id: Some("tm-1".to_owned()),

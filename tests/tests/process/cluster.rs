@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tempfile::TempDir;
 
 /// Options with which everything happens soon.
-const QUICK: [(&str, &str); 5] = [
+pub(crate) const QUICK: [(&str, &str); 5] = [
     ("heartbeat.interval", "200 ms"),
     ("heartbeat.timeout", "10 s"),
     ("cluster.registration.initial-timeout", "50 ms"),

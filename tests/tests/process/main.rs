@@ -13,5 +13,6 @@ mod local;
 mod process;
 mod recording;
 mod rest;
+mod standby;
 mod text;
 mod word_count;

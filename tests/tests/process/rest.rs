@@ -16,6 +16,7 @@ impl Rest {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
+            .max_redirects(0)
             .timeout_global(Some(Duration::from_secs(10)))
             .build()
             .new_agent();
@@ -44,6 +45,14 @@ impl Rest {
         let (status, json) = wait_for(path, || self.ask("GET", path, b""));
         assert_eq!(status, 200, "{path}: {json}");
         json
+    }
+
+    /// Where a JobManager that stands by sends a request.
+    pub(crate) fn redirect(&self, path: &str) -> String {
+        let uri = format!("{}{path}", self.address);
+        let response = self.agent.get(uri).call().unwrap();
+        let location = &response.headers()["location"];
+        location.to_str().unwrap().to_owned()
     }
 
     /// A file: what its name is said to be, and its bytes.

@@ -2,10 +2,12 @@
 
 use super::answer::{Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
+use crate::gate::{ROLE, STANDBY};
 use jobmanager_proto::job_json::MAX_BYTES;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use ureq::http::Request;
 use ureq::{Agent, Error, SendBody, Timeout};
@@ -14,6 +16,14 @@ use ureq::{Agent, Error, SendBody, Timeout};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A submission is answered once it is durable; a slow disk is no reason to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// HTTP status: nobody there who could answer.
+const UNAVAILABLE: u16 = 503;
+/// HTTP status: whoever is there did not come to it in time.
+const TOO_SLOW: u16 = 504;
+
+/// How many times in a row a JobManager may name another one as the leader.
+const MAX_REDIRECTS: usize = 3;
 
 /// A body larger than this is sent once the other side wants it: if it refuses, its answer is not lost
 /// behind what it did not read. Bytes.
@@ -42,6 +52,9 @@ pub(crate) enum ClientError {
          to, so look with `jobmanager list -a` before you try again"
     )]
     Silent { address: String, problem: String },
+    /// Those who answer do not lead.
+    #[error("{address} leads no cluster now ({problem}); try again in a moment")]
+    NoLeader { address: String, problem: String },
     /// Somebody else answers there.
     #[error(
         "what answers at {address} is not a JobManager's REST interface ({problem}); \
@@ -73,12 +86,29 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. }
             | ClientError::Silent { .. }
+            | ClientError::NoLeader { .. }
             | ClientError::BadAnswer { .. } => UNREACHABLE,
             ClientError::Refused { .. } | ClientError::TooLarge { .. } => REFUSED,
             ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
             ClientError::Output(_) if self.is_closed_output() => CLOSED,
             ClientError::Output(_) => JOB_FAILED,
         }
+    }
+
+    /// Whether another JobManager may answer, or this one later. Nothing has been done.
+    fn is_about_where(&self) -> bool {
+        matches!(
+            self,
+            ClientError::Unreachable { .. } | ClientError::NoLeader { .. }
+        )
+    }
+
+    /// Whether it may be otherwise in a moment, as when one leader follows another.
+    pub(crate) fn may_pass(&self) -> bool {
+        let is_busy = |status: &u16| [UNAVAILABLE, TOO_SLOW].contains(status);
+        self.is_about_where()
+            || matches!(self, ClientError::Silent { .. })
+            || matches!(self, ClientError::Refused { status, .. } if is_busy(status))
     }
 
     /// Whether the reader of standard output has gone, as `head` does: no error in anybody's eyes.
@@ -95,45 +125,45 @@ fn refusal(status: u16, problems: &[String]) -> String {
     }
 }
 
-/// A JobManager somewhere.
+/// The JobManagers of a cluster: one of them leads, and the others know where it is.
 pub(crate) struct Client {
-    address: String,
+    /// `http://HOST:PORT`, at least one.
+    addresses: Vec<String>,
+    /// Which of them answered last.
+    current: AtomicUsize,
     agent: Agent,
 }
 
+/// An answer from anybody.
+struct Answer {
+    status: u16,
+    text: String,
+    /// Where the leader is, or else that nobody is known to lead.
+    standby: Option<Option<String>>,
+}
+
 impl Client {
-    /// A client of the JobManager at `http://HOST:PORT`; no connection is made yet.
-    pub(crate) fn new(address: &str) -> Result<Self, ClientError> {
-        let bad = |problem: &str| ClientError::BadAddress {
-            address: address.to_owned(),
-            problem: problem.to_owned(),
-        };
-        if address.starts_with("https://") {
-            return Err(bad("the REST interface speaks plain http"));
-        }
-        let address = match address.contains("://") {
-            true => address.strip_suffix('/').unwrap_or(address).to_owned(),
-            false => format!("http://{address}"),
-        };
-        let uri: ureq::http::Uri = address
-            .parse()
-            .map_err(|problem: ureq::http::uri::InvalidUri| bad(&problem.to_string()))?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-            return Err(bad("it has no host"));
-        }
+    /// A client of the JobManagers at `http://HOST:PORT`, with commas between them; no connection is made yet.
+    pub(crate) fn new(addresses: &str) -> Result<Self, ClientError> {
+        let addresses = addresses.split(',').map(|one| checked(one.trim()));
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT))
             .build()
             .new_agent();
-        Ok(Client { address, agent })
+        Ok(Client {
+            addresses: addresses.collect::<Result<_, _>>()?,
+            current: AtomicUsize::new(0),
+            agent,
+        })
     }
 
     /// Where it looks for the JobManager.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        &self.addresses[self.current.load(Ordering::Relaxed) % self.addresses.len()]
     }
 
     /// Submits a JobGraph in JSON; gives the job's id once the job is durable.
@@ -176,27 +206,61 @@ impl Client {
         self.ask("GET", path, Vec::new())
     }
 
+    /// Asks each JobManager in turn until one leads or knows who does.
     fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, ClientError> {
-        let (status, text) = self
-            .exchange(method, path, body)
-            .map_err(|problem| self.explain(problem))?;
-        if !(200..300).contains(&status) {
-            let refusal: Refusal = self.parse(&text)?;
-            let problems = refusal.errors;
-            return Err(ClientError::Refused { status, problems });
+        let mut tries = self.addresses.len();
+        loop {
+            tries -= 1;
+            match self.ask_one(method, path, &body) {
+                Err(problem) if problem.is_about_where() && tries > 0 => {
+                    self.current.fetch_add(1, Ordering::Relaxed);
+                }
+                answer => return answer,
+            }
         }
-        self.parse(&text)
     }
 
-    fn exchange(&self, method: &str, path: &str, body: Vec<u8>) -> Result<(u16, String), Error> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.address));
+    /// Asks one JobManager, and whomever it names.
+    fn ask_one<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<T, ClientError> {
+        let mut address = self.address().to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let answer = self.exchange(method, &format!("{address}{path}"), body);
+            let answer = answer.map_err(|problem| explain(&address, problem))?;
+            match answer.standby {
+                Some(Some(leader)) => address = leader,
+                Some(None) => {
+                    let refusal: Refusal = parse(&address, &answer.text)?;
+                    let problem = refusal.errors.join("; ");
+                    return Err(ClientError::NoLeader { address, problem });
+                }
+                None if (200..300).contains(&answer.status) => {
+                    return parse(&address, &answer.text);
+                }
+                None => {
+                    let refusal: Refusal = parse(&address, &answer.text)?;
+                    return Err(ClientError::Refused {
+                        status: answer.status,
+                        problems: refusal.errors,
+                    });
+                }
+            }
+        }
+        let problem = "those who stand by send everybody to each other".to_owned();
+        Err(ClientError::NoLeader { address, problem })
+    }
+
+    fn exchange(&self, method: &str, uri: &str, body: &[u8]) -> Result<Answer, Error> {
+        let request = Request::builder().method(method).uri(uri);
         let mut response = if body.is_empty() {
             self.agent.run(request.body(SendBody::none())?)?
         } else {
@@ -206,34 +270,73 @@ impl Client {
             }
             self.agent.run(request.body(body)?)?
         };
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let standby = (header(ROLE.as_str()) == STANDBY.to_str().ok())
+            .then(|| header("location").and_then(address_of));
         let text = response.body_mut().read_to_string()?;
-        Ok((response.status().as_u16(), text))
-    }
-
-    fn explain(&self, problem: Error) -> ClientError {
-        let address = self.address.clone();
-        let is_connecting = matches!(problem, Error::Timeout(Timeout::Resolve | Timeout::Connect));
-        if matches!(problem, Error::Timeout(_)) && !is_connecting {
-            let problem = format!("not within {} s", ANSWER_TIMEOUT.as_secs());
-            return ClientError::Silent { address, problem };
-        }
-        let is_broken = matches!(&problem, Error::Io(io) if BROKEN.contains(&io.kind()));
-        let problem = problem.to_string();
-        if is_broken {
-            return ClientError::Silent { address, problem };
-        }
-        if problem.starts_with("protocol") || problem.starts_with("http:") {
-            return ClientError::BadAnswer { address, problem };
-        }
-        ClientError::Unreachable { address, problem }
-    }
-
-    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, ClientError> {
-        serde_json::from_str(text).map_err(|problem| ClientError::BadAnswer {
-            address: self.address.clone(),
-            problem: problem.to_string(),
+        Ok(Answer {
+            status: response.status().as_u16(),
+            text,
+            standby,
         })
     }
+}
+
+/// An address as it is used.
+fn checked(address: &str) -> Result<String, ClientError> {
+    let bad = |problem: &str| ClientError::BadAddress {
+        address: address.to_owned(),
+        problem: problem.to_owned(),
+    };
+    if address.starts_with("https://") {
+        return Err(bad("the REST interface speaks plain http"));
+    }
+    let address = match address.contains("://") {
+        true => address.strip_suffix('/').unwrap_or(address).to_owned(),
+        false => format!("http://{address}"),
+    };
+    let uri: ureq::http::Uri = address
+        .parse()
+        .map_err(|problem: ureq::http::uri::InvalidUri| bad(&problem.to_string()))?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(bad("it has no host"));
+    }
+    Ok(address)
+}
+
+/// `http://HOST:PORT` of a URL that a standby sends us to.
+fn address_of(location: &str) -> Option<String> {
+    let uri: ureq::http::Uri = location.parse().ok()?;
+    let is_http = uri.scheme_str() == Some("http");
+    is_http.then(|| {
+        uri.authority()
+            .map(|authority| format!("http://{authority}"))
+    })?
+}
+
+fn explain(address: &str, problem: Error) -> ClientError {
+    let address = address.to_owned();
+    let is_connecting = matches!(problem, Error::Timeout(Timeout::Resolve | Timeout::Connect));
+    if matches!(problem, Error::Timeout(_)) && !is_connecting {
+        let problem = format!("not within {} s", ANSWER_TIMEOUT.as_secs());
+        return ClientError::Silent { address, problem };
+    }
+    let is_broken = matches!(&problem, Error::Io(io) if BROKEN.contains(&io.kind()));
+    let problem = problem.to_string();
+    if is_broken {
+        return ClientError::Silent { address, problem };
+    }
+    if problem.starts_with("protocol") || problem.starts_with("http:") {
+        return ClientError::BadAnswer { address, problem };
+    }
+    ClientError::Unreachable { address, problem }
+}
+
+fn parse<T: DeserializeOwned>(address: &str, text: &str) -> Result<T, ClientError> {
+    serde_json::from_str(text).map_err(|problem| ClientError::BadAnswer {
+        address: address.to_owned(),
+        problem: problem.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -244,7 +347,8 @@ mod tests {
     use std::net::TcpListener;
 
     /// A client of something that answers one request with these bytes.
-    fn answered_with(answer: &'static str) -> Client {
+    fn answered_with(answer: impl Into<String>) -> Client {
+        let answer = answer.into();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -292,21 +396,55 @@ mod tests {
 
     #[test]
     fn who_answers_late_is_told_from_who_is_not_there() {
-        let client = Client::new("localhost:1").unwrap();
         for (timeout, wanted) in [
             (Timeout::Connect, "no JobManager answers"),
             (Timeout::Global, "did not answer (not within 60 s)"),
             (Timeout::SendBody, "did not answer (not within 60 s)"),
         ] {
-            let words = client.explain(Error::Timeout(timeout)).to_string();
+            let words = explain("http://localhost:1", Error::Timeout(timeout)).to_string();
             assert!(words.contains(wanted), "{words}");
         }
         let broken = Error::Io(ErrorKind::BrokenPipe.into());
-        let words = client.explain(broken).to_string();
+        let words = explain("http://localhost:1", broken).to_string();
         assert!(
             words.contains("did not answer (io: broken pipe)"),
             "{words}"
         );
+    }
+
+    /// A standby that sends everybody there, or knows of nobody.
+    fn standby(leader: Option<&str>) -> String {
+        let answer = match leader {
+            Some(leader) => format!("307 x\r\nlocation: {leader}/jobs/overview"),
+            None => "503 x".to_owned(),
+        };
+        let answer = format!(
+            "HTTP/1.1 {answer}\r\njobmanager-role: standby\r\ncontent-length: 19\r\n\r\n{{\"errors\":[\"wait\"]}}"
+        );
+        answered_with(answer).address().to_owned()
+    }
+
+    #[test]
+    fn whoever_leads_is_found_through_those_who_stand_by() {
+        let [nobody] = [TcpListener::bind("127.0.0.1:0").unwrap()].map(|l| l.local_addr().unwrap());
+        let leader = answered_with("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"jobs\":[]}");
+        let addresses = [
+            nobody.to_string(),
+            standby(None),
+            standby(Some(leader.address())),
+        ];
+        let client = Client::new(&addresses.join(",")).unwrap();
+        assert_eq!(client.jobs().unwrap().len(), 0);
+        assert_eq!(client.address(), addresses[2]);
+    }
+
+    #[test]
+    fn a_cluster_without_a_leader_is_told_from_a_refusal() {
+        let client = Client::new(&standby(None)).unwrap();
+        let error = client.jobs().unwrap_err();
+        assert_eq!(error.exit_code(), UNREACHABLE);
+        assert!(error.may_pass());
+        assert!(error.to_string().contains("(wait)"), "{error}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) fn follow(
                     return Ok(end);
                 }
             }
-            Err(error @ (ClientError::Unreachable { .. } | ClientError::Silent { .. })) => {
+            Err(error) if error.may_pass() => {
                 if last_answer.elapsed() > PATIENCE {
                     return Err(error);
                 }

@@ -47,7 +47,7 @@ pub(crate) const CLOSED: u8 = 141;
 /// Where the JobManager answers.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Target {
-    /// The address of the JobManager's REST interface
+    /// The address of the JobManager's REST interface; several with commas, if one of them leads at a time
     #[arg(
         long,
         value_name = "http://HOST:PORT",

@@ -71,7 +71,7 @@ impl Outbox {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The coordinator has ended.
-    #[error("the JobManager is shutting down; try again when it is back")]
+    #[error("this JobManager leads no more, or is shutting down; try again in a moment")]
     Ended,
     /// Nothing came in time.
     #[error(

@@ -2,7 +2,7 @@
 //! effects, sleeps until the next deadline or event. It never waits for a peer, a client or the disk.
 //!
 //! Invariants: one task owns the coordinator, so reads (views) happen between steps; a session whose
-//! outbox is full is ended, not waited for; a panic of the core ends [`DriverLoop::run`]
+//! outbox is full is ended, not waited for; no effect is carried out after the end of the lease; a panic of the core ends [`DriverLoop::run`]
 //! with its words, and the recording of what led to it is written.
 
 mod handle;
@@ -14,6 +14,7 @@ pub use handle::{Driver, Outbox, Session, Unavailable};
 
 use crate::clock::Clock;
 use crate::discard::DiscardQueue;
+use crate::election::Lease;
 use crate::recorder::{NoRecording, Recorder, RecordingFiles};
 use crate::store::Store;
 use futures::FutureExt;
@@ -27,7 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
-use writes::{Commit, write_commits};
+use writes::{Commit, WriteQueue};
 
 /// How many events may wait. Whoever brings more waits: a TaskManager by the flow control of its
 /// stream, a client up to its timeout. A full queue is about 1 MB and a fraction of a second of work.
@@ -36,8 +37,6 @@ const WAITING_EVENTS: usize = 4096;
 const BATCH: usize = 256;
 /// How many client commands may wait for their reply; each holds a connection of a client.
 const WAITING_COMMANDS: usize = 1024;
-/// How many writes may wait for the store: the coordinator has one under way at any time.
-const WAITING_COMMITS: usize = 1;
 
 /// Why the driver ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +44,9 @@ pub enum DriverEnd {
     /// Another coordinator leads.
     #[error("this JobManager no longer leads: {0}; another process has taken over its store")]
     StepDown(String),
+    /// Its time is over.
+    #[error("the lease of this JobManager has ended: it was not renewed in time")]
+    LeaseEnded,
     /// An invariant is broken.
     #[error(
         "the coordinator is broken: {0}; its durable state is safe: start it again and report this"
@@ -60,12 +62,13 @@ pub struct DriverLoop {
     sessions: Sessions,
     commands: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     last_request: u64,
-    commits: mpsc::Sender<Commit>,
+    writes: WriteQueue,
     discards: DiscardQueue,
     /// What the carrying out of effects itself brought up.
     follow_ups: VecDeque<Input>,
     effects: Vec<Effect>,
     recorder: Option<Recording>,
+    lease: Lease,
 }
 
 /// The recorder, and where its last recording goes.
@@ -84,9 +87,8 @@ pub fn driver<S: Store>(
     checkpoint_storage: crate::discard::CheckpointStorage,
 ) -> (Driver, DriverLoop) {
     let (sender, events) = mpsc::channel(WAITING_EVENTS);
-    let (commits, writes) = mpsc::channel(WAITING_COMMITS);
     let driver = Driver::new(sender);
-    tokio::spawn(write_commits(store, epoch, writes, driver.clone()));
+    let writes = WriteQueue::start(store, epoch, driver.clone());
     let discards = DiscardQueue::start(checkpoint_storage, driver.clone());
     let driver_loop = DriverLoop {
         coordinator,
@@ -95,11 +97,12 @@ pub fn driver<S: Store>(
         sessions: Sessions::default(),
         commands: BTreeMap::new(),
         last_request: 0,
-        commits,
+        writes,
         discards,
         follow_ups: VecDeque::new(),
         effects: Vec::new(),
         recorder: None,
+        lease: Lease::endless(),
     };
     (driver, driver_loop)
 }
@@ -113,6 +116,12 @@ impl DriverLoop {
             recorder: Some(Recording { recorder, files }),
             ..self
         }
+    }
+
+    /// The same loop, which does nothing any more once the lease has ended.
+    #[must_use]
+    pub fn leased(self, lease: Lease) -> DriverLoop {
+        DriverLoop { lease, ..self }
     }
 
     /// Runs until the coordinator steps down or breaks. Dropping the future stops it between two steps.
@@ -150,13 +159,24 @@ impl DriverLoop {
                 .coordinator
                 .next_deadline()
                 .and_then(|deadline| self.clock.instant(deadline));
-            tokio::select! {
+            let is_due = tokio::select! {
                 biased;
                 // Never 0: the commit task and the deletion task hold senders.
-                _ = self.events.recv_many(&mut batch, BATCH) => {}
-                () = sleep_until(deadline) => self.step(Input::Wake),
+                _ = self.events.recv_many(&mut batch, BATCH) => false,
+                () = sleep_until(deadline) => true,
+                () = sleep_until(self.lease.end()) => false,
+            };
+            // Before each thing that is done: this process may have stood still since it looked last.
+            if !self.lease.is_valid() {
+                return DriverEnd::LeaseEnded;
+            }
+            if is_due {
+                self.step(Input::Wake);
             }
             for event in batch.drain(..) {
+                if !self.lease.is_valid() {
+                    return DriverEnd::LeaseEnded;
+                }
                 self.take(event);
             }
         }
@@ -222,6 +242,9 @@ impl DriverLoop {
     fn carry_out(&mut self) -> Option<DriverEnd> {
         loop {
             for effect in std::mem::take(&mut self.effects) {
+                if !self.lease.is_valid() {
+                    return Some(DriverEnd::LeaseEnded);
+                }
                 if let Some(end) = self.carry_out_one(effect) {
                     return Some(end);
                 }
@@ -253,9 +276,7 @@ impl DriverLoop {
 
     fn store(&mut self, id: CommitId, ops: Vec<RecordOp>) {
         debug!(commit = id.0, ops = ops.len(), "write");
-        self.commits
-            .try_send(Commit { id, ops })
-            .expect("one write is under way at a time, and its task lives as long as the driver");
+        self.writes.push(Commit { id, ops });
     }
 }
 

@@ -6,6 +6,7 @@ use jobmanager_core::id::{CommitId, Epoch};
 use jobmanager_core::jobmanager::{Input, StoreOutcome};
 use jobmanager_core::record::RecordOp;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 /// A write on its way to the store.
@@ -15,8 +16,41 @@ pub(super) struct Commit {
     pub(super) ops: Vec<RecordOp>,
 }
 
+/// How many writes may wait for the store: the coordinator has one under way at any time.
+const WAITING: usize = 1;
+
+/// Writes on their way to the store. With this they are given up: nobody is left to hear of their outcome.
+#[derive(Debug)]
+pub(super) struct WriteQueue {
+    writes: mpsc::Sender<Commit>,
+    task: AbortHandle,
+}
+
+impl WriteQueue {
+    /// Starts the task that writes in this epoch, and reports to the driver.
+    pub(super) fn start<S: Store>(store: S, epoch: Epoch, driver: Driver) -> WriteQueue {
+        let (writes, ordered) = mpsc::channel(WAITING);
+        let task = tokio::spawn(write_commits(store, epoch, ordered, driver));
+        let task = task.abort_handle();
+        WriteQueue { writes, task }
+    }
+
+    /// Queues a write.
+    pub(super) fn push(&self, commit: Commit) {
+        self.writes
+            .try_send(commit)
+            .expect("one write is under way at a time, and its task lives as long as the queue");
+    }
+}
+
+impl Drop for WriteQueue {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Brings the writes to the store, one after the other, and their outcomes back.
-pub(super) async fn write_commits<S: Store>(
+async fn write_commits<S: Store>(
     store: S,
     epoch: Epoch,
     mut writes: mpsc::Receiver<Commit>,

@@ -19,6 +19,8 @@ const FIRST_REST_ADDRESS: &str = "127.0.0.1:8081";
 const REST_KEYS: [&str; 3] = ["rest.address", "rest.bind-address", "rest.port"];
 /// The option that says where jobs are kept.
 const DATA_KEY: &str = "jobmanager.data-dir";
+/// The option that says how one of several JobManagers is elected.
+const HA_KEY: &str = "high-availability.type";
 /// Options about the port that only the TaskManagers started here need to know.
 const OWN_KEYS: [&str; 3] = [
     "jobmanager.bind-host",
@@ -104,6 +106,10 @@ pub(super) fn options(args: &LocalArgs, folder: &Path) -> Result<Options, Option
     if !problems.is_empty() {
         return Err(OptionsError::Problems(problems));
     }
+    if sets(&HA_KEY) {
+        let problem = format!("{HA_KEY}: `local` runs one JobManager; leave this out");
+        return Err(OptionsError::Problems(vec![problem]));
+    }
     let otherwise = |keys: &[&str]| !keys.iter().any(&sets);
     let rest_addr = args.rest_addr.clone();
     let data_dir = args.data_dir.clone();
@@ -182,13 +188,13 @@ mod tests {
         let options = options_of(&define).unwrap();
         assert_eq!(options.rest.host, "127.0.0.1");
         assert_eq!(options.rest.port, 7);
-        assert_eq!(options.data_dir, Path::new("/elsewhere"));
+        assert_eq!(options.store.to_string(), "/elsewhere");
         let options = options_of(&["-D", "rest.port=7", "--rest-addr", "localhost:8"]).unwrap();
         assert_eq!(
             (options.rest.host.as_str(), options.rest.port),
             ("localhost", 8)
         );
-        assert_eq!(options.data_dir, Path::new("/folder/data"));
+        assert_eq!(options.store.to_string(), "/folder/data");
         let options = options_of(&["-D", "rest.address=localhost"]).unwrap();
         assert_eq!(
             (options.rest.host.as_str(), options.rest.port),
@@ -205,6 +211,7 @@ mod tests {
                 "jobmanager.rpc.port=6123",
                 "jobmanager.rpc.port: `local` takes",
             ),
+            ("high-availability.type=FILE_LOCK", "runs one JobManager"),
             ("no.such.key=1", "no.such.key"),
             ("rest.port", "expected KEY=VALUE"),
         ] {

@@ -4,11 +4,12 @@
 //! two phases, before the answer. The epoch is compared within the same transaction.
 
 use super::format::{EPOCH, Folder, NUMBERS, RECORDS, damaged, system};
+use super::records::{Rows, decode};
 use super::{Leadership, Store, StoreError};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
-use jobmanager_core::record::{Record, RecordOp};
-use jobmanager_proto::{decode_record, encode_record, key_text};
+use jobmanager_core::record::RecordOp;
+use jobmanager_proto::{encode_record, key_text};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
@@ -155,9 +156,6 @@ impl StoreFile {
     }
 }
 
-/// Every key with its bytes.
-type Rows = Vec<(String, Vec<u8>)>;
-
 fn read_rows(database: &Database) -> Result<Rows, redb::Error> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(RECORDS)?;
@@ -167,19 +165,6 @@ fn read_rows(database: &Database) -> Result<Rows, redb::Error> {
         rows.push((key.value().to_owned(), bytes.value().to_owned()));
     }
     Ok(rows)
-}
-
-fn decode(rows: Rows) -> Result<Vec<Record>, String> {
-    let mut records = Vec::with_capacity(rows.len());
-    for (key, bytes) in rows {
-        let record = decode_record(&bytes).map_err(|error| format!("record {key}: {error}"))?;
-        if key_text(&record.key()) != key {
-            return Err(format!("record {key} holds another one"));
-        }
-        records.push(record);
-    }
-    records.sort_by_key(Record::key);
-    Ok(records)
 }
 
 fn mint_epoch(database: &Database) -> Result<Epoch, redb::Error> {

@@ -1,8 +1,8 @@
 //! The files of the embedded store: what a data folder looks like, and how one is told from a foreign
 //! or damaged one before anything in it is changed.
 //!
-//! A data folder holds `metadata.redb` (the records), `lock`, and by default `checkpoints`
-//! and `flight-recordings`. A new
+//! A data folder holds `metadata.redb` (the records), `lock`, by default `checkpoints` and
+//! `flight-recordings`, and with several JobManagers what they elect their leader by. A new
 //! `metadata.redb` comes into being under another name and is renamed when it is complete, so a crash
 //! while it is made leaves nothing that could be mistaken for a damaged store.
 
@@ -31,10 +31,24 @@ const FILE: &str = "metadata.redb";
 const UNFINISHED: &str = "metadata.redb.new";
 /// Held while a process uses the folder.
 const LOCK: &str = "lock";
+/// Held by the process that leads, of those that share the folder.
+pub(crate) const ELECTION_LOCK: &str = "election.lock";
+/// Where that process answers.
+pub(crate) const ELECTION_LEADER: &str = "leader.json";
+/// The same before it is complete.
+pub(crate) const ELECTION_UNFINISHED: &str = "leader.json.new";
 /// The folder of the flight recordings, unless another one is chosen.
 pub(crate) const RECORDINGS_FOLDER: &str = "flight-recordings";
 /// What else may be in a data folder without records.
-const OURS: [&str; 4] = [UNFINISHED, LOCK, "checkpoints", RECORDINGS_FOLDER];
+const OURS: [&str; 7] = [
+    UNFINISHED,
+    LOCK,
+    "checkpoints",
+    RECORDINGS_FOLDER,
+    ELECTION_LOCK,
+    ELECTION_LEADER,
+    ELECTION_UNFINISHED,
+];
 /// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Memory for pages read. Bytes; records are read once, at the start.
@@ -54,14 +68,8 @@ impl Folder {
     /// # Errors
     /// It is foreign, damaged or in use; nothing was changed.
     pub(super) fn open(path: &Path) -> Result<Folder, StoreError> {
-        fs::create_dir_all(path).map_err(|error| system(path, &error))?;
+        let exists = check_data_folder(path)?;
         let file = path.join(FILE);
-        let exists = file.try_exists().map_err(|error| system(&file, &error))?;
-        if exists {
-            check_magic(&file)?;
-        } else {
-            check_no_strangers(path)?;
-        }
         let lock = take_lock(path.join(LOCK))?;
         if exists {
             verify(&file)?;
@@ -87,6 +95,23 @@ impl Folder {
     pub(super) fn file(&self) -> PathBuf {
         self.path.join(FILE)
     }
+}
+
+/// Looks whether a folder, which is made if it does not exist, can be a data folder, and tells whether there
+/// are records in it.
+///
+/// # Errors
+/// It is foreign or cannot be read; nothing in it was changed.
+pub(crate) fn check_data_folder(path: &Path) -> Result<bool, StoreError> {
+    fs::create_dir_all(path).map_err(|error| system(path, &error))?;
+    let file = path.join(FILE);
+    let exists = file.try_exists().map_err(|error| system(&file, &error))?;
+    if exists {
+        check_magic(&file)?;
+    } else {
+        check_no_strangers(path)?;
+    }
+    Ok(exists)
 }
 
 fn builder() -> Builder {
@@ -230,7 +255,7 @@ pub(super) fn damaged(path: &Path, problem: impl std::fmt::Display) -> StoreErro
     }
 }
 
-pub(super) fn system(path: &Path, problem: &impl std::fmt::Display) -> StoreError {
+pub(crate) fn system(path: &Path, problem: &impl std::fmt::Display) -> StoreError {
     StoreError::System {
         path: path.to_owned(),
         problem: problem.to_string(),

@@ -1,4 +1,4 @@
-//! Where the coordinator's records survive it: the [`Store`] contract with its two implementations.
+//! Where the coordinator's records survive it: the [`Store`] contract with its implementations.
 //!
 //! A store holds one number, the epoch, and a set of records. [`Store::load`] mints the next epoch and
 //! makes it durable before it returns; from then on every write of an older epoch is refused by the
@@ -6,14 +6,26 @@
 //!
 //! What is not here: any decision. When to write, and what to do when a write fails, is the core's.
 
+mod chosen;
 mod embedded;
+#[cfg(feature = "postgres")]
+mod facts;
 mod format;
 mod memory;
 mod overlay;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod records;
 
+pub use chosen::{ChosenStore, StorePlace};
 pub use embedded::EmbeddedStore;
-pub(crate) use format::RECORDINGS_FOLDER;
+pub(crate) use format::{
+    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, RECORDINGS_FOLDER, check_data_folder,
+    system,
+};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
@@ -71,9 +83,42 @@ pub enum StoreError {
         /// The system's words.
         problem: String,
     },
+    /// A server does not answer, or not as it should.
+    #[error(
+        "{server} cannot be used now: {problem}; see that it runs, and that jobmanager.store (--store) names a user and a database that it lets in"
+    )]
+    Unreachable {
+        /// The server, without a password.
+        server: String,
+        /// Its words, or the system's.
+        problem: String,
+    },
+    /// A server answers, but what it holds is not for this program.
+    #[error("{server} {problem}")]
+    Unusable {
+        /// The server, without a password.
+        server: String,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether it may go away by itself, so that a standby tries again later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Locked { .. } | StoreError::Unreachable { .. } => true,
+            StoreError::Foreign { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::System { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::Closed => false,
+        }
+    }
 }
 
 /// A durable, fenced set of records.

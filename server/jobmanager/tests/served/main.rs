@@ -7,4 +7,5 @@ mod binary;
 mod rest;
 mod session;
 mod shapes;
+mod standby;
 mod support;

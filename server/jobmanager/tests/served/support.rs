@@ -71,6 +71,7 @@ impl Running {
             let agent: ureq::Agent = ureq::Agent::config_builder()
                 .http_status_as_error(false)
                 .allow_non_standard_methods(true)
+                .max_redirects(0)
                 .build()
                 .into();
             let mut response = agent.run(request).unwrap();

@@ -1,131 +1,19 @@
-//! What every store has to do, run against every implementation; and what the embedded one has to
-//! survive: being killed at any moment, and files that are not what they should be.
+//! What the embedded store has to survive beyond the contract: being killed at any moment, and files that
+//! are not what they should be.
 
-#![allow(clippy::unwrap_used)]
-
-use jobmanager::store::{EmbeddedStore, Leadership, MemoryStore, Store, StoreError};
-use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId};
-use jobmanager_core::jobmanager::StoreOutcome;
-use jobmanager_core::message::{StateHandle, StateLocation};
-use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp, RegionSnapshot};
-use jobmanager_core::time::Timestamp;
+use crate::contract::{commit, conforms, load};
+use crate::records::{checkpoint, generation, mark, number_of, put};
+use jobmanager::store::{EmbeddedStore, Store, StoreError};
+use jobmanager_core::id::Epoch;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-
-fn mark(job: u128, next: u64) -> Record {
-    Record::CheckpointMark {
-        job: JobId(job),
-        next: CheckpointId(next),
-    }
-}
-
-fn put(record: Record) -> RecordOp {
-    RecordOp::Put(record)
-}
-
-/// A completed checkpoint whose state of this many bytes is inside.
-fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
-    let state = StateHandle {
-        location: StateLocation::Inline(vec![0x5a; bytes]),
-        size: bytes as u64,
-    };
-    Record::Checkpoint(Arc::new(CheckpointRecord {
-        job: JobId(job),
-        id: CheckpointId(id),
-        triggered: Timestamp(1),
-        completed: Timestamp(2),
-        regions: vec![Some(RegionSnapshot {
-            checkpoint: CheckpointId(id),
-            attempt: Attempt {
-                epoch: Epoch(1),
-                number: 0,
-            },
-            end_of_data: false,
-        })],
-        states: vec![state],
-    }))
-}
 
 async fn open(folder: &Path) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open(folder.to_owned()).await
-}
-
-async fn load(store: &impl Store) -> Leadership {
-    store.load().await.unwrap()
-}
-
-async fn commit(store: &impl Store, epoch: Epoch, ops: Vec<RecordOp>) {
-    assert_eq!(store.commit(epoch, ops).await, StoreOutcome::Done);
-}
-
-/// Every promise of the contract, on a store that is empty.
-async fn conforms(store: &(impl Store + Clone)) {
-    epochs_rise_and_older_ones_are_fenced(store).await;
-    operations_are_idempotent_and_in_order(store).await;
-    many_and_large_records_come_back(store).await;
-}
-
-async fn epochs_rise_and_older_ones_are_fenced(store: &(impl Store + Clone)) {
-    let other = store.clone();
-    let first = load(store).await;
-    assert!(first.epoch >= Epoch(1));
-    assert_eq!(first.records, []);
-    commit(store, first.epoch, vec![put(mark(1, 1))]).await;
-
-    let second = load(&other).await;
-    assert!(second.epoch > first.epoch);
-    assert_eq!(second.records, [mark(1, 1)]);
-    let late = store.commit(first.epoch, vec![put(mark(1, 99))]).await;
-    assert_eq!(late, StoreOutcome::Fenced);
-    let never_minted = Epoch(second.epoch.0 + 1);
-    let early = store.commit(never_minted, vec![put(mark(1, 99))]).await;
-    assert_eq!(early, StoreOutcome::Fenced);
-
-    let third = load(store).await;
-    assert_eq!(third.records, [mark(1, 1)], "a fenced write leaves nothing");
-}
-
-async fn operations_are_idempotent_and_in_order(store: &impl Store) {
-    let leader = load(store).await;
-    let ops = vec![
-        RecordOp::Delete(RecordKey::Result(JobId(404))),
-        put(mark(2, 1)),
-        put(mark(2, 2)),
-        RecordOp::Delete(mark(1, 1).key()),
-        put(Record::Cancel(JobId(3))),
-        RecordOp::Delete(RecordKey::Cancel(JobId(3))),
-    ];
-    for _ in 0..2 {
-        commit(store, leader.epoch, ops.clone()).await;
-    }
-    commit(store, leader.epoch, Vec::new()).await;
-    assert_eq!(load(store).await.records, [mark(2, 2)]);
-}
-
-async fn many_and_large_records_come_back(store: &impl Store) {
-    let leader = load(store).await;
-    let mut expected: Vec<Record> = (0..10_000).map(|job| mark(1_000 + job, 7)).collect();
-    expected.push(checkpoint(5, 1, 1 << 20));
-    expected.push(mark(2, 2));
-    expected.sort_by_key(Record::key);
-    let ops = expected.iter().cloned().map(put).collect();
-    commit(store, leader.epoch, ops).await;
-    let found = load(store).await.records;
-    assert_eq!(found.len(), expected.len());
-    assert!(
-        found == expected,
-        "every record comes back as it was, by key"
-    );
-}
-
-#[tokio::test]
-async fn the_memory_store_conforms() {
-    conforms(&MemoryStore::new()).await;
 }
 
 #[tokio::test]
@@ -266,20 +154,6 @@ async fn damage_is_refused_or_harmless_but_never_repaired_in_silence() {
 /// Names the data folder for the child below.
 const CHILD_FOLDER: &str = "STORE_SUITE_CHILD_FOLDER";
 
-/// What one commit of the child writes: all of it has to be there, or none.
-fn generation(number: u64) -> Vec<Record> {
-    (1..=3).map(|job| mark(job, number)).collect()
-}
-
-fn number_of(record: &Record) -> u64 {
-    match record {
-        Record::CheckpointMark { next, .. } => next.0,
-        Record::Job(_) | Record::Cancel(_) | Record::Checkpoint(_) | Record::Result(_) => {
-            panic!("only marks are written here")
-        }
-    }
-}
-
 /// Does nothing in a normal run. As a child of the test below it commits without end, says so after each
 /// commit, and is killed.
 #[tokio::test]
@@ -301,7 +175,7 @@ fn spawn_child(folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "a_child_that_writes_until_it_is_killed",
+            "embedded::a_child_that_writes_until_it_is_killed",
             "--nocapture",
         ])
         .env(CHILD_FOLDER, folder)

@@ -3,8 +3,12 @@
 //! The table of what the machines read is the core's; what only this shell reads is in [`SHELL_OPTIONS`].
 //! Every problem is reported, not just the first.
 
+mod availability;
+
+use crate::election::ElectionPlace;
 use crate::recorder::{LEAST_MEMORY, RecorderOptions};
-use crate::store::RECORDINGS_FOLDER;
+use crate::store::{RECORDINGS_FOLDER, StorePlace};
+use availability::unreachable;
 use jobmanager_core::config::{
     ClusterConfig, OptionProblem, OptionSpec, Scope, cluster_config, parse_duration, parse_memory,
 };
@@ -32,6 +36,9 @@ pub struct ServeArgs {
     /// The folder of the durable metadata [default: jobmanager-data in the current folder].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// A PostgreSQL database for the durable metadata instead, as postgres://USER@HOST:PORT/NAME.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// The URL or path of the checkpoint storage, which every TaskManager has to reach
     /// [default: checkpoints in the data folder].
     #[arg(long, value_name = "URL")]
@@ -42,7 +49,8 @@ pub struct ServeArgs {
 }
 
 const HELP: &str = "\
-When it is ready, two lines appear on standard output: `REST http://HOST:PORT` and `RPC HOST:PORT`.
+When it answers, whether it leads or stands by, two lines appear on standard output:
+`REST http://HOST:PORT` and `RPC HOST:PORT`.
 SIGUSR1 writes a flight recording of what the coordinator was told; `sim replay` runs it again.
 Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 
@@ -64,6 +72,12 @@ const RPC_BIND: &str = "jobmanager.bind-host";
 const RPC_ADDRESS: &str = "jobmanager.rpc.address";
 const RPC_PORT: &str = "jobmanager.rpc.port";
 const DATA_DIR: &str = "jobmanager.data-dir";
+const STORE: &str = "jobmanager.store";
+const HA_TYPE: &str = "high-availability.type";
+const CLUSTER_ID: &str = "high-availability.cluster-id";
+const LEASE_DURATION: &str = "high-availability.leader-election.lease-duration";
+const RENEW_DEADLINE: &str = "high-availability.leader-election.renew-deadline";
+const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
 const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 const WEB_TIMEOUT: &str = "web.timeout";
 const WEB_REFRESH: &str = "web.refresh-interval";
@@ -72,7 +86,7 @@ const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 11] = [
+pub static SHELL_OPTIONS: [OptionSpec; 17] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -95,6 +109,36 @@ pub static SHELL_OPTIONS: [OptionSpec; 11] = [
         DATA_DIR,
         "jobmanager-data",
         "The folder of the durable metadata.",
+    ),
+    shell(
+        STORE,
+        "",
+        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME; the data folder if unset.",
+    ),
+    shell(
+        HA_TYPE,
+        "NONE",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder) or POSTGRES (of those that share a store).",
+    ),
+    shell(
+        CLUSTER_ID,
+        "/default",
+        "The name of the cluster, for databases that serve several.",
+    ),
+    shell(
+        LEASE_DURATION,
+        "5 s",
+        "How long others leave a leader alone that does not renew its lease.",
+    ),
+    shell(
+        RENEW_DEADLINE,
+        "4 s",
+        "How long a leader leads that cannot renew its lease.",
+    ),
+    shell(
+        RETRY_PERIOD,
+        "1 s",
+        "How often a leader renews its lease, and others look whether they can have it.",
     ),
     shell(
         RECORDER_MEMORY,
@@ -121,8 +165,10 @@ pub struct Options {
     pub rest: Listen,
     /// Where TaskManagers connect.
     pub rpc: Listen,
-    /// The folder of the durable metadata; absolute.
-    pub data_dir: PathBuf,
+    /// Where the durable metadata is.
+    pub store: StorePlace,
+    /// How one of several JobManagers is elected.
+    pub election: ElectionPlace,
     /// What is recorded for a look back.
     pub flight_recorder: RecorderOptions,
     /// What the coordinator reads.
@@ -142,6 +188,8 @@ pub struct Listen {
     pub host: String,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// The host by which others reach it, if that was said.
+    pub reached_by: Option<String>,
     /// The flag and the key that change it, for the error when it is in use.
     pub changed_by: &'static str,
 }
@@ -195,6 +243,9 @@ impl Options {
         if let Some(folder) = &args.data_dir {
             map.insert(DATA_DIR.to_owned(), folder.to_string_lossy().into_owned());
         }
+        if let Some(url) = &args.store {
+            map.insert(STORE.to_owned(), url.clone());
+        }
         if let Some(url) = &args.checkpoint_dir {
             map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
         }
@@ -222,23 +273,37 @@ impl Options {
         let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
         let data_dir = shell.data_dir(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
+        let store = shell.store(&data_dir, &mut problems);
+        let election = shell.election(&store, &data_dir, &mut problems);
         let rest = Listen {
             host: shell.host(REST_BIND, REST_ADDRESS),
             port: rest_port,
+            reached_by: map.get(REST_ADDRESS).cloned(),
             changed_by: "--rest-addr (rest.bind-address, rest.port)",
         };
         let rpc = Listen {
             host: shell.host(RPC_BIND, RPC_ADDRESS),
             port: rpc_port,
+            reached_by: map.get(RPC_ADDRESS).cloned(),
             changed_by: "--rpc-addr (jobmanager.bind-host, jobmanager.rpc.port)",
         };
+        if !matches!(election, ElectionPlace::None) {
+            problems.extend(
+                [(&rest, REST_ADDRESS), (&rpc, RPC_ADDRESS)]
+                    .into_iter()
+                    .filter_map(unreachable),
+            );
+        }
         let checkpoints = shell.checkpoint_storage(&data_dir);
+        // It may hold a password, and is no default of any job.
+        map.remove(STORE);
         map.insert(CHECKPOINT_DIR.to_owned(), checkpoints);
         match cluster_config(&map, &SHELL_OPTIONS) {
             Ok(cluster) if problems.is_empty() => Ok(Options {
                 rest,
                 rpc,
-                data_dir,
+                store,
+                election,
                 flight_recorder,
                 cluster,
                 job_defaults: map,
@@ -427,155 +492,4 @@ fn flatten(path: String, value: &Value, map: &mut BTreeMap<String, String>) -> R
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn with_file(text: &str, args: ServeArgs) -> Result<Options, OptionsError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.yaml");
-        std::fs::write(&path, text).unwrap();
-        let config = Some(path);
-        Options::from_args(&ServeArgs { config, ..args })
-    }
-
-    #[test]
-    fn flags_beat_definitions_beat_the_file_beats_the_defaults() {
-        let args = ServeArgs {
-            define: vec!["rest.port=2".into(), "jobmanager.rpc.port=22".into()],
-            rpc_addr: Some("0.0.0.0:33".into()),
-            ..ServeArgs::default()
-        };
-        let file = "rest.port: 1\njobmanager:\n  rpc:\n    port: 11\nweb:\n  timeout: 5 s\n";
-        let options = with_file(file, args).unwrap();
-        assert_eq!(
-            (options.rest.host.as_str(), options.rest.port),
-            ("127.0.0.1", 2)
-        );
-        assert_eq!(
-            (options.rpc.host.as_str(), options.rpc.port),
-            ("0.0.0.0", 33)
-        );
-        assert_eq!(options.web_timeout, Duration::from_secs(5));
-        assert_eq!(options.web_refresh, Duration::from_secs(3));
-    }
-
-    #[test]
-    fn checkpoints_are_in_the_data_folder_unless_said_otherwise() {
-        let storage = |args: ServeArgs| {
-            let options = Options::from_args(&args).unwrap();
-            options.cluster.checkpoint_storage
-        };
-        let data_dir = Some(PathBuf::from("/d"));
-        let args = ServeArgs {
-            data_dir,
-            ..ServeArgs::default()
-        };
-        assert_eq!(storage(args.clone()), "file:///d/checkpoints");
-        for (given, expected) in [("/c/x", "file:///c/x"), ("s3://b", "s3://b")] {
-            let checkpoint_dir = Some(given.to_owned());
-            let args = ServeArgs {
-                checkpoint_dir,
-                ..args.clone()
-            };
-            assert_eq!(storage(args), expected);
-        }
-    }
-
-    #[test]
-    fn every_wrong_option_is_named() {
-        let args = ServeArgs {
-            define: vec![
-                "rest.prot=1".into(),
-                "jobmanager.rpc.port=x".into(),
-                "heartbeat.interval=soon".into(),
-                "web.timeout=later".into(),
-            ],
-            ..ServeArgs::default()
-        };
-        let words = Options::from_args(&args).unwrap_err().to_string();
-        for key in [
-            "rest.prot:",
-            "rest.port",
-            "jobmanager.rpc.port: `x`",
-            "heartbeat.interval:",
-            "web.timeout:",
-        ] {
-            assert!(words.contains(key), "{key} in {words}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_map_of_options_is_refused_with_its_name() {
-        for text in ["just words", "a: [1, 2]", "a: b: c", "a.b: 1\na:\n  b: 2\n"] {
-            let error = with_file(text, ServeArgs::default()).unwrap_err();
-            assert!(error.to_string().contains("config.yaml"), "{text}: {error}");
-        }
-        assert!(with_file("# nothing\n", ServeArgs::default()).is_ok());
-    }
-
-    #[test]
-    fn a_wrong_port_is_named_even_if_a_flag_covers_it() {
-        for port in ["70000", "", "x"] {
-            let args = ServeArgs {
-                define: vec![format!("rest.port={port}")],
-                rest_addr: Some("127.0.0.1:0".into()),
-                ..ServeArgs::default()
-            };
-            let file = "jobmanager.rpc.port: -1\n";
-            let error = with_file(file, args).unwrap_err();
-            let expected = vec![
-                "jobmanager.rpc.port: `-1` is not a port from 0 to 65535".to_owned(),
-                format!("rest.port: `{port}` is not a port from 0 to 65535"),
-            ];
-            assert_eq!(error, OptionsError::Problems(expected));
-        }
-    }
-
-    #[test]
-    fn a_definition_without_its_key_or_value_is_refused() {
-        for define in ["=1", " = 1", "rest.port"] {
-            let args = ServeArgs {
-                define: vec![define.to_owned()],
-                ..ServeArgs::default()
-            };
-            let error = Options::from_args(&args).unwrap_err();
-            assert_eq!(error, OptionsError::Define(define.to_owned()));
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_in_a_file_is_said_in_words() {
-        for (text, words) in [
-            ("- a\n", "lines of the form `key: value` are expected"),
-            ("a: [1, 2]\n", "a is a list; a single value is expected"),
-            ("rest:\n  port:\n", "rest.port has no value"),
-            ("rest.port: ~\n", "rest.port has no value"),
-            ("b: 1\na: 1\na: 2\n", "line 3: a is set twice"),
-            ("a.b: 1\na:\n  b: 2\n", "a.b is set twice"),
-            ("a: 1\nb: c: d\n", "line 2"),
-            ("a: \"open\n", "line 2"),
-            ("a: *nowhere\n", "line 1"),
-        ] {
-            let error = with_file(text, ServeArgs::default()).unwrap_err();
-            assert!(error.to_string().contains(words), "{text}: {error}");
-            assert_eq!(error.to_string().lines().count(), 1, "{error}");
-        }
-    }
-
-    #[test]
-    fn an_address_may_leave_out_either_part() {
-        let parse = |address: &str| {
-            let mut map = BTreeMap::new();
-            put_address(&mut map, address, "h", "p");
-            (map.remove("h"), map.remove("p"))
-        };
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(parse("localhost:1"), (some("localhost"), some("1")));
-        assert_eq!(parse("localhost"), (some("localhost"), None));
-        assert_eq!(parse(":1"), (None, some("1")));
-        assert_eq!(parse("1"), (None, some("1")));
-        assert_eq!(parse("[::1]:1"), (some("::1"), some("1")));
-        assert_eq!(parse("[::1]"), (some("::1"), None));
-    }
-}
+mod tests;

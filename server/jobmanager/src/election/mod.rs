@@ -1,0 +1,259 @@
+//! Which of several JobManagers leads. The others stand by, and know where the leader answers.
+//!
+//! ```text
+//!              elected            announced
+//! campaigning ────────► leading ────────────► leading, and known to the others
+//!      ▲                   │ taken, expired, resigned
+//!      └───────────────────┘
+//! ```
+//!
+//! An election keeps two from working at cross purposes; it is not what makes that safe. The fence is the
+//! epoch in the store, which every new leader raises: whoever an election wrongly lets lead beside another one
+//! can write nothing.
+//!
+//! Invariant: a [`Lease`] ends, by the monotonic clock of this machine, before anybody else can be elected.
+
+mod file;
+#[cfg(feature = "postgres")]
+mod postgres;
+
+pub use file::FileElection;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresElection;
+
+use crate::store::StoreError;
+use jobmanager_core::id::Epoch;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The name of a cluster: what tells it from others that use the same database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterId(String);
+
+impl ClusterId {
+    /// The longest name. Characters.
+    pub const MAX: usize = 200;
+
+    /// The name; nothing if it is empty, too long, or has control characters.
+    #[must_use]
+    pub fn new(name: &str) -> Option<ClusterId> {
+        let fits = (1..=ClusterId::MAX).contains(&name.chars().count());
+        (fits && !name.chars().any(char::is_control)).then(|| ClusterId(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where a leader answers, as others reach it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Leader {
+    /// Its epoch, by which a later leader is told from an earlier one.
+    #[serde(with = "number")]
+    pub epoch: Epoch,
+    /// REST, for clients: `host:port`.
+    pub rest: String,
+    /// gRPC, for TaskManagers: `host:port`.
+    pub rpc: String,
+}
+
+impl fmt::Display for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in epoch {}", self.rest, self.epoch.0)
+    }
+}
+
+/// An epoch as a plain number.
+mod number {
+    use jobmanager_core::id::Epoch;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(epoch: &Epoch, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(epoch.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Epoch, D::Error> {
+        u64::deserialize(from).map(Epoch)
+    }
+}
+
+/// What the candidates of an election know of its leader; nothing while nobody is known to answer.
+pub type KnownLeader = watch::Sender<Option<Leader>>;
+
+/// Tells whoever waits for it, if it is news.
+fn tell(known: &KnownLeader, leader: Option<Leader>) {
+    known.send_if_modified(|known| {
+        let changed = *known != leader;
+        *known = leader;
+        changed
+    });
+}
+
+/// How a leader's lease is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTiming {
+    /// How long the others leave a leader alone that does not renew its lease.
+    pub duration: Duration,
+    /// How long a leader leads that does not get its lease renewed; less than the duration.
+    pub renew_deadline: Duration,
+    /// How often a leader renews its lease, and the others look; less than the deadline.
+    pub retry_period: Duration,
+}
+
+/// How leaders are elected.
+#[derive(Debug, Clone)]
+pub enum ElectionPlace {
+    /// Not at all: there is one JobManager, and it leads.
+    None,
+    /// By a lock in this folder.
+    Folder(PathBuf),
+    /// By a row in this database, under the name of this cluster.
+    #[cfg(feature = "postgres")]
+    Postgres(crate::postgres::Database, ClusterId, LeaseTiming),
+}
+
+/// A candidate's side of an election.
+#[derive(Debug)]
+pub enum Election {
+    /// See [`ElectionPlace::None`].
+    None,
+    /// See [`ElectionPlace::Folder`].
+    Folder(FileElection),
+    /// See [`ElectionPlace::Postgres`].
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresElection>),
+}
+
+/// Why a leader leads no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// Another one was elected.
+    #[error("another JobManager was elected")]
+    Taken,
+    /// The lease was not renewed in time.
+    #[error("the lease could not be renewed in time")]
+    Expired,
+}
+
+impl Election {
+    /// Prepares to stand for election. Nobody is asked yet.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn open(place: ElectionPlace) -> Result<Election, StoreError> {
+        Ok(match place {
+            ElectionPlace::None => Election::None,
+            ElectionPlace::Folder(folder) => Election::Folder(FileElection::open(&folder)?),
+            #[cfg(feature = "postgres")]
+            ElectionPlace::Postgres(database, cluster, timing) => {
+                Election::Postgres(Box::new(PostgresElection::new(database, cluster, timing)))
+            }
+        })
+    }
+
+    /// Whether there may be others.
+    #[must_use]
+    pub fn has_rivals(&self) -> bool {
+        !matches!(self, Election::None)
+    }
+
+    /// Waits until this process is elected; tells `known` who leads meanwhile. May be dropped at any time,
+    /// and then be called again, or [`Election::resign`].
+    pub async fn campaign(&mut self, known: &KnownLeader) -> Lease {
+        match self {
+            Election::None => Lease::endless(),
+            Election::Folder(election) => election.campaign(known).await,
+            #[cfg(feature = "postgres")]
+            Election::Postgres(election) => election.campaign(known).await,
+        }
+    }
+
+    /// Keeps the lease, and tells the others where the leader answers once it does; until the lease is lost.
+    pub async fn keep(&mut self, announced: watch::Receiver<Option<Leader>>) -> Lost {
+        match self {
+            Election::None => std::future::pending().await,
+            Election::Folder(election) => election.keep(announced).await,
+            #[cfg(feature = "postgres")]
+            Election::Postgres(election) => election.keep(announced).await,
+        }
+    }
+
+    /// Gives the lease up, so that the others need not wait for its end. Without one, nothing happens.
+    pub async fn resign(&mut self) {
+        match self {
+            Election::None => {}
+            Election::Folder(election) => election.resign(),
+            #[cfg(feature = "postgres")]
+            Election::Postgres(election) => election.resign().await,
+        }
+    }
+}
+
+/// The time for which a leader may act. Clones are of one lease.
+///
+/// The clock is that of a running machine: one that is suspended as a whole, or a virtual machine that is,
+/// may not notice. Then only the store's fence holds.
+#[derive(Debug, Clone)]
+pub struct Lease(Option<watch::Receiver<Instant>>);
+
+impl Lease {
+    /// A lease without end.
+    #[must_use]
+    pub fn endless() -> Lease {
+        Lease(None)
+    }
+
+    /// A lease whose end is told, and moved, by the other half of the channel.
+    #[must_use]
+    pub fn until(end: watch::Receiver<Instant>) -> Lease {
+        Lease(Some(end))
+    }
+
+    /// When it ends, if it is not renewed before.
+    #[must_use]
+    pub fn end(&self) -> Option<Instant> {
+        self.0.as_ref().map(|end| *end.borrow())
+    }
+
+    /// Whether the leader may still act.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.end().is_none_or(|end| Instant::now() < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_lease_is_valid_until_its_end_and_further_when_it_is_renewed() {
+        let now = Instant::now();
+        let (end, seen) = watch::channel(now);
+        let lease = Lease::until(seen);
+        assert!(!lease.is_valid());
+        end.send(now + Duration::from_secs(3600)).unwrap();
+        assert!(lease.is_valid());
+        assert!(Lease::endless().is_valid());
+    }
+
+    #[test]
+    fn a_cluster_has_a_name_that_can_be_shown() {
+        let longest = "x".repeat(ClusterId::MAX);
+        for (name, fits) in [
+            ("/default", true),
+            (&longest, true),
+            ("", false),
+            ("a\nb", false),
+        ] {
+            assert_eq!(ClusterId::new(name).is_some(), fits, "{name:?}");
+        }
+        assert!(ClusterId::new(&format!("{longest}x")).is_none());
+    }
+}

@@ -1,0 +1,173 @@
+//! A running JobManager: what `main`, `local` and the tests all start.
+//!
+//! [`Server::start`] takes the ports; [`Server::run`] stands by and leads by turns until it is told to stop or
+//! cannot go on. To lead is to be elected, to open the store, to mint an epoch and to rebuild the coordinator.
+//! Without an election there is one term, which begins with the start and whose end is the server's.
+
+mod net;
+mod term;
+
+use crate::discard::StorageProblem;
+use crate::driver::{DriverEnd, panic_words};
+use crate::gate::Gate;
+use crate::grpc::SessionService;
+use crate::options::Options;
+use crate::store::StoreError;
+use jobmanager_core::jobmanager::RecoverError;
+use net::{Port, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
+use std::future::Future;
+use std::net::SocketAddr;
+use term::{Addresses, Terms};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tracing::info;
+
+/// Why a JobManager does not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {problem}; choose another address with {changed_by}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's words.
+        problem: String,
+        /// The flag and the keys that change it.
+        changed_by: &'static str,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoint storage cannot be used.
+    #[error(transparent)]
+    Checkpoints(#[from] StorageProblem),
+    /// The records contradict each other.
+    #[error(
+        "{store} is damaged: {problem}; restore it from a copy, or choose another one with --data-dir or --store to start without its jobs"
+    )]
+    Recover {
+        /// Where the records are.
+        store: String,
+        /// What contradicts.
+        problem: RecoverError,
+    },
+    /// The coordinator ended by itself.
+    #[error(transparent)]
+    Ended(#[from] DriverEnd),
+    /// A server loop ended by itself.
+    #[error("the {service} server stopped: {problem}")]
+    Stopped {
+        /// Which.
+        service: &'static str,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// Where a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// REST, for clients.
+    pub rest: SocketAddr,
+    /// gRPC, for TaskManagers.
+    pub rpc: SocketAddr,
+}
+
+/// A JobManager that has its ports, and answers as soon as it is [run](Server::run).
+pub struct Server {
+    bound: Bound,
+    rest: TcpListener,
+    rpc: TcpListener,
+    terms: Terms,
+}
+
+/// Serves until `shutdown` is ready: [`Server::start`] and [`Server::run`] in one.
+///
+/// # Errors
+/// It cannot start, or cannot go on.
+pub async fn serve(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    Server::start(options).await?.run(shutdown).await
+}
+
+impl Server {
+    /// Takes the ports, and if there is no election, the leadership.
+    ///
+    /// # Errors
+    /// A port is in use; the store or the checkpoint storage cannot be used.
+    pub async fn start(options: Options) -> Result<Server, ServeError> {
+        let rest = Port::take(&options.rest).await?;
+        let rpc = Port::take(&options.rpc).await?;
+        let bound = Bound {
+            rest: rest.address,
+            rpc: rpc.address,
+        };
+        let addresses = Addresses {
+            rest: rest.reached,
+            rpc: rpc.reached,
+        };
+        let mut terms = Terms::new(options, addresses)?;
+        if !terms.has_rivals() {
+            terms.lead_alone().await?;
+        }
+        Ok(Server {
+            bound,
+            rest: rest.listener,
+            rpc: rpc.listener,
+            terms,
+        })
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// Who leads.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.terms.gate()
+    }
+
+    /// Serves until `shutdown` is ready. Then the lease is given up, sessions end, open requests are answered,
+    /// and the store is closed, within a few seconds.
+    ///
+    /// # Errors
+    /// It cannot go on: the store is broken, or an invariant is, or, without an election, another process
+    /// leads.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (stop, stopped) = watch::channel(());
+        let gate = self.terms.gate();
+        let service = SessionService::server(gate.clone());
+        let mut rest = serve_rest(self.rest, gate.router(), stopped.clone());
+        let mut rpc = serve_rpc(self.rpc, service, stopped);
+        info!(rest = %self.bound.rest, rpc = %self.bound.rpc, "ready");
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            error = self.terms.serve() => Err(error),
+            end = &mut rest => Err(stopped_by_itself("REST", end)),
+            end = &mut rpc => Err(stopped_by_itself("gRPC", end)),
+        };
+        info!("shutting down");
+        // First of all, so that another one leads while the last requests are answered.
+        self.terms.end().await;
+        // With it goes what those wait for who are kept waiting for a leader.
+        drop(self.terms);
+        drop(stop);
+        for task in [rest, rpc] {
+            end_in_time(task).await;
+        }
+        outcome
+    }
+}
+
+fn join_words(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => panic_words(panic.as_ref()),
+        Err(_) => "its task was canceled".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

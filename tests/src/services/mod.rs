@@ -1,0 +1,16 @@
+//! The services that some tests need, real ones: each is started on this machine's loopback, in a temporary
+//! folder of its own, as an ordinary user, and is gone with the value that stands for it.
+
+pub mod postgres;
+pub mod proxy;
+
+use std::net::TcpListener;
+
+/// A port of the loopback that is free now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    let address = listener.local_addr();
+    address
+        .expect("a socket that listens has an address")
+        .port()
+}

@@ -1,0 +1,14 @@
+//! Every store under one [contract], and what each kind has to survive beyond it.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod embedded;
+#[cfg(feature = "services")]
+mod postgres;
+mod records;
+
+#[tokio::test]
+async fn the_memory_store_conforms() {
+    contract::conforms(&jobmanager::store::MemoryStore::new()).await;
+}
