@@ -33,13 +33,43 @@ impl FromStr for JobId {
     type Err = NotAJobId;
 
     fn from_str(text: &str) -> Result<Self, NotAJobId> {
-        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hex {
-            return Err(NotAJobId);
-        }
-        u128::from_str_radix(text, 16)
-            .map(JobId)
-            .map_err(|_| NotAJobId)
+        from_hex(text).map(JobId).ok_or(NotAJobId)
+    }
+}
+
+/// A number written as 32 hex digits.
+fn from_hex(text: &str) -> Option<u128> {
+    let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    hex.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// A savepoint that a client asked for; the client may choose it, which makes asking twice harmless. Shown as
+/// 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TriggerId(pub u128);
+
+impl fmt::Display for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TriggerId({self})")
+    }
+}
+
+/// A text that is not 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a trigger id: 32 hex digits are expected")]
+pub struct NotATriggerId;
+
+impl FromStr for TriggerId {
+    type Err = NotATriggerId;
+
+    fn from_str(text: &str) -> Result<Self, NotATriggerId> {
+        from_hex(text).map(TriggerId).ok_or(NotATriggerId)
     }
 }
 

@@ -33,6 +33,7 @@ mod kept;
 pub mod message;
 pub mod record;
 pub mod redistribute;
+pub mod savepoint;
 pub mod state;
 pub mod taskmanager;
 pub mod time;

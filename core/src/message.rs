@@ -103,6 +103,8 @@ pub enum ToTaskManager {
         checkpoint: CheckpointId,
         /// When it was triggered.
         timestamp: Timestamp,
+        /// If it is a savepoint: what is different then.
+        savepoint: Option<SavepointOrder>,
     },
     /// The checkpoint is durable as far as these tasks are concerned: they commit what they prepared up to it.
     NotifyComplete {
@@ -112,7 +114,8 @@ pub enum ToTaskManager {
         tasks: Vec<TaskId>,
         /// The checkpoint.
         checkpoint: CheckpointId,
-        /// They had all processed the end of their input: after the commit they finish.
+        /// Nothing comes after it, as they had all processed the end of their input, or were stopped with it:
+        /// after the commit they finish.
         finish: bool,
     },
     /// The checkpoint will not complete as far as these tasks are concerned. What was prepared for it is
@@ -150,6 +153,35 @@ pub struct Envelope {
     pub epoch: Epoch,
     /// What it says.
     pub message: ToTaskManager,
+}
+
+/// What is different with a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SavepointOrder {
+    /// The URL of its folder: what is not inside of an acknowledgement is written there.
+    pub location: String,
+    /// What becomes of the tasks.
+    pub after: AfterSavepoint,
+}
+
+/// What becomes of a job with a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AfterSavepoint {
+    /// It goes on.
+    GoOn,
+    /// Sources read nothing after the barrier, unless the savepoint is given up. When it is complete, the tasks
+    /// finish as they are: windows stay open.
+    Suspend,
+    /// Sources end, with all that follows from the end of data, before the barrier.
+    Drain,
+}
+
+impl AfterSavepoint {
+    /// Whether the job ends with it.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        self != AfterSavepoint::GoOn
+    }
 }
 
 /// The answer to a [`Hello`] that is accepted.
@@ -191,6 +223,8 @@ pub struct Deployment {
     pub table: Arc<JobTable>,
     /// The checkpoint that the tasks restore, if any.
     pub restore: Option<CheckpointId>,
+    /// Nothing comes after that checkpoint: the tasks publish what it has, and finish without reading.
+    pub finish: bool,
     /// The tasks for this TaskManager.
     pub tasks: Vec<TaskDeployment>,
 }
@@ -262,7 +296,7 @@ pub struct TaskDeployment {
     pub task: TaskId,
     /// In which slot of this TaskManager.
     pub slot: SlotIndex,
-    /// The state to start from; empty without a checkpoint.
+    /// The state to start from; empty without a checkpoint, or if there is none of this operator in it.
     pub state: Vec<StateHandle>,
 }
 
@@ -273,6 +307,8 @@ pub enum StateLocation {
     Inline(Vec<u8>),
     /// In the checkpoint storage, under this path relative to the job's folder.
     File(String),
+    /// At this URL: a file of a savepoint.
+    Url(String),
 }
 
 /// The snapshot of one task.
@@ -282,6 +318,23 @@ pub struct StateHandle {
     pub location: StateLocation,
     /// Its size in bytes.
     pub size: u64,
+}
+
+impl StateHandle {
+    /// The snapshot of a task of which there is none.
+    #[must_use]
+    pub fn nothing() -> Self {
+        StateHandle {
+            location: StateLocation::Inline(Vec::new()),
+            size: 0,
+        }
+    }
+
+    /// Whether there is nothing in it to start from.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.location, StateLocation::Inline(bytes) if bytes.is_empty())
+    }
 }
 
 /// From a TaskManager, on a session.

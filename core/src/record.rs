@@ -5,8 +5,8 @@
 //! refuses writes of older ones.
 
 use crate::graph::JobGraph;
-use crate::id::{Attempt, CheckpointId, JobId, RegionIndex};
-use crate::message::StateHandle;
+use crate::id::{Attempt, CheckpointId, JobId, RegionIndex, TriggerId};
+use crate::message::{AfterSavepoint, StateHandle};
 use crate::state::JobStatus;
 use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
@@ -31,6 +31,8 @@ pub enum Record {
     },
     /// A completed checkpoint that is retained.
     Checkpoint(Arc<CheckpointRecord>),
+    /// A savepoint that a client asked for, and what came of it. Stays as long as the job or its result.
+    Savepoint(Arc<SavepointRecord>),
     /// How a job ended.
     Result(Arc<JobResult>),
 }
@@ -44,6 +46,7 @@ impl Record {
             Record::Cancel(job) => RecordKey::Cancel(*job),
             Record::CheckpointMark { job, .. } => RecordKey::CheckpointMark(*job),
             Record::Checkpoint(record) => RecordKey::Checkpoint(record.job, record.id),
+            Record::Savepoint(record) => RecordKey::Savepoint(record.job, record.trigger),
             Record::Result(result) => RecordKey::Result(result.job),
         }
     }
@@ -60,6 +63,8 @@ pub enum RecordKey {
     CheckpointMark(JobId),
     /// See [`Record::Checkpoint`].
     Checkpoint(JobId, CheckpointId),
+    /// See [`Record::Savepoint`].
+    Savepoint(JobId, TriggerId),
     /// See [`Record::Result`].
     Result(JobId),
 }
@@ -109,8 +114,47 @@ pub struct RegionSnapshot {
     /// The attempt that took it. No other is adopted by the next coordinator, unless it was restored from this
     /// snapshot: it would publish again what this one has published.
     pub attempt: Attempt,
-    /// Whether every task of the region had processed the end of its input.
-    pub end_of_data: bool,
+    /// Nothing comes after it: every task of the region had processed the end of its input, or the job was
+    /// stopped with it.
+    pub is_final: bool,
+}
+
+/// A savepoint that a client asked for. It is tried, by one coordinator after the other, until it has an
+/// outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavepointRecord {
+    /// The job.
+    pub job: JobId,
+    /// The client's name for it.
+    pub trigger: TriggerId,
+    /// When it was asked for.
+    pub requested: Timestamp,
+    /// The URL of the folder in which it gets one of its own.
+    pub directory: String,
+    /// What becomes of the job.
+    pub after: AfterSavepoint,
+    /// What came of it; `None` as long as it is tried.
+    pub outcome: Option<SavepointOutcome>,
+}
+
+/// What came of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavepointOutcome {
+    /// When that was known.
+    pub at: Timestamp,
+    /// What.
+    pub result: Result<CompletedSavepoint, String>,
+}
+
+/// A savepoint that is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CompletedSavepoint {
+    /// The checkpoint as which it was taken.
+    pub checkpoint: CheckpointId,
+    /// The URL of its folder.
+    pub location: String,
+    /// The bytes of all its snapshots.
+    pub size: u64,
 }
 
 impl CheckpointRecord {

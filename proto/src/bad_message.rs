@@ -47,6 +47,12 @@ pub enum Problem {
     /// The bytes are not the message at all.
     #[error("is not protobuf of this message: {0}")]
     NotProtobuf(prost::DecodeError),
+    /// The file is not of the kind that it is taken for.
+    #[error("is not the metadata of a savepoint, or of a later version")]
+    NotASavepoint,
+    /// The checksum does not fit.
+    #[error("is damaged: its checksum does not fit")]
+    Damaged,
     /// A stored JobGraph is not valid, with every reason.
     #[error("is not a valid job graph ({} problems)", .0.len())]
     InvalidGraph(Vec<graph::Problem>),

@@ -7,6 +7,7 @@
 //! | the exchange of records between TaskManagers | `v1/exchange.proto` | [`ChannelId`] ⇄ [`v1::Subscribe`] by [`subscribe`]; frames by [`records`] |
 //! | recordings of what a JobManager was told | `v1/recording.proto` | [`recording`] |
 //! | what the JobManager stores | `v1/record.proto` | [`encode_record`], [`decode_record`]; keys by [`key_text`], [`parse_key`] |
+//! | the metadata of a savepoint | `v1/record.proto` | [`encode_savepoint`], [`decode_savepoint`] |
 //!
 //! To the wire is `From` and cannot fail. From the wire is `TryFrom`: a [`BadMessage`] names the field
 //! and what is wrong with it; [`WireError::UnknownMessage`] is a message of a later version, which the
@@ -19,6 +20,7 @@
 
 mod bad_message;
 mod check;
+mod savepoint;
 mod stored;
 mod wire;
 
@@ -26,8 +28,11 @@ pub mod recording;
 pub mod records;
 
 pub use bad_message::{BadMessage, Problem, WireError};
+pub use savepoint::{decode_savepoint, encode_savepoint};
 pub use stored::{decode_record, encode_record, key_text, parse_key};
-pub use wire::{PROTOCOL_VERSION, Received, TaskMetrics, subscribe};
+pub use wire::{
+    PROTOCOL_VERSION, Received, TaskMetrics, parse_savepoint_barrier, savepoint_barrier, subscribe,
+};
 
 /// What a peer may say at most.
 pub mod limits {

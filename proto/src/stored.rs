@@ -4,14 +4,17 @@ use crate::bad_message::{BadMessage, Problem};
 use crate::check;
 use crate::v1;
 use crate::v1::job_result::Status;
+use crate::v1::savepoint_record::Outcome as SavepointResult;
 use crate::wire::ids;
+use crate::wire::{after_from_wire, after_to_wire};
 use crate::wire::{partitioning_from_wire, partitioning_to_wire, state_from_wire, state_to_wire};
 use jobmanager_core::graph::{
     EdgeSpec, JobEdge, JobGraph, JobGraphSpec, JobVertex, MAX_VERTICES, VertexSpec,
 };
 use jobmanager_core::id::{CheckpointId, VertexIndex};
 use jobmanager_core::record::{
-    CheckpointRecord, JobRecord, JobResult, Record, RecordKey, RegionSnapshot, VertexResult,
+    CheckpointRecord, CompletedSavepoint, JobRecord, JobResult, Record, RecordKey, RegionSnapshot,
+    SavepointOutcome, SavepointRecord, VertexResult,
 };
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -48,6 +51,7 @@ pub fn key_text(key: &RecordKey) -> String {
         RecordKey::Cancel(job) => format!("cancel/{job}"),
         RecordKey::CheckpointMark(job) => format!("mark/{job}"),
         RecordKey::Checkpoint(job, checkpoint) => format!("checkpoint/{job}/{:016x}", checkpoint.0),
+        RecordKey::Savepoint(job, trigger) => format!("savepoint/{job}/{trigger}"),
         RecordKey::Result(job) => format!("result/{job}"),
     }
 }
@@ -64,6 +68,10 @@ pub fn parse_key(text: &str) -> Option<RecordKey> {
             let (job, checkpoint) = rest.split_once('/')?;
             let checkpoint = u64::from_str_radix(checkpoint, 16).ok()?;
             RecordKey::Checkpoint(job.parse().ok()?, CheckpointId(checkpoint))
+        }
+        "savepoint" => {
+            let (job, trigger) = rest.split_once('/')?;
+            RecordKey::Savepoint(job.parse().ok()?, trigger.parse().ok()?)
         }
         "result" => RecordKey::Result(rest.parse().ok()?),
         _ => return None,
@@ -86,6 +94,7 @@ impl From<&Record> for v1::Record {
                 next: next.0,
             }),
             Record::Checkpoint(record) => Wire::Checkpoint(record.as_ref().into()),
+            Record::Savepoint(record) => Wire::Savepoint(record.as_ref().into()),
             Record::Result(result) => Wire::Result(result.as_ref().into()),
         };
         v1::Record { record: Some(wire) }
@@ -108,6 +117,7 @@ impl TryFrom<v1::Record> for Record {
                 next: check::checkpoint(wire.next, "checkpoint_mark.next")?,
             },
             Wire::Checkpoint(wire) => Record::Checkpoint(Arc::new(wire.try_into()?)),
+            Wire::Savepoint(wire) => Record::Savepoint(Arc::new(wire.try_into()?)),
             Wire::Result(wire) => Record::Result(Arc::new(wire.try_into()?)),
         })
     }
@@ -217,7 +227,7 @@ fn region_to_wire(region: &Option<RegionSnapshot>) -> v1::RegionSnapshot {
     region.map_or_else(v1::RegionSnapshot::default, |snapshot| v1::RegionSnapshot {
         checkpoint: snapshot.checkpoint.0,
         attempt: Some(snapshot.attempt.into()),
-        end_of_data: snapshot.end_of_data,
+        is_final: snapshot.is_final,
     })
 }
 
@@ -229,8 +239,64 @@ fn region_from_wire(wire: v1::RegionSnapshot) -> Result<Option<RegionSnapshot>, 
     Ok(Some(RegionSnapshot {
         checkpoint,
         attempt: ids::attempt(wire.attempt, "checkpoint.regions.attempt")?,
-        end_of_data: wire.end_of_data,
+        is_final: wire.is_final,
     }))
+}
+
+impl From<&SavepointRecord> for v1::SavepointRecord {
+    fn from(record: &SavepointRecord) -> Self {
+        let outcome = record.outcome.as_ref();
+        v1::SavepointRecord {
+            job: Some(record.job.into()),
+            trigger: Some(record.trigger.into()),
+            requested_ms: record.requested.0,
+            directory: record.directory.clone(),
+            after: after_to_wire(record.after).into(),
+            ended_ms: outcome.map_or(0, |outcome| outcome.at.0),
+            outcome: outcome.map(|outcome| result_to_wire(&outcome.result)),
+        }
+    }
+}
+
+impl TryFrom<v1::SavepointRecord> for SavepointRecord {
+    type Error = BadMessage;
+
+    fn try_from(wire: v1::SavepointRecord) -> Result<Self, BadMessage> {
+        let at = Timestamp(wire.ended_ms);
+        let result = wire.outcome.map(result_from_wire).transpose()?;
+        Ok(SavepointRecord {
+            job: ids::job(wire.job, "savepoint.job")?,
+            trigger: ids::trigger(wire.trigger, "savepoint.trigger")?,
+            requested: Timestamp(wire.requested_ms),
+            directory: check::address(wire.directory, "savepoint.directory")?,
+            after: after_from_wire(wire.after, "savepoint.after")?,
+            outcome: result.map(|result| SavepointOutcome { at, result }),
+        })
+    }
+}
+
+fn result_to_wire(result: &Result<CompletedSavepoint, String>) -> SavepointResult {
+    match result {
+        Ok(completed) => SavepointResult::Completed(v1::savepoint_record::Completed {
+            checkpoint: completed.checkpoint.0,
+            location: completed.location.clone(),
+            size: completed.size,
+        }),
+        Err(cause) => SavepointResult::Failed(cause.clone()),
+    }
+}
+
+fn result_from_wire(
+    wire: SavepointResult,
+) -> Result<Result<CompletedSavepoint, String>, BadMessage> {
+    Ok(match wire {
+        SavepointResult::Completed(wire) => Ok(CompletedSavepoint {
+            checkpoint: check::checkpoint(wire.checkpoint, "savepoint.checkpoint")?,
+            location: check::address(wire.location, "savepoint.location")?,
+            size: wire.size,
+        }),
+        SavepointResult::Failed(cause) => Err(cause),
+    })
 }
 
 impl From<&JobResult> for v1::JobResult {

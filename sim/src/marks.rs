@@ -132,6 +132,8 @@ pub enum Mark {
     CheckpointAnswerLost,
     /// Checkpoint ids were reserved and the answer lost.
     MarkAnswerLost,
+    /// A savepoint, or the wish for one, was recorded and the answer lost.
+    SavepointAnswerLost,
     /// The end of a job was recorded and the answer lost.
     ResultAnswerLost,
     /// A checkpoint was announced by a later leader than the one that wrote it.
@@ -308,11 +310,35 @@ pub enum Mark {
     OlderSnapshotRestored,
     /// A region completed a checkpoint after another one had failed that had begun it, too.
     PartOutlivesAnother,
+    /// A savepoint became complete, and its job went on.
+    SavepointCompleted,
+    /// A savepoint could not be taken.
+    SavepointFailed,
+    /// A job stopped with a savepoint.
+    StoppedWithSavepoint,
+    /// A job was drained, and stopped with a savepoint.
+    DrainedWithSavepoint,
+    /// A savepoint was given up, and tried again.
+    SavepointTriedAgain,
+    /// A job stopped with a savepoint, and one of its regions had to be started once more to finish.
+    FinishedFromSavepoint,
+    /// A savepoint of a job that was about to end was refused.
+    SavepointOfAnEndingJob,
+    /// A savepoint was asked for while its job was INITIALIZING.
+    SavepointWhileInitializing,
+    /// A savepoint was asked for while its job was RUNNING.
+    SavepointWhileRunning,
+    /// A savepoint was asked for while its job was RESTARTING.
+    SavepointWhileRestarting,
+    /// A savepoint was asked for while its job was RECONCILING.
+    SavepointWhileReconciling,
+    /// A savepoint was asked for while its job was CANCELLING.
+    SavepointWhileCancelling,
 }
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 151] = [
+    pub const ALL: [Mark; 164] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -376,6 +402,7 @@ impl Mark {
         Mark::CancelAnswerLost,
         Mark::CheckpointAnswerLost,
         Mark::MarkAnswerLost,
+        Mark::SavepointAnswerLost,
         Mark::ResultAnswerLost,
         Mark::CompletedByNextLeader,
         Mark::AbortedByNextLeader,
@@ -464,6 +491,18 @@ impl Mark {
         Mark::RecordWrittenAgain,
         Mark::OlderSnapshotRestored,
         Mark::PartOutlivesAnother,
+        Mark::SavepointCompleted,
+        Mark::SavepointFailed,
+        Mark::StoppedWithSavepoint,
+        Mark::DrainedWithSavepoint,
+        Mark::SavepointTriedAgain,
+        Mark::FinishedFromSavepoint,
+        Mark::SavepointOfAnEndingJob,
+        Mark::SavepointWhileInitializing,
+        Mark::SavepointWhileRunning,
+        Mark::SavepointWhileRestarting,
+        Mark::SavepointWhileReconciling,
+        Mark::SavepointWhileCancelling,
     ];
 }
 

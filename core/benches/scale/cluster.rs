@@ -132,6 +132,7 @@ pub(crate) fn store_in(effects: &[Effect]) -> Option<CommitId> {
         | Effect::Disconnect { .. }
         | Effect::Reply { .. }
         | Effect::Discard(_)
+        | Effect::WriteSavepoint { .. }
         | Effect::StepDown { .. } => None,
     })
 }

@@ -49,6 +49,9 @@ pub struct CheckpointConfig {
     /// `data-inline-threshold`: a snapshot of at most this many bytes travels inside its
     /// acknowledgement and is kept in the checkpoint's record. Bytes.
     pub inline_threshold: u64,
+    /// `savepoint-dir`: the URL of the folder for savepoints for which the client names none; empty if each has
+    /// to name one. The coordinator does not read it.
+    pub savepoint_dir: String,
 }
 
 /// What a barrier promises.

@@ -191,6 +191,7 @@ fn read_checkpointing(reader: &mut Reader<'_>) -> Option<CheckpointConfig> {
             "execution.checkpointing.data-inline-threshold",
             0..=MAX_INLINE,
         ),
+        savepoint_dir: reader.text("execution.checkpointing.savepoint-dir"),
     };
     (!config.interval.is_zero()).then_some(config)
 }
@@ -331,6 +332,7 @@ mod tests {
             mode: CheckpointMode::ExactlyOnce,
             retained: 1,
             inline_threshold: 20 << 10,
+            savepoint_dir: String::new(),
         };
         assert_eq!(config.checkpointing, Some(expected));
         let backoff = ExponentialDelay {

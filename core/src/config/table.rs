@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 33] = [
+static OPTIONS: [OptionSpec; 34] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -86,6 +86,11 @@ static OPTIONS: [OptionSpec; 33] = [
         "execution.checkpointing.data-inline-threshold",
         "20 kb",
         "A snapshot of at most this size is kept with the checkpoint's record, not in a file.",
+    ),
+    job(
+        "execution.checkpointing.savepoint-dir",
+        "",
+        "The URL of the folder for savepoints for which the client names none.",
     ),
     job(
         "restart-strategy.type",

@@ -5,9 +5,9 @@ use super::job::Job;
 use super::view::{
     CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, TaskCounts, VertexDetails,
 };
-use crate::id::JobId;
+use crate::id::{JobId, TriggerId};
 use crate::kept::Kept;
-use crate::record::{JobResult, RecordKey, RecordOp, VertexResult};
+use crate::record::{JobResult, RecordKey, RecordOp, SavepointRecord, VertexResult};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub(super) struct Archived {
     pub(super) result: Arc<JobResult>,
     pub(super) timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
     pub(super) checkpoints: CheckpointsDetails,
+    /// In the order in which they ended.
+    pub(super) savepoints: Vec<Arc<SavepointRecord>>,
     pub(super) exceptions: Vec<ExceptionEntry>,
     /// By vertex: its tasks as they ended; absent if an earlier coordinator ended the job.
     pub(super) tasks: Option<Vec<TaskCounts>>,
@@ -46,7 +48,7 @@ impl Hash for Archive {
 
 impl Archived {
     /// What is left of a job that an earlier coordinator ended.
-    pub(super) fn recovered(result: Arc<JobResult>) -> Self {
+    pub(super) fn recovered(result: Arc<JobResult>, savepoints: Vec<Arc<SavepointRecord>>) -> Self {
         let mut timestamps = [None; JobStatus::ALL.len()];
         timestamps[JobStatus::Initializing as usize] = Some(result.started);
         timestamps[result.status as usize] = Some(result.ended);
@@ -62,6 +64,7 @@ impl Archived {
                 completed: result.completed_checkpoints,
                 ..Default::default()
             },
+            savepoints,
             exceptions: result.failure.clone().map(entry).into_iter().collect(),
             tasks: None,
             result,
@@ -78,6 +81,7 @@ impl Archived {
         Archived {
             timestamps,
             checkpoints: job.checkpoints.details(history),
+            savepoints: job.savepoints.records().cloned().collect(),
             exceptions: job.exceptions.iter().cloned().collect(),
             tasks: Some(
                 vertices
@@ -86,6 +90,12 @@ impl Archived {
             ),
             result,
         }
+    }
+
+    /// A savepoint that a client asked for.
+    pub(super) fn savepoint(&self, trigger: TriggerId) -> Option<&Arc<SavepointRecord>> {
+        let mut savepoints = self.savepoints.iter();
+        savepoints.find(|record| record.trigger == trigger)
     }
 
     /// What is told of the job most often.
@@ -183,8 +193,15 @@ impl Archive {
                 break;
             };
             self.by_end.remove(&oldest);
-            self.remove(oldest.1);
-            deletes.push(RecordOp::Delete(RecordKey::Result(oldest.1)));
+            let archived = self.remove(oldest.1);
+            let savepoints = archived.iter().flat_map(|archived| &archived.savepoints);
+            let key =
+                |record: &Arc<SavepointRecord>| RecordKey::Savepoint(record.job, record.trigger);
+            let keys = savepoints.map(key);
+            deletes.extend(
+                keys.chain([RecordKey::Result(oldest.1)])
+                    .map(RecordOp::Delete),
+            );
         }
         deletes
     }
@@ -198,10 +215,10 @@ impl Archive {
         self.jobs.insert(id, Kept::new(archived));
     }
 
-    fn remove(&mut self, job: JobId) {
-        if let Some(archived) = self.jobs.remove(&job) {
-            self.counts[archived.result.status as usize] -= 1;
-        }
+    fn remove(&mut self, job: JobId) -> Option<Kept<Archived>> {
+        let archived = self.jobs.remove(&job)?;
+        self.counts[archived.result.status as usize] -= 1;
+        Some(archived)
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&Archived> {

@@ -5,7 +5,7 @@
 //! restarts, or is not done with its last one, does not hold up the others: it is owed one, and gets it as soon
 //! as it can. Flink suspends the checkpoints of the whole job while any region of it restarts.
 
-use super::checkpoints::{Aborting, Completion};
+use super::checkpoints::{Aborted, Aborting, Completion};
 use super::cx::Cx;
 use super::effect::Effect;
 use super::execution::Phase;
@@ -40,7 +40,7 @@ impl Job {
         self.tick(cx.now, config);
         self.announce_finish(cx);
         let ready = self.ready(cx.now, config);
-        if !ready.is_empty() {
+        if !self.holds_back_checkpoints() && !ready.is_empty() {
             self.trigger(cx, config, &ready);
         }
     }
@@ -73,12 +73,15 @@ impl Job {
         self.candidates().filter(due).collect()
     }
 
-    /// The regions that are owed a checkpoint, or wait for their final one.
+    /// The regions that are owed a checkpoint, or wait for their final one. If the job is to stop with a
+    /// savepoint, that is their final one.
     fn candidates(&self) -> impl Iterator<Item = RegionIndex> {
         let ending = self.execution.at_end_of_data();
+        let stops = self.savepoints.will_stop();
         let owed = self.checkpoints.owed.iter();
         let owed = owed.filter(|region| !ending.contains(region));
-        ending.iter().chain(owed).copied()
+        let ending = ending.iter().filter(move |_| !stops);
+        ending.chain(owed).copied()
     }
 
     /// When a candidate is to be triggered: the periodic one, or, when none of its tasks has input left, the
@@ -108,16 +111,8 @@ impl Job {
         if self.needs_mark(cx) {
             return;
         }
-        let participant = |region: &RegionIndex| Participant {
-            region: *region,
-            attempt: self
-                .execution
-                .region(*region)
-                .attempt
-                .expect("a region that runs has an attempt"),
-            tasks: self.execution.size(*region),
-        };
-        let participants: Vec<_> = ready.iter().map(participant).collect();
+        let participants = ready.iter().map(|region| self.participant(*region));
+        let participants: Vec<_> = participants.collect();
         let checkpoint = self.checkpoints.trigger(cx.now, config, &participants);
         let (job, timestamp) = (self.id(), cx.now);
         let regions = participants.len();
@@ -130,13 +125,24 @@ impl Job {
                     tasks,
                     checkpoint,
                     timestamp,
+                    savepoint: None,
                 },
             );
         }
     }
 
+    /// A region that runs, as it takes part in a checkpoint.
+    pub(super) fn participant(&self, region: RegionIndex) -> Participant {
+        let attempt = self.execution.region(region).attempt;
+        Participant {
+            region,
+            attempt: attempt.expect("a region that runs has an attempt"),
+            tasks: self.execution.size(region),
+        }
+    }
+
     /// The tasks of these regions that have no inputs.
-    fn sources(&self, regions: &BTreeSet<RegionIndex>) -> Addressed {
+    pub(super) fn sources(&self, regions: &BTreeSet<RegionIndex>) -> Addressed {
         let edges = self.graph.edges();
         let layout = self.execution.layout();
         let vertices = (0..).map(VertexIndex).take(self.graph.vertices().len());
@@ -175,7 +181,7 @@ impl Job {
     }
 
     /// Whether the next id must first be made durable as used, which this sees to.
-    fn needs_mark(&mut self, cx: &mut Cx<'_>) -> bool {
+    pub(super) fn needs_mark(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(next) = self.checkpoints.needed_mark() else {
             return false;
         };
@@ -221,6 +227,7 @@ impl Job {
                 self.abort_checkpoints(cx, Abort::Subsumed, "", Some(&region), earlier);
                 self.store(cx);
             }
+            Acknowledged::Whole => self.savepoint_collected(cx, checkpoint),
         }
     }
 
@@ -280,7 +287,7 @@ impl Job {
         for &region in &completion.regions {
             let snapshot = completion.record.region(region);
             let snapshot = snapshot.expect("it has what was stored by it");
-            let finish = snapshot.end_of_data && self.execution.at_end_of_data().contains(&region);
+            let finish = snapshot.is_final && self.execution.runs_on(region);
             let group = groups.entry((snapshot.checkpoint, finish)).or_default();
             group.insert(region);
         }
@@ -327,12 +334,16 @@ impl Job {
         }
     }
 
-    /// No task of a region has input left and the final checkpoint is durable: the tasks finish.
+    /// Nothing comes after what is durable of a region: its tasks finish.
     fn announce_finish(&mut self, cx: &mut Cx<'_>) {
+        if self.checkpoints.finals() == self.execution.finished() {
+            return;
+        }
         let mut groups: BTreeMap<CheckpointId, BTreeSet<RegionIndex>> = BTreeMap::new();
-        for &region in self.execution.at_end_of_data() {
+        let regions = self.execution.region_indices();
+        for region in regions.filter(|region| self.execution.runs_on(*region)) {
             let snapshot = self.checkpoints.snapshot(region);
-            let snapshot = snapshot.filter(|snapshot| snapshot.end_of_data);
+            let snapshot = snapshot.filter(|snapshot| snapshot.is_final);
             let announced = self.checkpoints.line(region).finish_announced;
             if let Some(snapshot) = snapshot.filter(|_| !announced) {
                 groups
@@ -424,27 +435,10 @@ impl Job {
             history: cx.config.checkpoint_history,
             now: cx.now,
         };
-        let aborted = self.checkpoints.abort(aborting, which);
         let mut concerned = BTreeSet::new();
-        let job = self.id();
-        for (checkpoint, regions) in aborted {
-            self.untidy = true;
-            tracing::info!(%job, checkpoint = checkpoint.0, abort = ?why, detail, "checkpoint aborted");
-            if !self.checkpoints.is_of_use(checkpoint) {
-                cx.effects
-                    .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
-            }
-            for (tm, tasks) in self.tasks_of(&regions) {
-                cx.send(
-                    tm,
-                    ToTaskManager::NotifyAborted {
-                        job,
-                        tasks,
-                        checkpoint,
-                    },
-                );
-            }
-            concerned.extend(regions);
+        for aborted in self.checkpoints.abort(aborting, which) {
+            self.tell_aborted(cx, &aborted, why, detail);
+            concerned.extend(aborted.regions);
         }
         if let (true, Some(config)) = (
             why.is_snapshot_failure(),
@@ -457,10 +451,35 @@ impl Job {
         concerned
     }
 
+    fn tell_aborted(&mut self, cx: &mut Cx<'_>, aborted: &Aborted, why: Abort, detail: &str) {
+        let (job, checkpoint) = (self.id(), aborted.id);
+        tracing::info!(%job, checkpoint = checkpoint.0, abort = ?why, detail, "checkpoint aborted");
+        if aborted.is_savepoint {
+            self.savepoint_aborted(cx, aborted, why, detail);
+        } else {
+            self.untidy = true;
+            if !self.checkpoints.is_of_use(checkpoint) {
+                cx.effects
+                    .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
+            }
+        }
+        for (tm, tasks) in self.tasks_of(&aborted.regions) {
+            cx.send(
+                tm,
+                ToTaskManager::NotifyAborted {
+                    job,
+                    tasks,
+                    checkpoint,
+                },
+            );
+        }
+    }
+
     /// When a checkpoint is to be triggered, or one under way expires.
     pub(super) fn checkpoint_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let config = self.graph.config().checkpointing.as_ref()?;
-        let deadlines = self.candidates();
+        let held_back = self.holds_back_checkpoints();
+        let deadlines = self.candidates().filter(|_| !held_back);
         let deadlines = deadlines.filter_map(|region| self.trigger_deadline(region, config));
         let due = self.checkpoints.due;
         let due = due.filter(|_| self.checkpoints.unfinished() > 0);

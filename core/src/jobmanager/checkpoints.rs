@@ -8,23 +8,25 @@
 //! once by each task of its region; at most one record is being written; at most `retained` are kept; what a
 //! retained record refers to is not deleted.
 
+mod shown;
+mod whole;
+
 use super::pending::{Abort, Acknowledged, Participant, Pending};
-use super::view::{CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Restore};
+use super::view::{CheckpointsDetails, Restore};
 use crate::config::CheckpointConfig;
 use crate::graph::Regions;
 use crate::id::{CheckpointId, JobId, RegionIndex};
 use crate::kept::Kept;
-use crate::message::{Acknowledgement, StateHandle, StateLocation};
+use crate::message::{Acknowledgement, StateHandle};
 use crate::record::{CheckpointRecord, RegionSnapshot};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
+use shown::completed_entry;
 
 /// How many ids are made durable as used at a time: as many checkpoints may fail in a row before a
 /// trigger waits for the store, and as many ids are skipped after a failover at the most.
@@ -76,6 +78,14 @@ pub(super) struct Aborting<'a> {
     pub(super) now: Timestamp,
 }
 
+/// What of a checkpoint was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Aborted {
+    pub(super) id: CheckpointId,
+    pub(super) is_savepoint: bool,
+    pub(super) regions: BTreeSet<RegionIndex>,
+}
+
 /// The checkpoints of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Checkpoints {
@@ -97,7 +107,7 @@ pub(super) struct Checkpoints {
     /// The regions that have not been triggered since they were due.
     pub(super) owed: BTreeSet<RegionIndex>,
     lines: Vec<Line>,
-    /// How many regions have completed a checkpoint after the end of all input.
+    /// How many regions have completed a checkpoint after which nothing comes.
     finals: u32,
     counts: Kept<CheckpointsDetails>,
 }
@@ -163,10 +173,15 @@ impl Checkpoints {
         self.latest().and_then(|record| record.region(region))
     }
 
-    /// Whether the latest snapshot of a region was taken after the end of all its input.
+    /// Whether nothing comes after the latest snapshot of a region.
     pub(super) fn is_final(&self, region: RegionIndex) -> bool {
         let snapshot = self.snapshot(region);
-        snapshot.is_some_and(|snapshot| snapshot.end_of_data)
+        snapshot.is_some_and(|snapshot| snapshot.is_final)
+    }
+
+    /// After the latest snapshot of how many regions nothing comes.
+    pub(super) fn finals(&self) -> u32 {
+        self.finals
     }
 
     /// How many regions can still complete something.
@@ -200,20 +215,33 @@ impl Checkpoints {
         config: &CheckpointConfig,
         participants: &[Participant],
     ) -> CheckpointId {
-        assert!(
-            self.next < self.mark,
-            "an id is used only if that is durable"
-        );
-        let id = self.next;
-        self.next = id.next();
-        let pending = Pending::new(id, now, now + config.timeout, participants);
-        self.pending.push(pending);
         // With all of them the rhythm starts anew; those that come late do not change it for the others.
         if participants.len() == self.unfinished() && self.due.is_some() {
             self.due = Some(now + config.interval);
         }
         for Participant { region, .. } in participants {
             self.owed.remove(region);
+        }
+        self.start(now, now + config.timeout, false, participants)
+    }
+
+    /// Starts one in which these take part, which is given up at the deadline.
+    pub(super) fn start(
+        &mut self,
+        now: Timestamp,
+        deadline: Timestamp,
+        is_savepoint: bool,
+        participants: &[Participant],
+    ) -> CheckpointId {
+        assert!(
+            self.next < self.mark,
+            "an id is used only if that is durable"
+        );
+        let id = self.next;
+        self.next = id.next();
+        let pending = Pending::new(id, now, deadline, is_savepoint, participants);
+        self.pending.push(pending);
+        for Participant { region, .. } in participants {
             self.line_mut(*region).under_way += 1;
         }
         id
@@ -250,17 +278,10 @@ impl Checkpoints {
             return None;
         }
         let base = self.latest().cloned();
-        let nothing = StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
         let all = self.acknowledged.len() == self.lines.len();
         let (mut regions, mut states) = match base.as_deref().filter(|_| !all) {
             Some(base) => (base.regions.clone(), base.states.clone()),
-            None => (
-                vec![None; self.lines.len()],
-                vec![nothing; layout.subtasks() as usize],
-            ),
+            None => self.nothing(layout),
         };
         let parts = core::mem::take(&mut self.acknowledged);
         let latest = parts.values().max().copied();
@@ -291,6 +312,12 @@ impl Checkpoints {
             regions: parts.into_keys().collect(),
         });
         Some(record)
+    }
+
+    /// No snapshot of any region or task.
+    fn nothing(&self, layout: &Regions) -> (Vec<Option<RegionSnapshot>>, Vec<StateHandle>) {
+        let states = vec![StateHandle::nothing(); layout.subtasks() as usize];
+        (vec![None; self.lines.len()], states)
     }
 
     /// The ids that will no longer be retained once what is being stored is completed.
@@ -335,7 +362,7 @@ impl Checkpoints {
             line.failures = 0;
         }
         for (id, first) in ids {
-            self.count_completed(id, first, history);
+            self.count_completed(id, first, true, history);
         }
         self.pending.retain(|pending| !pending.parts.is_empty());
         let subsumed = before
@@ -354,22 +381,37 @@ impl Checkpoints {
         &mut self,
         aborting: Aborting<'_>,
         which: impl Fn(&Pending) -> bool,
-    ) -> Vec<(CheckpointId, BTreeSet<RegionIndex>)> {
+    ) -> Vec<Aborted> {
         let mut aborted = Vec::new();
         for pending in self.pending.iter_mut().filter(|pending| which(pending)) {
-            let all = || pending.parts.keys().copied().collect();
-            let regions: BTreeSet<RegionIndex> = aborting.regions.cloned().unwrap_or_else(all);
-            let regions = regions.into_iter();
-            let regions: BTreeSet<_> = regions.filter(|region| pending.abort(*region)).collect();
+            let mut regions: BTreeSet<RegionIndex> = pending.parts.keys().copied().collect();
+            if let Some(concerned) = aborting.regions {
+                let is_concerned = |region: &RegionIndex| concerned.contains(region);
+                if !pending.is_savepoint || !regions.iter().any(is_concerned) {
+                    regions.retain(is_concerned);
+                }
+            }
+            regions.retain(|region| pending.abort(*region));
             if !regions.is_empty() {
-                aborted.push((pending.id, regions));
+                let id = pending.id;
+                let is_savepoint = pending.is_savepoint;
+                aborted.push(Aborted {
+                    id,
+                    is_savepoint,
+                    regions,
+                });
             }
         }
-        for (id, regions) in &aborted {
+        for Aborted {
+            id,
+            is_savepoint,
+            regions,
+        } in &aborted
+        {
             for region in regions {
                 let line = self.line_mut(*region);
                 line.under_way -= 1;
-                line.failures += u32::from(aborting.why.counts());
+                line.failures += u32::from(aborting.why.counts() && !is_savepoint);
                 if self.acknowledged.get(region) == Some(id) {
                     self.acknowledged.remove(region);
                 }
@@ -447,70 +489,9 @@ impl Checkpoints {
         self.counts.completed
     }
 
-    /// What clients may see.
-    pub(super) fn details(&self, history: u32) -> CheckpointsDetails {
-        // One that some regions have completed is a completed one.
-        let pending = self.pending.iter().rev().filter(|it| !it.completed);
-        let pending = pending.map(|pending| pending.entry(CheckpointOutcome::InProgress));
-        let CheckpointsDetails {
-            restored,
-            completed,
-            failed,
-            in_progress: _,
-            latest_completed,
-            latest_failed,
-            latest_restored,
-            history: past,
-        } = &*self.counts;
-        CheckpointsDetails {
-            restored: *restored,
-            completed: *completed,
-            failed: *failed,
-            in_progress: self.pending.iter().filter(|it| !it.completed).count() as u64,
-            latest_completed: latest_completed.clone(),
-            latest_failed: latest_failed.clone(),
-            latest_restored: latest_restored.clone(),
-            history: pending
-                .chain(past.iter().cloned())
-                .take(history as usize)
-                .collect(),
-        }
-    }
-
     fn pending_mut(&mut self, id: CheckpointId) -> Option<&mut Pending> {
         let at = self.pending.binary_search_by_key(&id, |pending| pending.id);
         at.ok().map(|at| &mut self.pending[at])
-    }
-
-    /// A part of a checkpoint has become durable: it counts once, and is shown as it is now.
-    fn count_completed(&mut self, id: CheckpointId, first: bool, history: u32) {
-        let pending = self.pending.iter().find(|pending| pending.id == id);
-        let entry = pending.map(|pending| pending.entry(CheckpointOutcome::Completed));
-        let entry = entry.expect("it is still listed");
-        let counts = &mut *self.counts;
-        counts.completed += u64::from(first);
-        counts.history.retain(|shown| shown.id != id);
-        counts.history.insert(0, entry.clone());
-        counts.history.truncate(history as usize);
-        let latest = counts.latest_completed.as_ref();
-        if latest.is_none_or(|latest| latest.id <= id) {
-            counts.latest_completed = Some(entry);
-        }
-    }
-
-    fn count_failed(&mut self, pending: &Pending, aborting: &Aborting<'_>) {
-        let text = aborting.why.text();
-        let reason = match aborting.detail {
-            "" => String::from(text),
-            detail => format!("{text}: {detail}"),
-        };
-        let at = aborting.now;
-        let entry = pending.entry(CheckpointOutcome::Failed { at, reason });
-        let counts = &mut *self.counts;
-        counts.failed += 1;
-        counts.latest_failed = Some(entry.clone());
-        counts.history.insert(0, entry);
-        counts.history.truncate(aborting.history as usize);
     }
 }
 
@@ -526,24 +507,11 @@ impl Line {
     }
 }
 
-/// How many regions have a snapshot that was taken after the end of their input.
+/// How many regions have a snapshot after which nothing comes.
 fn finals(record: &CheckpointRecord) -> u32 {
     let snapshots = record.regions.iter().flatten();
-    let finals = snapshots.filter(|snapshot| snapshot.end_of_data).count();
+    let finals = snapshots.filter(|snapshot| snapshot.is_final).count();
     u32::try_from(finals).expect("regions are counted in 32 bits")
-}
-
-fn completed_entry(record: &CheckpointRecord) -> CheckpointEntry {
-    let subtasks = u32::try_from(record.states.len()).expect("subtasks are counted in 32 bits");
-    CheckpointEntry {
-        id: record.id,
-        outcome: CheckpointOutcome::Completed,
-        triggered: record.triggered,
-        latest_ack: Some(record.completed),
-        subtasks,
-        acknowledged: subtasks,
-        size: record.size(),
-    }
 }
 
 #[cfg(test)]
@@ -565,7 +533,7 @@ mod tests {
             regions: vec![Some(RegionSnapshot {
                 checkpoint: CheckpointId(1),
                 attempt: Attempt::default(),
-                end_of_data: false,
+                is_final: false,
             })],
             states: Vec::new(),
         };

@@ -5,7 +5,7 @@ use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
 use super::execution::Phase;
-use super::input::Command;
+use super::input::{Command, SavepointRequest};
 use super::job::{Job, JobPhase};
 use super::journal::{Fact, MAX_QUEUED};
 use crate::graph::JobGraph;
@@ -31,6 +31,7 @@ impl Coordinator {
         match command {
             Command::Submit(graph) => self.submit(request, graph, effects),
             Command::Cancel(job) => self.cancel(request, job, effects),
+            Command::Savepoint(wanted) => self.request_savepoint(request, wanted, effects),
         }
     }
 
@@ -106,6 +107,31 @@ impl Coordinator {
                 reply: Reply::UnknownJob(id),
             });
         }
+    }
+}
+
+impl Coordinator {
+    fn request_savepoint(
+        &mut self,
+        request: RequestId,
+        wanted: SavepointRequest,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = wanted.job;
+        let reply = if let Some(archived) = self.archive.get(id) {
+            match archived.savepoint(wanted.trigger) {
+                Some(_) => Reply::SavepointAccepted(id, wanted.trigger),
+                None => Reply::AlreadyEnded(id, archived.result.status),
+            }
+        } else if self.jobs.contains_key(&id) {
+            self.with_job(id, effects, |job, cx| {
+                job.savepoint_requested(cx, request, wanted);
+            });
+            return;
+        } else {
+            Reply::UnknownJob(id)
+        };
+        effects.push(Effect::Reply { request, reply });
     }
 }
 

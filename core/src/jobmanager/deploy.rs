@@ -25,8 +25,9 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What the tasks of one deployment have in common: the checkpoint is that from which they start.
-type Order = (Attempt, Option<CheckpointId>, TmKey);
+/// What the tasks of one deployment have in common: the checkpoint is that from which they start, and may be
+/// one after which nothing comes.
+type Order = (Attempt, Option<CheckpointId>, bool, TmKey);
 
 impl Job {
     /// Whether regions of the job wait for slots.
@@ -120,14 +121,15 @@ impl Job {
             self.execution.set_attempt(index, Some(attempt));
             self.execution.set_phase(index, Phase::Active);
             self.execution.deploy_region(index);
-            self.checkpoints.line_mut(index).finish_announced = false;
             let snapshot = self.checkpoints.snapshot(index);
+            let finish = snapshot.is_some_and(|snapshot| snapshot.is_final);
+            self.checkpoints.line_mut(index).finish_announced = finish;
             let restore = snapshot.map(|snapshot| snapshot.checkpoint);
             let record = latest.as_deref().filter(|_| restore.is_some());
             restored = restored.max(restore);
             let task = |position, task, at| Some(task_deployment(position, task, at, record));
             for (tm, mut tasks) in self.execution.by_taskmanager(index, task) {
-                match orders.entry((attempt, restore, tm)) {
+                match orders.entry((attempt, restore, finish, tm)) {
                     Entry::Vacant(order) => {
                         order.insert(tasks);
                     }
@@ -140,7 +142,7 @@ impl Job {
             self.checkpoints.restored(restored, cx.now);
         }
         let (job, table) = (self.id(), Arc::new(self.table(cx)));
-        for ((attempt, restore, tm), tasks) in orders {
+        for ((attempt, restore, finish, tm), tasks) in orders {
             let table = table.clone();
             cx.send(
                 tm,
@@ -149,6 +151,7 @@ impl Job {
                     attempt,
                     table,
                     restore,
+                    finish,
                     tasks,
                 }),
             );
@@ -247,7 +250,8 @@ fn task_deployment(
     at: SlotRef,
     restore: Option<&CheckpointRecord>,
 ) -> TaskDeployment {
-    let state = restore.map(|restore| restore.states[position as usize].clone());
+    let state = restore.map(|restore| &restore.states[position as usize]);
+    let state = state.filter(|state| !state.is_nothing()).cloned();
     TaskDeployment {
         task,
         slot: at.slot,

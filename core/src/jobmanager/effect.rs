@@ -1,10 +1,12 @@
 //! What a coordinator orders. An effect that has been emitted may be carried out at once.
 
 use super::input::Discard;
-use crate::id::{CommitId, JobId, RequestId, SessionId};
+use crate::id::{CommitId, JobId, RequestId, SessionId, TriggerId};
 use crate::message::Envelope;
 use crate::record::RecordOp;
+use crate::savepoint::Savepoint;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// One order.
@@ -37,6 +39,13 @@ pub enum Effect {
         /// What changes.
         ops: Vec<RecordOp>,
     },
+    /// Write the metadata of a savepoint into its folder; answered by [`super::Input::SavepointWritten`].
+    WriteSavepoint {
+        /// The URL of the folder.
+        location: String,
+        /// What it is made of.
+        savepoint: Arc<Savepoint>,
+    },
     /// Delete this state; answered by [`super::Input::Discarded`].
     Discard(Discard),
     /// This coordinator no longer leads. Drop it; nothing it emits later counts.
@@ -57,6 +66,12 @@ pub enum Reply {
     Conflict(JobId),
     /// The cancellation is durable and will be carried out.
     CancelAccepted(JobId),
+    /// The wish for a savepoint is durable; it is tried until it has an outcome.
+    SavepointAccepted(JobId, TriggerId),
+    /// The job takes no checkpoints, and so no savepoints.
+    WithoutCheckpoints(JobId),
+    /// The job is about to end: nothing can be done with it any more.
+    IsEnding(JobId),
     /// The job has already ended, in this state.
     AlreadyEnded(JobId, crate::state::JobStatus),
     /// There is no such job.

@@ -110,8 +110,9 @@ impl Job {
             restarts: self.restarts,
             computation: self.graph.computation(),
         });
-        let put = RecordOp::Put(Record::Result(result.clone()));
-        cx.journal.write(Vec::from([put]), Fact::Ended(self.id()));
+        let mut ops = self.end_savepoints(cx.now, status);
+        ops.push(RecordOp::Put(Record::Result(result.clone())));
+        cx.journal.write(ops, Fact::Ended(self.id()));
         self.phase = JobPhase::Ended(Ended {
             result,
             cleanup: Cleanup::Storing,
@@ -125,6 +126,7 @@ impl Job {
             return;
         };
         ended.cleanup = Cleanup::Discarding;
+        self.savepoints.all_ended();
         let reply = Reply::AlreadyEnded(job, ended.result.status);
         for request in core::mem::take(&mut self.end_waiters) {
             cx.effects.push(Effect::Reply {

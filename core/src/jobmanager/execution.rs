@@ -364,6 +364,24 @@ impl Execution {
         self.running > 0
     }
 
+    /// Whether every region either runs or has finished.
+    pub(super) fn all_run_or_finished(&self) -> bool {
+        self.running + self.finished == self.layout.count()
+    }
+
+    /// How many regions have finished.
+    pub(super) fn finished(&self) -> u32 {
+        self.finished
+    }
+
+    /// Whether a region is active and all of its tasks either have finished or are RUNNING, and there is one that
+    /// has not finished.
+    pub(super) fn runs_on(&self, index: RegionIndex) -> bool {
+        let region = self.region(index);
+        let active = region.phase == Phase::Active && region.running > 0;
+        active && region.running + region.finished == self.size(index)
+    }
+
     /// The regions whose tasks all either have finished, or are RUNNING and have no more input, and there is one
     /// that has not finished.
     pub(super) fn at_end_of_data(&self) -> &BTreeSet<RegionIndex> {

@@ -1,8 +1,8 @@
 //! What can happen to a coordinator. Inputs are facts, not requests for permission.
 
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId};
-use crate::message::{FromTaskManager, Hello};
+use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId, TriggerId};
+use crate::message::{AfterSavepoint, FromTaskManager, Hello};
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -40,7 +40,16 @@ pub enum Input {
         /// What was to be deleted.
         discard: Discard,
         /// Whether it is gone now.
-        outcome: DiscardOutcome,
+        outcome: StorageOutcome,
+    },
+    /// The metadata of a savepoint was written, or could not be.
+    SavepointWritten {
+        /// Of which job.
+        job: JobId,
+        /// As which checkpoint it was taken.
+        checkpoint: CheckpointId,
+        /// Whether it is complete now.
+        outcome: StorageOutcome,
     },
     /// A client wants something.
     Command {
@@ -66,12 +75,12 @@ pub enum StoreOutcome {
     Unknown(String),
 }
 
-/// Whether state could be deleted.
+/// Whether the checkpoint storage did what it was told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum DiscardOutcome {
-    /// It is gone, or was never there.
+pub enum StorageOutcome {
+    /// What was to be deleted is gone, or was never there; what was to be written is there, whole.
     Done,
-    /// Some of it is still there. The text is for people.
+    /// Some of it is still there, or is not there. The text is for people.
     Failed(String),
 }
 
@@ -80,8 +89,15 @@ pub enum DiscardOutcome {
 pub enum Discard {
     /// All files of one checkpoint, late ones included.
     Checkpoint(JobId, CheckpointId),
-    /// All files of a job.
+    /// All files of a job, apart from its savepoints.
     Job(JobId),
+    /// A savepoint that did not become complete.
+    Savepoint {
+        /// Of which job.
+        job: JobId,
+        /// The URL of its folder.
+        location: String,
+    },
     /// The files of every checkpoint of the job below `next` other than `keep`: what a coordinator
     /// that died left behind.
     Unreferenced {
@@ -101,4 +117,19 @@ pub enum Command {
     Submit(Arc<JobGraph>),
     /// Stop this job without regard to its output.
     Cancel(JobId),
+    /// Take a savepoint. Repeated with the same trigger id, it is answered as the first one was.
+    Savepoint(SavepointRequest),
+}
+
+/// A savepoint that a client wants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SavepointRequest {
+    /// Of which job.
+    pub job: JobId,
+    /// Under which name the client will ask what came of it.
+    pub trigger: TriggerId,
+    /// The URL of the folder in which it gets one of its own.
+    pub directory: String,
+    /// What becomes of the job.
+    pub after: AfterSavepoint,
 }

@@ -13,6 +13,7 @@ use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::execution::{Execution, Phase};
 use super::restart::RestartBackoff;
+use super::savepoints::Savepoints;
 use super::view::ExceptionEntry;
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
@@ -106,6 +107,7 @@ pub(super) struct Job {
     pub(super) end_waiters: Vec<RequestId>,
     pub(super) execution: Execution,
     pub(super) checkpoints: Checkpoints,
+    pub(super) savepoints: Kept<Savepoints>,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
@@ -182,6 +184,7 @@ impl Job {
             end_waiters: Vec::new(),
             execution,
             checkpoints,
+            savepoints: Kept::default(),
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,
@@ -240,9 +243,13 @@ impl Job {
     fn settle_running(&mut self, cx: &mut Cx<'_>) {
         self.expire_slot_requests(cx);
         self.expire_checkpoints(cx);
+        self.expire_savepoints(cx);
         self.reschedule(cx.now);
         if self.execution.all_finished() {
             self.finished(cx);
+        }
+        if self.phase == JobPhase::Running {
+            self.drive_savepoints(cx);
         }
         if self.phase == JobPhase::Running {
             self.drive_checkpoints(cx);
@@ -297,7 +304,11 @@ impl Job {
                 let restarts = self.restart_deadline(now);
                 let slots = self.slot_deadline();
                 let checkpoints = self.checkpoint_deadline(now);
-                [restarts, slots, checkpoints].into_iter().flatten().min()
+                let savepoint = self.savepoint_deadline();
+                [restarts, slots, checkpoints, savepoint]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }

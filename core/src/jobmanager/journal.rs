@@ -8,7 +8,7 @@
 
 use super::effect::Effect;
 use super::input::StoreOutcome;
-use crate::id::{CheckpointId, CommitId, JobId};
+use crate::id::{CheckpointId, CommitId, JobId, TriggerId};
 use crate::record::RecordOp;
 use crate::time::Timestamp;
 use alloc::collections::VecDeque;
@@ -36,6 +36,10 @@ pub(super) enum Fact {
     Marked(JobId, CheckpointId),
     /// The checkpoint is completed.
     Completed(JobId),
+    /// The savepoint will be taken, or the client will learn why not.
+    SavepointRequested(JobId, TriggerId),
+    /// The savepoint is complete, or will never be.
+    SavepointEnded(JobId, TriggerId),
     /// The job has ended.
     Ended(JobId),
     /// Nothing of the job is left but its result.

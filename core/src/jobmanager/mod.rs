@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `input`, `effect`, `view` | what can happen, what can be ordered, what can be seen |
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
-//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `reconcile`, `ending` | one job, by what happens to it |
-//! | `execution`, `checkpoints`, `restart` | one job's facts: tasks, checkpoints, restart budget |
+//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `reconcile`, `ending` | one job, by what happens to it |
+//! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
 //! | `taskmanagers`, `supply`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
 //! | `snapshot` | the whole state, to be copied, and what of it is durable |
@@ -35,6 +35,8 @@ mod reconcile;
 mod recover;
 mod removals;
 mod restart;
+mod savepointing;
+mod savepoints;
 mod sessions;
 mod snapshot;
 mod supply;
@@ -46,7 +48,7 @@ mod views;
 mod waiting;
 
 pub use effect::{Effect, Reply};
-pub use input::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
+pub use input::{Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome};
 pub use invariants::Violation;
 pub use recover::RecoverError;
 pub use restart::{Decision, RestartBackoff};
@@ -118,6 +120,13 @@ impl Coordinator {
             Input::Disconnected { session } => self.disconnected(session, effects),
             Input::Stored { commit, outcome } => self.stored(commit, outcome, effects),
             Input::Discarded { discard, outcome } => self.discarded(&discard, &outcome, effects),
+            Input::SavepointWritten {
+                job,
+                checkpoint,
+                outcome,
+            } => self.with_job(job, effects, |job, cx| {
+                job.savepoint_written(cx, checkpoint, &outcome);
+            }),
             Input::Command { request, command } => self.command(request, command, effects),
             Input::Wake => {}
         }
@@ -169,6 +178,12 @@ impl Coordinator {
             Fact::CancelRequested(job) => self.with_job(job, effects, Job::cancel_durable),
             Fact::Marked(job, next) => self.with_job(job, effects, |job, _| job.marked(next)),
             Fact::Completed(job) => self.with_job(job, effects, |job, cx| job.completed(cx)),
+            Fact::SavepointRequested(job, trigger) => {
+                self.with_job(job, effects, |job, cx| job.savepoint_accepted(cx, trigger));
+            }
+            Fact::SavepointEnded(job, trigger) => {
+                self.with_job(job, effects, |job, cx| job.savepoint_ended(cx, trigger));
+            }
             Fact::Ended(job) => self.job_ended(job, effects),
             Fact::Cleaned(job) => self.job_cleaned(job),
             Fact::Nothing => {}
@@ -196,7 +211,7 @@ impl Coordinator {
     fn discarded(
         &mut self,
         discard: &Discard,
-        outcome: &DiscardOutcome,
+        outcome: &StorageOutcome,
         effects: &mut Vec<Effect>,
     ) {
         match (discard, outcome) {
@@ -207,11 +222,18 @@ impl Coordinator {
             }
             (
                 Discard::Checkpoint(job, _) | Discard::Unreferenced { job, .. },
-                DiscardOutcome::Failed(problem),
+                StorageOutcome::Failed(problem),
             ) => {
                 self.with_job(*job, effects, |job, _| job.discard_failed(discard, problem));
             }
-            (Discard::Checkpoint(..) | Discard::Unreferenced { .. }, DiscardOutcome::Done) => {}
+            (Discard::Savepoint { job, location }, StorageOutcome::Failed(problem)) => {
+                // Without its metadata nobody takes it for a savepoint.
+                tracing::warn!(%job, location, problem, "a part of a savepoint could not be deleted");
+            }
+            (
+                Discard::Checkpoint(..) | Discard::Unreferenced { .. } | Discard::Savepoint { .. },
+                StorageOutcome::Done,
+            ) => {}
         }
     }
 
@@ -301,14 +323,14 @@ impl Coordinator {
     /// A job's result is durable.
     fn job_ended(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let history = self.config.checkpoint_history;
-        let Some((job, JobPhase::Ended(ended))) = self.jobs.get(&id).map(|job| (job, &job.phase))
-        else {
+        let Some(JobPhase::Ended(ended)) = self.jobs.get(&id).map(|job| &job.phase) else {
             return;
         };
-        let archived = Archived::ended(job, ended.result.clone(), history);
-        self.archive.put(archived);
+        let result = ended.result.clone();
         self.over += 1;
         self.with_job(id, effects, Job::end_durable);
+        let job = self.jobs.get(&id).expect("it was just looked at");
+        self.archive.put(Archived::ended(job, result, history));
         self.removals.order(id, effects);
         self.release_job(id, effects);
     }

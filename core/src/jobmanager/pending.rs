@@ -30,13 +30,14 @@ pub(super) enum Abort {
     Subsumed,
     TaskFailure,
     JobStopped,
+    NotFinalized,
 }
 
 impl Abort {
     /// Whether it counts against `tolerable-failed-checkpoints` (SEMANTICS §2.3).
     pub(super) fn counts(self) -> bool {
         match self {
-            Abort::Expired | Abort::Declined => true,
+            Abort::Expired | Abort::Declined | Abort::NotFinalized => true,
             Abort::TaskDeclined | Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
         }
     }
@@ -45,7 +46,7 @@ impl Abort {
     pub(super) fn is_snapshot_failure(self) -> bool {
         match self {
             Abort::Expired | Abort::Declined | Abort::TaskDeclined => true,
-            Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
+            Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped | Abort::NotFinalized => false,
         }
     }
 
@@ -58,6 +59,7 @@ impl Abort {
             Abort::Subsumed => "CHECKPOINT_SUBSUMED: a later checkpoint completed",
             Abort::TaskFailure => "JOB_FAILOVER_REGION: a task of the checkpoint failed",
             Abort::JobStopped => "COORDINATOR_SHUTDOWN: the job ends",
+            Abort::NotFinalized => "FINALIZE_CHECKPOINT_FAILURE: it could not be completed",
         }
     }
 }
@@ -68,6 +70,8 @@ pub(super) struct Pending {
     pub(super) id: CheckpointId,
     pub(super) triggered: Timestamp,
     pub(super) deadline: Timestamp,
+    /// It completes or is given up as a whole, and nothing is restored from it unless the job stops with it.
+    pub(super) is_savepoint: bool,
     pub(super) parts: BTreeMap<RegionIndex, Part>,
     /// How many of its parts are collecting.
     collecting: u32,
@@ -119,6 +123,8 @@ pub(super) enum Acknowledged {
     Unknown,
     /// It was the last one of its region.
     Last,
+    /// It was the last one of a savepoint.
+    Whole,
 }
 
 impl Pending {
@@ -126,6 +132,7 @@ impl Pending {
         id: CheckpointId,
         triggered: Timestamp,
         deadline: Timestamp,
+        is_savepoint: bool,
         participants: &[Participant],
     ) -> Self {
         let part = |participant: &Participant| {
@@ -146,6 +153,7 @@ impl Pending {
             id,
             triggered,
             deadline,
+            is_savepoint,
             parts,
             collecting,
             completed: false,
@@ -193,7 +201,23 @@ impl Pending {
         }
         part.stage = Stage::Acknowledged;
         self.collecting -= 1;
-        Acknowledged::Last
+        match (self.is_savepoint, self.collecting) {
+            (false, _) => Acknowledged::Last,
+            (true, 0) => Acknowledged::Whole,
+            (true, _) => Acknowledged::Counted,
+        }
+    }
+
+    /// What the tasks of a region that has acknowledged have snapshotted, and whether all of it is of after the
+    /// end of their input.
+    pub(super) fn snapshots(
+        &self,
+        region: RegionIndex,
+    ) -> Option<(bool, impl Iterator<Item = &StateHandle>)> {
+        let part = self.parts.get(&region)?;
+        let states = part.states.iter().map(Option::as_ref);
+        let states = states.map(|state| state.expect("every task has acknowledged"));
+        Some((part.end_of_data, states))
     }
 
     /// What a region has acknowledged goes into a record.
@@ -207,11 +231,20 @@ impl Pending {
         let snapshot = RegionSnapshot {
             checkpoint: self.id,
             attempt: part.attempt,
-            end_of_data: part.end_of_data,
+            is_final: part.end_of_data,
         };
         let states = core::mem::take(&mut part.states);
         let state = |state: Option<StateHandle>| state.expect("every task has acknowledged");
         (snapshot, states.into_iter().map(state).collect())
+    }
+
+    /// What is being stored is not, after all.
+    pub(super) fn withdraw(&mut self) {
+        for part in self.parts.values_mut() {
+            if part.stage == Stage::Storing {
+                part.stage = Stage::Acknowledged;
+            }
+        }
     }
 
     /// Takes the part of a region away, unless it is being stored; tells whether there was one.
@@ -240,6 +273,7 @@ impl Pending {
     pub(super) fn entry(&self, outcome: CheckpointOutcome) -> CheckpointEntry {
         CheckpointEntry {
             id: self.id,
+            is_savepoint: self.is_savepoint,
             outcome,
             triggered: self.triggered,
             latest_ack: self.latest_ack,

@@ -6,13 +6,14 @@ use super::execution::{Execution, Phase};
 use super::job::{CancelIntent, Job};
 use super::journal::Journal;
 use super::removals::Removals;
+use super::savepoints::Savepoints;
 use super::taskmanagers::TaskManagers;
 use super::timers::{Timer, Timers};
 use super::waiting::Waiting;
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::kept::Kept;
-use crate::record::{CheckpointRecord, JobRecord, JobResult, Record};
+use crate::record::{CheckpointRecord, JobRecord, JobResult, Record, SavepointRecord};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -50,6 +51,7 @@ struct Sorted {
     cancels: BTreeSet<JobId>,
     marks: BTreeMap<JobId, CheckpointId>,
     checkpoints: BTreeMap<JobId, BTreeMap<CheckpointId, Arc<CheckpointRecord>>>,
+    savepoints: BTreeMap<JobId, Vec<Arc<SavepointRecord>>>,
     results: BTreeMap<JobId, Arc<JobResult>>,
 }
 
@@ -70,8 +72,9 @@ impl Coordinator {
         let mut sorted = Sorted::from(records);
         sorted.check()?;
         let mut archive = Archive::default();
-        for result in sorted.results.values() {
-            archive.put(Archived::recovered(result.clone()));
+        for (job, result) in &sorted.results {
+            let savepoints = sorted.savepoints.remove(job).unwrap_or_default();
+            archive.put(Archived::recovered(result.clone(), savepoints));
         }
         let deadline = now + config.reconciliation_timeout;
         let (mut jobs, mut removals) = (BTreeMap::new(), Removals::default());
@@ -125,6 +128,13 @@ impl Sorted {
                         .or_default()
                         .insert(record.id, record);
                 }
+                Record::Savepoint(record) => {
+                    sorted
+                        .savepoints
+                        .entry(record.job)
+                        .or_default()
+                        .push(record);
+                }
                 Record::Result(result) => {
                     sorted.results.insert(result.job, result);
                 }
@@ -151,6 +161,9 @@ impl Sorted {
         self.checkpoints
             .keys()
             .try_for_each(|job| orphan("checkpoint", job))?;
+        let savepoints = self.savepoints.keys();
+        let mut savepoints = savepoints.filter(|job| !self.results.contains_key(job));
+        savepoints.try_for_each(|job| orphan("savepoint", job))?;
         Ok(())
     }
 
@@ -182,6 +195,9 @@ impl Sorted {
             deadline,
             now,
         );
+        let savepoints = self.savepoints.remove(&id).unwrap_or_default();
+        let until = job.savepoint_timeout(now);
+        job.savepoints = Kept::new(Savepoints::recovered(savepoints, until));
         if let Some(result) = self.results.get(&id) {
             job.resume_removal(result.clone());
         } else if self.cancels.contains(&id) {

@@ -6,7 +6,7 @@
 //! again whenever somebody shows up who may have written for it.
 
 use super::effect::Effect;
-use super::input::{Discard, DiscardOutcome};
+use super::input::{Discard, StorageOutcome};
 use crate::id::JobId;
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
@@ -42,13 +42,13 @@ impl Removals {
     }
 
     /// A removal has ended; tells whether it succeeded.
-    pub(super) fn ended(&mut self, now: Timestamp, job: JobId, outcome: &DiscardOutcome) -> bool {
+    pub(super) fn ended(&mut self, now: Timestamp, job: JobId, outcome: &StorageOutcome) -> bool {
         match outcome {
-            DiscardOutcome::Done => {
+            StorageOutcome::Done => {
                 self.0.remove(&job);
                 true
             }
-            DiscardOutcome::Failed(problem) => {
+            StorageOutcome::Failed(problem) => {
                 tracing::warn!(%job, problem, "the job's state could not be deleted");
                 let removal = self.0.entry(job).or_insert(Removal::new(None));
                 removal.retry = Some(now + removal.pause);

@@ -33,8 +33,12 @@ impl Coordinator {
     /// The records from which another coordinator would recover, and the write that may add to them.
     #[must_use]
     pub fn what_is_stored(&self) -> Stored {
-        let result = |archived: &Archived| Record::Result(archived.result.clone());
-        let results = self.archive.iter().map(result);
+        let archived = |archived: &Archived| {
+            let savepoints = archived.savepoints.iter().cloned().map(Record::Savepoint);
+            let result = Record::Result(archived.result.clone());
+            savepoints.chain([result]).collect::<Vec<_>>()
+        };
+        let results = self.archive.iter().flat_map(archived);
         let jobs = self.jobs.values().flat_map(|job| job.records());
         Stored {
             records: jobs.chain(results).collect(),
@@ -64,6 +68,11 @@ impl Job {
         }
         let completed = self.checkpoints.completed.iter();
         records.extend(completed.cloned().map(Record::Checkpoint));
+        if !self.is_over() {
+            // Afterwards they belong to its result.
+            let savepoints = self.savepoints.records();
+            records.extend(savepoints.cloned().map(Record::Savepoint));
+        }
         records
     }
 }

@@ -171,6 +171,8 @@ pub struct CheckpointsDetails {
     pub in_progress: u64,
     /// The last one that completed.
     pub latest_completed: Option<CheckpointEntry>,
+    /// The savepoint that completed last.
+    pub latest_savepoint: Option<CheckpointEntry>,
     /// The last one that failed.
     pub latest_failed: Option<CheckpointEntry>,
     /// The last restore.
@@ -193,6 +195,8 @@ pub struct Restore {
 pub struct CheckpointEntry {
     /// Its id.
     pub id: CheckpointId,
+    /// Whether it is a savepoint.
+    pub is_savepoint: bool,
     /// What became of it.
     pub outcome: CheckpointOutcome,
     /// When it was triggered.

@@ -10,7 +10,8 @@ use super::view::{
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
-use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, TaskManagerId, VertexIndex};
+use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, TaskManagerId, TriggerId, VertexIndex};
+use crate::record::SavepointRecord;
 use crate::state::JobStatus;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -188,6 +189,27 @@ impl Coordinator {
             hardware: tm.hello.hardware,
             allocations,
         }
+    }
+
+    /// A savepoint that a client asked for, as far as it is durable.
+    #[must_use]
+    pub fn savepoint(&self, job: JobId, trigger: TriggerId) -> Option<&SavepointRecord> {
+        if let Some(archived) = self.archive.get(job) {
+            return archived.savepoint(trigger).map(Deref::deref);
+        }
+        let wish = self.jobs.get(&job)?.savepoints.get(trigger)?;
+        wish.is_durable.then_some(&*wish.record)
+    }
+
+    /// The savepoints of a job that are remembered, those that have ended first.
+    #[must_use]
+    pub fn savepoints(&self, job: JobId) -> Vec<&SavepointRecord> {
+        if let Some(archived) = self.archive.get(job) {
+            return archived.savepoints.iter().map(Deref::deref).collect();
+        }
+        let job = self.jobs.get(&job);
+        let records = job.into_iter().flat_map(|job| job.savepoints.records());
+        records.map(Deref::deref).collect()
     }
 
     /// A 64-bit digest of the whole state; equal states, equal digests, on every platform.

@@ -10,8 +10,8 @@ use crate::id::{
 };
 use crate::kept::Kept;
 use crate::message::{
-    Acknowledgement, DeclineReason, Deployment, FromTaskManager, InventoryItem, TaskDeployment,
-    TaskReport, TaskStateChange,
+    Acknowledgement, DeclineReason, Deployment, FromTaskManager, InventoryItem, SavepointOrder,
+    TaskDeployment, TaskReport, TaskStateChange,
 };
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -243,6 +243,7 @@ impl Attempts {
             table: deployment.table.clone(),
             restore: deployment.restore,
             state: task.state.clone(),
+            finish: deployment.finish,
         }));
         Some(TaskReport::Initializing)
     }
@@ -351,6 +352,7 @@ impl Attempts {
         concerned: &Concerned,
         checkpoint: CheckpointId,
         timestamp: Timestamp,
+        savepoint: Option<SavepointOrder>,
         effects: &mut Vec<Effect>,
     ) {
         let concerned = self.concerned(concerned);
@@ -364,6 +366,7 @@ impl Attempts {
                     attempt,
                     checkpoint,
                     timestamp,
+                    savepoint: savepoint.clone(),
                 });
             } else {
                 let (reason, message) = (

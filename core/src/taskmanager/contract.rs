@@ -2,7 +2,8 @@
 
 use crate::id::{AttemptId, CheckpointId, Incarnation, SlotIndex, TaskManagerId};
 use crate::message::{
-    DeclineReason, Envelope, FromTaskManager, Hardware, Hello, JobTable, StateHandle,
+    DeclineReason, Envelope, FromTaskManager, Hardware, Hello, JobTable, SavepointOrder,
+    StateHandle,
 };
 use crate::time::Timestamp;
 use alloc::string::String;
@@ -113,6 +114,8 @@ pub enum Effect {
         checkpoint: CheckpointId,
         /// When the JobManager triggered it.
         timestamp: Timestamp,
+        /// If it is a savepoint: what is different then.
+        savepoint: Option<SavepointOrder>,
     },
     /// Tell a task that a checkpoint is durable.
     Complete {
@@ -152,4 +155,6 @@ pub struct TaskStart {
     pub restore: Option<CheckpointId>,
     /// The state of that checkpoint.
     pub state: Vec<StateHandle>,
+    /// Nothing comes after it: publish what it has, and finish without reading.
+    pub finish: bool,
 }

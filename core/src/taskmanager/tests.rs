@@ -128,6 +128,7 @@ impl Scene {
             attempt: attempt(number).attempt,
             table: Arc::new(table),
             restore: None,
+            finish: false,
             tasks: vec![task],
         }))
     }
@@ -214,6 +215,7 @@ fn a_repeated_trigger_snapshots_once() {
             tasks: Vec::new(),
             checkpoint: CheckpointId(checkpoint),
             timestamp: Timestamp(0),
+            savepoint: None,
         })
     };
     assert!(matches!(trigger(1)[..], [Effect::Trigger { .. }]));

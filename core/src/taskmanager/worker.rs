@@ -280,10 +280,11 @@ impl Worker {
                 tasks,
                 checkpoint,
                 timestamp,
+                savepoint,
             } => {
-                let concerned = Concerned::new(job, tasks);
+                let tasks = Concerned::new(job, tasks);
                 let attempts = &mut self.attempts;
-                attempts.trigger(&concerned, checkpoint, timestamp, effects);
+                attempts.trigger(&tasks, checkpoint, timestamp, savepoint, effects);
             }
             ToTaskManager::NotifyComplete {
                 job,
@@ -291,17 +292,16 @@ impl Worker {
                 checkpoint,
                 finish,
             } => {
-                let concerned = Concerned::new(job, tasks);
-                let attempts = &mut self.attempts;
-                attempts.complete(&concerned, checkpoint, finish, effects);
+                let tasks = Concerned::new(job, tasks);
+                self.attempts.complete(&tasks, checkpoint, finish, effects);
             }
             ToTaskManager::NotifyAborted {
                 job,
                 tasks,
                 checkpoint,
             } => {
-                let concerned = Concerned::new(job, tasks);
-                self.attempts.abort(&concerned, checkpoint, effects);
+                let tasks = Concerned::new(job, tasks);
+                self.attempts.abort(&tasks, checkpoint, effects);
             }
             ToTaskManager::Resume {
                 job,
@@ -309,9 +309,8 @@ impl Worker {
                 completed,
                 aborted_below,
             } => {
-                let concerned = Concerned::new(job, tasks);
-                let attempts = &mut self.attempts;
-                attempts.resume(&concerned, completed, aborted_below, effects);
+                let (tasks, attempts) = (Concerned::new(job, tasks), &mut self.attempts);
+                attempts.resume(&tasks, completed, aborted_below, effects);
             }
             ToTaskManager::ReleaseJob { job } => self.attempts.release(job, effects),
         }

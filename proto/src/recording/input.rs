@@ -6,9 +6,11 @@ use crate::v1;
 use crate::v1::discarded_input::What;
 use crate::v1::recording_frame::Frame as Wire;
 use crate::v1::stored_input::Outcome;
-use crate::wire::{Received, ids};
+use crate::wire::{Received, after_from_wire, after_to_wire, ids};
 use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId};
-use jobmanager_core::jobmanager::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
+use jobmanager_core::jobmanager::{
+    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
+};
 use std::sync::Arc;
 
 pub(super) fn input_to_wire(input: &Input) -> Wire {
@@ -40,6 +42,25 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
             request: request.0,
             job: Some((*job).into()),
         }),
+        Input::Command {
+            request,
+            command: Command::Savepoint(wanted),
+        } => Wire::Savepoint(v1::SavepointInput {
+            request: request.0,
+            job: Some(wanted.job.into()),
+            trigger: Some(wanted.trigger.into()),
+            directory: wanted.directory.clone(),
+            after: after_to_wire(wanted.after).into(),
+        }),
+        Input::SavepointWritten {
+            job,
+            checkpoint,
+            outcome,
+        } => Wire::SavepointWritten(v1::SavepointWrittenInput {
+            job: Some((*job).into()),
+            checkpoint: checkpoint.0,
+            failed: failed(outcome),
+        }),
         Input::Wake => Wire::Wake(true),
     }
 }
@@ -58,10 +79,11 @@ fn stored_to_wire(commit: CommitId, outcome: &StoreOutcome) -> v1::StoredInput {
     }
 }
 
-fn discarded_to_wire(discard: &Discard, outcome: &DiscardOutcome) -> v1::DiscardedInput {
+fn discarded_to_wire(discard: &Discard, outcome: &StorageOutcome) -> v1::DiscardedInput {
     let (job, what) = match discard {
         Discard::Checkpoint(job, checkpoint) => (job, What::Checkpoint(checkpoint.0)),
         Discard::Job(job) => (job, What::WholeJob(true)),
+        Discard::Savepoint { job, location } => (job, What::Savepoint(location.clone())),
         Discard::Unreferenced { job, keep, next } => {
             let keep = keep.iter().map(|checkpoint| checkpoint.0).collect();
             let next = next.0;
@@ -72,10 +94,7 @@ fn discarded_to_wire(discard: &Discard, outcome: &DiscardOutcome) -> v1::Discard
     v1::DiscardedInput {
         job: Some((*job).into()),
         what: Some(what),
-        failed: match outcome {
-            DiscardOutcome::Done => None,
-            DiscardOutcome::Failed(problem) => Some(problem.clone()),
-        },
+        failed: failed(outcome),
     }
 }
 
@@ -133,12 +152,22 @@ pub(super) fn discarded(wire: v1::DiscardedInput) -> Result<Input, BadMessage> {
             Discard::Checkpoint(job, check::checkpoint(id, "discarded.checkpoint")?)
         }
         What::WholeJob(_) => Discard::Job(job),
+        What::Savepoint(location) => Discard::Savepoint { job, location },
         What::Unreferenced(wire) => unreferenced(job, &wire)?,
     };
-    let outcome = wire
-        .failed
-        .map_or(DiscardOutcome::Done, DiscardOutcome::Failed);
+    let outcome = outcome(wire.failed);
     Ok(Input::Discarded { discard, outcome })
+}
+
+fn failed(outcome: &StorageOutcome) -> Option<String> {
+    match outcome {
+        StorageOutcome::Done => None,
+        StorageOutcome::Failed(problem) => Some(problem.clone()),
+    }
+}
+
+fn outcome(failed: Option<String>) -> StorageOutcome {
+    failed.map_or(StorageOutcome::Done, StorageOutcome::Failed)
 }
 
 fn unreferenced(
@@ -169,5 +198,25 @@ pub(super) fn cancel(wire: v1::CancelInput) -> Result<Input, BadMessage> {
     Ok(Input::Command {
         request: RequestId(wire.request),
         command: Command::Cancel(ids::job(wire.job, "cancel.job")?),
+    })
+}
+
+pub(super) fn savepoint(wire: v1::SavepointInput) -> Result<Input, BadMessage> {
+    Ok(Input::Command {
+        request: RequestId(wire.request),
+        command: Command::Savepoint(SavepointRequest {
+            job: ids::job(wire.job, "savepoint.job")?,
+            trigger: ids::trigger(wire.trigger, "savepoint.trigger")?,
+            directory: wire.directory,
+            after: after_from_wire(wire.after, "savepoint.after")?,
+        }),
+    })
+}
+
+pub(super) fn savepoint_written(wire: v1::SavepointWrittenInput) -> Result<Input, BadMessage> {
+    Ok(Input::SavepointWritten {
+        job: ids::job(wire.job, "savepoint_written.job")?,
+        checkpoint: check::checkpoint(wire.checkpoint, "savepoint_written.checkpoint")?,
+        outcome: outcome(wire.failed),
     })
 }

@@ -21,6 +21,7 @@ impl From<Deployment> for v1::Deploy {
             table: Some(Arc::unwrap_or_clone(deployment.table).into()),
             restore_checkpoint: deployment.restore.map_or(0, |checkpoint| checkpoint.0),
             tasks: deployment.tasks.into_iter().map(Into::into).collect(),
+            finish: deployment.finish,
         }
     }
 }
@@ -106,6 +107,7 @@ impl TryFrom<v1::Deploy> for Deployment {
             attempt: ids::attempt(wire.attempt, "deploy.attempt")?,
             table: Arc::new(table),
             restore,
+            finish: wire.finish,
             tasks,
         })
     }

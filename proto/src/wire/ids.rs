@@ -4,7 +4,9 @@ use crate::bad_message::BadMessage;
 use crate::check;
 use crate::v1;
 use jobmanager_core::graph::{MAX_EDGES, MAX_PARALLELISM, MAX_VERTICES};
-use jobmanager_core::id::{Attempt, AttemptId, JobId, SubtaskIndex, TaskId, VertexIndex};
+use jobmanager_core::id::{
+    Attempt, AttemptId, JobId, SubtaskIndex, TaskId, TriggerId, VertexIndex,
+};
 use jobmanager_core::message::ChannelId;
 
 impl From<u128> for v1::Uuid {
@@ -31,6 +33,12 @@ impl From<JobId> for v1::Uuid {
 impl From<v1::Uuid> for JobId {
     fn from(uuid: v1::Uuid) -> Self {
         JobId(uuid.into())
+    }
+}
+
+impl From<TriggerId> for v1::Uuid {
+    fn from(trigger: TriggerId) -> Self {
+        trigger.0.into()
     }
 }
 
@@ -94,6 +102,13 @@ impl TryFrom<&v1::Subscribe> for ChannelId {
 
 pub(crate) fn job(wire: Option<v1::Uuid>, field: &'static str) -> Result<JobId, BadMessage> {
     check::required(wire, field).map(JobId::from)
+}
+
+pub(crate) fn trigger(
+    wire: Option<v1::Uuid>,
+    field: &'static str,
+) -> Result<TriggerId, BadMessage> {
+    check::required(wire, field).map(|id| TriggerId(id.into()))
 }
 
 pub(crate) fn attempt(

@@ -5,6 +5,7 @@
 //!
 //! * `ids`: names, and the channels of the exchange;
 //! * `state`: where a snapshot is;
+//! * `savepoint`: what is different with a savepoint;
 //! * `to_taskmanager` and `deploy`: what the JobManager says;
 //! * `from_taskmanager` and `hello`: what a TaskManager says.
 
@@ -12,6 +13,7 @@ mod deploy;
 mod from_taskmanager;
 mod hello;
 pub(crate) mod ids;
+mod savepoint;
 mod state;
 mod to_taskmanager;
 
@@ -19,4 +21,6 @@ pub(crate) use deploy::{partitioning_from_wire, partitioning_to_wire};
 pub use from_taskmanager::{Received, TaskMetrics};
 pub use hello::PROTOCOL_VERSION;
 pub use ids::subscribe;
+pub(crate) use savepoint::{after_from_wire, after_to_wire};
+pub use savepoint::{parse_savepoint_barrier, savepoint_barrier};
 pub(crate) use state::{state_from_wire, state_to_wire};

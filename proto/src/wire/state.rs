@@ -10,6 +10,7 @@ pub(crate) fn state_to_wire(state: StateHandle) -> v1::StateHandle {
     let location = match state.location {
         StateLocation::Inline(bytes) => Location::Inline(bytes),
         StateLocation::File(path) => Location::File(path),
+        StateLocation::Url(url) => Location::Url(url),
     };
     v1::StateHandle {
         location: Some(location),
@@ -27,6 +28,7 @@ pub(crate) fn state_from_wire(
         }
         Location::Inline(bytes) => StateLocation::Inline(bytes),
         Location::File(path) => StateLocation::File(plain_path(path, field)?),
+        Location::Url(url) => StateLocation::Url(check::address(url, field)?),
     };
     let size = check::in_range(wire.size, 0..=check::MAX_STATE_BYTES, field)?;
     Ok(StateHandle { location, size })

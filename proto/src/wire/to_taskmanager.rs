@@ -47,11 +47,13 @@ impl From<ToTaskManager> for Message {
                 tasks,
                 checkpoint,
                 timestamp,
+                savepoint,
             } => Message::TriggerCheckpoint(v1::TriggerCheckpoint {
                 job: Some(job.into()),
                 checkpoint: checkpoint.0,
                 timestamp_ms: timestamp.0,
                 tasks: tasks.into_iter().map(Into::into).collect(),
+                savepoint: savepoint.map(Into::into),
             }),
             ToTaskManager::NotifyComplete {
                 job,
@@ -152,6 +154,7 @@ impl TryFrom<Message> for ToTaskManager {
                 tasks: tasks(wire.tasks, "trigger_checkpoint.tasks")?,
                 checkpoint: check::checkpoint(wire.checkpoint, "trigger_checkpoint.checkpoint")?,
                 timestamp: Timestamp(wire.timestamp_ms),
+                savepoint: wire.savepoint.map(TryInto::try_into).transpose()?,
             },
             Message::NotifyComplete(wire) => ToTaskManager::NotifyComplete {
                 job: ids::job(wire.job, "notify_complete.job")?,

@@ -60,15 +60,6 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             },
         ),
         (
-            "trigger_checkpoint",
-            ToTaskManager::TriggerCheckpoint {
-                job: JOB,
-                tasks: vec![TASK],
-                checkpoint: CHECKPOINT,
-                timestamp: Timestamp(1_700_000_000_000),
-            },
-        ),
-        (
             "notify_complete",
             ToTaskManager::NotifyComplete {
                 job: JOB,
@@ -96,6 +87,37 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
         ),
         ("release_job", ToTaskManager::ReleaseJob { job: JOB }),
     ]
+    .into_iter()
+    .chain(triggers())
+    .collect()
+}
+
+fn triggers() -> Vec<(&'static str, ToTaskManager)> {
+    vec![
+        (
+            "trigger_checkpoint",
+            ToTaskManager::TriggerCheckpoint {
+                job: JOB,
+                tasks: vec![TASK],
+                checkpoint: CHECKPOINT,
+                timestamp: Timestamp(1_700_000_000_000),
+                savepoint: None,
+            },
+        ),
+        (
+            "trigger_savepoint",
+            ToTaskManager::TriggerCheckpoint {
+                job: JOB,
+                tasks: Vec::new(),
+                checkpoint: CHECKPOINT,
+                timestamp: Timestamp(1_700_000_000_000),
+                savepoint: Some(SavepointOrder {
+                    location: "file:///s/1".into(),
+                    after: AfterSavepoint::Suspend,
+                }),
+            },
+        ),
+    ]
 }
 
 fn deployment() -> Deployment {
@@ -104,6 +126,7 @@ fn deployment() -> Deployment {
         attempt: ATTEMPT,
         table: Arc::new(table()),
         restore: Some(CHECKPOINT),
+        finish: true,
         tasks: vec![TaskDeployment {
             task: TASK,
             slot: SlotIndex(1),
@@ -261,11 +284,29 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                     Some(RegionSnapshot {
                         checkpoint: CHECKPOINT,
                         attempt: ATTEMPT,
-                        end_of_data: true,
+                        is_final: true,
                     }),
                     None,
                 ],
                 states: states(),
+            })),
+        ),
+        (
+            "savepoint",
+            Record::Savepoint(Arc::new(SavepointRecord {
+                job: JOB,
+                trigger: TriggerId(5),
+                requested: Timestamp(1_700_000_000_000),
+                directory: "file:///s".into(),
+                after: AfterSavepoint::Drain,
+                outcome: Some(SavepointOutcome {
+                    at: Timestamp(1_700_000_000_100),
+                    result: Ok(CompletedSavepoint {
+                        checkpoint: CHECKPOINT,
+                        location: "file:///s/1".into(),
+                        size: 7,
+                    }),
+                }),
             })),
         ),
         ("result", Record::Result(Arc::new(result()))),

@@ -73,7 +73,12 @@ fn state() -> impl Strategy<Value = StateHandle> {
         location: StateLocation::File(path),
         size,
     });
-    prop_oneof![inline, file]
+    let url =
+        ("(file|s3)://[a-z/]{1,20}", 0..=MAX_STATE_BYTES).prop_map(|(url, size)| StateHandle {
+            location: StateLocation::Url(url),
+            size,
+        });
+    prop_oneof![inline, file, url]
 }
 
 fn partitioning() -> impl Strategy<Value = Partitioning> {
@@ -133,6 +138,7 @@ prop_compose! {
     fn deployment()(
         job in job(), attempt in attempt(), table in table(), restore in option::of(checkpoint()),
         tasks in vec((any::<u32>(), any::<u32>(), 0..MAX_SLOTS, vec(state(), 0..3)), 0..4),
+        finish in any::<bool>(),
     ) -> Deployment {
         let task = |(vertex, subtask, slot, state): (u32, u32, u32, Vec<StateHandle>)| {
             let vertex = vertex % table.vertices.len() as u32;
@@ -144,7 +150,7 @@ prop_compose! {
             }
         };
         let tasks = tasks.into_iter().map(task).collect();
-        Deployment { job, attempt, table: Arc::new(table), restore, tasks }
+        Deployment { job, attempt, table: Arc::new(table), restore, finish, tasks }
     }
 }
 
@@ -163,6 +169,18 @@ fn welcome() -> impl Strategy<Value = Welcome> {
     )
 }
 
+pub(crate) fn after_savepoint() -> impl Strategy<Value = AfterSavepoint> {
+    select(vec![
+        AfterSavepoint::GoOn,
+        AfterSavepoint::Suspend,
+        AfterSavepoint::Drain,
+    ])
+}
+
+fn savepoint_order() -> impl Strategy<Value = SavepointOrder> {
+    (name(), after_savepoint()).prop_map(|(location, after)| SavepointOrder { location, after })
+}
+
 fn to_taskmanager() -> impl Strategy<Value = ToTaskManager> {
     use ToTaskManager::*;
     prop_oneof![
@@ -178,14 +196,22 @@ fn to_taskmanager() -> impl Strategy<Value = ToTaskManager> {
             attempt,
             tasks
         }),
-        (job(), tasks(), checkpoint(), timestamp()).prop_map(
-            |(job, tasks, checkpoint, timestamp)| TriggerCheckpoint {
-                job,
-                tasks,
-                checkpoint,
-                timestamp,
-            }
-        ),
+        (
+            job(),
+            tasks(),
+            checkpoint(),
+            timestamp(),
+            option::of(savepoint_order())
+        )
+            .prop_map(
+                |(job, tasks, checkpoint, timestamp, savepoint)| TriggerCheckpoint {
+                    job,
+                    tasks,
+                    checkpoint,
+                    timestamp,
+                    savepoint,
+                }
+            ),
         (job(), tasks(), checkpoint(), any::<bool>()).prop_map(
             |(job, tasks, checkpoint, finish)| NotifyComplete {
                 job,
@@ -354,9 +380,9 @@ prop_compose! {
 
 prop_compose! {
     fn region_snapshot()(
-        checkpoint in checkpoint(), attempt in attempt(), end_of_data in any::<bool>(),
+        checkpoint in checkpoint(), attempt in attempt(), is_final in any::<bool>(),
     ) -> RegionSnapshot {
-        RegionSnapshot { checkpoint, attempt, end_of_data }
+        RegionSnapshot { checkpoint, attempt, is_final }
     }
 }
 
@@ -366,6 +392,32 @@ prop_compose! {
         states in vec(state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
     ) -> CheckpointRecord {
         CheckpointRecord { job, id, triggered, completed, regions, states }
+    }
+}
+
+pub(crate) fn trigger() -> impl Strategy<Value = TriggerId> {
+    any::<u128>().prop_map(TriggerId)
+}
+
+fn savepoint_outcome() -> impl Strategy<Value = SavepointOutcome> {
+    let completed = (checkpoint(), name(), any::<u64>());
+    let completed = completed.prop_map(|(checkpoint, location, size)| {
+        Ok(CompletedSavepoint {
+            checkpoint,
+            location,
+            size,
+        })
+    });
+    let result = prop_oneof![completed, prose().prop_map(Err)];
+    (timestamp(), result).prop_map(|(at, result)| SavepointOutcome { at, result })
+}
+
+prop_compose! {
+    fn savepoint_record()(
+        job in job(), trigger in trigger(), requested in timestamp(), directory in name(),
+        after in after_savepoint(), outcome in option::of(savepoint_outcome()),
+    ) -> SavepointRecord {
+        SavepointRecord { job, trigger, requested, directory, after, outcome }
     }
 }
 
@@ -397,6 +449,7 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         job().prop_map(Record::Cancel),
         (job(), checkpoint()).prop_map(|(job, next)| Record::CheckpointMark { job, next }),
         checkpoint_record().prop_map(|record| Record::Checkpoint(Arc::new(record))),
+        savepoint_record().prop_map(|record| Record::Savepoint(Arc::new(record))),
         result().prop_map(|result| Record::Result(Arc::new(result))),
     ]
 }
@@ -407,6 +460,7 @@ pub(crate) fn key() -> impl Strategy<Value = RecordKey> {
         job().prop_map(RecordKey::Cancel),
         job().prop_map(RecordKey::CheckpointMark),
         (job(), checkpoint()).prop_map(|(job, id)| RecordKey::Checkpoint(job, id)),
+        (job(), trigger()).prop_map(|(job, trigger)| RecordKey::Savepoint(job, trigger)),
         job().prop_map(RecordKey::Result),
     ]
 }

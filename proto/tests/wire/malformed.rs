@@ -206,6 +206,30 @@ fn messages_to_a_taskmanager_about_one_checkpoint() {
         ),
         ("release_job.job", ReleaseJob(v1::ReleaseJob::default())),
         (
+            "savepoint.location",
+            TriggerCheckpoint(v1::TriggerCheckpoint {
+                job: uuid(),
+                checkpoint: 1,
+                savepoint: Some(v1::SavepointOrder {
+                    location: String::new(),
+                    after: 1,
+                }),
+                ..Default::default()
+            }),
+        ),
+        (
+            "savepoint.after",
+            TriggerCheckpoint(v1::TriggerCheckpoint {
+                job: uuid(),
+                checkpoint: 1,
+                savepoint: Some(v1::SavepointOrder {
+                    location: "file:///s".into(),
+                    after: 0,
+                }),
+                ..Default::default()
+            }),
+        ),
+        (
             "trigger_checkpoint.checkpoint",
             TriggerCheckpoint(v1::TriggerCheckpoint {
                 job: uuid(),
@@ -411,6 +435,27 @@ fn channels() {
     });
 }
 
+const SAVEPOINT: &[Breaks<v1::SavepointRecord>] = &[
+    ("savepoint.job", |s| s.job = None),
+    ("savepoint.trigger", |s| s.trigger = None),
+    ("savepoint.directory", |s| s.directory.clear()),
+    ("savepoint.after", |s| s.after = 0),
+];
+
+const RESULT: &[Breaks<v1::JobResult>] = &[
+    ("result.job", |r| r.job = None),
+    ("result.status", |r| r.status = 0),
+    ("result.vertices.operator_id", |r| {
+        r.vertices[0].operator_id = None
+    }),
+    ("result.vertices.parallelism", |r| {
+        r.vertices[0].parallelism = 0
+    }),
+    ("result.vertices.max_parallelism", |r| {
+        r.vertices[0].max_parallelism = 0
+    }),
+];
+
 #[test]
 fn records() {
     use v1::record::Record as Wire;
@@ -421,7 +466,7 @@ fn records() {
     let examples = examples::records().into_iter();
     let examples = examples.map(|(_, record)| v1::Record::from(&record).record.unwrap());
     let examples: Vec<_> = examples.collect();
-    let [job, _, mark, checkpoint, result] = examples.try_into().unwrap();
+    let [job, _, mark, checkpoint, savepoint, result] = examples.try_into().unwrap();
 
     let breaks: &[Breaks<v1::JobRecord>] = &[
         ("job.graph", |j| j.graph = None),
@@ -461,23 +506,15 @@ fn records() {
     };
     each_is_named(example, breaks, |wire| convert(Wire::Checkpoint(wire)));
 
-    let breaks: &[Breaks<v1::JobResult>] = &[
-        ("result.job", |r| r.job = None),
-        ("result.status", |r| r.status = 0),
-        ("result.vertices.operator_id", |r| {
-            r.vertices[0].operator_id = None
-        }),
-        ("result.vertices.parallelism", |r| {
-            r.vertices[0].parallelism = 0
-        }),
-        ("result.vertices.max_parallelism", |r| {
-            r.vertices[0].max_parallelism = 0
-        }),
-    ];
+    let Wire::Savepoint(example) = savepoint else {
+        panic!("another example");
+    };
+    each_is_named(example, SAVEPOINT, |wire| convert(Wire::Savepoint(wire)));
+
     let Wire::Result(example) = result else {
         panic!("another example");
     };
-    each_is_named(example, breaks, |wire| convert(Wire::Result(wire)));
+    each_is_named(example, RESULT, |wire| convert(Wire::Result(wire)));
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use crate::{bytes::show, examples, generate};
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::graph::JobGraph;
-use jobmanager_core::id::{CheckpointId, CommitId, Epoch, RequestId, SessionId};
-use jobmanager_core::jobmanager::{Command, Discard, DiscardOutcome, Input, StoreOutcome};
+use jobmanager_core::id::{CheckpointId, CommitId, Epoch, JobId, RequestId, SessionId, TriggerId};
+use jobmanager_core::jobmanager::{
+    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
+};
+use jobmanager_core::message::AfterSavepoint;
 use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::*;
@@ -23,6 +26,8 @@ fn discard() -> impl Strategy<Value = Discard> {
         (generate::job(), generate::checkpoint())
             .prop_map(|(job, id)| Discard::Checkpoint(job, id)),
         generate::job().prop_map(Discard::Job),
+        (generate::job(), generate::prose())
+            .prop_map(|(job, location)| Discard::Savepoint { job, location }),
         unreferenced.prop_map(|(job, keep, next)| Discard::Unreferenced { job, keep, next }),
     ]
 }
@@ -41,15 +46,35 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         generate::graph().prop_map(move |spec| Command::Submit(Arc::new(graph(spec)))),
         generate::job().prop_map(Command::Cancel),
+        savepoint().prop_map(Command::Savepoint),
     ]
+}
+
+fn savepoint() -> impl Strategy<Value = SavepointRequest> {
+    let after = generate::after_savepoint();
+    (
+        generate::job(),
+        generate::trigger(),
+        generate::prose(),
+        after,
+    )
+        .prop_map(|(job, trigger, directory, after)| SavepointRequest {
+            job,
+            trigger,
+            directory,
+            after,
+        })
 }
 
 fn input() -> impl Strategy<Value = Input> {
     let session = || any::<u64>().prop_map(SessionId);
-    let discard_outcome = prop_oneof![
-        Just(DiscardOutcome::Done),
-        generate::prose().prop_map(DiscardOutcome::Failed)
-    ];
+    let outcome = || {
+        prop_oneof![
+            Just(StorageOutcome::Done),
+            generate::prose().prop_map(StorageOutcome::Failed)
+        ]
+    };
+    let written = (generate::job(), generate::checkpoint(), outcome());
     prop_oneof![
         (session(), generate::hello())
             .prop_map(|(session, hello)| Input::Connected { session, hello }),
@@ -58,8 +83,12 @@ fn input() -> impl Strategy<Value = Input> {
         session().prop_map(|session| Input::Disconnected { session }),
         (any::<u64>().prop_map(CommitId), store_outcome())
             .prop_map(|(commit, outcome)| Input::Stored { commit, outcome }),
-        (discard(), discard_outcome)
-            .prop_map(|(discard, outcome)| Input::Discarded { discard, outcome }),
+        (discard(), outcome()).prop_map(|(discard, outcome)| Input::Discarded { discard, outcome }),
+        written.prop_map(|(job, checkpoint, outcome)| Input::SavepointWritten {
+            job,
+            checkpoint,
+            outcome,
+        }),
         (any::<u64>().prop_map(RequestId), command())
             .prop_map(|(request, command)| Input::Command { request, command }),
         Just(Input::Wake),
@@ -221,6 +250,39 @@ fn a_frame_of_a_later_version_is_named_with_its_place() {
     assert_eq!(*found, offset);
 }
 
+fn about_savepoints(job: JobId, request: RequestId) -> [(&'static str, Input); 3] {
+    let location = "file:///s/1".into();
+    [
+        (
+            "discarded savepoint",
+            Input::Discarded {
+                discard: Discard::Savepoint { job, location },
+                outcome: StorageOutcome::Done,
+            },
+        ),
+        (
+            "savepoint",
+            Input::Command {
+                request,
+                command: Command::Savepoint(SavepointRequest {
+                    job,
+                    trigger: TriggerId(5),
+                    directory: "file:///s".into(),
+                    after: AfterSavepoint::Suspend,
+                }),
+            },
+        ),
+        (
+            "savepoint written",
+            Input::SavepointWritten {
+                job,
+                checkpoint: CheckpointId(3),
+                outcome: StorageOutcome::Failed("full".into()),
+            },
+        ),
+    ]
+}
+
 /// One of each kind.
 fn examples() -> Vec<(&'static str, Entry)> {
     let (job, session, request) = (examples::JOB, SessionId(9), RequestId(5));
@@ -232,6 +294,7 @@ fn examples() -> Vec<(&'static str, Entry)> {
             Record::Cancel(_)
             | Record::CheckpointMark { .. }
             | Record::Checkpoint(_)
+            | Record::Savepoint(_)
             | Record::Result(_) => None,
         });
     let stored = |outcome| Input::Stored {
@@ -256,27 +319,28 @@ fn examples() -> Vec<(&'static str, Entry)> {
             "discarded checkpoint",
             discarded(
                 Discard::Checkpoint(job, CheckpointId(3)),
-                DiscardOutcome::Done,
+                StorageOutcome::Done,
             ),
         ),
         (
             "discarded job",
-            discarded(Discard::Job(job), DiscardOutcome::Failed("gone".into())),
+            discarded(Discard::Job(job), StorageOutcome::Failed("gone".into())),
         ),
         (
             "discarded unreferenced",
             discarded(
                 Discard::Unreferenced { job, keep, next },
-                DiscardOutcome::Done,
+                StorageOutcome::Done,
             ),
         ),
         ("submit", command(Command::Submit(graph.unwrap()))),
         ("cancel", command(Command::Cancel(job))),
         ("wake", Input::Wake),
     ];
+    let inputs = inputs.into_iter().chain(about_savepoints(job, request));
     let mut entries: Vec<_> = inputs
         .map(|(name, input)| (name, Entry::Input(input)))
-        .into();
+        .collect();
     entries.extend([
         ("header", Entry::Header(header())),
         ("recovered", Entry::Recovered(vec![Record::Cancel(job)])),

@@ -11,7 +11,7 @@ use jobmanager::recorder::Recorder;
 use jobmanager_core::config::{ClusterConfig, cluster_config};
 use jobmanager_core::id::*;
 use jobmanager_core::jobmanager::{
-    Command, Coordinator, DiscardOutcome, Effect, Input, StoreOutcome,
+    Command, Coordinator, Effect, Input, StorageOutcome, StoreOutcome,
 };
 use jobmanager_core::message::*;
 use jobmanager_core::time::Timestamp;
@@ -125,10 +125,11 @@ impl Cluster {
                 self.inputs.push_back(Input::Stored { commit, outcome });
             }
             Effect::Discard(discard) => {
-                let outcome = DiscardOutcome::Done;
+                let outcome = StorageOutcome::Done;
                 self.inputs.push_back(Input::Discarded { discard, outcome });
             }
             Effect::Send { session, message } => self.obey(session, message.message),
+            Effect::WriteSavepoint { .. } => unreachable!("nobody asks for one"),
             Effect::Disconnect { .. } | Effect::Reply { .. } | Effect::StepDown { .. } => {}
         }
     }

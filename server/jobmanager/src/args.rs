@@ -1,6 +1,6 @@
 //! The command line of the binary `jobmanager`.
 
-use crate::cli::{self, CancelArgs, ListArgs, RunArgs, StatusArgs, USAGE};
+use crate::cli::{self, CancelArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE};
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
 use crate::logging::Format;
@@ -38,6 +38,10 @@ enum Command {
     Status(StatusArgs),
     /// Cancel a job
     Cancel(CancelArgs),
+    /// Take a savepoint of a job
+    Savepoint(SavepointArgs),
+    /// Stop a job with a savepoint
+    Stop(StopArgs),
     /// The TaskManagers of `local` are this program, too
     #[command(name = "taskmanager", hide = true)]
     TaskManager(taskmanager::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => cli::list(&args),
         Command::Status(args) => cli::status(&args),
         Command::Cancel(args) => cli::cancel(&args),
+        Command::Savepoint(args) => cli::savepoint(&args),
+        Command::Stop(args) => cli::stop(&args),
         Command::TaskManager(args) => {
             taskmanager::main_with(args, taskmanager::operators::builtin())
         }

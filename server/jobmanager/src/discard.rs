@@ -1,14 +1,16 @@
-//! Deletes what no checkpoint refers to any more from the checkpoint storage.
+//! Deletes what no checkpoint refers to any more from the checkpoint storage, and what did not become a
+//! savepoint from wherever that was to be.
 //!
 //! The storage has one folder per job, named by its 32 hex digits, and in it one folder `chk-<id>` per
 //! checkpoint. A deletion that fails is reported to the coordinator, which tries again later; nothing
 //! here ends the process.
 
 use crate::driver::Driver;
+use crate::savepoints;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use jobmanager_core::id::{CheckpointId, JobId};
-use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Input};
+use jobmanager_core::jobmanager::{Discard, Input, StorageOutcome};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -75,13 +77,14 @@ impl CheckpointStorage {
 
     /// Deletes it; what is not there is deleted.
     async fn discard(&self, discard: &Discard) -> object_store::Result<()> {
-        // Opened each time, so that a folder that was away for a while is found again.
-        let objects = self.objects()?;
         let (prefix, keep) = match discard {
             Discard::Checkpoint(job, id) => (checkpoint_folder(*job, *id), None),
             Discard::Job(job) => (job_folder(*job), None),
             Discard::Unreferenced { job, keep, next } => (job_folder(*job), Some((keep, *next))),
+            Discard::Savepoint { location, .. } => return savepoints::discard(location).await,
         };
+        // Opened each time, so that a folder that was away for a while is found again.
+        let objects = self.objects()?;
         let found: BoxStream<'_, object_store::Result<ObjectMeta>> = objects.list(Some(&prefix));
         found
             .try_for_each_concurrent(Some(CONCURRENT_DELETIONS), |object| {
@@ -165,10 +168,10 @@ impl DiscardQueue {
         let deletes = tokio::spawn(async move {
             while let Some(discard) = ordered.recv().await {
                 let outcome = match storage.discard(&discard).await {
-                    Ok(()) => DiscardOutcome::Done,
+                    Ok(()) => StorageOutcome::Done,
                     Err(error) => {
                         warn!(?discard, %error, "checkpoint state was not deleted");
-                        DiscardOutcome::Failed(error.to_string())
+                        StorageOutcome::Failed(error.to_string())
                     }
                 };
                 driver.input(Input::Discarded { discard, outcome }).await;
@@ -181,7 +184,7 @@ impl DiscardQueue {
     /// Queues an order; returns what to tell the coordinator if there is no room.
     pub(crate) fn push(&self, discard: Discard) -> Option<Input> {
         let discard = self.orders.try_send(discard).err()?.into_inner();
-        let outcome = DiscardOutcome::Failed("too many deletions wait".to_owned());
+        let outcome = StorageOutcome::Failed("too many deletions wait".to_owned());
         Some(Input::Discarded { discard, outcome })
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  TaskManagers ──gRPC──► grpc ──┐                ┌──► store (a file, or a database)
-//!                                ├─► driver ──────┤
-//!  clients ─────REST────► rest ──┘  owns the      └──► discard (checkpoint storage)
+//!                                ├─► driver ──────┼──► discard (checkpoint storage)
+//!  clients ─────REST────► rest ──┘  owns the      └──► savepoints (wherever clients want them)
 //!                                   Coordinator
 //! ```
 //!
@@ -26,6 +26,7 @@ pub mod options;
 pub mod postgres;
 pub mod recorder;
 pub mod rest;
+mod savepoints;
 pub mod serve;
 pub mod store;
 

@@ -2,8 +2,9 @@
 //!
 //! Each subtask of a vertex is one value of one of these traits, called from one thread. Calls come in
 //! this order: the factory (with the restored state, if any), then any mixture of the data calls and
-//! `snapshot`, then `finish` once at the end of the input. A call that returns an error fails the task;
-//! the coordinator then restarts the task's region from the last completed checkpoint.
+//! `snapshot`, then `finish` once at the end of the input: never in a job that is stopped with a savepoint and
+//! not drained. A call that returns an error fails the task; the coordinator then restarts the task's region
+//! from the last completed checkpoint.
 //!
 //! Exactly once: whatever a source or operator keeps between records must be in its snapshot. A sink
 //! writes into a transaction; `snapshot` closes the transaction, `commit` publishes every transaction

@@ -3,7 +3,7 @@
 //! One task of tokio. It never waits for the network, for a task or for a disk: what is said to the
 //! JobManager goes into a bounded outbox, and a full outbox is a lost connection.
 
-use crate::channel::Order;
+use crate::channel::{Barrier, Order};
 use crate::jobmanagers::JobManagers;
 use crate::link::{Link, LinkEvent};
 use crate::storage::Storage;
@@ -15,6 +15,7 @@ use jobmanager_proto::{TaskMetrics, v1};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
@@ -262,7 +263,15 @@ impl Session {
                 attempt,
                 checkpoint,
                 timestamp: _,
-            } => self.tasks.order(attempt, Order::Trigger(checkpoint)),
+                savepoint,
+            } => {
+                let savepoint = savepoint.map(Arc::new);
+                let barrier = Barrier {
+                    checkpoint,
+                    savepoint,
+                };
+                self.tasks.order(attempt, Order::Trigger(barrier));
+            }
             Effect::Complete {
                 attempt,
                 checkpoint,

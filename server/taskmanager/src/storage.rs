@@ -1,4 +1,5 @@
-//! Checkpoint storage: where snapshots are kept that are too large to travel inside an acknowledgement.
+//! Checkpoint storage: where snapshots are kept that are too large to travel inside an acknowledgement. Those of
+//! checkpoints are in the folder of their job, those of a savepoint in a folder of its own, at any URL.
 //!
 //! A snapshot is acknowledged only after it would survive a loss of power. In a file system that takes
 //! care of our own: the file and every folder on the way to it are synchronised. Object stores (S3, Azure,
@@ -75,23 +76,31 @@ impl Storage {
         Ok(Storage::Objects(store.into(), root))
     }
 
-    /// Keeps a snapshot under `name`, relative to the job's folder. Durable when it returns.
-    pub(crate) async fn write(
-        &self,
-        job: JobId,
-        name: &str,
-        mut bytes: Vec<u8>,
-    ) -> Result<(), StorageError> {
+    /// The folder of a job in it.
+    pub(crate) fn of_job(&self, job: JobId) -> Storage {
+        let job = job.to_string();
+        match self {
+            Storage::Unknown => Storage::Unknown,
+            Storage::Unusable(problem) => Storage::Unusable(problem.clone()),
+            Storage::Folder(root) => Storage::Folder(root.join(job)),
+            Storage::Objects(store, root) => {
+                Storage::Objects(Arc::clone(store), root.clone().join(job))
+            }
+        }
+    }
+
+    /// Keeps a snapshot under `name`, a path relative to this folder. Durable when it returns.
+    pub(crate) async fn write(&self, name: &str, mut bytes: Vec<u8>) -> Result<(), StorageError> {
         bytes.extend(checksum(name, &bytes));
         match self {
             Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
             Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
             Storage::Folder(root) => {
-                let file = root.join(job.to_string()).join(relative(name)?);
+                let file = root.join(relative(name)?);
                 blocking(file, move |file| write_durably(file, &bytes)).await
             }
             Storage::Objects(store, root) => {
-                let path = object(root, job, name);
+                let path = object(root, name);
                 let written = store.put(&path, bytes.into()).await;
                 written.map_err(|problem| StorageError::new(&path, crate::words(&problem)))?;
                 Ok(())
@@ -100,13 +109,8 @@ impl Storage {
     }
 
     /// Reads a snapshot of exactly `size` bytes back, as it was written.
-    pub(crate) async fn read(
-        &self,
-        job: JobId,
-        name: &str,
-        size: u64,
-    ) -> Result<Vec<u8>, StorageError> {
-        let (place, mut bytes) = self.read_file(job, name, size).await?;
+    pub(crate) async fn read(&self, name: &str, size: u64) -> Result<Vec<u8>, StorageError> {
+        let (place, mut bytes) = self.read_file(name, size).await?;
         let end = bytes.len().saturating_sub(CHECKSUM);
         let found = bytes.split_off(end);
         if found != checksum(name, &bytes) {
@@ -116,24 +120,19 @@ impl Storage {
     }
 
     /// The file of a snapshot of `size` bytes, checksum included, and where it is.
-    async fn read_file(
-        &self,
-        job: JobId,
-        name: &str,
-        size: u64,
-    ) -> Result<(String, Vec<u8>), StorageError> {
+    async fn read_file(&self, name: &str, size: u64) -> Result<(String, Vec<u8>), StorageError> {
         let size = size.saturating_add(CHECKSUM as u64);
         match self {
             Storage::Unknown => Err(StorageError::new(name, "no checkpoint storage is known")),
             Storage::Unusable(problem) => Err(StorageError::new(name, problem)),
             Storage::Folder(root) => {
-                let file = root.join(job.to_string()).join(relative(name)?);
+                let file = root.join(relative(name)?);
                 let place = file.display().to_string();
                 let bytes = blocking(file, move |file| read_exactly(file, size)).await?;
                 Ok((place, bytes))
             }
             Storage::Objects(store, root) => {
-                let path = object(root, job, name);
+                let path = object(root, name);
                 let fail = |problem| StorageError::new(&path, crate::words(&problem));
                 let found = store.get(&path).await.map_err(fail)?;
                 let bytes = found.bytes().await.map_err(fail)?;
@@ -160,24 +159,21 @@ fn checksum(name: &str, bytes: &[u8]) -> [u8; CHECKSUM] {
     digest.finish().to_le_bytes()
 }
 
-/// The name came from a peer: it must stay within the job's folder.
+/// The name came from a peer: it must stay within the folder.
 fn relative(name: &str) -> Result<&Path, StorageError> {
     let path = Path::new(name);
     let inside = path
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !inside || name.is_empty() {
-        return Err(StorageError::new(
-            name,
-            "not a path within the job's folder",
-        ));
+        return Err(StorageError::new(name, "not a path within its folder"));
     }
     Ok(path)
 }
 
-fn object(root: &ObjectPath, job: JobId, name: &str) -> ObjectPath {
-    let folder = root.clone().join(job.to_string());
-    name.split('/').fold(folder, |path, part| path.join(part))
+fn object(root: &ObjectPath, name: &str) -> ObjectPath {
+    name.split('/')
+        .fold(root.clone(), |path, part| path.join(part))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -247,7 +243,7 @@ mod tests {
     fn folder() -> (tempfile::TempDir, Storage) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file://{}", folder.path().display());
-        let storage = Storage::open(&url).unwrap();
+        let storage = Storage::open(&url).unwrap().of_job(JOB);
         (folder, storage)
     }
 
@@ -255,8 +251,8 @@ mod tests {
     async fn what_was_written_is_read_back_and_nothing_else_is_left() {
         let (folder, storage) = folder();
         let name = "chk-7/0-1-1.0";
-        storage.write(JOB, name, b"state".to_vec()).await.unwrap();
-        assert_eq!(storage.read(JOB, name, 5).await.unwrap(), b"state");
+        storage.write(name, b"state".to_vec()).await.unwrap();
+        assert_eq!(storage.read(name, 5).await.unwrap(), b"state");
         let chk = folder.path().join(JOB.to_string()).join("chk-7");
         let left: Vec<_> = fs::read_dir(chk).unwrap().collect();
         assert_eq!(left.len(), 1);
@@ -265,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_snapshot_is_named_with_the_systems_words() {
         let (folder, storage) = folder();
-        let problem = storage.read(JOB, "chk-7/0-1-1.0", 5).await.unwrap_err();
+        let problem = storage.read("chk-7/0-1-1.0", 5).await.unwrap_err();
         let problem = problem.to_string();
         assert!(
             problem.contains(&*folder.path().to_string_lossy()),
@@ -277,9 +273,9 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_of_another_size_is_refused() {
         let (_folder, storage) = folder();
-        storage.write(JOB, "a", b"state".to_vec()).await.unwrap();
+        storage.write("a", b"state".to_vec()).await.unwrap();
         for size in [4, 6] {
-            let problem = storage.read(JOB, "a", size).await.unwrap_err();
+            let problem = storage.read("a", size).await.unwrap_err();
             assert!(problem.to_string().contains("has 13 bytes"), "{problem}");
         }
     }
@@ -288,7 +284,7 @@ mod tests {
     async fn a_file_in_which_any_byte_was_changed_is_not_read() {
         let (folder, storage) = folder();
         let name = "chk-7/0-1-1.0";
-        storage.write(JOB, name, b"state".to_vec()).await.unwrap();
+        storage.write(name, b"state".to_vec()).await.unwrap();
         let file = folder.path().join(JOB.to_string()).join(name);
         let whole = fs::read(&file).unwrap();
         // The snapshot's bytes, then those of the checksum.
@@ -297,13 +293,13 @@ mod tests {
                 let mut damaged = whole.clone();
                 damaged[at] ^= 1 << bit;
                 fs::write(&file, damaged).unwrap();
-                let problem = storage.read(JOB, name, 5).await.unwrap_err();
+                let problem = storage.read(name, 5).await.unwrap_err();
                 let expected = format!("{}: the file is damaged", file.display());
                 assert_eq!(problem.to_string(), expected, "byte {at}");
             }
         }
         fs::write(&file, whole).unwrap();
-        assert_eq!(storage.read(JOB, name, 5).await.unwrap(), b"state");
+        assert_eq!(storage.read(name, 5).await.unwrap(), b"state");
     }
 
     #[tokio::test]
@@ -311,15 +307,15 @@ mod tests {
         let objects = Arc::new(object_store::memory::InMemory::new());
         let root = ObjectPath::from("root");
         let storage = Storage::Objects(objects.clone(), root.clone());
-        storage.write(JOB, "a", b"state".to_vec()).await.unwrap();
-        assert_eq!(storage.read(JOB, "a", 5).await.unwrap(), b"state");
-        let path = object(&root, JOB, "a");
+        storage.write("a", b"state".to_vec()).await.unwrap();
+        assert_eq!(storage.read("a", 5).await.unwrap(), b"state");
+        let path = object(&root, "a");
         let whole = objects.get(&path).await.unwrap().bytes().await.unwrap();
         for at in 0..whole.len() {
             let mut damaged = whole.to_vec();
             damaged[at] ^= 1;
             objects.put(&path, damaged.into()).await.unwrap();
-            let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+            let problem = storage.read("a", 5).await.unwrap_err();
             let expected = format!("{path}: the file is damaged");
             assert_eq!(problem.to_string(), expected, "byte {at}");
         }
@@ -329,11 +325,11 @@ mod tests {
     async fn the_file_of_another_snapshot_is_not_read() {
         let (folder, storage) = folder();
         for (name, state) in [("a", b"first"), ("b", b"other")] {
-            storage.write(JOB, name, state.to_vec()).await.unwrap();
+            storage.write(name, state.to_vec()).await.unwrap();
         }
         let job = folder.path().join(JOB.to_string());
         fs::copy(job.join("a"), job.join("b")).unwrap();
-        let problem = storage.read(JOB, "b", 5).await.unwrap_err();
+        let problem = storage.read("b", 5).await.unwrap_err();
         assert!(problem.to_string().ends_with("b: the file is damaged"));
     }
 
@@ -343,11 +339,11 @@ mod tests {
         let job = folder.path().join(JOB.to_string());
         fs::create_dir(&job).unwrap();
         fs::write(job.join("a"), "state").unwrap();
-        let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+        let problem = storage.read("a", 5).await.unwrap_err();
         assert!(problem.to_string().contains("has 5 bytes"), "{problem}");
         // Nor is one of which the end is taken for the checksum.
         fs::write(job.join("a"), "another state").unwrap();
-        let problem = storage.read(JOB, "a", 5).await.unwrap_err();
+        let problem = storage.read("a", 5).await.unwrap_err();
         assert!(problem.to_string().ends_with("the file is damaged"));
     }
 
@@ -355,8 +351,8 @@ mod tests {
     async fn a_name_cannot_leave_the_jobs_folder() {
         let (_folder, storage) = folder();
         for name in ["../other", "/etc/passwd", "chk-1/../../x", ""] {
-            assert!(storage.write(JOB, name, vec![]).await.is_err(), "{name}");
-            assert!(storage.read(JOB, name, 0).await.is_err(), "{name}");
+            assert!(storage.write(name, vec![]).await.is_err(), "{name}");
+            assert!(storage.read(name, 0).await.is_err(), "{name}");
         }
     }
 
@@ -366,7 +362,7 @@ mod tests {
         let file = folder.path().join("a file");
         fs::write(&file, "").unwrap();
         let storage = Storage::Folder(file);
-        let problem = storage.write(JOB, "a", vec![]).await.unwrap_err();
+        let problem = storage.write("a", vec![]).await.unwrap_err();
         assert!(problem.to_string().contains("Not a directory"), "{problem}");
     }
 

@@ -218,6 +218,7 @@ fn deployment(
         attempt: attempt(),
         table: Arc::new(table),
         restore: None,
+        finish: false,
         tasks: vec![task(0), task(1)],
     })
 }
@@ -278,6 +279,7 @@ async fn a_job_with_checkpoints_ends_with_its_final_checkpoint() {
         tasks: Vec::new(),
         checkpoint,
         timestamp,
+        savepoint: None,
     };
     session.say(trigger).await;
     let acknowledged = session.acknowledgements(2).await;

@@ -34,6 +34,8 @@ struct Job {
     last: Option<CheckpointId>,
     /// The first id that this coordinator may not use yet.
     mark: Option<CheckpointId>,
+    /// Those that are savepoints: they are of all regions.
+    savepoints: BTreeSet<CheckpointId>,
 }
 
 /// What one coordinator does with the regions of its jobs.
@@ -46,7 +48,8 @@ pub(super) struct Apart {
 }
 
 impl Apart {
-    /// A coordinator took a step. `is_final` tells whether a region's latest snapshot is its last one.
+    /// A coordinator took a step. `is_final` tells whether a region's latest snapshot is its last one, or the next
+    /// one is to be that of a savepoint.
     pub(super) fn stepped(
         &mut self,
         step: &Step<'_>,
@@ -74,6 +77,7 @@ impl Apart {
                 Effect::Disconnect { .. }
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
+                | Effect::WriteSavepoint { .. }
                 | Effect::StepDown { .. } => {}
             }
         }
@@ -123,10 +127,14 @@ impl Apart {
                 job: id,
                 tasks,
                 checkpoint,
+                savepoint,
                 ..
             } => {
                 let job = self.jobs.entry(*id).or_default();
                 job.last = Some(*checkpoint);
+                if savepoint.is_some() {
+                    job.savepoints.insert(*checkpoint);
+                }
                 for region in job.named(plans.named(*id, tasks)) {
                     region.under_way.insert(*checkpoint, now);
                     region.free_since = None;
@@ -175,6 +183,7 @@ impl Apart {
         plans: &Plans,
     ) -> Verdict {
         let job = self.jobs.entry(id).or_default();
+        let whole = job.savepoints.contains(&checkpoint);
         let Some(part) = job.regions.get_mut(region) else {
             return Ok(());
         };
@@ -193,7 +202,7 @@ impl Apart {
                 if *job == id && plans.named(id, tasks).contains(&region))
         });
         ensure(
-            !part.runs || expired || asked || finishes,
+            !part.runs || expired || asked || finishes || whole,
             "no_region_gives_up_a_checkpoint_for_another_one",
             || format!("job {id} region {region}: {checkpoint:?}"),
         )
@@ -264,7 +273,11 @@ fn reserved(op: &RecordOp) -> Option<(JobId, CheckpointId)> {
     match op {
         RecordOp::Put(Record::CheckpointMark { job, next }) => Some((*job, *next)),
         RecordOp::Put(
-            Record::Job(_) | Record::Cancel(_) | Record::Checkpoint(_) | Record::Result(_),
+            Record::Job(_)
+            | Record::Cancel(_)
+            | Record::Checkpoint(_)
+            | Record::Savepoint(_)
+            | Record::Result(_),
         )
         | RecordOp::Delete(_) => None,
     }

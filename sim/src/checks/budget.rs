@@ -46,6 +46,7 @@ impl Deployed {
                 Effect::Disconnect { .. }
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
+                | Effect::WriteSavepoint { .. }
                 | Effect::StepDown { .. } => {}
             }
         }

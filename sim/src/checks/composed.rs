@@ -108,7 +108,7 @@ impl Checks {
         history.is_some_and(|history| {
             let region = history.region(attempt.task);
             let snapshot = region.and_then(|region| history.latest_snapshot(region));
-            snapshot.is_some_and(|snapshot| snapshot.checkpoint == from && snapshot.end_of_data)
+            snapshot.is_some_and(|snapshot| snapshot.checkpoint == from && snapshot.is_final)
         })
     }
 
@@ -208,7 +208,7 @@ impl History {
     /// Whether a region has nothing left to snapshot.
     pub(super) fn is_final(&self, region: usize) -> bool {
         let latest = self.latest_snapshot(region);
-        latest.is_some_and(|latest| latest.end_of_data)
+        latest.is_some_and(|latest| latest.is_final)
     }
 
     /// Whether an attempt is one of those of which a checkpoint is made, or was started from it.
@@ -301,7 +301,8 @@ impl History {
         let same = acks.is_some_and(|acks| {
             let end_of_data = acks.values().all(|ack| ack.end_of_data);
             let attempt = acks.values().all(|ack| ack.attempt == snapshot.attempt);
-            attempt && end_of_data == snapshot.end_of_data
+            let is_final = end_of_data || self.savepoints.is_last(snapshot.checkpoint);
+            attempt && is_final == snapshot.is_final
         });
         ensure(
             same && states == Some(self.states_in(record, region)),
@@ -435,7 +436,7 @@ mod tests {
         let snapshot = |id| RegionSnapshot {
             checkpoint: CheckpointId(id),
             attempt: attempt(0),
-            end_of_data: false,
+            is_final: false,
         };
         let handle =
             |id: Option<u64>| id.map_or(nothing.clone(), |id| state(u8::try_from(id).unwrap()));

@@ -394,6 +394,7 @@ fn would_not_trigger(step: &WorkerStep<'_>, job: JobId) -> Verdict {
         tasks: Vec::new(),
         checkpoint: NEVER,
         timestamp: step.now,
+        savepoint: None,
     };
     let effects = would_do(step, trigger);
     let runs = |id: AttemptId| {

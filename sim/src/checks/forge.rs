@@ -117,7 +117,7 @@ pub(crate) fn checkpoint(id: u64) -> Record {
         regions: vec![Some(RegionSnapshot {
             checkpoint: CheckpointId(id),
             attempt: attempt(0),
-            end_of_data: false,
+            is_final: false,
         })],
         states: vec![state(byte), state(byte)],
     };
@@ -190,6 +190,7 @@ pub(crate) fn deploy(number: u32, restore: Option<u64>) -> Effect {
         attempt: attempt(number),
         table: table.into(),
         restore: restore.map(CheckpointId),
+        finish: false,
         tasks: vec![deployment(0), deployment(1)],
     }))
 }
@@ -200,6 +201,7 @@ pub(crate) fn trigger(id: u64) -> Effect {
         tasks: Vec::new(),
         checkpoint: CheckpointId(id),
         timestamp: Timestamp(0),
+        savepoint: None,
     })
 }
 
@@ -293,6 +295,7 @@ pub(crate) fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
         slot: SlotIndex(0),
         table: deployment.table,
         restore: None,
+        finish: false,
         state: Vec::new(),
     }
 }

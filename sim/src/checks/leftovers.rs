@@ -3,7 +3,7 @@
 use super::{Verdict, ensure};
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{Epoch, JobId, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Discard, DiscardOutcome, Input};
+use jobmanager_core::jobmanager::{Coordinator, Discard, Input, StorageOutcome};
 use jobmanager_core::time::Timestamp;
 
 /// Ends every session and every removal, and compares what is left with a coordinator that never saw anything, apart from
@@ -24,7 +24,7 @@ pub(crate) fn leaves_nothing(
     for job in ended {
         let removed = Input::Discarded {
             discard: Discard::Job(job),
-            outcome: DiscardOutcome::Done,
+            outcome: StorageOutcome::Done,
         };
         coordinator.step(now, removed, &mut Vec::new());
     }

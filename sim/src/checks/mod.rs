@@ -17,6 +17,7 @@ mod pending;
 mod regions;
 mod replay;
 mod routes;
+mod savepoints;
 mod state;
 mod steps;
 mod storage;
@@ -44,6 +45,7 @@ use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
 use past::Past;
 use regions::Parts;
+use savepoints::Savepoints;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steps::Watched;
@@ -129,6 +131,7 @@ struct History {
     lost: BTreeSet<(TaskId, Attempt)>,
     /// From which checkpoint each attempt was started.
     restored: BTreeMap<(TaskId, Attempt), Option<CheckpointId>>,
+    savepoints: Savepoints,
     /// What was before, if the observer came late.
     past: Option<Past>,
 }
@@ -336,6 +339,7 @@ impl History {
             tasks,
             region_of: BTreeMap::new(),
             survives: plan.survives,
+            savepoints: Savepoints::default(),
             parts: Parts::default(),
             snapshots: BTreeMap::new(),
             told: BTreeMap::new(),

@@ -10,7 +10,8 @@ use super::routes::Routes;
 use crate::plan::job::{JobPlan, OperatorPlan, Row, map_row, source_row};
 use crate::storage::external::Published;
 use jobmanager_core::graph::Partitioning;
-use jobmanager_core::id::{JobId, TaskId};
+use jobmanager_core::id::{JobId, SubtaskIndex, TaskId, VertexIndex};
+use jobmanager_core::message::AfterSavepoint;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Counted = BTreeMap<Row, u64>;
@@ -50,6 +51,8 @@ pub(crate) struct JobOracle {
     /// The last count of each key that a sink's subtask published.
     last_count: BTreeMap<(TaskId, u64), u64>,
     routes: Routes,
+    /// The job stopped with a savepoint: its sources make nothing more.
+    stopped: Option<AfterSavepoint>,
 }
 
 /// The oracles of all jobs.
@@ -90,6 +93,17 @@ impl Oracle {
         oracle.map_or(Ok(()), |oracle| oracle.contains_up_to(offsets))
     }
 
+    /// The job stops here: what follows from later rows is never published.
+    pub(crate) fn stop(
+        &mut self,
+        job: JobId,
+        offsets: &BTreeMap<TaskId, u64>,
+        after: AfterSavepoint,
+    ) -> Result<(), Failure> {
+        let oracle = self.0.get_mut(&job);
+        oracle.map_or(Ok(()), |oracle| oracle.stop(offsets, after))
+    }
+
     /// The job has finished: its output is complete.
     pub(crate) fn finish(&self, job: JobId) -> Result<(), Failure> {
         self.0.get(&job).map_or(Ok(()), JobOracle::finish)
@@ -117,12 +131,17 @@ impl JobOracle {
             published: BTreeMap::new(),
             last_count: BTreeMap::new(),
             routes,
+            stopped: None,
         };
         oracle.flush();
         oracle
     }
 
     fn feed(&mut self, vertex: u32, subtask: u32, until: u64) {
+        // What attempts make that nobody can stop is of no use any more.
+        if self.stopped.is_some() {
+            return;
+        }
         let OperatorPlan::Source { keys, .. } = self.plan.vertices[vertex as usize].operator else {
             return;
         };
@@ -134,6 +153,47 @@ impl JobOracle {
         if from < until {
             self.flush();
         }
+    }
+
+    fn stop(
+        &mut self,
+        offsets: &BTreeMap<TaskId, u64>,
+        after: AfterSavepoint,
+    ) -> Result<(), Failure> {
+        let mut until = JobOracle::new(self.plan.clone());
+        for (task, offset) in offsets {
+            until.feed(task.vertex.0, task.subtask.0, *offset);
+        }
+        // Who had finished before is not in the savepoint.
+        for ((vertex, subtask), fed) in &self.fed {
+            let task = TaskId {
+                vertex: VertexIndex(*vertex),
+                subtask: SubtaskIndex(*subtask),
+            };
+            if !offsets.contains_key(&task) {
+                until.feed(*vertex, *subtask, *fed);
+            }
+        }
+        until.stopped = Some(after);
+        until.flush();
+        self.fed = until.fed;
+        self.counts = until.counts;
+        self.flushed = until.flushed;
+        self.expected = until.expected;
+        self.stopped = until.stopped;
+        let none = BTreeMap::new();
+        for (vertex, rows) in &self.published {
+            let expected = self.expected.get(vertex).unwrap_or(&none);
+            let more = rows
+                .iter()
+                .find(|(row, times)| expected.get(row) < Some(times));
+            if let Some((row, times)) = more.filter(|_| self.promise == Promise::ExactlyOnce) {
+                let name = "a_stopped_job_has_published_what_its_savepoint_has";
+                let detail = format!("{row:?} is published {times} times");
+                return Err(Failure::new(name, detail));
+            }
+        }
+        Ok(())
     }
 
     /// A row leaves a vertex over each of its edges.
@@ -209,7 +269,8 @@ impl JobOracle {
         let plan = &self.plan.vertices[vertex as usize];
         if let OperatorPlan::Source { count, .. } = plan.operator {
             let fed = |subtask| self.fed.get(&(vertex, subtask)).copied().unwrap_or(0);
-            return (0..plan.parallelism).all(|subtask| Some(fed(subtask)) == count);
+            let drained = self.stopped == Some(AfterSavepoint::Drain);
+            return drained || (0..plan.parallelism).all(|subtask| Some(fed(subtask)) == count);
         }
         let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
         inputs.all(|edge| self.has_ended(edge.source))
@@ -312,7 +373,7 @@ impl JobOracle {
         let vertices = u32::try_from(self.plan.vertices.len()).expect("a handful of vertices");
         if let Some(source) = (0..vertices)
             .filter(sources)
-            .find(|at| !self.has_ended(*at))
+            .find(|at| self.stopped.is_none() && !self.has_ended(*at))
         {
             let detail = format!("job {} finished before source {source}", self.plan.id);
             return Err(Failure::new(name, detail));

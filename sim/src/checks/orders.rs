@@ -35,6 +35,10 @@ impl Checks {
                 Ok(())
             }
             Effect::Discard(discard) => self.discarded(discard),
+            Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => self.writes_savepoint(location, savepoint),
             Effect::Disconnect { .. } | Effect::StepDown { .. } => Ok(()),
         }
     }
@@ -86,8 +90,14 @@ impl Checks {
                 job,
                 tasks,
                 checkpoint,
+                savepoint,
                 ..
-            } => self.triggered(by, *job, tasks, *checkpoint),
+            } => {
+                if savepoint.as_ref().is_some_and(|order| order.after.stops()) {
+                    self.history(*job)?.savepoints.stops_with(*checkpoint);
+                }
+                self.triggered(by, *job, tasks, *checkpoint)
+            }
             ToTaskManager::NotifyComplete {
                 job,
                 tasks,
@@ -255,7 +265,11 @@ impl Checks {
                     format!("job {job}")
                 })
             }
-            Reply::Conflict(_) | Reply::Overloaded(_) => Ok(()),
+            Reply::SavepointAccepted(job, trigger) => self.savepoint_accepted(*job, *trigger),
+            Reply::Conflict(_)
+            | Reply::Overloaded(_)
+            | Reply::WithoutCheckpoints(_)
+            | Reply::IsEnding(_) => Ok(()),
         }
     }
 
@@ -274,6 +288,7 @@ impl Checks {
                 Record::Job(_)
                 | Record::Cancel(_)
                 | Record::CheckpointMark { .. }
+                | Record::Savepoint(_)
                 | Record::Result(_),
             )
             | RecordOp::Delete(_) => Ok(()),
@@ -286,6 +301,7 @@ impl Checks {
                 let history = self.history(*job)?;
                 (*job, history.needed().contains(checkpoint))
             }
+            Discard::Savepoint { job, location } => return self.discards_savepoint(*job, location),
             Discard::Job(job) => {
                 let history = self.history(*job)?;
                 (*job, history.result.is_none())
@@ -379,6 +395,7 @@ impl History {
         let record = self.latest.as_ref().filter(|_| restore.is_some());
         let position = self.tasks.iter().position(|task| *task == deployment.task);
         let acknowledged = record.zip(position).map(|(record, at)| &record.states[at]);
+        let acknowledged = acknowledged.filter(|state| !state.is_nothing());
         let given: Vec<_> = deployment.state.iter().collect();
         let expected: Vec<_> = acknowledged.into_iter().collect();
         ensure(

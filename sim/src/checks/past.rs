@@ -64,12 +64,14 @@ impl Checks {
             Record::Job(job) => job.graph.id(),
             Record::Cancel(job) | Record::CheckpointMark { job, .. } => *job,
             Record::Checkpoint(checkpoint) => checkpoint.job,
+            Record::Savepoint(savepoint) => savepoint.job,
             Record::Result(result) => result.job,
         };
         let Some(history) = self.jobs.get_mut(&id) else {
             return;
         };
         match record {
+            Record::Savepoint(savepoint) => history.recall_savepoint(savepoint),
             Record::Job(_) => history.recorded = true,
             Record::Cancel(_) => {
                 history.cancel_recorded = true;
@@ -128,7 +130,7 @@ impl History {
                 let ack = Ack {
                     attempt: snapshot.attempt,
                     state: state.clone(),
-                    end_of_data: snapshot.end_of_data,
+                    end_of_data: snapshot.is_final,
                 };
                 (*task, ack)
             });

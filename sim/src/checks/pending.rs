@@ -48,6 +48,7 @@ impl Pending {
             Input::Message { message, .. } => self.hears(message, plans),
             Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }
@@ -56,7 +57,10 @@ impl Pending {
                 Effect::Send { message, .. } => self.says(&message.message, plans)?,
                 Effect::Disconnect { .. } => self.triggered.clear(),
                 Effect::Store { ops, .. } => ops.iter().for_each(|op| self.writes(op)),
-                Effect::Discard(_) | Effect::Reply { .. } | Effect::StepDown { .. } => {}
+                Effect::Discard(_)
+                | Effect::WriteSavepoint { .. }
+                | Effect::Reply { .. }
+                | Effect::StepDown { .. } => {}
             }
         }
         // Tasks may be told of what is given up after it is.
@@ -99,10 +103,14 @@ impl Pending {
                 job,
                 tasks,
                 checkpoint,
+                savepoint,
                 ..
             } => {
                 let mut regions = plans.named(*job, tasks).into_iter();
-                regions.try_for_each(|region| self.triggers((*job, region), *checkpoint, plans))
+                // A client does not wait for the pause between checkpoints.
+                let waits = savepoint.is_none();
+                regions
+                    .try_for_each(|region| self.triggers((*job, region), *checkpoint, waits, plans))
             }
             ToTaskManager::NotifyComplete {
                 job,
@@ -153,7 +161,13 @@ impl Pending {
         }
     }
 
-    fn triggers(&mut self, region: Region, id: CheckpointId, plans: &Plans) -> Verdict {
+    fn triggers(
+        &mut self,
+        region: Region,
+        id: CheckpointId,
+        waits: bool,
+        plans: &Plans,
+    ) -> Verdict {
         let triggered = self.triggered.entry(region).or_default();
         let first = triggered.insert(id, self.now).is_none();
         let (count, last) = (triggered.len() as u64, self.announced.get(&region));
@@ -166,7 +180,8 @@ impl Pending {
             || format!("{region:?}: {triggered:?}, {rules:?}"),
         )?;
         ensure(
-            self.ending.contains(&region)
+            !waits
+                || self.ending.contains(&region)
                 || last.is_none_or(|(_, last)| *last + rules.min_pause <= self.now),
             "checkpoints_keep_their_distance",
             || format!("{region:?}: {last:?}, now {:?}, {rules:?}", self.now),
@@ -192,11 +207,11 @@ impl Pending {
     fn discards(&self, discard: &Discard) -> Verdict {
         let job = match discard {
             Discard::Checkpoint(job, _) | Discard::Unreferenced { job, .. } => job,
-            Discard::Job(_) => return Ok(()),
+            Discard::Job(_) | Discard::Savepoint { .. } => return Ok(()),
         };
         let gone = |id: &CheckpointId| match discard {
             Discard::Checkpoint(_, checkpoint) => id == checkpoint,
-            Discard::Job(_) => false,
+            Discard::Job(_) | Discard::Savepoint { .. } => false,
             Discard::Unreferenced { keep, next, .. } => id < next && !keep.contains(id),
         };
         let triggered = self.triggered.range((*job, 0)..=(*job, usize::MAX));

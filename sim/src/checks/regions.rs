@@ -49,6 +49,8 @@ pub(super) struct Known<'a> {
     pub(super) before: &'a dyn Fn(JobId) -> Option<JobStatus>,
     /// Whether an attempt has no part in the latest checkpoint.
     pub(super) left_behind: &'a dyn Fn(AttemptId) -> bool,
+    /// Whether the job is to be drained.
+    pub(super) drained: &'a dyn Fn(JobId) -> bool,
 }
 
 /// Attempts of a task, who has them in which slot, and whether they can be taken over.
@@ -132,6 +134,7 @@ impl Regions {
             }
             Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }
@@ -286,15 +289,17 @@ impl Regions {
             return Ok(());
         };
         ensure(
-            self.trouble.contains_key(&(job, *region)),
+            self.trouble.contains_key(&(job, *region)) || (known.drained)(job),
             "a_region_that_did_not_fail_is_not_restarted",
             || format!("job {job} region {region} {task:?}"),
         )
     }
 
     fn has_waited(&self, job: JobId, task: TaskId, known: &Known<'_>) -> Verdict {
-        // A failed checkpoint begins the delay, too, and is not seen here.
-        let Some(parts) = (known.parts)(job).filter(|parts| !parts.brittle) else {
+        // A failed checkpoint begins the delay, too, or a savepoint for which the job was drained, and is not seen
+        // here.
+        let parts = (known.parts)(job).filter(|parts| !parts.brittle);
+        let Some(parts) = parts.filter(|_| !(known.drained)(job)) else {
             return Ok(());
         };
         let region = parts.region.get(&task).map(|region| (job, *region));

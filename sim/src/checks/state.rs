@@ -47,8 +47,9 @@ impl Checks {
         let Some(known) = history.snapshot(id, attempt.task) else {
             return Ok(());
         };
+        // There is nothing to start from in an empty one.
         ensure(
-            state == Some(known),
+            state.unwrap_or_default() == known,
             "restored_state_is_what_was_snapshotted",
             || format!("{attempt} restores {state:?} of {id:?}, snapshotted {known:?}"),
         )
@@ -89,7 +90,7 @@ impl History {
     }
 
     /// What the attempt of the task that took part in a durable checkpoint snapshotted for it.
-    fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&[u8]> {
+    pub(super) fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&[u8]> {
         let ack = self
             .acknowledged
             .get(&(self.region(task)?, id))?

@@ -172,11 +172,18 @@ impl Checks {
             parts: &|job| Some(&self.jobs.get(&job)?.parts),
             before: &|job| self.statuses.get(&(step.instance, job)).copied(),
             left_behind: &|attempt| is_left_behind(&self.jobs, attempt),
+            drained: &|job| {
+                let history = self.jobs.get(&job);
+                history.is_some_and(|history| history.savepoints.is_drained())
+            },
         };
         let plans = &self.plans;
         let is_final = |job, region| {
             let history = self.jobs.get(&job);
-            history.is_some_and(|history| history.is_final(region))
+            history.is_some_and(|history| {
+                let wanted = || history.savepoints.any_wanted(step.coordinator);
+                history.is_final(region) || wanted()
+            })
         };
         if let Some(course) = &mut watched.course {
             course.deployed.stepped(step, survives)?;
@@ -262,6 +269,7 @@ impl Watched {
             Input::Connected { .. }
             | Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }
@@ -282,6 +290,7 @@ impl Watched {
             Input::Connected { .. }
             | Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }
@@ -339,6 +348,7 @@ impl Watched {
                 Effect::Disconnect { .. }
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
+                | Effect::WriteSavepoint { .. }
                 | Effect::StepDown { .. } => {}
             }
         }
@@ -358,7 +368,8 @@ fn has_consequences(input: &Input) -> bool {
         | Input::Disconnected { .. }
         | Input::Command { .. }
         | Input::Stored { .. }
-        | Input::Discarded { .. } => true,
+        | Input::Discarded { .. }
+        | Input::SavepointWritten { .. } => true,
         Input::Message { message, .. } => !matches!(message, FromTaskManager::Heartbeat { .. }),
         Input::Wake => false,
     }

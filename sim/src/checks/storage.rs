@@ -15,9 +15,11 @@ impl Checks {
             || format!("{epoch:?} after {:?}", self.stored_epoch),
         )?;
         self.stored_epoch = epoch;
-        // One transaction: what it deletes may rely on what it puts.
-        for op in ops {
+        // One transaction: what it deletes may rely on what it puts, and what it puts twice is there as it is put
+        // last.
+        for (at, op) in ops.iter().enumerate() {
             match op {
+                RecordOp::Put(record) if is_put_again(record, &ops[at + 1..]) => {}
                 RecordOp::Put(record) => self.put(record)?,
                 RecordOp::Delete(_) => {}
             }
@@ -64,6 +66,7 @@ impl Checks {
                 history.on_their_way.remove(&checkpoint.id);
                 history.forget_old_snapshots();
             }
+            Record::Savepoint(savepoint) => self.savepoint_stored(savepoint)?,
             Record::Result(result) => {
                 let history = self.history(result.job)?;
                 let same = history.result.is_none_or(|before| before == result.status);
@@ -111,6 +114,7 @@ impl Checks {
                     format!("job {job}")
                 })
             }
+            RecordKey::Savepoint(job, trigger) => self.savepoint_forgotten(job, trigger),
             RecordKey::Result(_) => Ok(()),
         }
     }
@@ -122,7 +126,7 @@ impl Checks {
         let states = latest.into_iter().flat_map(|record| &record.states);
         let file = |location: &StateLocation| match location {
             StateLocation::File(file) => Some(file.clone()),
-            StateLocation::Inline(_) => None,
+            StateLocation::Inline(_) | StateLocation::Url(_) => None,
         };
         states.filter_map(|state| file(&state.location)).collect()
     }
@@ -141,12 +145,18 @@ impl Checks {
         let mut states = records.flat_map(|record| &record.states);
         let referenced = states.any(|state| match &state.location {
             StateLocation::File(file) => file == path,
-            StateLocation::Inline(_) => false,
+            StateLocation::Inline(_) | StateLocation::Url(_) => false,
         });
         ensure(!referenced, "retained_state_is_never_deleted", || {
             format!("job {job} file {path}")
         })
     }
+}
+
+/// Whether a savepoint is put once more by what follows.
+fn is_put_again(record: &Record, rest: &[RecordOp]) -> bool {
+    let same = |op: &RecordOp| matches!(op, RecordOp::Put(other) if other.key() == record.key());
+    matches!(record, Record::Savepoint(_)) && rest.iter().any(same)
 }
 
 impl History {

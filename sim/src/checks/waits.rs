@@ -65,6 +65,7 @@ impl Waits {
             Input::Connected { .. }
             | Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }

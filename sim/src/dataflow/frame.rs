@@ -2,14 +2,17 @@
 
 use crate::plan::job::Row;
 use jobmanager_core::id::CheckpointId;
+use jobmanager_core::message::SavepointOrder;
 use jobmanager_proto::records::{RecordReader, RecordWriter};
 use jobmanager_proto::v1::{self, exchange_frame::Frame};
+use jobmanager_proto::{parse_savepoint_barrier, savepoint_barrier};
 
 /// What travels on a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Element {
     Rows(Vec<Row>),
     Barrier(CheckpointId),
+    Savepoint(CheckpointId, SavepointOrder),
     EndOfData,
 }
 
@@ -30,6 +33,9 @@ pub(crate) fn to_wire(channel: u32, element: &Element) -> v1::ExchangeFrame {
             Frame::Records(writer.take())
         }
         Element::Barrier(checkpoint) => Frame::Barrier(checkpoint.0),
+        Element::Savepoint(checkpoint, order) => {
+            Frame::Savepoint(savepoint_barrier(*checkpoint, order.clone()))
+        }
         Element::EndOfData => Frame::EndOfData(v1::EndOfData {}),
     };
     v1::ExchangeFrame {
@@ -43,6 +49,11 @@ pub(crate) fn from_wire(frame: Option<Frame>) -> Result<Element, String> {
     match frame {
         Some(Frame::Records(bytes)) => rows(&bytes).map(Element::Rows),
         Some(Frame::Barrier(checkpoint)) => Ok(Element::Barrier(CheckpointId(checkpoint))),
+        Some(Frame::Savepoint(barrier)) => {
+            let parsed = parse_savepoint_barrier(barrier);
+            let parsed = parsed.map(|(checkpoint, order)| Element::Savepoint(checkpoint, order));
+            parsed.map_err(|problem| problem.to_string())
+        }
         Some(Frame::EndOfData(_)) => Ok(Element::EndOfData),
         Some(Frame::Refused(reason)) => Err(reason),
         Some(Frame::Watermark(_)) | None => Err("a frame that was never sent".to_owned()),
@@ -70,6 +81,7 @@ fn rows(bytes: &[u8]) -> Result<Vec<Row>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobmanager_core::message::AfterSavepoint;
 
     #[test]
     fn an_element_survives_its_bytes() {
@@ -80,9 +92,14 @@ mod tests {
                 value: u64::MAX,
             },
         ];
+        let order = SavepointOrder {
+            location: "mem:///a".to_owned(),
+            after: AfterSavepoint::Drain,
+        };
         for element in [
             Element::Rows(rows),
             Element::Barrier(CheckpointId(9)),
+            Element::Savepoint(CheckpointId(9), order),
             Element::EndOfData,
         ] {
             let frame = to_wire(3, &element);

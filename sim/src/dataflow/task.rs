@@ -12,7 +12,9 @@ use jobmanager_core::graph::{
     Partitioning, consumers_of, key_group, key_group_range, producers_of, subtask_of_key_group,
 };
 use jobmanager_core::id::{AttemptId, CheckpointId, SubtaskIndex};
-use jobmanager_core::message::{ChannelId, DeclineReason, JobTable};
+use jobmanager_core::message::{
+    AfterSavepoint, ChannelId, DeclineReason, JobTable, SavepointOrder,
+};
 use jobmanager_core::taskmanager::{Aligner, Barrier, TaskEvent, TaskStart};
 use jobmanager_proto::records::key_hash;
 
@@ -23,6 +25,14 @@ pub(crate) enum Phase {
     Running,
     /// Told to stop: it does nothing more.
     Stopping,
+}
+
+/// A task that was stopped with a savepoint reads nothing and makes nothing, until it hears what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspended {
+    pub(crate) with: CheckpointId,
+    /// It will not go on.
+    is_durable: bool,
 }
 
 /// An edge out of a task.
@@ -46,6 +56,7 @@ pub(crate) struct Task {
     aligner: Option<Aligner>,
     cursor: usize,
     pub(crate) end_of_data: bool,
+    pub(crate) suspended: Option<Suspended>,
     /// It will look for work without being told.
     pub(crate) wakes: bool,
     /// It waits for its consumers.
@@ -60,6 +71,8 @@ pub(crate) struct Snapshot {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) state: Vec<u8>,
     pub(crate) end_of_data: bool,
+    /// The folder of the savepoint, if it is for one.
+    pub(crate) location: Option<String>,
 }
 
 /// What happened while a task worked.
@@ -101,7 +114,11 @@ impl Task {
     fn of(start: TaskStart, operator: Operator, keyed: bool) -> Task {
         let attempt = start.attempt;
         let vertex = &start.table.vertices[attempt.task.vertex.0 as usize];
-        let inputs = input_channels(&start.table, attempt);
+        // Who only publishes and finishes has no channels.
+        let connected = !start.finish;
+        let inputs = connected.then(|| input_channels(&start.table, attempt));
+        let inputs = inputs.unwrap_or_default();
+        let outputs = connected.then(|| output_edges(&start.table, attempt));
         let mode = start.table.checkpoints.map(|checkpoints| checkpoints.mode);
         let channels = u32::try_from(inputs.len()).expect("channels are counted in 32 bits");
         let aligner = mode
@@ -111,13 +128,14 @@ impl Task {
         let range = key_group_range(vertex.max_parallelism, vertex.parallelism, subtask);
         let key_groups = keyed.then_some((vertex.max_parallelism, range.first, range.last));
         Task {
-            outputs: output_edges(&start.table, attempt),
+            outputs: outputs.unwrap_or_default(),
             operator,
             phase: Phase::Restoring,
             inputs,
             aligner,
             cursor: 0,
             end_of_data: false,
+            suspended: None,
             wakes: false,
             blocked: false,
             key_groups,
@@ -140,7 +158,7 @@ impl Task {
     pub(crate) fn work(&mut self, channels: &mut Channels, external: &mut External) -> Outcome {
         let mut outcome = Outcome::default();
         self.blocked = channels.is_full(self.output_channels());
-        if self.phase != Phase::Running || self.blocked {
+        if self.phase != Phase::Running || self.blocked || self.suspended.is_some() {
             return outcome;
         }
         if let Operator::Source(source) = &mut self.operator {
@@ -190,7 +208,12 @@ impl Task {
             }
             Element::Barrier(checkpoint) => {
                 let index = u32::try_from(at).expect("a handful of channels");
-                self.barrier(index, checkpoint, channels, external, outcome);
+                self.barrier(index, checkpoint, None, channels, external, outcome);
+            }
+            Element::Savepoint(checkpoint, order) => {
+                let index = u32::try_from(at).expect("a handful of channels");
+                let order = Some(&order);
+                self.barrier(index, checkpoint, order, channels, external, outcome);
             }
             Element::EndOfData => {
                 end.ended = true;
@@ -206,6 +229,7 @@ impl Task {
         &mut self,
         channel: u32,
         checkpoint: CheckpointId,
+        order: Option<&SavepointOrder>,
         channels: &mut Channels,
         external: &mut External,
         outcome: &mut Outcome,
@@ -227,7 +251,7 @@ impl Task {
             });
         }
         if arrival.barrier == Barrier::Aligned {
-            let snapshot = self.snapshot(checkpoint, channels, external);
+            let snapshot = self.snapshot(checkpoint, order, channels, external);
             outcome.snapshots.push(snapshot);
         }
     }
@@ -236,17 +260,38 @@ impl Task {
     pub(crate) fn snapshot(
         &mut self,
         checkpoint: CheckpointId,
+        order: Option<&SavepointOrder>,
         channels: &mut Channels,
         external: &mut External,
     ) -> Snapshot {
+        let barrier = match order {
+            Some(order) => Element::Savepoint(checkpoint, order.clone()),
+            None => Element::Barrier(checkpoint),
+        };
         for id in self.output_channels() {
-            channels.put(id, Element::Barrier(checkpoint));
+            channels.put(id, barrier.clone());
+        }
+        if order.is_some_and(|order| order.after == AfterSavepoint::Suspend) {
+            self.suspended = Some(Suspended {
+                with: checkpoint,
+                is_durable: false,
+            });
         }
         Snapshot {
             checkpoint,
             state: self.operator.snapshot(checkpoint, external),
             end_of_data: self.end_of_data,
+            location: order.map(|order| order.location.clone()),
         }
+    }
+
+    /// A source that is drained comes to its end now.
+    pub(crate) fn drain(&mut self, channels: &mut Channels, external: &mut External) -> Outcome {
+        let mut outcome = Outcome::default();
+        if !self.end_of_data {
+            self.reach_end(channels, external, &mut outcome);
+        }
+        outcome
     }
 
     fn reach_end(
@@ -274,12 +319,26 @@ impl Task {
         if let Some(aligner) = &mut self.aligner {
             aligner.abort(checkpoint);
         }
+        self.go_on_unless(|with| with != checkpoint);
     }
 
     /// As [`Self::abort`], for every checkpoint below this one.
     pub(crate) fn abort_below(&mut self, next: CheckpointId) {
         if let Some(aligner) = &mut self.aligner {
             aligner.abort_below(next);
+        }
+        self.go_on_unless(|with| with >= next);
+    }
+
+    fn go_on_unless(&mut self, waits: impl FnOnce(CheckpointId) -> bool) {
+        let waits = |it: Suspended| it.is_durable || waits(it.with);
+        self.suspended = self.suspended.filter(|it| waits(*it));
+    }
+
+    /// A checkpoint is durable: whoever was stopped with it does not go on.
+    pub(crate) fn is_told_complete(&mut self, checkpoint: CheckpointId) {
+        if let Some(suspended) = &mut self.suspended {
+            suspended.is_durable |= suspended.with == checkpoint;
         }
     }
 

@@ -6,7 +6,7 @@ use super::state::{Leader, Said, Write};
 use super::step::{Side, Step};
 use jobmanager_core::id::{Epoch, SessionId};
 use jobmanager_core::jobmanager::{
-    Coordinator, Discard, DiscardOutcome, Effect, Input, StoreOutcome,
+    Coordinator, Discard, Effect, Input, StorageOutcome, StoreOutcome,
 };
 use jobmanager_core::record::RecordOp;
 use std::rc::Rc;
@@ -44,6 +44,7 @@ impl Step<'_> {
                     self.state.links[link].change(|link| link.to_worker.push_back(message));
                 }
             }
+            Effect::WriteSavepoint { .. } => unreachable!("nobody asks for savepoints"),
             Effect::Disconnect { session } => {
                 if let Some(link) = self.state.link_of_session(epoch, session) {
                     self.state.links[link].change(|link| {
@@ -91,6 +92,7 @@ impl Step<'_> {
         let gone = |path: &str| match &discard {
             Discard::Checkpoint(_, id) => promises::checkpoint_of(path) == id.0,
             Discard::Job(_) => true,
+            Discard::Savepoint { .. } => false,
             Discard::Unreferenced { keep, next, .. } => {
                 let of = promises::checkpoint_of(path);
                 of < next.0 && keep.iter().all(|kept| kept.0 != of)
@@ -110,7 +112,7 @@ impl Step<'_> {
         let mut discarded = None;
         self.change_leader(epoch, |leader| discarded = leader.discarded.take());
         if let Some(discard) = discarded {
-            let outcome = DiscardOutcome::Done;
+            let outcome = StorageOutcome::Done;
             self.tell_leader(epoch, Input::Discarded { discard, outcome });
         }
     }

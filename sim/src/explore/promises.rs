@@ -98,9 +98,11 @@ impl State {
 fn checkpoint(record: &Record) -> Option<&CheckpointRecord> {
     match record {
         Record::Checkpoint(record) => Some(record),
-        Record::Job(_) | Record::Cancel(_) | Record::CheckpointMark { .. } | Record::Result(_) => {
-            None
-        }
+        Record::Job(_)
+        | Record::Cancel(_)
+        | Record::CheckpointMark { .. }
+        | Record::Savepoint(_)
+        | Record::Result(_) => None,
     }
 }
 
@@ -111,7 +113,10 @@ impl Step<'_> {
             Effect::Send { message, .. } => self.check_message(epoch, &message.message),
             Effect::Reply { reply, .. } => self.check_reply(reply),
             Effect::Discard(discard) => self.check_discard(discard),
-            Effect::Disconnect { .. } | Effect::Store { .. } | Effect::StepDown { .. } => {}
+            Effect::Disconnect { .. }
+            | Effect::Store { .. }
+            | Effect::WriteSavepoint { .. }
+            | Effect::StepDown { .. } => {}
         }
     }
 
@@ -232,7 +237,12 @@ impl Step<'_> {
                     .change(|history| history.cancel_accepted = true);
             }
             Reply::AlreadyEnded(..) => self.check_result_is_durable("a client was told"),
-            Reply::UnknownJob(_) | Reply::Conflict(_) | Reply::Overloaded(_) => {
+            Reply::UnknownJob(_)
+            | Reply::Conflict(_)
+            | Reply::Overloaded(_)
+            | Reply::SavepointAccepted(..)
+            | Reply::WithoutCheckpoints(_)
+            | Reply::IsEnding(_) => {
                 self.ensure(false, "a_durable_job_is_known", || format!("{reply:?}"));
             }
             Reply::Submitted(_) | Reply::AlreadySubmitted(_) => {
@@ -245,7 +255,7 @@ impl Step<'_> {
     fn check_discard(&mut self, discard: &Discard) {
         let lost = |id: CheckpointId| match discard {
             Discard::Checkpoint(_, discarded) => *discarded == id,
-            Discard::Job(_) => false,
+            Discard::Job(_) | Discard::Savepoint { .. } => false,
             Discard::Unreferenced { keep, next, .. } => id < *next && !keep.contains(&id),
         };
         if matches!(discard, Discard::Job(_)) {
@@ -299,7 +309,7 @@ impl Step<'_> {
         let whole = record.regions.iter().all(Option::is_some);
         let missing = record.states.iter().find(|state| match &state.location {
             StateLocation::File(path) => !self.state.blobs.contains_key(path),
-            StateLocation::Inline(_) => whole,
+            StateLocation::Inline(_) | StateLocation::Url(_) => whole,
         });
         let missing = missing.cloned();
         self.ensure(

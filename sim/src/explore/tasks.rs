@@ -105,7 +105,7 @@ impl Step<'_> {
         let lineage = match handle {
             None => Some(Lineage::default()),
             Some(StateLocation::File(path)) => self.state.blobs.get(&path).cloned(),
-            Some(StateLocation::Inline(_)) => None,
+            Some(StateLocation::Inline(_) | StateLocation::Url(_)) => None,
         };
         let Some(mut lineage) = lineage else {
             self.check_missing_state(attempt);
@@ -122,6 +122,10 @@ impl Step<'_> {
             task.phase = TaskPhase::Running;
         });
         self.task_tells(tm, attempt, TaskEvent::Running);
+        let task = self.state.taskmanagers[tm].tasks.get(&attempt);
+        if task.is_some_and(|task| task.start.finish) {
+            self.task_ends(tm, attempt, TaskEvent::Finished);
+        }
     }
 
     fn store_snapshot(&mut self, tm: usize, attempt: AttemptId) {

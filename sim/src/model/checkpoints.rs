@@ -52,6 +52,7 @@ pub(super) struct Pending {
     pub(super) acknowledged: usize,
     /// A part of it is durable already.
     pub(super) has_completed: bool,
+    pub(super) is_savepoint: bool,
 }
 
 /// What a region's next checkpoint depends on.
@@ -132,8 +133,8 @@ impl Checkpoints {
     }
 
     /// Whether a region has nothing left to snapshot.
-    fn is_final(&self, region: usize) -> bool {
-        self.snapshot(region).is_some_and(|it| it.end_of_data)
+    pub(super) fn is_final(&self, region: usize) -> bool {
+        self.snapshot(region).is_some_and(|it| it.is_final)
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
@@ -141,8 +142,17 @@ impl Checkpoints {
     }
 
     pub(super) fn is_storing(&self, region: usize) -> bool {
-        self.parts()
-            .any(|part| part.region == region && part.progress == Progress::Storing)
+        let stored = |part: &Part| part.region == region && part.progress == Progress::Storing;
+        self.writing.is_some() && self.parts().any(stored)
+    }
+
+    /// What was being written is not, after all.
+    pub(super) fn give_up_writing(&mut self) {
+        let savepoints = self.pending.iter_mut().filter(|it| it.is_savepoint);
+        for part in savepoints.flat_map(|it| &mut it.parts) {
+            part.progress = Progress::Acknowledged;
+            self.writing = None;
+        }
     }
 
     /// How many parts of a region are under way.
@@ -182,14 +192,15 @@ impl Job {
             .filter(|region| {
                 let announced = self.checkpoints.rhythms[*region].finish_announced;
                 let is_final = self.checkpoints.is_final(*region);
-                self.is_at_the_end(*region) && is_final && !announced
+                self.only_waits(*region) && is_final && !announced
             })
             .collect();
         self.announce(room, &finished);
         let ready: BTreeSet<usize> = (0..self.regions.len())
             .filter(|region| self.is_ready(*region, room.now, &config))
             .collect();
-        if !ready.is_empty() && !self.needs_mark(room) {
+        let held_back = self.makes_room_for_a_savepoint();
+        if !held_back && !ready.is_empty() && !self.needs_mark(room) {
             self.trigger(room, &config, &ready);
         }
     }
@@ -202,7 +213,8 @@ impl Job {
         let rhythm = &self.checkpoints.rhythms[region];
         let under_way = self.checkpoints.under_way(region);
         if self.is_at_the_end(region) {
-            return under_way == 0 && rhythm.final_not_before <= now;
+            let otherwise = self.is_to_stop();
+            return !otherwise && under_way == 0 && rhythm.final_not_before <= now;
         }
         let last = rhythm.last_completed;
         let rested = last.is_none_or(|last| last + config.min_pause <= now);
@@ -230,6 +242,7 @@ impl Job {
             parts,
             acknowledged: 0,
             has_completed: false,
+            is_savepoint: false,
         });
         let mut regions = 0..self.regions.len();
         if regions.all(|region| ready.contains(&region) || !self.may_be_owed(region)) {
@@ -286,7 +299,7 @@ impl Job {
         let mut groups: BTreeMap<(CheckpointId, bool), BTreeSet<usize>> = BTreeMap::new();
         for &region in regions {
             if let Some(snapshot) = self.checkpoints.snapshot(region) {
-                let finish = snapshot.end_of_data && self.is_at_the_end(region);
+                let finish = snapshot.is_final && self.only_waits(region);
                 let group = groups.entry((snapshot.checkpoint, finish)).or_default();
                 group.insert(region);
             }

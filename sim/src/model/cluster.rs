@@ -4,15 +4,16 @@ use super::Model;
 use super::checkpoints::FIRST_MARK;
 use super::job::{Job, Life};
 use super::journal::Answer;
-use super::orders::{Hints, Order, Room, Write};
+use super::orders::{Fate, Hints, Order, Room, Write};
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{
-    Attempt, Incarnation, JobId, RequestId, SessionId, SlotIndex, TaskId, TaskManagerId,
+    Attempt, Incarnation, JobId, RequestId, SessionId, SlotIndex, TaskId, TaskManagerId, TriggerId,
 };
 use jobmanager_core::jobmanager::{
-    Command, Coordinator, Discard, DiscardOutcome, Effect, Input, Reply,
+    Command, Coordinator, Discard, Effect, Input, Reply, SavepointRequest, StorageOutcome,
 };
 use jobmanager_core::message::{FromTaskManager, Hello, StateLocation, TaskReport};
+use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -176,7 +177,15 @@ impl Model {
             Input::Command { request, command } => match command {
                 Command::Submit(graph) => self.submit(*request, graph),
                 Command::Cancel(job) => self.cancel(*request, *job, coordinator),
+                Command::Savepoint(wanted) => self.savepoint(*request, wanted, coordinator),
             },
+            Input::SavepointWritten {
+                job,
+                checkpoint,
+                outcome,
+            } => self.with(*job, coordinator, |job, room| {
+                job.savepoint_written(room, *checkpoint, outcome);
+            }),
             Input::Wake => {}
         }
     }
@@ -399,22 +408,45 @@ impl Model {
         }
     }
 
-    fn discarded(&mut self, what: &Discard, outcome: &DiscardOutcome, coordinator: &Coordinator) {
+    fn savepoint(
+        &mut self,
+        request: RequestId,
+        wanted: &SavepointRequest,
+        coordinator: &Coordinator,
+    ) {
+        let (id, trigger) = (wanted.job, wanted.trigger);
+        let reply = if self.savepoints.contains(&(id, trigger)) {
+            Reply::SavepointAccepted(id, trigger)
+        } else if let Some(status) = self.ended.get(&id) {
+            Reply::AlreadyEnded(id, *status)
+        } else if self.jobs.contains_key(&id) {
+            self.with(id, coordinator, |job, room| {
+                job.savepoint_requested(room, request, wanted);
+            });
+            return;
+        } else {
+            Reply::UnknownJob(id)
+        };
+        self.orders.push(Order::Reply(request, reply));
+    }
+
+    fn discarded(&mut self, what: &Discard, outcome: &StorageOutcome, coordinator: &Coordinator) {
         match what {
             Discard::Job(id) => match outcome {
-                DiscardOutcome::Done => {
+                StorageOutcome::Done => {
                     self.removals.remove(id);
                     self.with(*id, coordinator, Job::state_removed);
                 }
-                DiscardOutcome::Failed(_) => {
+                StorageOutcome::Failed(_) => {
                     let removal = self.removals.entry(*id);
                     let (retry, pause) = removal.or_insert((None, FIRST_REMOVAL_PAUSE));
                     *retry = Some(self.now + *pause);
                     *pause = LONGEST_REMOVAL_PAUSE.min(*pause * 2);
                 }
             },
+            Discard::Savepoint { .. } => {}
             Discard::Checkpoint(id, _) | Discard::Unreferenced { job: id, .. } => {
-                let failed = matches!(outcome, DiscardOutcome::Failed(_));
+                let failed = matches!(outcome, StorageOutcome::Failed(_));
                 self.with(*id, coordinator, |job, _| job.untidy |= failed);
             }
         }
@@ -423,7 +455,14 @@ impl Model {
     /// These are durable now: what waited for them happens, in the order of the writes.
     fn durable(&mut self, writes: &[Vec<Write>], coordinator: &Coordinator) {
         for write in writes {
+            // What is written with a savepoint or the end of a job follows from that.
+            let first = write
+                .iter()
+                .find(|write| !matches!(write, Write::Savepoint(..)));
             match write.first() {
+                Some(Write::Savepoint(id, trigger, fate)) => {
+                    self.savepoint_durable((*id, *trigger, *fate), first, coordinator);
+                }
                 Some(Write::Job(id)) => {
                     let mark = write.iter().any(|write| matches!(write, Write::Mark(..)));
                     self.with(*id, coordinator, |job, room| {
@@ -442,18 +481,7 @@ impl Model {
                         job.completed(room, record);
                     });
                 }
-                Some(Write::Result(id, status)) => {
-                    self.ended.insert(*id, *status);
-                    if let Some(job) = self.jobs.get(id) {
-                        let computation = job.graph.computation();
-                        self.computations.insert(*id, computation);
-                    }
-                    self.with(*id, coordinator, Job::end_durable);
-                    self.remove(*id);
-                    for on in self.sessions.keys() {
-                        self.orders.push(Order::Release(*on, *id));
-                    }
-                }
+                Some(Write::Result(id, status)) => self.has_ended(*id, *status, coordinator),
                 // The last of a job's records are removed together.
                 Some(Write::Delete(key)) => {
                     let id = super::compare::job_of(*key);
@@ -461,6 +489,45 @@ impl Model {
                 }
                 None => {}
             }
+        }
+    }
+
+    fn savepoint_durable(
+        &mut self,
+        (id, trigger, fate): (JobId, TriggerId, Fate),
+        with: Option<&Write>,
+        coordinator: &Coordinator,
+    ) {
+        match with {
+            Some(Write::Result(id, status)) => {
+                self.has_ended(*id, *status, coordinator);
+            }
+            Some(Write::Checkpoint(last)) => self.with(id, coordinator, |job, room| {
+                job.savepoint_ended(room, trigger, Some(last));
+            }),
+            _ if fate == Fate::Wanted => self.with(id, coordinator, |job, room| {
+                job.savepoint_accepted(room, trigger);
+            }),
+            _ => self.with(id, coordinator, |job, room| {
+                job.savepoint_ended(room, trigger, None);
+            }),
+        }
+    }
+
+    /// The result of a job is durable.
+    fn has_ended(&mut self, id: JobId, status: JobStatus, coordinator: &Coordinator) {
+        self.ended.insert(id, status);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let computation = job.graph.computation();
+            self.computations.insert(id, computation);
+            let savepoints = job.all_savepoints_ended().into_iter();
+            self.savepoints
+                .extend(savepoints.map(|trigger| (id, trigger)));
+        }
+        self.with(id, coordinator, Job::end_durable);
+        self.remove(id);
+        for on in self.sessions.keys() {
+            self.orders.push(Order::Release(*on, id));
         }
     }
 

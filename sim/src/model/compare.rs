@@ -24,6 +24,7 @@ pub(super) fn job_of(key: RecordKey) -> JobId {
         | RecordKey::Cancel(job)
         | RecordKey::CheckpointMark(job)
         | RecordKey::Checkpoint(job, _)
+        | RecordKey::Savepoint(job, _)
         | RecordKey::Result(job) => job,
     }
 }
@@ -242,10 +243,17 @@ impl Job {
             .filter(|_| latest.is_some());
         let state: Vec<_> = record
             .map(|record| record.states[position].clone())
+            .filter(|state| !state.is_nothing())
             .into_iter()
             .collect();
         if deployment.restore != latest.map(|latest| latest.checkpoint) || task.state != state {
             return Err(wrong("not deployed from the latest snapshot of its region"));
+        }
+        let finish = latest.is_some_and(|latest| latest.is_final);
+        if deployment.finish != finish {
+            return Err(wrong(
+                "not told that nothing comes after its snapshot, or told so wrongly",
+            ));
         }
         let share = self.plan.shares[position];
         for other in 0..self.tasks.len() {
@@ -276,7 +284,8 @@ impl Job {
                 region.stage = Stage::Active;
                 let number = region.attempt.map_or(0, |last| last.number + 1);
                 region.attempt = Some(Attempt { epoch, number });
-                self.checkpoints.rhythms[at].finish_announced = false;
+                let finish = self.checkpoints.is_final(at);
+                self.checkpoints.rhythms[at].finish_announced = finish;
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use super::checkpoints::Checkpoints;
 use super::orders::{Order, Room, Write};
 use super::plan::Plan;
 use super::restarts::{Around, Budget, Verdict};
+use super::savepoints::Wish;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{Attempt, AttemptId, JobId, RequestId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Reply;
@@ -82,6 +83,8 @@ pub(super) struct Job {
     pub(super) tasks: Vec<Task>,
     pub(super) regions: Vec<Region>,
     pub(super) checkpoints: Checkpoints,
+    /// The savepoints that clients want, in the order in which they asked.
+    pub(super) wishes: Vec<Wish>,
     pub(super) budget: Budget,
     pub(super) restarts: u64,
     pub(super) untidy: bool,
@@ -120,6 +123,7 @@ impl Job {
             tasks: vec![task; plan.tasks.len()],
             regions: vec![region; plan.regions.len()],
             checkpoints: Checkpoints::new(plan.regions.len()),
+            wishes: Vec::new(),
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
             untidy: false,
@@ -151,6 +155,15 @@ impl Job {
         let waits = |task: &Task| task.state == ExecutionState::Running && task.end_of_data;
         let over = |task: &Task| waits(task) || task.state == ExecutionState::Finished;
         members.clone().any(waits) && members.all(over)
+    }
+
+    /// Whether a region does nothing but to wait that it may finish, if nothing comes after its snapshot.
+    pub(super) fn only_waits(&self, region: usize) -> bool {
+        let members = self.plan.regions[region].iter();
+        let mut states = members.map(|position| self.tasks[*position].state);
+        let waits = |state| state == ExecutionState::Running;
+        let over = |state| waits(state) || state == ExecutionState::Finished;
+        self.regions[region].stage == Stage::Active && states.clone().any(waits) && states.all(over)
     }
 
     /// The sessions on which its tasks are.
@@ -373,7 +386,9 @@ impl Job {
 
     /// Every task has ended: the result is written, and nothing is said before it is durable.
     fn end(&mut self, room: &mut Room<'_>, status: JobStatus) {
-        room.writes.push(vec![Write::Result(self.id, status)]);
+        let mut write = self.end_savepoints();
+        write.push(Write::Result(self.id, status));
+        room.writes.push(write);
         self.life = Life::Ended(status, Cleanup::Storing);
     }
 
@@ -441,9 +456,13 @@ impl Job {
     fn settle_running(&mut self, room: &mut Room<'_>) {
         self.expire_slot_requests(room);
         self.expire_checkpoints(room);
+        self.expire_savepoints(room);
         self.reschedule(room);
         if self.all_in(ExecutionState::Finished) {
             self.end(room, JobStatus::Finished);
+        }
+        if self.life == Life::Running {
+            self.drive_savepoints(room);
         }
         if self.life == Life::Running {
             self.drive_checkpoints(room);

@@ -18,6 +18,7 @@ mod parts;
 mod plan;
 mod reconcile;
 mod restarts;
+mod savepoints;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ use crate::plan::job::JobPlan;
 use cluster::Session;
 use job::{Cancel, Job, Life};
 use jobmanager_core::config::ClusterConfig;
-use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskId};
+use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskId, TriggerId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input, JobLine};
 use jobmanager_core::record::Record;
 use jobmanager_core::state::JobStatus;
@@ -106,6 +107,8 @@ pub(crate) struct Model {
     jobs: BTreeMap<JobId, Job>,
     /// The ends that are durable.
     ended: BTreeMap<JobId, JobStatus>,
+    /// The savepoints that clients wanted of them.
+    savepoints: BTreeSet<(JobId, TriggerId)>,
     /// What they computed.
     computations: BTreeMap<JobId, u64>,
     /// What is still to be removed of jobs that have ended: when it is tried again, if it is not under way,
@@ -139,6 +142,7 @@ impl Model {
             sessions: BTreeMap::new(),
             jobs: BTreeMap::new(),
             ended: BTreeMap::new(),
+            savepoints: BTreeSet::new(),
             computations: BTreeMap::new(),
             removals: BTreeMap::new(),
             journal: Journal::default(),
@@ -169,6 +173,14 @@ impl Model {
                     let at_once = (Some(Timestamp(0)), cluster::FIRST_REMOVAL_PAUSE);
                     model.removals.insert(result.job, at_once);
                 }
+            }
+        }
+        for record in records {
+            if let Record::Savepoint(savepoint) = record
+                && model.ended.contains_key(&savepoint.job)
+            {
+                let known = (savepoint.job, savepoint.trigger);
+                model.savepoints.insert(known);
             }
         }
         model.touched = model.jobs.keys().copied().collect();
@@ -221,11 +233,13 @@ impl Job {
                 Record::CheckpointMark { .. }
                 | Record::Checkpoint(_)
                 | Record::Cancel(_)
+                | Record::Savepoint(_)
                 | Record::Result(_)
                 | Record::Job(_) => {}
             }
         }
         retained.sort_by_key(|record| record.id);
+        self.recall_savepoints(records, now);
         let regions = self.regions.len();
         self.checkpoints = checkpoints::Checkpoints::recovered(regions, mark, retained, now);
         for (at, region) in self.regions.iter_mut().enumerate() {

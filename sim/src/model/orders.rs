@@ -2,10 +2,13 @@
 //! where tasks are placed.
 
 use jobmanager_core::id::{
-    Attempt, AttemptId, CheckpointId, Epoch, JobId, RequestId, SessionId, TaskId, VertexIndex,
+    Attempt, AttemptId, CheckpointId, Epoch, JobId, RequestId, SessionId, TaskId, TriggerId,
+    VertexIndex,
 };
 use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply};
-use jobmanager_core::message::{TaskReport, TaskStateChange, ToTaskManager};
+use jobmanager_core::message::{
+    AfterSavepoint, SavepointOrder, StateHandle, TaskReport, TaskStateChange, ToTaskManager,
+};
 use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
@@ -32,6 +35,17 @@ pub(super) enum Order {
         Option<CheckpointId>,
         CheckpointId,
     ),
+    /// The trigger of a savepoint, with its location.
+    Savepoint(
+        SessionId,
+        JobId,
+        Vec<TaskId>,
+        CheckpointId,
+        String,
+        AfterSavepoint,
+    ),
+    /// Where, and what each task has in it.
+    WriteSavepoint(String, Vec<StateHandle>),
     Release(SessionId, JobId),
     Reply(RequestId, Reply),
     Store(Vec<Write>),
@@ -46,8 +60,17 @@ pub(super) enum Write {
     Cancel(JobId),
     Mark(JobId, CheckpointId),
     Checkpoint(Arc<CheckpointRecord>),
+    Savepoint(JobId, TriggerId, Fate),
     Result(JobId, JobStatus),
     Delete(RecordKey),
+}
+
+/// What becomes of a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Wanted,
+    Completed(CheckpointId),
+    Failed,
 }
 
 impl Order {
@@ -58,6 +81,13 @@ impl Order {
             Effect::Disconnect { session } => Order::Disconnect(*session),
             Effect::Reply { request, reply } => Order::Reply(*request, reply.clone()),
             Effect::Store { ops, .. } => Order::Store(ops.iter().map(Write::of).collect()),
+            Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => {
+                let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+                Order::WriteSavepoint(location.clone(), states.cloned().collect())
+            }
             Effect::Discard(discard) => Order::Discard(discard.clone()),
             Effect::StepDown { .. } => Order::StepDown,
         })
@@ -78,8 +108,15 @@ impl Order {
                 job,
                 tasks,
                 checkpoint,
+                savepoint,
                 ..
-            } => Order::Trigger(on, *job, tasks.clone(), *checkpoint),
+            } => match savepoint {
+                None => Order::Trigger(on, *job, tasks.clone(), *checkpoint),
+                Some(SavepointOrder { location, after }) => {
+                    let (tasks, location) = (tasks.clone(), location.clone());
+                    Order::Savepoint(on, *job, tasks, *checkpoint, location, *after)
+                }
+            },
             ToTaskManager::NotifyComplete {
                 job,
                 tasks,
@@ -109,6 +146,14 @@ impl Write {
             RecordOp::Put(Record::Cancel(job)) => Write::Cancel(*job),
             RecordOp::Put(Record::CheckpointMark { job, next }) => Write::Mark(*job, *next),
             RecordOp::Put(Record::Checkpoint(record)) => Write::Checkpoint(record.clone()),
+            RecordOp::Put(Record::Savepoint(record)) => {
+                let fate = match record.outcome.as_ref().map(|outcome| &outcome.result) {
+                    None => Fate::Wanted,
+                    Some(Ok(completed)) => Fate::Completed(completed.checkpoint),
+                    Some(Err(_)) => Fate::Failed,
+                };
+                Write::Savepoint(record.job, record.trigger, fate)
+            }
             RecordOp::Put(Record::Result(result)) => Write::Result(result.job, result.status),
             RecordOp::Delete(key) => Write::Delete(*key),
         }

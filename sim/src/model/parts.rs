@@ -40,6 +40,7 @@ impl Job {
         let region = position.map(|position| plan.region_of[position]);
         let mut all = self.checkpoints.pending.iter_mut();
         let pending = all.find(|pending| pending.id == id);
+        let is_savepoint = pending.as_ref().is_some_and(|pending| pending.is_savepoint);
         let part = pending.and_then(|pending| {
             let parts = pending.parts.iter_mut();
             let mut parts = parts.filter(|part| part.progress == Progress::Collecting);
@@ -62,6 +63,13 @@ impl Job {
         if part.acks.len() == plan.regions[part.region].len() {
             part.progress = Progress::Acknowledged;
             let region = part.region;
+            if is_savepoint {
+                let is_acknowledged = |part: &Part| part.progress == Progress::Acknowledged;
+                if self.checkpoints.parts().all(is_acknowledged) {
+                    self.savepoint_collected(room, id);
+                }
+                return;
+            }
             self.abort(room, SUBSUMED, |pending, part| {
                 pending.id < id && part.region == region
             });
@@ -130,7 +138,7 @@ impl Job {
                 regions[part.region] = Some(RegionSnapshot {
                     checkpoint: pending.id,
                     attempt: part.attempt,
-                    end_of_data: part.acks.values().all(|(_, end_of_data)| *end_of_data),
+                    is_final: part.acks.values().all(|(_, end_of_data)| *end_of_data),
                 });
                 for (position, (state, _)) in &part.acks {
                     states[*position] = state.clone();
@@ -289,6 +297,15 @@ impl Job {
         self.abort(room, SUBSUMED, |_, part| regions.contains(&part.region));
     }
 
+    /// The savepoint under way is given up, for good.
+    pub(super) fn abort_savepoint(&mut self, room: &mut Room<'_>) {
+        let failed = Abort {
+            counts: true,
+            snapshot_failed: false,
+        };
+        self.abort(room, failed, |pending, _| pending.is_savepoint);
+    }
+
     fn abort(
         &mut self,
         room: &mut Room<'_>,
@@ -299,10 +316,13 @@ impl Job {
             return;
         };
         for mut pending in std::mem::take(&mut self.checkpoints.pending) {
-            let id = pending.id;
+            let (id, savepoint) = (pending.id, pending.is_savepoint);
             let parts = pending.parts.iter();
+            // A savepoint is given up as a whole.
+            let all = pending.is_savepoint && parts.clone().any(|part| which(&pending, part));
             let gone: BTreeSet<usize> = parts
-                .filter(|part| part.progress != Progress::Storing && which(&pending, part))
+                .filter(|part| part.progress != Progress::Storing)
+                .filter(|part| all || which(&pending, part))
                 .map(|part| part.region)
                 .collect();
             pending.parts.retain(|part| !gone.contains(&part.region));
@@ -314,15 +334,18 @@ impl Job {
             if gone.is_empty() {
                 continue;
             }
-            self.untidy = true;
+            let is_savepoint = savepoint;
+            self.untidy |= !is_savepoint;
             for &region in &gone {
                 let rhythm = &mut self.checkpoints.rhythms[region];
-                rhythm.failures += u64::from(abort.counts);
+                rhythm.failures += u64::from(abort.counts && !is_savepoint);
                 if abort.snapshot_failed {
                     rhythm.final_not_before = room.now + config.interval;
                 }
             }
-            if self.is_useless(id) {
+            if is_savepoint {
+                self.savepoint_given_up(room, id, abort.counts);
+            } else if self.is_useless(id) {
                 let order = Discard::Checkpoint(self.id, id);
                 room.orders.push(Order::Discard(order));
             }

@@ -1,9 +1,10 @@
 //! Clients: each wants one thing, asks for it, and asks again until it is answered, or does not wait.
 
 use crate::marks::Mark;
+use crate::plan::When;
 use crate::plan::crowd::{STORM, Watcher};
 use crate::plan::job::{JobPlan, OperatorPlan};
-use crate::plan::options::{MS, Micros};
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
@@ -50,6 +51,7 @@ impl Wish {
         match &self.command {
             Command::Submit(graph) => format!("submission of {} is not answered", graph.id()),
             Command::Cancel(job) => format!("cancellation of {job} is not answered"),
+            Command::Savepoint(wanted) => format!("savepoint {wanted:?} is not answered"),
         }
     }
 
@@ -90,10 +92,28 @@ impl World {
             }
             self.plan_crowd(&plan, at, submit);
         }
+        self.plan_savepoints();
         for number in 0..self.options.crowd.strangers {
             let when = self.decisions.range(Stream::Crowd, 0..=safety);
             let stranger = Command::Cancel(JobId((u128::from(number) << 64) | 0xdead));
             self.wish(when, stranger, Kind::Stranger);
+        }
+    }
+
+    fn plan_savepoints(&mut self) {
+        for plan in self.options.savepoints.clone() {
+            let command = Command::Savepoint(plan.request);
+            match plan.when {
+                When::At(at) => {
+                    for time in 0..=plan.repeats {
+                        self.wish(at + time * SECOND, command.clone(), Kind::Ordinary);
+                    }
+                }
+                When::Becomes(status) => {
+                    let wish = self.new_wish(command, Kind::Watching(status), false);
+                    self.wishes.push(wish);
+                }
+            }
         }
     }
 
@@ -252,6 +272,7 @@ impl World {
             let mark = match command {
                 Command::Submit(_) => Mark::of_submit(status),
                 Command::Cancel(_) => Mark::of_cancel(status),
+                Command::Savepoint(_) => Mark::of_savepoint(status),
             };
             if let Some(mark) = mark {
                 self.marks.hit(mark);
@@ -292,7 +313,11 @@ impl World {
             Reply::UnknownJob(_) if stranger => self.marks.hit(Mark::UnknownJobCanceled),
             Reply::UnknownJob(_) | Reply::Overloaded(_) => return,
             Reply::Conflict(_) => self.marks.hit(Mark::ConflictRefused),
-            Reply::Submitted(_) | Reply::CancelAccepted(_) => {}
+            Reply::IsEnding(_) => self.marks.hit(Mark::SavepointOfAnEndingJob),
+            Reply::Submitted(_)
+            | Reply::CancelAccepted(_)
+            | Reply::SavepointAccepted(..)
+            | Reply::WithoutCheckpoints(_) => {}
         }
         self.wishes[at].answer.get_or_insert(reply);
     }
@@ -344,6 +369,7 @@ fn job_of(command: &Command) -> JobId {
     match command {
         Command::Submit(graph) => graph.id(),
         Command::Cancel(job) => *job,
+        Command::Savepoint(wanted) => wanted.job,
     }
 }
 

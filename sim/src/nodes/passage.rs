@@ -50,6 +50,8 @@ struct Place {
     arrived: BTreeMap<Signal, usize>,
     /// Signals never overtake each other: when the last one will have come over all channels.
     busy_until: Micros,
+    /// As long as one waits for the task, the others wait behind it.
+    held_until: Micros,
 }
 
 impl Place {
@@ -168,26 +170,43 @@ impl World {
         let Some(node) = self.node(process) else {
             return;
         };
-        match node.tasks.get(&attempt).map(|task| task.phase) {
-            Some(Phase::Running) => {}
-            // It waits in the channels until the task has restored its state.
-            Some(Phase::Restoring) => {
-                let later = Event::Passed(process, attempt, signal);
-                self.queue.push(self.now + 50 * MS, later);
-                return;
-            }
-            Some(Phase::Stopping) | None => return,
+        let task = node.tasks.get(&attempt);
+        let waits = match task.map(|task| (task.phase, task.suspended.is_some())) {
+            Some((Phase::Running, false)) => false,
+            // It waits in the channels until the task has restored its state, or goes on.
+            Some((Phase::Restoring, _) | (Phase::Running, true)) => true,
+            Some((Phase::Stopping, _)) | None => return,
+        };
+        let place = self.passage.places.entry(attempt).or_default();
+        let held_until = place.held_until;
+        if waits && held_until <= self.now {
+            place.held_until = self.now + 50 * MS;
+        }
+        if waits || held_until > self.now {
+            let later = Event::Passed(process, attempt, signal);
+            let at = self.passage.places[&attempt].held_until;
+            self.queue.push(at, later);
+            return;
         }
         match signal {
-            Signal::Barrier(checkpoint) => self.task_is_triggered(process, attempt, checkpoint),
+            Signal::Barrier(checkpoint) => {
+                let order = self
+                    .savepoint_orders
+                    .get(&(attempt.job, checkpoint))
+                    .cloned();
+                self.task_is_triggered(process, attempt, checkpoint, order.as_ref());
+            }
             Signal::EndOfData => self.task_ends_its_data(process, attempt),
         }
     }
 
-    fn task_ends_its_data(&mut self, process: Process, attempt: AttemptId) {
+    pub(crate) fn task_ends_its_data(&mut self, process: Process, attempt: AttemptId) {
         let Some(task) = self.running_task(process, attempt) else {
             return;
         };
+        if task.end_of_data {
+            return;
+        }
         task.operator.skip_to_end();
         task.end_of_data = true;
         let finishes = task.start.table.checkpoints.is_none();

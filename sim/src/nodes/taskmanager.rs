@@ -401,8 +401,15 @@ impl World {
             Effect::Trigger {
                 attempt,
                 checkpoint,
+                savepoint,
                 ..
-            } => self.task_is_triggered(process, attempt, checkpoint),
+            } => {
+                if let Some(order) = &savepoint {
+                    let known = (attempt.job, checkpoint);
+                    self.savepoint_orders.insert(known, order.clone());
+                }
+                self.task_is_triggered(process, attempt, checkpoint, savepoint.as_ref());
+            }
             Effect::Complete {
                 attempt,
                 checkpoint,

@@ -11,7 +11,9 @@ use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Process};
 use jobmanager_core::id::{AttemptId, CheckpointId};
-use jobmanager_core::message::{DeclineReason, StateHandle, StateLocation};
+use jobmanager_core::message::{
+    AfterSavepoint, DeclineReason, SavepointOrder, StateHandle, StateLocation,
+};
 use jobmanager_core::taskmanager::{TaskEvent, TaskStart};
 
 impl World {
@@ -106,9 +108,18 @@ impl World {
                 return;
             }
             // It is where it was written, which is not simulated.
-            Some(StateLocation::File(_)) if self.checks.is_of_the_past(attempt.job, restore) => {
+            Some(StateLocation::File(_) | StateLocation::Url(_))
+                if self.checks.is_of_the_past(attempt.job, restore) =>
+            {
                 Some(Vec::new())
             }
+            Some(StateLocation::Url(url)) => match self.read_url(attempt, url, failed) {
+                Ok(bytes) => Some(bytes),
+                Err(cause) => {
+                    self.task_fails(process, attempt, &cause);
+                    return;
+                }
+            },
             Some(StateLocation::File(path)) => match self.read_state(attempt, path) {
                 Ok(bytes) => Some(bytes),
                 Err(cause) => {
@@ -125,12 +136,30 @@ impl World {
         };
         task.operator.restore(state.as_deref(), &mut self.external);
         task.phase = Phase::Running;
+        let finishes = task.start.finish;
         self.look_outside();
         self.tell_worker(process, attempt, TaskEvent::Running);
+        if finishes {
+            self.task_finishes(process, attempt);
+            return;
+        }
         match self.options.tier {
             Tier::Dataflow => self.wake_task(process, attempt),
             Tier::ControlPlane => self.source_runs(process, attempt),
         }
+    }
+
+    /// The bytes of a file of a savepoint, or why it cannot be restored.
+    fn read_url(&mut self, attempt: AttemptId, url: &str, failed: bool) -> Result<Vec<u8>, String> {
+        if failed {
+            return Err("the storage is busy".to_owned());
+        }
+        let bytes = self.blobs.read_url(url).map(<[u8]>::to_vec);
+        bytes.map_err(|problem| {
+            let detail = format!("{attempt} restores {url}: {problem}");
+            self.fail("a_complete_savepoint_has_all_of_its_files", detail);
+            format!("{url}: {problem}")
+        })
     }
 
     /// The bytes of a state file, or why it cannot be restored.
@@ -275,7 +304,11 @@ impl World {
         process: Process,
         attempt: AttemptId,
         checkpoint: CheckpointId,
+        order: Option<&SavepointOrder>,
     ) {
+        if order.is_some_and(|order| order.after == AfterSavepoint::Drain) {
+            self.task_is_drained(process, attempt);
+        }
         let node = self.taskmanagers.get_mut(process.index);
         let Some(node) = node.filter(|node| node.is(process)) else {
             return;
@@ -293,11 +326,32 @@ impl World {
             self.tell_worker(process, attempt, declined);
             return;
         };
-        let snapshot = task.snapshot(checkpoint, &mut node.channels, &mut self.external);
+        let snapshot = task.snapshot(checkpoint, order, &mut node.channels, &mut self.external);
         self.store_snapshot(process, attempt, snapshot);
         match self.options.tier {
             Tier::Dataflow => self.pump_outputs(process, attempt),
             Tier::ControlPlane => self.pass(process, attempt, Signal::Barrier(checkpoint)),
+        }
+    }
+
+    /// A task is to come to the end of its data. It does if it is a source; the others hear of it.
+    fn task_is_drained(&mut self, process: Process, attempt: AttemptId) {
+        let tier = self.options.tier;
+        let node = self.taskmanagers.get_mut(process.index);
+        let Some(node) = node.filter(|node| node.is(process)) else {
+            return;
+        };
+        let task = node.tasks.get_mut(&attempt);
+        let source = |task: &&mut Task| task.phase == Phase::Running && task.inputs.is_empty();
+        let Some(task) = task.filter(source).filter(|task| !task.end_of_data) else {
+            return;
+        };
+        match tier {
+            Tier::Dataflow => {
+                let outcome = task.drain(&mut node.channels, &mut self.external);
+                self.worked(process, attempt, outcome);
+            }
+            Tier::ControlPlane => self.task_ends_its_data(process, attempt),
         }
     }
 
@@ -368,22 +422,28 @@ impl World {
             }
         } else {
             self.marks.hit(Mark::StateInFile);
-            self.notes_file(process, attempt.job, checkpoint);
             let size = snapshot.state.len() as u64;
             let (task, tried) = (attempt.task, attempt.attempt);
             let name = format!(
                 "{}-{}-{}-{}",
                 task.vertex.0, task.subtask.0, tried.epoch.0, tried.number
             );
-            let path = self
-                .blobs
-                .write(attempt.job, checkpoint, &name, snapshot.state);
+            let location = match snapshot.location {
+                Some(folder) => {
+                    let url = format!("{folder}/{name}");
+                    self.blobs.write_url(url.clone(), snapshot.state);
+                    StateLocation::Url(url)
+                }
+                None => {
+                    self.notes_file(process, attempt.job, checkpoint);
+                    let blobs = &mut self.blobs;
+                    let path = blobs.write(attempt.job, checkpoint, &name, snapshot.state);
+                    StateLocation::File(path)
+                }
+            };
             TaskEvent::Snapshotted {
                 checkpoint,
-                state: StateHandle {
-                    location: StateLocation::File(path),
-                    size,
-                },
+                state: StateHandle { location, size },
                 end_of_data: snapshot.end_of_data,
             }
         };
@@ -406,11 +466,13 @@ impl World {
         let Some(task) = task.filter(|task| task.phase == Phase::Running) else {
             return;
         };
-        let end_of_data = task.end_of_data;
+        task.is_told_complete(checkpoint);
+        let stopped = task.suspended.is_some_and(|it| it.with == checkpoint);
+        let at_end = task.end_of_data || stopped;
         task.operator.commit(checkpoint, &mut self.external);
         let verdict = self
             .checks
-            .told_complete(attempt, checkpoint, finish, end_of_data);
+            .told_complete(attempt, checkpoint, finish, at_end);
         self.verdict(verdict);
         self.look_outside();
         if finish {

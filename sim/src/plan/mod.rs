@@ -8,6 +8,7 @@ pub(crate) mod job;
 mod leaders;
 mod metamorphic;
 pub(crate) mod options;
+pub(crate) mod savepoints;
 mod strands;
 pub(crate) mod tier;
 mod workload;
@@ -20,4 +21,5 @@ pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_
 pub use leaders::LeaderOptions;
 pub use metamorphic::MetamorphicOptions;
 pub use options::{BlobOptions, ClientOptions, Latency, Micros, Options, StoreOptions};
+pub use savepoints::{SavepointPlan, When};
 pub use tier::Tier;

@@ -5,7 +5,9 @@ use super::crowd::CrowdOptions;
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
+use super::savepoints;
 use super::{budget, strands, workload};
+use crate::plan::SavepointPlan;
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
 use crate::tape::{Decisions, Stream};
@@ -73,6 +75,8 @@ pub struct Options {
     pub clocks: ClockOptions,
     /// What further clients do.
     pub crowd: CrowdOptions,
+    /// Which savepoints clients want.
+    pub savepoints: Vec<SavepointPlan>,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -139,6 +143,7 @@ impl Options {
         leaders.double(&mut slots);
         let faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
         let crowd = CrowdOptions::draw(decisions, &jobs);
+        let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
         Options {
             tier,
             slots,
@@ -163,6 +168,7 @@ impl Options {
             faults,
             clients,
             crowd,
+            savepoints,
             leaders,
             clocks: ClockOptions::draw(decisions),
             jobs,
@@ -271,6 +277,9 @@ impl fmt::Display for Options {
         write!(f, "{}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
         write!(f, "{}", self.crowd)?;
+        for savepoint in &self.savepoints {
+            write!(f, "{savepoint}")?;
+        }
         writeln!(f, "leaders      {}", self.leaders)?;
         writeln!(f, "clocks       {}", self.clocks)?;
         writeln!(f, "cluster      {:?}", self.cluster)?;

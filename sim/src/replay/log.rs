@@ -98,7 +98,7 @@ impl Log {
                 gone
             }
             Input::Stored { .. } => (Some(Lane::Store), None),
-            Input::Discarded { .. } => (Some(Lane::Blobs), None),
+            Input::Discarded { .. } | Input::SavepointWritten { .. } => (Some(Lane::Blobs), None),
             Input::Command { .. } => (Some(Lane::Clients), None),
             Input::Wake => (None, None),
         };
@@ -116,7 +116,7 @@ impl Log {
                     self.said(*session, "<-", message.sketch(), message)
                 }
                 Effect::Store { .. } => (Some(Lane::Store), None),
-                Effect::Discard(_) => (Some(Lane::Blobs), None),
+                Effect::Discard(_) | Effect::WriteSavepoint { .. } => (Some(Lane::Blobs), None),
                 Effect::Reply { .. } => (Some(Lane::Clients), None),
                 Effect::Disconnect { .. } | Effect::StepDown { .. } => (None, None),
             };

@@ -292,6 +292,7 @@ fn is_routine(input: &Input) -> bool {
         | Input::Disconnected { .. }
         | Input::Stored { .. }
         | Input::Discarded { .. }
+        | Input::SavepointWritten { .. }
         | Input::Command { .. } => false,
     }
 }

@@ -4,13 +4,17 @@
 use jobmanager_core::id::SessionId;
 use jobmanager_core::jobmanager::{Discard, Effect, Input};
 use jobmanager_core::message::Hello;
+use jobmanager_core::savepoint::Savepoint;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The surroundings at the last frame that was played.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     /// Deletions that were not answered, the first one first.
     pub(crate) discards: Vec<Discard>,
+    /// Savepoints whose metadata was being written.
+    pub(crate) savepoints: Vec<(String, Arc<Savepoint>)>,
     /// The coordinator learned that another one leads.
     pub(crate) stepped_down: bool,
     /// What was said on sessions that have not ended.
@@ -33,6 +37,10 @@ impl Surroundings {
                     self.discards.remove(at);
                 }
             }
+            Input::SavepointWritten { checkpoint, .. } => {
+                self.savepoints
+                    .retain(|(_, known)| known.checkpoint != *checkpoint);
+            }
             Input::Message { .. } | Input::Stored { .. } | Input::Command { .. } | Input::Wake => {}
         }
     }
@@ -42,6 +50,10 @@ impl Surroundings {
         for effect in effects {
             match effect {
                 Effect::Discard(discard) => self.discards.push(discard.clone()),
+                Effect::WriteSavepoint {
+                    location,
+                    savepoint,
+                } => self.savepoints.push((location.clone(), savepoint.clone())),
                 Effect::StepDown { .. } => self.stepped_down = true,
                 Effect::Send { .. }
                 | Effect::Store { .. }
@@ -61,14 +73,14 @@ mod tests {
 
     #[test]
     fn a_deletion_is_under_way_until_it_is_answered() {
-        use jobmanager_core::jobmanager::DiscardOutcome;
+        use jobmanager_core::jobmanager::StorageOutcome;
         let mut told = Surroundings::default();
         let discard = Discard::Job(JOB);
         told.orders(&[
             Effect::Discard(discard.clone()),
             Effect::Discard(discard.clone()),
         ]);
-        let outcome = DiscardOutcome::Done;
+        let outcome = StorageOutcome::Done;
         told.takes(&Input::Discarded {
             discard: discard.clone(),
             outcome,

@@ -32,6 +32,8 @@ impl fmt::Display for Unreadable {
 /// Every file.
 pub(crate) struct Blobs {
     files: BTreeMap<(JobId, String), File>,
+    /// Those of savepoints, by their URL.
+    urls: BTreeMap<String, File>,
     /// Those that a fault has lost or damaged.
     spoiled: BTreeSet<(JobId, String)>,
     /// Every call fails.
@@ -44,11 +46,32 @@ impl Default for Blobs {
     fn default() -> Self {
         Blobs {
             files: BTreeMap::new(),
+            urls: BTreeMap::new(),
             spoiled: BTreeSet::new(),
             outage: false,
             slowness: 1,
         }
     }
+}
+
+impl File {
+    fn new(bytes: Vec<u8>) -> File {
+        let checksum = Digest::of(&bytes);
+        File { bytes, checksum }
+    }
+
+    fn read(&self) -> Result<&[u8], Unreadable> {
+        if Digest::of(&self.bytes) == self.checksum {
+            Ok(&self.bytes)
+        } else {
+            Err(Unreadable::Damaged)
+        }
+    }
+}
+
+/// The file that makes the savepoint in this folder complete.
+pub(crate) fn metadata_url(location: &str) -> String {
+    format!("{location}/_metadata")
 }
 
 /// The folder of a checkpoint within its job's folder.
@@ -72,10 +95,22 @@ impl Blobs {
         bytes: Vec<u8>,
     ) -> String {
         let path = folder(checkpoint) + name;
-        let checksum = Digest::of(&bytes);
-        let file = File { bytes, checksum };
-        self.files.insert((job, path.clone()), file);
+        self.files.insert((job, path.clone()), File::new(bytes));
         path
+    }
+
+    /// Writes a file of a savepoint.
+    pub(crate) fn write_url(&mut self, url: String, bytes: Vec<u8>) {
+        self.urls.insert(url, File::new(bytes));
+    }
+
+    pub(crate) fn read_url(&self, url: &str) -> Result<&[u8], Unreadable> {
+        self.urls.get(url).ok_or(Unreadable::Missing)?.read()
+    }
+
+    /// Whether the savepoint in this folder is complete.
+    pub(crate) fn has_savepoint(&self, location: &str) -> bool {
+        self.urls.contains_key(&metadata_url(location))
     }
 
     /// The checkpoints of a job that have files, once for each file.
@@ -87,12 +122,7 @@ impl Blobs {
 
     pub(crate) fn read(&self, job: JobId, path: &str) -> Result<&[u8], Unreadable> {
         let file = self.files.get(&(job, path.to_owned()));
-        let file = file.ok_or(Unreadable::Missing)?;
-        if Digest::of(&file.bytes) == file.checksum {
-            Ok(&file.bytes)
-        } else {
-            Err(Unreadable::Damaged)
-        }
+        file.ok_or(Unreadable::Missing)?.read()
     }
 
     /// A file is lost, or comes back with other bytes from now on.
@@ -118,6 +148,12 @@ impl Blobs {
 
     /// Deletes what was ordered; tells which files that were.
     pub(crate) fn delete(&mut self, discard: &Discard) -> Vec<(JobId, String)> {
+        if let Discard::Savepoint { location, .. } = discard
+            && !self.has_savepoint(location)
+        {
+            let folder = format!("{location}/");
+            self.urls.retain(|url, _| !url.starts_with(&folder));
+        }
         let mut deleted = Vec::new();
         self.files.retain(|(job, path), _| {
             let goes = matches(discard, *job, path);
@@ -133,6 +169,7 @@ impl Blobs {
 fn matches(discard: &Discard, owner: JobId, path: &str) -> bool {
     match discard {
         Discard::Job(job) => owner == *job,
+        Discard::Savepoint { .. } => false,
         Discard::Checkpoint(job, checkpoint) => {
             owner == *job && path.starts_with(&folder(*checkpoint))
         }

@@ -9,7 +9,7 @@ use crate::world::World;
 use crate::world::event::Event;
 use crate::world::event::Instance;
 use crate::world::faults::Moment;
-use jobmanager_core::jobmanager::{Discard, DiscardOutcome, Input, StoreOutcome};
+use jobmanager_core::jobmanager::{Discard, Input, StorageOutcome, StoreOutcome};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::JobStatus;
 
@@ -43,9 +43,10 @@ impl World {
         let mut applied = Vec::new();
         if let Some((epoch, ops)) = self.store.apply(write) {
             self.note_told(Lane::Store, "apply", &(epoch, &ops));
-            self.mark_write(&ops);
             let verdict = self.checks.stored(epoch, &ops);
             self.verdict(verdict);
+            self.jobs_are_stopped(&ops);
+            self.mark_write(&ops);
             if self.store.fate(write) == Some(Fate::AppliedMute) {
                 self.mark_lost_answer(&ops);
             }
@@ -71,6 +72,7 @@ impl World {
                 Record::Cancel(_) => Mark::CancelAnswerLost,
                 Record::Checkpoint(_) => Mark::CheckpointAnswerLost,
                 Record::CheckpointMark { .. } => Mark::MarkAnswerLost,
+                Record::Savepoint(_) => Mark::SavepointAnswerLost,
                 Record::Result(_) => Mark::ResultAnswerLost,
             });
         }
@@ -117,6 +119,7 @@ impl World {
                         self.fail("a_job_ends_in_a_terminal_state", detail);
                     }
                 },
+                Record::Savepoint(record) => self.mark_savepoint(record),
                 Record::Job(_) | Record::Cancel(_) | Record::CheckpointMark { .. } => {}
             }
         }
@@ -156,9 +159,9 @@ impl World {
             if self.moment(Moment::DiscardDone, instance) {
                 return;
             }
-            DiscardOutcome::Done
+            StorageOutcome::Done
         } else {
-            DiscardOutcome::Failed("the storage is busy".to_owned())
+            StorageOutcome::Failed("the storage is busy".to_owned())
         };
         self.jobmanager_input(instance, &Input::Discarded { discard, outcome });
     }

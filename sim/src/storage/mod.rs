@@ -3,6 +3,7 @@
 pub(crate) mod blobs;
 mod durable;
 pub(crate) mod external;
+mod savepoints;
 pub(crate) mod store;
 
 pub(crate) use durable::SLOWEST_STORE;

@@ -45,11 +45,13 @@ pub enum Stream {
     Budget,
     /// Which jobs have parts that exchange nothing with the others.
     Regions,
+    /// Which savepoints clients want.
+    Savepoints,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 14] = [
+    pub const ALL: [Stream; 15] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -64,6 +66,7 @@ impl Stream {
         Stream::Crowd,
         Stream::Budget,
         Stream::Regions,
+        Stream::Savepoints,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -83,6 +86,7 @@ impl Stream {
             Stream::Crowd => "crowd",
             Stream::Budget => "budget",
             Stream::Regions => "regions",
+            Stream::Savepoints => "savepoints",
         }
     }
 

@@ -193,6 +193,15 @@ impl Told for jm::Input {
                 sketch.title = format!("{}: {outcome:?}", sketch.title);
                 sketch
             }
+            jm::Input::SavepointWritten {
+                job,
+                checkpoint,
+                outcome,
+            } => {
+                let title = format!("metadata of savepoint {}: {outcome:?}", checkpoint.0);
+                let about = vec![Subject::checkpoint(*job, *checkpoint)];
+                Sketch::new(Kind::Blob, title, about)
+            }
             jm::Input::Command { command, .. } => command.sketch(),
             jm::Input::Wake => Sketch::new(Kind::Timer, "wake", vec![]),
         }
@@ -213,6 +222,13 @@ impl Told for jm::Effect {
                 sketch.title = format!("write {}: {}", commit.0, sketch.title);
                 sketch
             }
+            jm::Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => {
+                let about = vec![Subject::checkpoint(savepoint.job, savepoint.checkpoint)];
+                Sketch::new(Kind::Blob, format!("write {location}"), about)
+            }
             jm::Effect::Discard(discard) => discard.sketch(),
             jm::Effect::StepDown { reason } => {
                 Sketch::new(Kind::Life, format!("steps down: {reason}"), vec![])
@@ -226,6 +242,7 @@ impl Told for Command {
         let (title, job) = match self {
             Command::Submit(graph) => ("submit", graph.id()),
             Command::Cancel(job) => ("cancel", *job),
+            Command::Savepoint(wanted) => ("savepoint", wanted.job),
         };
         Sketch::new(Kind::Client, title, vec![Subject::job(job)])
     }
@@ -238,6 +255,9 @@ impl Told for Reply {
             Reply::AlreadySubmitted(job) => ("already submitted", Some(*job)),
             Reply::Conflict(job) => ("conflict", Some(*job)),
             Reply::CancelAccepted(job) => ("cancel accepted", Some(*job)),
+            Reply::SavepointAccepted(job, _) => ("savepoint accepted", Some(*job)),
+            Reply::WithoutCheckpoints(job) => ("takes no checkpoints", Some(*job)),
+            Reply::IsEnding(job) => ("is ending", Some(*job)),
             Reply::AlreadyEnded(job, _) => ("already ended", Some(*job)),
             Reply::UnknownJob(job) => ("unknown job", Some(*job)),
             Reply::Overloaded(_) => ("overloaded", None),
@@ -291,6 +311,10 @@ fn record_name(record: &Record) -> String {
     match record {
         Record::Result(result) => format!("result {}", result.status),
         Record::CheckpointMark { next, .. } => format!("mark {}", next.0),
+        Record::Savepoint(savepoint) => match &savepoint.outcome {
+            Some(outcome) => format!("savepoint {:?}", outcome.result),
+            None => format!("wish for a savepoint, {:?}", savepoint.after),
+        },
         Record::Job(_) | Record::Cancel(_) | Record::Checkpoint(_) => key_name(&record.key()),
     }
 }
@@ -301,6 +325,7 @@ fn key_name(key: &RecordKey) -> String {
         RecordKey::Cancel(_) => "cancel".to_owned(),
         RecordKey::CheckpointMark(_) => "mark".to_owned(),
         RecordKey::Checkpoint(_, id) => format!("checkpoint {}", id.0),
+        RecordKey::Savepoint(..) => "savepoint".to_owned(),
         RecordKey::Result(_) => "result".to_owned(),
     }
 }
@@ -310,6 +335,7 @@ fn subject_of(key: &RecordKey) -> Subject {
         RecordKey::Job(job)
         | RecordKey::Cancel(job)
         | RecordKey::CheckpointMark(job)
+        | RecordKey::Savepoint(job, _)
         | RecordKey::Result(job) => Subject::job(*job),
         RecordKey::Checkpoint(job, checkpoint) => Subject::checkpoint(*job, *checkpoint),
     }
@@ -323,6 +349,9 @@ impl Told for Discard {
                 Subject::checkpoint(*job, *id),
             ),
             Discard::Job(job) => ("discard all state".to_owned(), Subject::job(*job)),
+            Discard::Savepoint { job, location } => {
+                (format!("discard {location}"), Subject::job(*job))
+            }
             Discard::Unreferenced { job, next, .. } => (
                 format!("discard unreferenced below {}", next.0),
                 Subject::job(*job),

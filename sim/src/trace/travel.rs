@@ -166,6 +166,10 @@ fn framed(bytes: &[u8]) -> (String, String) {
             let title = format!("barrier {} on channel {channel}", checkpoint.0);
             (title.clone(), title)
         }
+        Ok(frame::Element::Savepoint(checkpoint, order)) => {
+            let title = format!("barrier of savepoint {} on channel {channel}", checkpoint.0);
+            (title, format!("{order:?}"))
+        }
         Ok(frame::Element::EndOfData) => {
             let title = format!("end of data on channel {channel}");
             (title.clone(), title)

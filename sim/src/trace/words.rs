@@ -240,10 +240,12 @@ mod tests {
                     tasks: Vec::new(),
                     checkpoint: CheckpointId(17),
                     timestamp: Timestamp(5),
+                    savepoint: None,
                 },
             },
         };
-        let expected = "send session 4, trigger checkpoint job f00d, checkpoint 17 (epoch 2)";
+        let expected =
+            "send session 4, trigger checkpoint job f00d, checkpoint 17, savepoint None (epoch 2)";
         assert_eq!(in_words(&format!("{order:?}")), expected);
         assert_eq!(kind(&format!("{order:?}")), "Send");
     }

@@ -8,8 +8,10 @@ use crate::storage::store::WriteId;
 use crate::world::network::{ConnectionId, Side};
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId, RequestId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Reply};
+use jobmanager_core::savepoint::Savepoint;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 /// One term of a JobManager process: a lease, an epoch, a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,13 @@ pub(crate) enum Event {
     Discarded {
         instance: Instance,
         discard: Discard,
+        done: bool,
+    },
+    /// The metadata of a savepoint was written, or not.
+    SavepointWritten {
+        instance: Instance,
+        location: String,
+        savepoint: Arc<Savepoint>,
         done: bool,
     },
     /// A TaskManager process starts.

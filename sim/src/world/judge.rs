@@ -217,6 +217,11 @@ impl World {
             ..
         } = ledger.bounds;
         if self.checks.result(id).is_some() {
+            if let Some(trigger) = self.checks.wanted_savepoints(id).next() {
+                ledger.note("an_accepted_savepoint_has_an_outcome", run, || {
+                    format!("job {id} has ended, savepoint {trigger}")
+                });
+            }
             if self.has_records(id) {
                 ledger.note("nothing_is_left_of_an_ended_job", clean, || {
                     format!("job {id} has ended and has records")
@@ -234,9 +239,18 @@ impl World {
             }
             return;
         }
+        if let Some(trigger) = self.checks.wanted_savepoints(id).next() {
+            ledger.note("an_accepted_savepoint_has_an_outcome", checkpoint, || {
+                format!("job {id} savepoint {trigger}")
+            });
+        }
         let has_not_ended = || format!("job {id} has not ended");
         if self.is_canceled(id) {
             ledger.note("an_accepted_cancel_is_carried_out", run, has_not_ended);
+            return;
+        }
+        if self.checks.stopped(id).is_some() {
+            ledger.note("a_stopped_job_ends", checkpoint, has_not_ended);
             return;
         }
         if job.is_bounded() {
@@ -326,7 +340,9 @@ impl World {
             ended,
         )?;
         ensure(
-            status != JobStatus::Finished || job.is_bounded(),
+            status != JobStatus::Finished
+                || job.is_bounded()
+                || self.checks.stopped(job.id).is_some(),
             "only_a_bounded_job_finishes",
             || format!("job {} has sources without end", job.id),
         )

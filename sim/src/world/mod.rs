@@ -29,7 +29,8 @@ use crate::tape::{Decisions, Stream};
 use crate::trace::{Parcel, Trace};
 use event::{Event, Instance, Process, Queue};
 use faults::Faults;
-use jobmanager_core::id::{RequestId, SessionId};
+use jobmanager_core::id::{CheckpointId, JobId, RequestId, SessionId};
+use jobmanager_core::message::SavepointOrder;
 use judge::Judge;
 use metamorphic::Rest;
 use network::{Arrival, ConnectionId, Network, Node, Payload, Side};
@@ -62,6 +63,8 @@ pub(crate) struct World {
     pub(crate) next_session: u64,
     pub(crate) taskmanagers: Vec<TaskManagerNode>,
     pub(crate) passage: Passage,
+    /// What is different with checkpoints that are savepoints.
+    pub(crate) savepoint_orders: BTreeMap<(JobId, CheckpointId), SavepointOrder>,
     pub(crate) wishes: Vec<Wish>,
     pub(crate) requests: BTreeMap<RequestId, usize>,
     pub(crate) checks: Checks,
@@ -119,6 +122,7 @@ impl World {
             next_session: 0,
             taskmanagers: Vec::new(),
             passage: Passage::default(),
+            savepoint_orders: BTreeMap::new(),
             wishes: Vec::new(),
             requests: BTreeMap::new(),
             checks,
@@ -204,7 +208,8 @@ impl World {
             | Event::TaskStops(process, _) => Node::TaskManager(*process),
             Event::JobManagerRecover(instance)
             | Event::JobManagerWake(instance)
-            | Event::Discarded { instance, .. } => Node::JobManager(*instance),
+            | Event::Discarded { instance, .. }
+            | Event::SavepointWritten { instance, .. } => Node::JobManager(*instance),
             Event::StoreAnswer(write) => Node::JobManager(self.store.sender(*write)?),
             Event::Request(_) => Node::JobManager(self.current?),
             Event::Campaign(Campaign::Echo(process)) => Node::TaskManager(*process),
@@ -265,6 +270,12 @@ impl World {
                 discard,
                 done,
             } => self.discard_ends(instance, discard, done),
+            Event::SavepointWritten {
+                instance,
+                location,
+                savepoint,
+                done,
+            } => self.savepoint_written(instance, &location, &savepoint, done),
             Event::TaskManagerStart(index) => self.taskmanager_starts(index),
             Event::WorkerWake(process) => self.worker_wakes(process),
             Event::TaskWake(process, attempt) => self.task_wakes(process, attempt),

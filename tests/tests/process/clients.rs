@@ -8,7 +8,7 @@ use serde_json::json;
 use std::process::Output;
 
 /// Runs a client command to its end: `(exit code, standard output, standard error)`.
-fn client(address: &str, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn client(address: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = jobmanager();
     let Output {
         status,
@@ -145,7 +145,16 @@ fn a_client_says_what_to_do_when_it_gets_nowhere() {
 
 #[test]
 fn help_is_everywhere_and_names_the_exit_codes() {
-    for command in ["serve", "local", "run", "list", "status", "cancel"] {
+    for command in [
+        "serve",
+        "local",
+        "run",
+        "list",
+        "status",
+        "cancel",
+        "savepoint",
+        "stop",
+    ] {
         let output = jobmanager().args([command, "--help"]).output().unwrap();
         assert!(output.status.success(), "{command}");
         let help = String::from_utf8(output.stdout).unwrap();

@@ -134,6 +134,30 @@ impl Rest {
         });
     }
 
+    /// Asks for a savepoint in one of the ways there are; gives the path of its status.
+    pub(crate) fn trigger(&self, job: &str, how: &str, body: &Value) -> String {
+        let path = format!("/jobs/{job}/{how}");
+        let (status, answer) = self
+            .ask("POST", &path, body.to_string().as_bytes())
+            .unwrap();
+        assert_eq!(status, 202, "{answer}");
+        let trigger = answer["request-id"].as_str().unwrap();
+        format!("/jobs/{job}/savepoints/{trigger}")
+    }
+
+    /// Waits for what comes of a savepoint: its location, or the words of its failure.
+    pub(crate) fn outcome(&self, path: &str) -> Result<String, String> {
+        let operation = wait_for("the outcome of a savepoint", || {
+            let answer = self.get(path);
+            let completed = answer["status"]["id"] == "COMPLETED";
+            completed.then(|| answer["operation"].clone())
+        });
+        match operation["location"].as_str() {
+            Some(location) => Ok(location.to_owned()),
+            None => Err(operation["failure-cause"]["stack-trace"].to_string()),
+        }
+    }
+
     /// What the job's failures say, all in one text.
     pub(crate) fn failures(&self, job: &str) -> String {
         let answer = self.get(&format!("/jobs/{job}/exceptions"));

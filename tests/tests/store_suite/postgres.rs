@@ -7,9 +7,10 @@ use crate::records::{checkpoint, generation, mark, put};
 use jobmanager::election::ClusterId;
 use jobmanager::postgres::Database;
 use jobmanager::store::{PostgresStore, Store, StoreError};
-use jobmanager_core::id::JobId;
+use jobmanager_core::id::{JobId, TriggerId};
 use jobmanager_core::jobmanager::StoreOutcome;
-use jobmanager_core::record::{JobRecord, JobResult, Record};
+use jobmanager_core::message::AfterSavepoint;
+use jobmanager_core::record::{JobRecord, JobResult, Record, SavepointOutcome, SavepointRecord};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
 use jobmanager_tests::services::postgres::Postgres;
@@ -243,10 +244,22 @@ async fn the_views_tell_what_is_stored() {
         restarts: 2,
         computation: 0,
     }));
+    let savepoint = Record::Savepoint(Arc::new(SavepointRecord {
+        job: JobId(1),
+        trigger: TriggerId(3),
+        requested: Timestamp(1_000),
+        directory: "file:///s".to_owned(),
+        after: AfterSavepoint::Drain,
+        outcome: Some(SavepointOutcome {
+            at: Timestamp(2_000),
+            result: Err("the disk is full".to_owned()),
+        }),
+    }));
     let records = [
         Record::Job(job(1)),
         Record::Cancel(JobId(1)),
         checkpoint(1, 9, 100),
+        savepoint,
         result,
     ];
     let ops = records.iter().cloned().map(put).collect();
@@ -261,6 +274,13 @@ async fn the_views_tell_what_is_stored() {
     assert_eq!(
         server.sql(&format!("{utc}.checkpoints")),
         format!("/default|{one}|9|1970-01-01 00:00:00.001+00|1970-01-01 00:00:00.002+00|100|1")
+    );
+    let three = "00000000000000000000000000000003";
+    assert_eq!(
+        server.sql(&format!("{utc}.savepoints")),
+        format!(
+            "/default|{one}|{three}|1970-01-01 00:00:01+00|file:///s|DRAIN|1970-01-01 00:00:02+00|||the disk is full"
+        )
     );
     assert_eq!(
         server.sql(&format!("{utc}.results")),

@@ -35,7 +35,7 @@ pub(crate) fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
                 epoch: Epoch(1),
                 number: 0,
             },
-            end_of_data: false,
+            is_final: false,
         })],
         states: vec![state],
     }))
@@ -49,8 +49,10 @@ pub(crate) fn generation(number: u64) -> Vec<Record> {
 pub(crate) fn number_of(record: &Record) -> u64 {
     match record {
         Record::CheckpointMark { next, .. } => next.0,
-        Record::Job(_) | Record::Cancel(_) | Record::Checkpoint(_) | Record::Result(_) => {
-            panic!("only marks are written here")
-        }
+        Record::Job(_)
+        | Record::Cancel(_)
+        | Record::Checkpoint(_)
+        | Record::Savepoint(_)
+        | Record::Result(_) => panic!("only marks are written here"),
     }
 }

@@ -1,9 +1,9 @@
 //! What a coordinator orders, in words.
 
 use super::script::{Script, Task};
-use jobmanager_core::id::{AttemptId, TaskId};
+use jobmanager_core::id::{AttemptId, CheckpointId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect};
-use jobmanager_core::message::{Deployment, ToTaskManager};
+use jobmanager_core::message::{Deployment, SavepointOrder, ToTaskManager};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::ExecutionState;
 
@@ -34,6 +34,15 @@ impl Script {
                 }
                 format!("discard {discard:?}")
             }
+            Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => {
+                self.savepoint = Some(savepoint.checkpoint);
+                let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+                let states = states.filter(|state| !state.is_nothing()).count();
+                format!("write the metadata of {location}, with {states} snapshots")
+            }
             Effect::StepDown { reason } => format!("step down: {reason}"),
         }
     }
@@ -54,10 +63,13 @@ impl Script {
                 self.observe_cancel(tasks.iter().map(id).collect())
             }
             ToTaskManager::TriggerCheckpoint {
-                checkpoint, tasks, ..
+                checkpoint,
+                tasks,
+                savepoint,
+                ..
             } => {
                 self.checkpoint = Some(*checkpoint);
-                format!("trigger checkpoint {}{}", checkpoint.0, of(tasks))
+                trigger(*checkpoint, tasks, savepoint.as_ref())
             }
             ToTaskManager::NotifyComplete {
                 checkpoint,
@@ -126,7 +138,8 @@ impl Script {
         let restore = deployment
             .restore
             .map_or(String::new(), |id| format!(" from checkpoint {}", id.0));
-        format!("deploy {}{restore}", names.join(", "))
+        let finish = if deployment.finish { ", finish" } else { "" };
+        format!("deploy {}{restore}{finish}", names.join(", "))
     }
 
     fn observe_cancel(&mut self, attempts: Vec<AttemptId>) -> String {
@@ -159,11 +172,34 @@ fn of(tasks: &[TaskId]) -> String {
     }
 }
 
+fn trigger(
+    checkpoint: CheckpointId,
+    tasks: &[TaskId],
+    savepoint: Option<&SavepointOrder>,
+) -> String {
+    let of = format!("{}{}", checkpoint.0, of(tasks));
+    match savepoint {
+        None => format!("trigger checkpoint {of}"),
+        Some(SavepointOrder { location, after }) => {
+            format!("trigger savepoint {of} in {location}, {after:?}")
+        }
+    }
+}
+
 fn op(op: &RecordOp) -> String {
     match op {
         RecordOp::Put(Record::Result(result)) => {
             let failure = result.failure.as_deref().unwrap_or("no failure");
             format!("put result {} ({failure})", result.status)
+        }
+        RecordOp::Put(Record::Savepoint(savepoint)) => {
+            let outcome = savepoint.outcome.as_ref().map(|outcome| &outcome.result);
+            let is = match outcome {
+                None => "wanted".to_owned(),
+                Some(Ok(completed)) => format!("complete in {}", completed.location),
+                Some(Err(cause)) => format!("failed: {cause}"),
+            };
+            format!("put savepoint {:x}, {is}", savepoint.trigger.0)
         }
         RecordOp::Put(record) => format!("put {:?}", record.key()),
         RecordOp::Delete(key) => format!("delete {key:?}"),

@@ -7,14 +7,14 @@ use super::observe::name;
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::id::{
     AttemptId, CheckpointId, CommitId, Epoch, Incarnation, JobId, RequestId, SessionId, SlotIndex,
-    TaskManagerId,
+    TaskManagerId, TriggerId,
 };
 use jobmanager_core::jobmanager::{
-    Command, Coordinator, Discard, DiscardOutcome, Input, StoreOutcome,
+    Command, Coordinator, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
 };
 use jobmanager_core::message::{
-    Acknowledgement, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle, StateLocation,
-    TaskReport, TaskStateChange,
+    Acknowledgement, AfterSavepoint, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle,
+    StateLocation, TaskReport, TaskStateChange,
 };
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
 use jobmanager_core::state::ExecutionState;
@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(super) write: Option<(CommitId, Vec<RecordOp>)>,
     pub(super) discard: Option<Discard>,
     pub(super) checkpoint: Option<CheckpointId>,
+    /// The savepoint whose metadata was to be written last.
+    pub(super) savepoint: Option<CheckpointId>,
     job: Option<JobId>,
 }
 
@@ -77,6 +79,7 @@ impl Script {
             write: None,
             discard: None,
             checkpoint: None,
+            savepoint: None,
             job: None,
         }
     }
@@ -144,6 +147,36 @@ impl Script {
                 command: Command::Cancel(job),
             },
         )
+    }
+
+    /// A client wants a savepoint, always under the same name.
+    pub(crate) fn savepoint(&mut self, after: AfterSavepoint) -> &mut Self {
+        let (request, job) = (self.request(), self.job.unwrap());
+        let wanted = SavepointRequest {
+            job,
+            trigger: TriggerId(7),
+            directory: "file:///s".into(),
+            after,
+        };
+        self.step(
+            &format!("savepoint, {after:?}"),
+            Input::Command {
+                request,
+                command: Command::Savepoint(wanted),
+            },
+        )
+    }
+
+    /// The metadata that was ordered last is written, or cannot be.
+    pub(crate) fn metadata(&mut self, outcome: StorageOutcome) -> &mut Self {
+        let (job, checkpoint) = (self.job.unwrap(), self.savepoint.take().unwrap());
+        let what = format!("metadata of savepoint {}: {outcome:?}", checkpoint.0);
+        let written = Input::SavepointWritten {
+            job,
+            checkpoint,
+            outcome,
+        };
+        self.step(&what, written)
     }
 
     fn request(&mut self) -> RequestId {
@@ -315,15 +348,15 @@ impl Script {
     }
 
     pub(crate) fn discarded(&mut self) -> &mut Self {
-        self.discard_ends("discarded", DiscardOutcome::Done)
+        self.discard_ends("discarded", StorageOutcome::Done)
     }
 
     pub(crate) fn not_discarded(&mut self) -> &mut Self {
-        let outcome = DiscardOutcome::Failed("no route to the storage".into());
+        let outcome = StorageOutcome::Failed("no route to the storage".into());
         self.discard_ends("not discarded", outcome)
     }
 
-    fn discard_ends(&mut self, what: &str, outcome: DiscardOutcome) -> &mut Self {
+    fn discard_ends(&mut self, what: &str, outcome: StorageOutcome) -> &mut Self {
         let discard = self.discard.take().unwrap();
         self.step(what, Input::Discarded { discard, outcome })
     }

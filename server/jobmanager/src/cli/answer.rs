@@ -11,6 +11,45 @@ pub(crate) struct Submitted {
     pub(crate) job_url: String,
 }
 
+/// A wish that is durable.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Triggered {
+    pub(crate) request_id: String,
+}
+
+/// How far a savepoint is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SavepointStatus {
+    /// What came of it; absent as long as it is tried.
+    pub(crate) operation: Option<SavepointOperation>,
+}
+
+/// What came of a savepoint: one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SavepointOperation {
+    pub(crate) location: Option<String>,
+    pub(crate) failure_cause: Option<FailureCause>,
+}
+
+/// Why something failed, in the form of Flink's exceptions.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct FailureCause {
+    class: String,
+    stack_trace: String,
+}
+
+impl FailureCause {
+    /// The words without the class of the exception.
+    pub(crate) fn words(&self) -> &str {
+        let words = self.stack_trace.strip_prefix(&self.class);
+        let words = words.and_then(|words| words.strip_prefix(": "));
+        words.unwrap_or(&self.stack_trace)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) errors: Vec<String>,
@@ -247,6 +286,15 @@ mod tests {
             );
         }
         assert_eq!(line(None, "no slots\n"), "FAILURE: no slots");
+    }
+
+    #[test]
+    fn a_failed_savepoint_is_told_in_the_systems_words() {
+        let answer = serde_json::json!({"status": {"id": "COMPLETED"}, "operation": {
+            "failure-cause": {"class": "a.b.C", "stack-trace": "a.b.C: the disk is full"}}});
+        let status: SavepointStatus = serde_json::from_value(answer).unwrap();
+        let cause = status.operation.unwrap().failure_cause.unwrap();
+        assert_eq!(cause.words(), "the disk is full");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
-use super::answer::{Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, Submitted};
+use super::answer::{
+    Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, SavepointStatus, Submitted,
+    Triggered,
+};
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
 use crate::gate::{ROLE, STANDBY};
 use jobmanager_proto::job_json::MAX_BYTES;
@@ -177,6 +180,25 @@ impl Client {
         let _: serde_json::Value =
             self.ask("PATCH", &format!("/jobs/{id}?mode=cancel"), Vec::new())?;
         Ok(())
+    }
+
+    /// Asks for a savepoint in one of the ways there are; gives its trigger once the wish is durable.
+    pub(crate) fn trigger(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<String, ClientError> {
+        let triggered: Triggered = self.ask("POST", path, body.to_string().into_bytes())?;
+        Ok(triggered.request_id)
+    }
+
+    /// What came of a savepoint.
+    pub(crate) fn savepoint(
+        &self,
+        id: &str,
+        trigger: &str,
+    ) -> Result<SavepointStatus, ClientError> {
+        self.get(&format!("/jobs/{id}/savepoints/{trigger}"))
     }
 
     pub(crate) fn jobs(&self) -> Result<Vec<JobLine>, ClientError> {

@@ -1,4 +1,4 @@
-//! Follows a job to its end, through restarts of the job and of the JobManager.
+//! Follows what a JobManager does, such as a job to its end, through restarts of the job and of the JobManager.
 
 use super::answer::{Checkpoints, Exception, Job};
 use super::client::{Client, ClientError};
@@ -26,32 +26,59 @@ pub(crate) fn follow(
     id: &str,
     progress: &mut Progress,
 ) -> Result<End, ClientError> {
-    let mut last_answer = Instant::now();
+    let mut patience = Patience::new();
     loop {
-        match look(client, id) {
-            Ok((job, checkpoints, failure)) => {
-                last_answer = Instant::now();
-                // How a failed job failed is said when it is reported.
-                let failure = failure.filter(|_| job.state != JobStatus::Failed);
-                if let Some(failure) = failure {
-                    progress.failure(&failure)?;
-                }
-                progress.show(&job, &checkpoints)?;
-                if let Some(end) = end_of(client, id, &job)? {
-                    return Ok(end);
-                }
+        let seen = look(client, id);
+        if let Some((job, checkpoints, failure)) = patience.take(client, progress, seen)? {
+            // How a failed job failed is said when it is reported.
+            let failure = failure.filter(|_| job.state != JobStatus::Failed);
+            if let Some(failure) = failure {
+                progress.failure(&failure)?;
             }
-            Err(error) if error.may_pass() => {
-                if last_answer.elapsed() > PATIENCE {
-                    return Err(error);
-                }
-                progress.note(&format!(
-                    "no answer from the JobManager at {}; trying again",
-                    client.address()
-                ))?;
+            progress.show(&job, &checkpoints)?;
+            if let Some(end) = end_of(client, id, &job)? {
+                return Ok(end);
             }
-            Err(error) => return Err(error),
         }
+        patience.pause();
+    }
+}
+
+/// Bears with a JobManager that is away for a while.
+pub(crate) struct Patience {
+    last_answer: Instant,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        let last_answer = Instant::now();
+        Patience { last_answer }
+    }
+
+    /// What was answered; nothing if there is hope for an answer to the next question.
+    pub(crate) fn take<T>(
+        &mut self,
+        client: &Client,
+        progress: &mut Progress,
+        answer: Result<T, ClientError>,
+    ) -> Result<Option<T>, ClientError> {
+        match answer {
+            Err(error) if error.may_pass() && self.last_answer.elapsed() <= PATIENCE => {
+                let address = client.address();
+                progress.note(&format!(
+                    "no answer from the JobManager at {address}; trying again"
+                ))?;
+                Ok(None)
+            }
+            answer => {
+                self.last_answer = Instant::now();
+                answer.map(Some)
+            }
+        }
+    }
+
+    /// Waits until it is time for the next question.
+    pub(crate) fn pause(&self) {
         thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,4 +1,5 @@
-//! The commands that talk to a running JobManager: `run`, `list`, `status`, `cancel`.
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `cancel`, `savepoint`,
+//! `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
@@ -7,12 +8,14 @@ mod client;
 mod follow;
 mod output;
 mod progress;
+mod savepoint;
 mod text;
 
 pub(crate) use client::{Client, ClientError};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
+pub use savepoint::{SavepointArgs, StopArgs, savepoint, stop};
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 
 use jobmanager_proto::job_json::MAX_BYTES;
@@ -25,11 +28,12 @@ use std::process::ExitCode;
 /// The exit codes of the client commands and of `local`, for `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; for an attached `run` and for `local`: the job is FINISHED
+  0    done; for an attached `run` or `stop` and for `local`: the job is FINISHED
   1    the job is FAILED, or standard output cannot be written
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
   4    the JobManager refuses: an invalid job, an unknown job, a job that has ended already
+  5    the savepoint failed
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C
   141  nobody reads standard output any more; the job of `run` goes on";
@@ -38,9 +42,12 @@ pub(crate) const JOB_FAILED: u8 = 1;
 pub(crate) const JOB_CANCELED: u8 = 2;
 pub(crate) const UNREACHABLE: u8 = 3;
 pub(crate) const REFUSED: u8 = 4;
+pub(crate) const SAVEPOINT_FAILED: u8 = 5;
 /// `EX_USAGE`: clap's own 2 would look like a canceled job.
 pub const USAGE: u8 = 64;
 
+/// What a shell gives a process that Ctrl-C ended.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// What a shell gives a process that a closed pipe ended.
 pub(crate) const CLOSED: u8 = 141;
 

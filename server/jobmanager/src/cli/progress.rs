@@ -61,6 +61,11 @@ impl Progress {
         Ok(())
     }
 
+    /// What a job has seen before is of no interest.
+    pub(crate) fn ignore(&mut self, failure: &Exception) {
+        self.failed_with = failure.first_line().to_owned();
+    }
+
     /// Shows a failure, unless it is the one that was shown last, be it another subtask's.
     ///
     /// # Errors
@@ -96,6 +101,17 @@ impl Progress {
             None => {}
         }
         Ok(())
+    }
+
+    /// Prints a line that stays, whatever is shown after it.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn print(&self, line: &str) -> Result<(), ClientError> {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| print(line)),
+            None => print(line),
+        }
     }
 
     /// Leaves the last look on the screen.

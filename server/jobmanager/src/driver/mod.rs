@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::discard::DiscardQueue;
 use crate::election::Lease;
 use crate::recorder::{NoRecording, Recorder, RecordingFiles};
+use crate::savepoints;
 use crate::store::Store;
 use futures::FutureExt;
 use handle::{Event, Look, Taken};
@@ -64,6 +65,8 @@ pub struct DriverLoop {
     last_request: u64,
     writes: WriteQueue,
     discards: DiscardQueue,
+    /// For those who bring back what came of an effect.
+    driver: Driver,
     /// What the carrying out of effects itself brought up.
     follow_ups: VecDeque<Input>,
     effects: Vec<Effect>,
@@ -99,6 +102,7 @@ pub fn driver<S: Store>(
         last_request: 0,
         writes,
         discards,
+        driver: driver.clone(),
         follow_ups: VecDeque::new(),
         effects: Vec::new(),
         recorder: None,
@@ -161,7 +165,7 @@ impl DriverLoop {
                 .and_then(|deadline| self.clock.instant(deadline));
             let is_due = tokio::select! {
                 biased;
-                // Never 0: the commit task and the deletion task hold senders.
+                // Never 0: the loop itself holds a sender.
                 _ = self.events.recv_many(&mut batch, BATCH) => false,
                 () = sleep_until(deadline) => true,
                 () = sleep_until(self.lease.end()) => false,
@@ -264,6 +268,14 @@ impl DriverLoop {
                 None => error!(request = request.0, "a reply to no command"),
             },
             Effect::Store { commit, ops } => self.store(commit, ops),
+            Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => {
+                // One of a job at a time.
+                let written = savepoints::write(self.driver.clone(), location, savepoint);
+                tokio::spawn(written);
+            }
             Effect::Discard(discard) => {
                 if let Some(refused) = self.discards.push(discard) {
                     self.follow_ups.push_back(refused);

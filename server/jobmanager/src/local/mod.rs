@@ -9,7 +9,7 @@ mod folder;
 mod words;
 mod workers;
 
-use crate::cli::{self, Client, ClientError, End, Progress};
+use crate::cli::{self, Client, ClientError, End, INTERRUPTED, Progress};
 use crate::options::{Options, OptionsError};
 use crate::serve::ServeError;
 use cluster::Cluster;
@@ -21,9 +21,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use words::{Counts, WordCount};
-
-/// What a shell gives a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// `local`: a cluster of one machine, and a job on it.
 #[derive(Debug, clap::Args)]

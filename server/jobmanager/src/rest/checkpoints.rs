@@ -1,4 +1,4 @@
-//! The checkpoints of a job.
+//! The checkpoints of a job, its savepoints among them.
 
 use super::error::Answer;
 use super::{JobOf, Rest, elapsed, job_not_found, time};
@@ -8,9 +8,10 @@ use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Coordinator,
 };
+use jobmanager_core::record::SavepointRecord;
 use jobmanager_core::time::Timestamp;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `GET /jobs/:id/checkpoints`
 pub(super) async fn checkpoints(State(rest): State<Rest>, JobOf(job): JobOf) -> Answer {
@@ -18,13 +19,15 @@ pub(super) async fn checkpoints(State(rest): State<Rest>, JobOf(job): JobOf) -> 
     let view = move |coordinator: &Coordinator, now: Timestamp| {
         let details = coordinator.checkpoints(job)?;
         let retained = retained(coordinator, job);
-        Some((details, retained, now))
+        let savepoints = savepoints(&coordinator.savepoints(job));
+        Some((details, retained, savepoints, now))
     };
-    let (details, retained, now) = rest.find(absent, view).await?;
+    let (details, retained, savepoints, now) = rest.find(absent, view).await?;
     let shown = Shown {
         job,
         storage: &rest.checkpoint_storage,
         kept: kept(&details, retained),
+        savepoints,
         now,
     };
     Ok(Json(shown.checkpoints(&details)))
@@ -37,12 +40,31 @@ fn retained(coordinator: &Coordinator, job: JobId) -> usize {
     checkpointing.map_or(0, |config| config.retained as usize)
 }
 
-/// The completed checkpoints whose state is still there.
+/// What is known of a savepoint that is complete.
+struct CompletedSavepoint {
+    location: String,
+    /// The job was stopped with it.
+    stopped: bool,
+}
+
+fn savepoints(records: &[&SavepointRecord]) -> BTreeMap<CheckpointId, CompletedSavepoint> {
+    let completed = records.iter().filter_map(|record| {
+        let completed = record.outcome.as_ref()?.result.as_ref().ok()?;
+        let savepoint = CompletedSavepoint {
+            location: completed.location.clone(),
+            stopped: record.after.stops(),
+        };
+        Some((completed.checkpoint, savepoint))
+    });
+    completed.collect()
+}
+
+/// The completed checkpoints whose state is still there, apart from savepoints: theirs is not ours to delete.
 fn kept(details: &CheckpointsDetails, retained: usize) -> BTreeSet<CheckpointId> {
     let completed: BTreeSet<CheckpointId> = details
         .history
         .iter()
-        .filter(|entry| entry.outcome == CheckpointOutcome::Completed)
+        .filter(|entry| !entry.is_savepoint && entry.outcome == CheckpointOutcome::Completed)
         .map(|entry| entry.id)
         .collect();
     completed.into_iter().rev().take(retained).collect()
@@ -53,6 +75,8 @@ struct Shown<'a> {
     job: JobId,
     storage: &'a str,
     kept: BTreeSet<CheckpointId>,
+    /// Those that are remembered.
+    savepoints: BTreeMap<CheckpointId, CompletedSavepoint>,
     now: Timestamp,
 }
 
@@ -67,7 +91,7 @@ impl Shown<'_> {
             json!({
                 "id": restore.checkpoint.0,
                 "restore_timestamp": restore.at.0,
-                "is_savepoint": false,
+                "is_savepoint": self.savepoints.contains_key(&restore.checkpoint),
                 "external_path": self.path(restore.checkpoint),
             })
         });
@@ -82,8 +106,8 @@ impl Shown<'_> {
             },
             "summary": self.summary(&details.history),
             "latest": {
-                "completed": entry(&details.latest_completed),
-                "savepoint": null,
+                "completed": entry(&latest(details, false)),
+                "savepoint": entry(&latest(details, true)),
                 "failed": entry(&details.latest_failed),
                 "restored": restored,
             },
@@ -101,8 +125,8 @@ impl Shown<'_> {
             "className": class,
             "id": entry.id.0,
             "status": status,
-            "is_savepoint": false,
-            "savepointFormat": null,
+            "is_savepoint": entry.is_savepoint,
+            "savepointFormat": entry.is_savepoint.then_some("NATIVE"),
             "trigger_timestamp": entry.triggered.0,
             "latest_ack_timestamp": time(entry.latest_ack),
             "checkpointed_size": entry.size,
@@ -113,14 +137,15 @@ impl Shown<'_> {
             "persisted_data": 0,
             "num_subtasks": entry.subtasks,
             "num_acknowledged_subtasks": entry.acknowledged,
-            "checkpoint_type": "CHECKPOINT",
+            "checkpoint_type": self.kind(entry),
             "tasks": {},
         });
         match &entry.outcome {
             CheckpointOutcome::InProgress => {}
             CheckpointOutcome::Completed => {
                 value["external_path"] = self.path(entry.id).into();
-                value["discarded"] = (!self.kept.contains(&entry.id)).into();
+                let is_there = entry.is_savepoint || self.kept.contains(&entry.id);
+                value["discarded"] = (!is_there).into();
             }
             CheckpointOutcome::Failed { at, reason } => {
                 value["failure_timestamp"] = at.0.into();
@@ -128,6 +153,15 @@ impl Shown<'_> {
             }
         }
         value
+    }
+
+    fn kind(&self, entry: &CheckpointEntry) -> &'static str {
+        let savepoint = self.savepoints.get(&entry.id);
+        match savepoint {
+            _ if !entry.is_savepoint => "CHECKPOINT",
+            Some(savepoint) if savepoint.stopped => "SYNC_SAVEPOINT",
+            Some(_) | None => "SAVEPOINT",
+        }
     }
 
     fn duration(&self, entry: &CheckpointEntry) -> i64 {
@@ -140,6 +174,9 @@ impl Shown<'_> {
     }
 
     fn path(&self, checkpoint: CheckpointId) -> String {
+        if let Some(savepoint) = self.savepoints.get(&checkpoint) {
+            return savepoint.location.clone();
+        }
         let root = self.storage.trim_end_matches('/');
         format!("{root}/{}/chk-{}", self.job, checkpoint.0)
     }
@@ -163,6 +200,15 @@ impl Shown<'_> {
             "persisted_data": nothing,
         })
     }
+}
+
+/// The last savepoint, or the last checkpoint that is none, as far as it is remembered.
+fn latest(details: &CheckpointsDetails, is_savepoint: bool) -> Option<CheckpointEntry> {
+    let latest = details.latest_completed.iter().chain(&details.history);
+    let wanted = latest.filter(|entry| {
+        entry.is_savepoint == is_savepoint && entry.outcome == CheckpointOutcome::Completed
+    });
+    wanted.max_by_key(|entry| entry.id).cloned()
 }
 
 /// Least, largest, mean and percentiles; of nothing they are zero and `NaN`, as with Flink.
@@ -215,9 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_retained_checkpoints_are_shown_as_there() {
+    fn savepoints_and_the_retained_checkpoints_are_shown_as_there() {
         let entry = |id, outcome| CheckpointEntry {
             id: CheckpointId(id),
+            is_savepoint: id == 5,
             outcome,
             triggered: Timestamp(10),
             latest_ack: Some(Timestamp(12)),
@@ -231,6 +278,7 @@ mod tests {
         };
         let details = CheckpointsDetails {
             history: vec![
+                entry(5, CheckpointOutcome::Completed),
                 entry(4, CheckpointOutcome::InProgress),
                 entry(3, failed),
                 entry(2, CheckpointOutcome::Completed),
@@ -238,22 +286,35 @@ mod tests {
             ],
             ..CheckpointsDetails::default()
         };
+        let savepoint = CompletedSavepoint {
+            location: "file:///s/savepoint-1-5".to_owned(),
+            stopped: true,
+        };
         let shown = Shown {
             job: JobId(1),
             storage: "file:///c/",
             kept: kept(&details, 1),
+            savepoints: BTreeMap::from([(CheckpointId(5), savepoint)]),
             now: Timestamp(20),
         };
         let value = shown.checkpoints(&details);
-        let discarded: Vec<Option<bool>> = (0..4)
+        let discarded: Vec<Option<bool>> = (0..5)
             .map(|i| value["history"][i]["discarded"].as_bool())
             .collect();
-        assert_eq!(discarded, [None, None, Some(false), Some(true)]);
         assert_eq!(
-            value["history"][2]["external_path"],
+            discarded,
+            [Some(false), None, None, Some(false), Some(true)]
+        );
+        let savepoint = &value["latest"]["savepoint"];
+        assert_eq!(*savepoint, value["history"][0]);
+        assert_eq!(savepoint["checkpoint_type"], "SYNC_SAVEPOINT");
+        assert_eq!(savepoint["external_path"], "file:///s/savepoint-1-5");
+        assert_eq!(value["latest"]["completed"]["id"], 2);
+        assert_eq!(
+            value["history"][3]["external_path"],
             "file:///c/00000000000000000000000000000001/chk-2"
         );
-        assert_eq!(value["history"][1]["failure_timestamp"], 15);
+        assert_eq!(value["history"][2]["failure_timestamp"], 15);
         assert_eq!(value["summary"]["end_to_end_duration"]["avg"], 2);
     }
 }

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a command may go unanswered before it is looked whether the store is why.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an unanswered client still waits to hear why.
 const STORE_QUESTION: Duration = Duration::from_secs(1);
 
-type Accepted = Result<(StatusCode, Json<Value>), Failure>;
+pub(super) type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 
 /// `POST /jobs`: the body is a JobGraph as JSON.
 pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
@@ -41,6 +41,9 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
+        | Reply::SavepointAccepted(..)
+        | Reply::WithoutCheckpoints(_)
+        | Reply::IsEnding(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),
     }
 }
@@ -63,13 +66,20 @@ pub(super) async fn cancel(
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
+        | Reply::SavepointAccepted(..)
+        | Reply::WithoutCheckpoints(_)
+        | Reply::IsEnding(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),
     }
 }
 
 /// Brings a command to the coordinator. One that gets no reply because nothing can be made durable is
 /// told so, the first time after `patience`.
-async fn order(rest: &Rest, command: Command, patience: Duration) -> Result<Reply, Failure> {
+pub(super) async fn order(
+    rest: &Rest,
+    command: Command,
+    patience: Duration,
+) -> Result<Reply, Failure> {
     let mut reply = pin!(rest.driver.command(command, rest.timeout));
     loop {
         let answer = tokio::time::timeout(patience, &mut reply).await;
@@ -95,7 +105,7 @@ async fn store_problem(rest: &Rest) -> Option<String> {
 }
 
 /// What a reply that is not the hoped-for one means to the client.
-fn failure(reply: Reply) -> Failure {
+pub(super) fn failure(reply: Reply) -> Failure {
     match reply {
         Reply::UnknownJob(job) => job_not_found(job),
         Reply::AlreadyEnded(job, status) => Failure::conflict(format!(
@@ -104,15 +114,24 @@ fn failure(reply: Reply) -> Failure {
         Reply::Conflict(job) => Failure::conflict(format!(
             "Job {job} exists with another graph; choose another jobId, or leave it out"
         )),
+        Reply::WithoutCheckpoints(job) => Failure::conflict(format!(
+            "Job {job} takes no checkpoints, and so no savepoints: submit it with execution.checkpointing.interval"
+        )),
+        Reply::IsEnding(job) => Failure::conflict(format!(
+            "Job {job} is about to end: nothing can be done with it any more"
+        )),
         Reply::Overloaded(reason) => Failure::unavailable(reason),
-        Reply::Submitted(job) | Reply::AlreadySubmitted(job) | Reply::CancelAccepted(job) => {
+        Reply::Submitted(job)
+        | Reply::AlreadySubmitted(job)
+        | Reply::CancelAccepted(job)
+        | Reply::SavepointAccepted(job, _) => {
             Failure::unavailable(format!("the answer for job {job} was lost; try again"))
         }
     }
 }
 
 fn parse(bytes: Vec<u8>, rest: &Rest) -> Result<JobGraph, Failure> {
-    let parsed = jobmanager_proto::job_json::parse(&bytes, fresh_job_id(), &rest.job_defaults);
+    let parsed = jobmanager_proto::job_json::parse(&bytes, JobId(fresh_id()), &rest.job_defaults);
     parsed.map_err(|problems| Failure::bad_body(problems.iter().map(describe).collect()))
 }
 
@@ -123,11 +142,11 @@ fn describe(problem: &Problem) -> String {
     format!("{}: {}", problem.path, problem.problem)
 }
 
-/// An id for a job whose client gave none. Drawn from the keys that the standard library takes from the
+/// An id for what a client gave none. Drawn from the keys that the standard library takes from the
 /// system for its hash maps: 128 bits that two clients or two processes do not share.
-fn fresh_job_id() -> JobId {
+pub(super) fn fresh_id() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(std::time::Instant::now()));
-    JobId(half() << 64 | half())
+    half() << 64 | half()
 }
 
 #[cfg(test)]
@@ -216,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_job_ids_differ() {
-        assert_ne!(fresh_job_id(), fresh_job_id());
+    fn fresh_ids_differ() {
+        assert_ne!(fresh_id(), fresh_id());
     }
 }

@@ -10,6 +10,8 @@ mod commands;
 mod error;
 mod job;
 mod recording;
+mod savepoints;
+mod throwable;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
@@ -17,7 +19,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::routing::get;
+use axum::routing::{get, post};
 use error::{Answer, Failure};
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
@@ -88,6 +90,9 @@ fn routes() -> Router<Rest> {
         .route("/jobs/{job}/status", get(job::status))
         .route("/jobs/{job}/checkpoints", get(checkpoints::checkpoints))
         .route("/jobs/{job}/exceptions", get(job::exceptions))
+        .route("/jobs/{job}/savepoints", post(savepoints::trigger))
+        .route("/jobs/{job}/savepoints/{trigger}", get(savepoints::status))
+        .route("/jobs/{job}/stop", post(savepoints::stop))
 }
 
 async fn not_found(uri: Uri) -> Failure {
@@ -124,11 +129,13 @@ impl<S: Send + Sync> FromRequestParts<S> for JobOf {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<JobOf, Failure> {
         let Named(text) = Named::from_request_parts(parts, state).await?;
-        let id = text.parse().map_err(|error| {
-            Failure::bad_request(format!("`{}` is {error}", text.escape_debug()))
-        })?;
-        Ok(JobOf(id))
+        Ok(JobOf(parse_job(&text)?))
     }
+}
+
+fn parse_job(text: &str) -> Result<JobId, Failure> {
+    let parsed = text.parse();
+    parsed.map_err(|error| Failure::bad_request(format!("`{}` is {error}", text.escape_debug())))
 }
 
 /// The parameters behind the `?` of a request.

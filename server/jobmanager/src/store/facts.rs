@@ -1,7 +1,8 @@
 //! What a record says, for people who look at a database with SQL: a JSON object per record, out of which the
 //! views of the schema are made. Nothing reads it back.
 
-use jobmanager_core::record::{CheckpointRecord, JobRecord, JobResult, Record};
+use jobmanager_core::message::AfterSavepoint;
+use jobmanager_core::record::{CheckpointRecord, JobRecord, JobResult, Record, SavepointRecord};
 use serde_json::{Value, json};
 
 /// The name of the kind, by which views choose their rows.
@@ -11,6 +12,7 @@ pub(super) fn kind(record: &Record) -> &'static str {
         Record::Cancel(_) => "cancel",
         Record::CheckpointMark { .. } => "mark",
         Record::Checkpoint(_) => "checkpoint",
+        Record::Savepoint(_) => "savepoint",
         Record::Result(_) => "result",
     }
 }
@@ -22,6 +24,7 @@ pub(super) fn facts(record: &Record) -> Value {
         Record::Cancel(_) => json!({}),
         Record::CheckpointMark { next, .. } => json!({"next": next.0}),
         Record::Checkpoint(checkpoint) => checkpoint_facts(checkpoint),
+        Record::Savepoint(savepoint) => savepoint_facts(savepoint),
         Record::Result(result) => result_facts(result),
     }
 }
@@ -44,6 +47,26 @@ fn checkpoint_facts(checkpoint: &CheckpointRecord) -> Value {
         "completed_ms": checkpoint.completed.0,
         "bytes": checkpoint.size(),
         "tasks": checkpoint.states.len(),
+    })
+}
+
+fn savepoint_facts(savepoint: &SavepointRecord) -> Value {
+    let outcome = savepoint.outcome.as_ref();
+    let completed = outcome.and_then(|outcome| outcome.result.as_ref().ok());
+    let failure = outcome.and_then(|outcome| outcome.result.as_ref().err());
+    json!({
+        "trigger": savepoint.trigger.to_string(),
+        "requested_ms": savepoint.requested.0,
+        "directory": text(&savepoint.directory),
+        "after": match savepoint.after {
+            AfterSavepoint::GoOn => "GO_ON",
+            AfterSavepoint::Suspend => "SUSPEND",
+            AfterSavepoint::Drain => "DRAIN",
+        },
+        "ended_ms": outcome.map(|outcome| outcome.at.0),
+        "location": completed.map(|completed| text(&completed.location)),
+        "bytes": completed.map(|completed| completed.size),
+        "failure": failure.map(|failure| text(failure)),
     })
 }
 

@@ -286,6 +286,7 @@ fn job_of(key: &RecordKey) -> JobId {
         | RecordKey::Cancel(job)
         | RecordKey::CheckpointMark(job)
         | RecordKey::Checkpoint(job, _)
+        | RecordKey::Savepoint(job, _)
         | RecordKey::Result(job) => *job,
     }
 }

@@ -1,5 +1,6 @@
 //! The one place where a task waits.
 
+use super::barrier::Barrier;
 use super::pipe::Reader;
 use jobmanager_core::id::CheckpointId;
 use std::collections::VecDeque;
@@ -12,10 +13,10 @@ use std::time::Instant;
 const MAX_ORDERS: usize = 256;
 
 /// What a task is told while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Snapshot now. Only for tasks without inputs.
-    Trigger(CheckpointId),
+    /// Snapshot now, and send the barrier. Only for tasks without inputs.
+    Trigger(Barrier),
     /// A checkpoint is durable.
     Complete {
         checkpoint: CheckpointId,
@@ -33,7 +34,7 @@ pub(crate) enum Order {
 pub(crate) struct Canceled;
 
 /// Why a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     /// An order came. Orders come before frames.
     Order(Order),
@@ -167,9 +168,9 @@ mod tests {
         let inbox = Inbox::default();
         inbox.ready(3);
         inbox.ready(1);
-        inbox.post(Order::Trigger(CheckpointId(1)));
+        inbox.post(Order::Trigger(CheckpointId(1).into()));
         let next = || inbox.next(Some(Instant::now())).unwrap();
-        assert_eq!(next(), Next::Order(Order::Trigger(CheckpointId(1))));
+        assert_eq!(next(), Next::Order(Order::Trigger(CheckpointId(1).into())));
         assert_eq!(next(), Next::Channel(3));
         assert_eq!(next(), Next::Channel(1));
         assert_eq!(next(), Next::Timeout);
@@ -199,9 +200,9 @@ mod tests {
         let inbox = Inbox::default();
         let last = MAX_ORDERS as u64 + 10;
         for checkpoint in 1..=last {
-            inbox.post(Order::Trigger(CheckpointId(checkpoint)));
+            inbox.post(Order::Trigger(CheckpointId(checkpoint).into()));
         }
         let first = inbox.try_order().unwrap();
-        assert_eq!(first, Some(Order::Trigger(CheckpointId(11))));
+        assert_eq!(first, Some(Order::Trigger(CheckpointId(11).into())));
     }
 }

@@ -3,9 +3,9 @@
 //! Invariants: at most [`Pipe::CAPACITY`] frames wait; the reader is told of a channel once whenever its
 //! queue stops being empty, and of its end; a writer that found the queue full is told when there is room.
 
+use super::barrier::Barrier;
 use super::inbox::Inbox;
 use bytes::Bytes;
-use jobmanager_core::id::CheckpointId;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,10 @@ pub(crate) enum Frame {
     Records(Bytes),
     /// No record with an event time up to this one follows.
     Watermark(i64),
-    /// What came before belongs to this checkpoint.
-    Barrier(CheckpointId),
-    /// No record follows; barriers still do.
+    /// What came before belongs to a checkpoint.
+    Barrier(Barrier),
+    /// No record follows; barriers still do. Behind the barrier of a savepoint with which the job is suspended,
+    /// a channel may end without it.
     EndOfData,
 }
 

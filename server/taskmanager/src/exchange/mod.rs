@@ -13,9 +13,9 @@ mod tests;
 pub(crate) use client::{Peers, Subscription};
 pub(crate) use server::{Exchange, serve};
 
-use crate::channel::{Frame, Pipe};
+use crate::channel::{Barrier, Frame, Pipe};
 use jobmanager_core::id::CheckpointId;
-use jobmanager_proto::v1;
+use jobmanager_proto::{parse_savepoint_barrier, savepoint_barrier, v1};
 use std::time::Duration;
 
 /// The frames that a producer may send before its consumer has taken one.
@@ -40,7 +40,14 @@ fn to_wire(channel: u32, frame: Frame) -> v1::ExchangeFrame {
     let frame = match frame {
         Frame::Records(bytes) => Wire::Records(bytes),
         Frame::Watermark(time) => Wire::Watermark(time),
-        Frame::Barrier(checkpoint) => Wire::Barrier(checkpoint.0),
+        Frame::Barrier(Barrier {
+            checkpoint,
+            savepoint: None,
+        }) => Wire::Barrier(checkpoint.0),
+        Frame::Barrier(Barrier {
+            checkpoint,
+            savepoint: Some(order),
+        }) => Wire::Savepoint(savepoint_barrier(checkpoint, (*order).clone())),
         Frame::EndOfData => Wire::EndOfData(v1::EndOfData {}),
     };
     let frame = Some(frame);
@@ -58,10 +65,21 @@ fn from_wire(frame: v1::ExchangeFrame) -> Result<Frame, String> {
     match frame.frame {
         Some(Wire::Records(bytes)) => Ok(Frame::Records(bytes)),
         Some(Wire::Watermark(time)) => Ok(Frame::Watermark(time)),
-        Some(Wire::Barrier(checkpoint)) => Ok(Frame::Barrier(CheckpointId(checkpoint))),
+        Some(Wire::Barrier(checkpoint)) => Ok(Frame::Barrier(CheckpointId(checkpoint).into())),
+        Some(Wire::Savepoint(barrier)) => savepoint(barrier),
         Some(Wire::EndOfData(v1::EndOfData {})) => Ok(Frame::EndOfData),
         Some(Wire::Refused(reason)) => Err(format!("refused: {reason}")),
         // To skip it could lose records.
         None => Err("sent a frame of a kind that is not known here".to_owned()),
     }
+}
+
+fn savepoint(barrier: v1::SavepointBarrier) -> Result<Frame, String> {
+    let (checkpoint, order) = parse_savepoint_barrier(barrier)
+        .map_err(|problem| format!("sent a barrier that is none: {problem}"))?;
+    let savepoint = Some(order.into());
+    Ok(Frame::Barrier(Barrier {
+        checkpoint,
+        savepoint,
+    }))
 }

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{CREDIT, Exchange, Peers, Subscription, serve};
-use crate::channel::{Frame, Hub, Inbox, Next, Pipe, Popped, PushError, Side};
+use crate::channel::{Barrier, Frame, Hub, Inbox, Next, Pipe, Popped, PushError, Side};
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, SubtaskIndex};
-use jobmanager_core::message::ChannelId;
+use jobmanager_core::message::{AfterSavepoint, ChannelId, SavepointOrder};
 use jobmanager_proto::v1;
 use jobmanager_proto::v1::task_exchange_client::TaskExchangeClient;
 use jobmanager_proto::v1::task_exchange_server::{TaskExchange, TaskExchangeServer};
@@ -106,6 +106,14 @@ fn peers() -> Arc<Peers> {
     Peers::new(Handle::current())
 }
 
+fn savepoint(checkpoint: u64) -> Barrier {
+    let (location, after) = ("file:///savepoint".to_owned(), AfterSavepoint::Suspend);
+    Barrier {
+        checkpoint: CheckpointId(checkpoint),
+        savepoint: Some(SavepointOrder { location, after }.into()),
+    }
+}
+
 /// Pushes, waiting for room.
 fn push(pipe: &Pipe, inbox: &Inbox, mut frame: Frame) {
     loop {
@@ -126,7 +134,8 @@ async fn every_kind_of_frame_arrives_as_it_was_sent_and_in_order() {
     let frames = [
         Frame::Records(vec![1; 100_000].into()),
         Frame::Watermark(-5),
-        Frame::Barrier(CheckpointId(9)),
+        Frame::Barrier(CheckpointId(9).into()),
+        Frame::Barrier(savepoint(10)),
         Frame::EndOfData,
     ];
     for frame in &frames {
@@ -163,17 +172,21 @@ async fn a_slow_consumer_holds_up_its_own_producer_and_nobody_else() {
     // As much as is granted, and as much as waits on the producer's side.
     let capacity = u64::from(2 * CREDIT);
     for id in 0..capacity {
-        push(&slow_pipe, &slow_inbox, Frame::Barrier(CheckpointId(id)));
+        push(
+            &slow_pipe,
+            &slow_inbox,
+            Frame::Barrier(CheckpointId(id).into()),
+        );
     }
     let many = 1_000;
     for id in 0..many {
-        push(&pipe, &inbox, Frame::Barrier(CheckpointId(id)));
-        assert_eq!(fast.next(), Ok(Frame::Barrier(CheckpointId(id))));
+        push(&pipe, &inbox, Frame::Barrier(CheckpointId(id).into()));
+        assert_eq!(fast.next(), Ok(Frame::Barrier(CheckpointId(id).into())));
     }
     let full = slow_pipe.push(Frame::EndOfData);
     assert_eq!(full, Err(PushError::Full(Frame::EndOfData)));
     for id in 0..capacity {
-        assert_eq!(slow.next(), Ok(Frame::Barrier(CheckpointId(id))));
+        assert_eq!(slow.next(), Ok(Frame::Barrier(CheckpointId(id).into())));
     }
     push(&slow_pipe, &slow_inbox, Frame::EndOfData);
     assert_eq!(slow.next(), Ok(Frame::EndOfData));

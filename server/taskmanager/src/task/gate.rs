@@ -1,14 +1,15 @@
 //! The input side of a task: its channels, barrier alignment, watermarks and the end of data.
 //!
 //! A channel that is blocked by an alignment is not read: it is set aside until the alignment ends, and
-//! its pipe fills up behind it.
+//! its pipe fills up behind it. So is every channel while the job is suspended.
 
 use super::Stop;
-use crate::channel::{Frame, Inbox, Next, Order, Pipe, Popped};
+use super::suspension::Suspension;
+use crate::channel::{Barrier, Frame, Inbox, Next, Order, Pipe, Popped};
 use crate::exchange::Subscription;
 use jobmanager_core::config::CheckpointMode;
 use jobmanager_core::id::CheckpointId;
-use jobmanager_core::taskmanager::{Aligner, Barrier};
+use jobmanager_core::taskmanager::{self, Aligner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +28,7 @@ pub(crate) struct Gate {
     inbox: Arc<Inbox>,
     inlets: Vec<Inlet>,
     aligner: Aligner,
+    suspension: Suspension,
     /// Channels that have frames but are blocked.
     aside: Vec<u32>,
     watermarks: Watermarks,
@@ -60,9 +62,9 @@ pub(crate) enum Event {
 }
 
 /// A checkpoint whose barrier has come on every channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Aligned {
-    pub(crate) checkpoint: CheckpointId,
+    pub(crate) barrier: Barrier,
     /// What came before the barrier was the whole input.
     pub(crate) end_of_data: bool,
 }
@@ -73,6 +75,7 @@ impl Gate {
         Gate {
             inbox,
             aligner: Aligner::new(count, mode.unwrap_or(CheckpointMode::ExactlyOnce)),
+            suspension: Suspension::default(),
             aside: Vec::new(),
             watermarks: Watermarks::new(inlets.len()),
             ended: vec![false; inlets.len()],
@@ -91,7 +94,7 @@ impl Gate {
                 Next::Timeout => return Ok(Event::Timeout),
                 Next::Channel(channel) => channel,
             };
-            if self.aligner.is_blocked(channel) {
+            if self.is_blocked(channel) {
                 self.aside.push(channel);
                 continue;
             }
@@ -101,9 +104,15 @@ impl Gate {
         }
     }
 
+    /// A checkpoint is durable.
+    pub(crate) fn complete(&mut self, checkpoint: CheckpointId) {
+        self.suspension.complete(checkpoint);
+    }
+
     /// The JobManager gave a checkpoint up.
     pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
         self.aligner.abort(checkpoint);
+        self.suspension.abort(checkpoint);
         self.ended_before.remove(&checkpoint);
         self.read_aside();
     }
@@ -111,6 +120,7 @@ impl Gate {
     /// The JobManager gave up every checkpoint below this one.
     pub(crate) fn abort_below(&mut self, next: CheckpointId) {
         self.aligner.abort_below(next);
+        self.suspension.abort_below(next);
         self.ended_before = self.ended_before.split_off(&next);
         self.read_aside();
     }
@@ -141,8 +151,12 @@ impl Gate {
         self.checkpoints || !self.ended[channel as usize]
     }
 
+    fn is_blocked(&self, channel: u32) -> bool {
+        self.suspension.is_on() || self.aligner.is_blocked(channel)
+    }
+
     fn put_back(&mut self, channel: u32) {
-        if self.aligner.is_blocked(channel) {
+        if self.is_blocked(channel) {
             self.aside.push(channel);
         } else {
             crate::channel::Reader::ready(&*self.inbox, channel);
@@ -158,7 +172,7 @@ impl Gate {
             }
             Frame::Records(bytes) => Some(Event::Records(bytes)),
             Frame::Watermark(time) => self.watermarks.advance(index, time).map(Event::Watermark),
-            Frame::Barrier(checkpoint) => self.barrier(channel, checkpoint),
+            Frame::Barrier(barrier) => self.barrier(channel, barrier),
             Frame::EndOfData if self.ended[index] => None,
             Frame::EndOfData => {
                 self.ended[index] = true;
@@ -172,20 +186,22 @@ impl Gate {
         })
     }
 
-    fn barrier(&mut self, channel: u32, checkpoint: CheckpointId) -> Option<Event> {
+    fn barrier(&mut self, channel: u32, barrier: Barrier) -> Option<Event> {
+        let checkpoint = barrier.checkpoint;
         let arrival = self.aligner.barrier(channel, checkpoint);
-        if arrival.barrier != Barrier::Stale && self.ended[channel as usize] {
+        if arrival.barrier != taskmanager::Barrier::Stale && self.ended[channel as usize] {
             *self.ended_before.entry(checkpoint).or_default() += 1;
         }
         for subsumed in &arrival.subsumed {
             self.ended_before.remove(subsumed);
         }
-        let aligned = (arrival.barrier == Barrier::Aligned).then(|| {
+        let aligned = (arrival.barrier == taskmanager::Barrier::Aligned).then(|| {
             let later = self.ended_before.split_off(&checkpoint.next());
             let counted = std::mem::replace(&mut self.ended_before, later);
             let ended = counted.get(&checkpoint).copied().unwrap_or(0);
+            self.suspension.passed(&barrier);
             Aligned {
-                checkpoint,
+                barrier,
                 end_of_data: ended as usize == self.inlets.len(),
             }
         });
@@ -275,7 +291,7 @@ mod tests {
         Event::Barrier {
             subsumed: Vec::new(),
             aligned: Some(Aligned {
-                checkpoint: CheckpointId(checkpoint),
+                barrier: CheckpointId(checkpoint).into(),
                 end_of_data,
             }),
         }
@@ -288,18 +304,24 @@ mod tests {
     #[test]
     fn a_blocked_channel_is_not_read_until_every_barrier_has_come() {
         let (mut gate, pipes) = exactly_once(2);
-        pipes[0].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[0]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         pipes[0].push(records("after")).unwrap();
         pipes[1].push(records("before")).unwrap();
         assert_eq!(drain(&mut gate), [seen("before")]);
-        pipes[1].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[1]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         assert_eq!(drain(&mut gate), [aligned(1, false), seen("after")]);
     }
 
     #[test]
     fn frames_that_come_to_a_blocked_channel_later_wait_too() {
         let (mut gate, pipes) = exactly_once(2);
-        pipes[0].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[0]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         assert_eq!(drain(&mut gate), []);
         pipes[0].push(records("after")).unwrap();
         assert_eq!(drain(&mut gate), []);
@@ -310,10 +332,14 @@ mod tests {
     #[test]
     fn a_later_barrier_releases_the_channels_of_an_earlier_one() {
         let (mut gate, pipes) = exactly_once(2);
-        pipes[0].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[0]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         pipes[0].push(records("between")).unwrap();
         assert_eq!(drain(&mut gate), []);
-        pipes[1].push(Frame::Barrier(CheckpointId(2))).unwrap();
+        pipes[1]
+            .push(Frame::Barrier(CheckpointId(2).into()))
+            .unwrap();
         let subsumed = Event::Barrier {
             subsumed: vec![CheckpointId(1)],
             aligned: None,
@@ -324,12 +350,16 @@ mod tests {
     #[test]
     fn at_least_once_reads_on() {
         let (mut gate, pipes) = gate(2, CheckpointMode::AtLeastOnce);
-        pipes[0].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[0]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         pipes[0].push(records("after")).unwrap();
         assert_eq!(drain(&mut gate), [seen("after")]);
         pipes[0].push(Frame::EndOfData).unwrap();
         pipes[1].push(Frame::EndOfData).unwrap();
-        pipes[1].push(Frame::Barrier(CheckpointId(1))).unwrap();
+        pipes[1]
+            .push(Frame::Barrier(CheckpointId(1).into()))
+            .unwrap();
         // Channel 0 had not ended before its barrier: the snapshot is not one of the whole input.
         assert_eq!(drain(&mut gate), [Event::EndOfData, aligned(1, false)]);
     }
@@ -341,8 +371,12 @@ mod tests {
         assert_eq!(drain(&mut gate), []);
         pipes[1].push(Frame::EndOfData).unwrap();
         assert_eq!(drain(&mut gate), [Event::EndOfData]);
-        pipes[0].push(Frame::Barrier(CheckpointId(3))).unwrap();
-        pipes[1].push(Frame::Barrier(CheckpointId(3))).unwrap();
+        pipes[0]
+            .push(Frame::Barrier(CheckpointId(3).into()))
+            .unwrap();
+        pipes[1]
+            .push(Frame::Barrier(CheckpointId(3).into()))
+            .unwrap();
         assert_eq!(drain(&mut gate), [aligned(3, true)]);
     }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! At a barrier, in this order: what waits in the outputs is sent, then the barrier, then the state is
-//! snapshotted. The snapshot is stored while the task goes on.
+//! snapshotted. The snapshot is stored while the task goes on, or, if its job is suspended with this
+//! savepoint, waits.
 
 mod gate;
 mod metrics;
@@ -18,6 +19,7 @@ mod partition;
 mod process;
 mod snapshot;
 mod source;
+mod suspension;
 #[cfg(test)]
 mod tests;
 mod wiring;
@@ -111,12 +113,12 @@ impl Task {
     }
 
     fn work(self) -> Result<(), Stop> {
+        if self.start.finish {
+            return self.finish();
+        }
         let wiring = wiring::connect(&self)?;
         let (end_of_data, behaviour) = self.restore()?;
-        if self.inbox.is_canceled() {
-            return Err(Stop::Canceled);
-        }
-        self.report(TaskEvent::Running);
+        self.restored()?;
         let inputs = !wiring.inlets.is_empty();
         let outputs = wiring.has_outputs;
         match behaviour {
@@ -136,6 +138,21 @@ impl Task {
                 process::run(&self, wiring, process::Work::Sink(sink), end_of_data)
             }
         }
+    }
+
+    /// Nothing comes after the restored checkpoint: what a sink prepared for it is published when it is made.
+    fn finish(&self) -> Result<(), Stop> {
+        self.restore()?;
+        self.restored()
+    }
+
+    /// Says so, unless the task is to stop.
+    fn restored(&self) -> Result<(), Stop> {
+        if self.inbox.is_canceled() {
+            return Err(Stop::Canceled);
+        }
+        self.report(TaskEvent::Running);
+        Ok(())
     }
 
     /// Makes the operator with its restored state, and tells whether that is of after its end of data.

@@ -6,10 +6,9 @@
 
 use super::partition::{Choice, Partitioner};
 use super::{Counters, Stop};
-use crate::channel::{Frame, Inbox, Pipe, PushError};
+use crate::channel::{Barrier, Frame, Inbox, Pipe, PushError};
 use crate::exchange::MAX_RECORD_BYTES;
 use crate::sdk::{OperatorError, Output, Record};
-use jobmanager_core::id::CheckpointId;
 use jobmanager_proto::records::RecordWriter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,9 +108,9 @@ impl Outputs {
     }
 
     /// Sends everything that waits, and the barrier after it.
-    pub(crate) fn barrier(&mut self, checkpoint: CheckpointId) -> Result<(), Stop> {
+    pub(crate) fn barrier(&mut self, barrier: &Barrier) -> Result<(), Stop> {
         self.flush()?;
-        Ok(self.send_to_all(&Frame::Barrier(checkpoint))?)
+        Ok(self.send_to_all(&Frame::Barrier(barrier.clone()))?)
     }
 
     /// Sends everything that waits, and the end of data after it.
@@ -224,6 +223,7 @@ mod tests {
     use super::*;
     use crate::channel::Popped;
     use jobmanager_core::graph::Partitioning;
+    use jobmanager_core::id::CheckpointId;
     use jobmanager_proto::records::RecordReader;
 
     fn outputs(partitioning: Partitioning, channels: usize) -> (Outputs, Vec<Arc<Pipe>>) {
@@ -262,11 +262,11 @@ mod tests {
         let (mut outputs, pipes) = outputs(Partitioning::Rebalance, 2);
         outputs.record(record(b"a")).unwrap();
         outputs.watermark(5).unwrap();
-        outputs.barrier(CheckpointId(1)).unwrap();
+        outputs.barrier(&CheckpointId(1).into()).unwrap();
         assert_eq!(values(popped(&pipes[0])), [b"a"]);
         for pipe in &pipes {
             assert_eq!(popped(pipe), Some(Frame::Watermark(5)));
-            assert_eq!(popped(pipe), Some(Frame::Barrier(CheckpointId(1))));
+            assert_eq!(popped(pipe), Some(Frame::Barrier(CheckpointId(1).into())));
         }
     }
 

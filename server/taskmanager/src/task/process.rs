@@ -19,7 +19,7 @@ pub(crate) enum Work {
     Sink(Box<dyn Sink>),
 }
 
-/// Runs until the inputs and, with checkpoints, the job have ended.
+/// Runs until the inputs and, with checkpoints, the job have ended, or the job was suspended.
 pub(crate) fn run(
     task: &Task,
     wiring: Wiring,
@@ -34,7 +34,6 @@ pub(crate) fn run(
         snapshots: task.snapshots(),
         counters: Arc::clone(&task.counters),
         restored_at_end,
-        end_of_data: false,
         finished: false,
     };
     while !running.finished {
@@ -54,7 +53,6 @@ struct Running {
     counters: Arc<Counters>,
     /// The restored state is one of after the end of data: `finish` has had its effect already.
     restored_at_end: bool,
-    end_of_data: bool,
     finished: bool,
 }
 
@@ -111,12 +109,12 @@ impl Running {
 
     fn checkpoint(&mut self, aligned: Aligned) -> Result<(), Stop> {
         let Aligned {
-            checkpoint,
+            barrier,
             end_of_data,
         } = aligned;
-        self.outputs.barrier(checkpoint)?;
-        let snapshot = self.work.snapshot(checkpoint);
-        self.snapshots.taken(checkpoint, end_of_data, snapshot);
+        self.outputs.barrier(&barrier)?;
+        let snapshot = self.work.snapshot(barrier.checkpoint);
+        self.snapshots.taken(&barrier, end_of_data, snapshot);
         Ok(())
     }
 
@@ -129,7 +127,6 @@ impl Running {
             Work::Sink(sink) => sink.finish()?,
         }
         self.outputs.end_of_data()?;
-        self.end_of_data = true;
         self.finished = !checkpoints;
         task.report(TaskEvent::EndOfData);
         Ok(())
@@ -141,7 +138,8 @@ impl Running {
                 if let Work::Sink(sink) = &mut self.work {
                     sink.commit(checkpoint)?;
                 }
-                self.finished |= finish && self.end_of_data;
+                self.gate.complete(checkpoint);
+                self.finished |= finish;
             }
             Order::Abort(checkpoint) => self.gate.abort(checkpoint),
             Order::AbortBelow(next) => self.gate.abort_below(next),

@@ -1,12 +1,14 @@
 //! Snapshots of a task: their envelope, storing them, and reading them back.
 //!
 //! Around the operator's bytes there is one byte of version, [`VERSION`], and one byte that is 1 if the
-//! snapshot was taken after the end of the task's data, else 0.
+//! snapshot was taken after the end of the task's data, else 0. A large one is a file: of a checkpoint in the
+//! checkpoint storage, of a savepoint in the folder that its order names.
 
 use super::{Shared, Stop, Task};
+use crate::channel::Barrier;
 use crate::sdk::OperatorError;
-use crate::storage::StorageError;
-use jobmanager_core::id::{AttemptId, CheckpointId};
+use crate::storage::{Storage, StorageError};
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use jobmanager_core::message::{DeclineReason, JobTable, StateHandle, StateLocation};
 use jobmanager_core::taskmanager::TaskEvent;
 use std::convert::Infallible;
@@ -26,7 +28,6 @@ pub(crate) struct Restored {
 
 /// Reads what the deployment says the task starts from.
 pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
-    let storage = task.shared.storage();
     let mut restored = Restored {
         state: Vec::new(),
         end_of_data: !task.start.state.is_empty(),
@@ -35,11 +36,13 @@ pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
         let (bytes, place) = match &handle.location {
             StateLocation::Inline(bytes) => (bytes.clone(), "an inline snapshot"),
             StateLocation::File(name) => {
-                let job = task.start.attempt.job;
-                let read = storage.read(job, name, handle.size);
-                let read = task.shared.runtime.block_on(read);
-                let fail = |problem: StorageError| Stop::Failed(format!("restore: {problem}"));
-                (read.map_err(fail)?, name.as_str())
+                let storage = task.shared.storage().of_job(task.start.attempt.job);
+                (read(task, &storage, name, handle.size)?, name.as_str())
+            }
+            StateLocation::Url(url) => {
+                let (folder, name) = url.rsplit_once('/').unwrap_or(("", url));
+                let storage = Storage::open(folder).map_err(unreadable)?;
+                (read(task, &storage, name, handle.size)?, url.as_str())
             }
         };
         let (end_of_data, state) =
@@ -48,6 +51,15 @@ pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
         restored.state.push(state);
     }
     Ok(restored)
+}
+
+fn read(task: &Task, storage: &Storage, name: &str, size: u64) -> Result<Vec<u8>, Stop> {
+    let read = storage.read(name, size);
+    task.shared.runtime.block_on(read).map_err(unreadable)
+}
+
+fn unreadable(problem: StorageError) -> Stop {
+    Stop::Failed(format!("restore: {problem}"))
 }
 
 /// Stores the snapshots of one task and reports them. Goes when all are stored: a task has ended only when
@@ -84,10 +96,11 @@ impl Snapshots {
     /// is stored.
     pub(crate) fn taken(
         &self,
-        checkpoint: CheckpointId,
+        barrier: &Barrier,
         end_of_data: bool,
         snapshot: Result<Vec<u8>, OperatorError>,
     ) {
+        let checkpoint = barrier.checkpoint;
         let bytes = match snapshot {
             Ok(bytes) => seal(end_of_data, &bytes),
             Err(OperatorError(problem)) => {
@@ -101,15 +114,13 @@ impl Snapshots {
             let state = StateHandle { location, size };
             return self.report(snapshotted(checkpoint, end_of_data, state));
         }
-        let name = file_name(self.attempt, checkpoint);
+        let file = SnapshotFile::new(self.attempt, barrier);
         let (attempt, shared) = (self.attempt, self.shared.clone());
-        let storage = shared.storage();
         let writing = self.writing.clone();
         self.shared.runtime.spawn(async move {
             let _writing = writing;
-            let event = match storage.write(attempt.job, &name, bytes).await {
-                Ok(()) => {
-                    let location = StateLocation::File(name);
+            let event = match file.write(&shared, bytes).await {
+                Ok(location) => {
                     snapshotted(checkpoint, end_of_data, StateHandle { location, size })
                 }
                 Err(problem) => TaskEvent::Declined {
@@ -151,12 +162,45 @@ fn snapshotted(checkpoint: CheckpointId, end_of_data: bool, state: StateHandle) 
     }
 }
 
-/// No other attempt has this name: a late write cannot replace what a later attempt wrote.
-fn file_name(attempt: AttemptId, checkpoint: CheckpointId) -> String {
-    let (vertex, subtask) = (attempt.task.vertex.0, attempt.task.subtask.0);
-    let (epoch, number) = (attempt.attempt.epoch.0, attempt.attempt.number);
-    let checkpoint = checkpoint.0;
-    format!("chk-{checkpoint}/{vertex}-{subtask}-{epoch}.{number}")
+/// Where a snapshot is written.
+enum SnapshotFile {
+    /// Under this path in the folder of the job.
+    Checkpoint { job: JobId, path: String },
+    /// Under this name in the folder at this URL.
+    Savepoint { folder: String, name: String },
+}
+
+impl SnapshotFile {
+    /// No other attempt has this file: a late write cannot replace what a later attempt wrote.
+    fn new(attempt: AttemptId, barrier: &Barrier) -> SnapshotFile {
+        let (vertex, subtask) = (attempt.task.vertex.0, attempt.task.subtask.0);
+        let (epoch, number) = (attempt.attempt.epoch.0, attempt.attempt.number);
+        let name = format!("{vertex}-{subtask}-{epoch}.{number}");
+        match &barrier.savepoint {
+            None => SnapshotFile::Checkpoint {
+                job: attempt.job,
+                path: format!("chk-{}/{name}", barrier.checkpoint.0),
+            },
+            Some(order) => SnapshotFile::Savepoint {
+                folder: order.location.clone(),
+                name,
+            },
+        }
+    }
+
+    async fn write(self, shared: &Shared, bytes: Vec<u8>) -> Result<StateLocation, StorageError> {
+        match self {
+            SnapshotFile::Checkpoint { job, path } => {
+                let storage = shared.storage().of_job(job);
+                storage.write(&path, bytes).await?;
+                Ok(StateLocation::File(path))
+            }
+            SnapshotFile::Savepoint { folder, name } => {
+                Storage::open(&folder)?.write(&name, bytes).await?;
+                Ok(StateLocation::Url(format!("{folder}/{name}")))
+            }
+        }
+    }
 }
 
 fn seal(end_of_data: bool, state: &[u8]) -> Vec<u8> {

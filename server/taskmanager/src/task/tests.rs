@@ -5,6 +5,7 @@
 mod lifecycle;
 mod operators;
 mod pipeline;
+mod savepoints;
 
 use super::{Report, Shared};
 use crate::channel::{Hub, Order};
@@ -47,6 +48,7 @@ struct Job {
     table: JobTable,
     attempt: u32,
     restore: BTreeMap<TaskId, StateHandle>,
+    finish: bool,
 }
 
 impl Cluster {
@@ -115,6 +117,7 @@ impl Cluster {
                     table: Arc::clone(&table),
                     restore: (!job.restore.is_empty()).then_some(CheckpointId(1)),
                     state: job.restore.get(&task).cloned().into_iter().collect(),
+                    finish: job.finish,
                 };
                 let on = table.slots[(vertex.first_slot + s) as usize] as usize;
                 self.taskmanagers[on].start(start).unwrap();
@@ -152,10 +155,10 @@ impl Cluster {
         self.each(attempts, |reported| (reported == event).then_some(()));
     }
 
-    fn order(&self, attempts: &[AttemptId], order: Order) {
+    fn order(&self, attempts: &[AttemptId], order: &Order) {
         for taskmanager in &self.taskmanagers {
             for attempt in attempts {
-                taskmanager.order(*attempt, order);
+                taskmanager.order(*attempt, order.clone());
             }
         }
     }
@@ -173,7 +176,16 @@ impl Cluster {
         checkpoint: u64,
     ) -> BTreeMap<TaskId, (StateHandle, bool)> {
         let checkpoint = CheckpointId(checkpoint);
-        self.order(attempts, Order::Trigger(checkpoint));
+        self.order(attempts, &Order::Trigger(checkpoint.into()));
+        self.snapshots(attempts, checkpoint)
+    }
+
+    /// Waits for the acknowledgements of these attempts.
+    fn snapshots(
+        &mut self,
+        attempts: &[AttemptId],
+        checkpoint: CheckpointId,
+    ) -> BTreeMap<TaskId, (StateHandle, bool)> {
         self.each(attempts, |event| {
             let TaskEvent::Snapshotted {
                 checkpoint: of,
@@ -189,7 +201,7 @@ impl Cluster {
 
     fn complete(&self, attempts: &[AttemptId], checkpoint: u64, finish: bool) {
         let checkpoint = CheckpointId(checkpoint);
-        self.order(attempts, Order::Complete { checkpoint, finish });
+        self.order(attempts, &Order::Complete { checkpoint, finish });
     }
 
     /// The cause of the first failure.
@@ -249,6 +261,7 @@ impl Job {
             table,
             attempt: 0,
             restore: BTreeMap::new(),
+            finish: false,
         }
     }
 

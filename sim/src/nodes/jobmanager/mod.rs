@@ -161,6 +161,7 @@ impl World {
             | Input::Disconnected { .. }
             | Input::Stored { .. }
             | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => None,
         };

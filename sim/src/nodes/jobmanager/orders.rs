@@ -51,6 +51,23 @@ impl World {
                 );
                 self.moment(Moment::DiscardSent, instance);
             }
+            Effect::WriteSavepoint {
+                location,
+                savepoint,
+            } => {
+                let latency = self.blob_latency();
+                let done = !self.blob_fails();
+                let at = self.now + latency;
+                self.queue.push(
+                    at,
+                    Event::SavepointWritten {
+                        instance,
+                        location,
+                        savepoint,
+                        done,
+                    },
+                );
+            }
             Effect::StepDown { .. } => self.step_down(instance),
         }
     }
@@ -130,6 +147,7 @@ impl World {
             | Effect::Reply { .. }
             | Effect::Store { .. }
             | Effect::Discard(_)
+            | Effect::WriteSavepoint { .. }
             | Effect::StepDown { .. } => None,
         };
         self.checks.ordered(by, effect, to)?;

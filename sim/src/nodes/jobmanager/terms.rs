@@ -217,6 +217,7 @@ fn disagreement(coordinator: &Coordinator, record: &Record) -> Option<String> {
         Record::Job(job) => job.graph.id(),
         Record::Cancel(job) | Record::CheckpointMark { job, .. } => *job,
         Record::Checkpoint(checkpoint) => checkpoint.job,
+        Record::Savepoint(savepoint) => savepoint.job,
         Record::Result(result) => result.job,
     };
     let Some(view) = coordinator.job(job) else {
@@ -230,6 +231,9 @@ fn disagreement(coordinator: &Coordinator, record: &Record) -> Option<String> {
             let known = coordinator.checkpoints(job);
             let latest = known.and_then(|known| Some(known.latest_completed?.id));
             status.is_terminal() || latest >= Some(checkpoint.id)
+        }
+        Record::Savepoint(savepoint) => {
+            coordinator.savepoint(job, savepoint.trigger) == Some(savepoint)
         }
         Record::Job(_) | Record::CheckpointMark { .. } => true,
     };

@@ -69,6 +69,7 @@ pub(super) fn options(cluster: ClusterConfig, jobs: Vec<JobPlan>, slots: Vec<u32
             storm: false,
             watchers: Vec::new(),
         },
+        savepoints: Vec::new(),
         slots,
         jobs,
     }

@@ -82,6 +82,7 @@ impl Situation {
                     | Record::Cancel(_)
                     | Record::CheckpointMark { .. }
                     | Record::Checkpoint(_)
+                    | Record::Savepoint(_)
                     | Record::Result(_) => None,
                 })
             });
@@ -137,6 +138,7 @@ impl JobNow {
             | Record::Job(_)
             | Record::Cancel(_)
             | Record::CheckpointMark { .. }
+            | Record::Savepoint(_)
             | Record::Result(_) => None,
         });
         let latest = completed.max_by_key(|record| record.id);

@@ -144,6 +144,7 @@ impl Novice {
             attempt: attempt.attempt,
             table: job.table.clone(),
             restore: task.restored,
+            finish: false,
             tasks: vec![TaskDeployment {
                 task: task.id,
                 slot,
@@ -224,7 +225,7 @@ impl JobNow {
             | ExecutionState::Failed => false,
         };
         let mut members = self.tasks.iter().filter(|task| task.region == region);
-        members.all(|task| task.latest.is_some_and(|it| it.end_of_data) && at_end(task))
+        members.all(|task| task.latest.is_some_and(|it| it.is_final) && at_end(task))
     }
 }
 
@@ -327,6 +328,7 @@ impl World {
                 tasks,
                 checkpoint,
                 timestamp,
+                savepoint: None,
             }
         });
         let finishes =

@@ -8,6 +8,7 @@ use crate::replay::replay;
 use crate::replay::tests::{changed, file, from_segment};
 use crate::tape::mix;
 use crate::{Run, Tier};
+use jobmanager_core::config::RestartStrategy;
 use jobmanager_core::record::Record;
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -35,8 +36,8 @@ fn continued(file: &[u8], faults: &[&str]) -> Continued {
     continued.unwrap()
 }
 
-/// A recording at whose end one job without end runs, which recovers as often as need be, on TaskManagers of
-/// which it can spare one.
+/// A recording at whose end one job without end runs, which has completed a checkpoint and recovers as often as
+/// need be, on TaskManagers of which it can spare one.
 static RUNNING: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let all = (0..).flat_map(|seed| recordings(seed, 3_000));
     let suits = |file: &Vec<u8>| {
@@ -62,9 +63,21 @@ static RUNNING: LazyLock<Vec<u8>> = LazyLock::new(|| {
                     .iter()
                     .all(|job| job.status == Some(JobStatus::Running))
         };
+        let patient = end.coordinator.jobs().all(|job| {
+            let details = end.coordinator.job(job.id);
+            let graph = details.and_then(|details| details.graph);
+            let checkpoints = end.coordinator.checkpoints(job.id);
+            let graph =
+                graph.filter(|_| checkpoints.is_some_and(|it| it.latest_completed.is_some()));
+            graph.is_some_and(|graph| match graph.config().restart_strategy {
+                RestartStrategy::FixedDelay { attempts, .. } => attempts > 1_000,
+                RestartStrategy::ExponentialDelay(ref delay) => delay.attempts.is_none(),
+                RestartStrategy::None | RestartStrategy::FailureRate { .. } => false,
+            })
+        });
         let first = situation.names().next() == Some("tm-0");
         let one = situation.jobs.len() == 1 && overview.taskmanagers >= 2;
-        one && runs && spare && first && lasting()
+        one && runs && spare && patient && first && lasting()
     };
     all.into_iter().find(suits).unwrap()
 });

@@ -72,6 +72,16 @@ impl World {
             };
             world.queue.push(at, ends);
         }
+        for (location, savepoint) in end.surroundings.savepoints {
+            let at = world.now + world.blob_latency();
+            let ends = Event::SavepointWritten {
+                instance: RECORDED,
+                location,
+                savepoint,
+                done: true,
+            };
+            world.queue.push(at, ends);
+        }
         world
     }
 

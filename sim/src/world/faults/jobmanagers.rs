@@ -34,6 +34,8 @@ pub(crate) enum Moment {
     CheckpointApplied,
     /// Checkpoint ids are reserved, and none is used.
     MarkApplied,
+    /// A savepoint is wanted, or complete, and nobody knows.
+    SavepointApplied,
     /// The end of a job is durable, and nobody knows.
     ResultApplied,
     /// The records of a job that has ended are gone, and nobody knows.
@@ -51,7 +53,7 @@ pub(crate) enum Moment {
 }
 
 /// What comes once in the life of a job is there twice.
-pub(super) const MOMENTS: [Moment; 22] = [
+pub(super) const MOMENTS: [Moment; 24] = [
     Moment::StoreSent,
     Moment::StoreApplied,
     Moment::BeforeAcknowledgement,
@@ -74,6 +76,8 @@ pub(super) const MOMENTS: [Moment; 22] = [
     Moment::CancelApplied,
     Moment::ResultApplied,
     Moment::CleanupApplied,
+    Moment::SavepointApplied,
+    Moment::SavepointApplied,
 ];
 
 /// How many crashes lie in wait at most; a later one replaces the first.
@@ -88,6 +92,7 @@ impl Moment {
         match self {
             Moment::JobApplied
             | Moment::CancelApplied
+            | Moment::SavepointApplied
             | Moment::ResultApplied
             | Moment::CleanupApplied => true,
             Moment::StoreSent
@@ -172,12 +177,14 @@ impl World {
                 RecordOp::Put(Record::Cancel(_)) => Moment::CancelApplied,
                 RecordOp::Put(Record::Checkpoint(_)) => Moment::CheckpointApplied,
                 RecordOp::Put(Record::CheckpointMark { .. }) => Moment::MarkApplied,
+                RecordOp::Put(Record::Savepoint(_)) => Moment::SavepointApplied,
                 RecordOp::Put(Record::Result(_)) => Moment::ResultApplied,
                 RecordOp::Delete(RecordKey::Job(_)) => Moment::CleanupApplied,
                 RecordOp::Delete(
                     RecordKey::Result(_)
                     | RecordKey::Checkpoint(..)
                     | RecordKey::Cancel(_)
+                    | RecordKey::Savepoint(..)
                     | RecordKey::CheckpointMark(_),
                 ) => continue,
             };

@@ -170,6 +170,7 @@ impl World {
             Effect::Reply { .. }
             | Effect::Disconnect { .. }
             | Effect::Discard(_)
+            | Effect::WriteSavepoint { .. }
             | Effect::StepDown { .. } => {}
         }
     }

@@ -64,6 +64,23 @@ impl Mark {
         })
     }
 
+    /// A client's wish for a savepoint arrived while the job showed this.
+    pub(crate) fn of_savepoint(status: JobStatus) -> Option<Mark> {
+        Some(match status {
+            JobStatus::Initializing => Mark::SavepointWhileInitializing,
+            JobStatus::Running => Mark::SavepointWhileRunning,
+            JobStatus::Restarting => Mark::SavepointWhileRestarting,
+            JobStatus::Reconciling => Mark::SavepointWhileReconciling,
+            JobStatus::Cancelling => Mark::SavepointWhileCancelling,
+            JobStatus::Created
+            | JobStatus::Failing
+            | JobStatus::Failed
+            | JobStatus::Canceled
+            | JobStatus::Finished
+            | JobStatus::Suspended => return None,
+        })
+    }
+
     /// A client's repeated submission arrived while the job showed this.
     pub(crate) fn of_submit(status: JobStatus) -> Option<Mark> {
         Some(match status {

@@ -55,6 +55,20 @@ CREATE VIEW jobmanager.checkpoints AS
       FROM jobmanager.records
      WHERE kind = 'checkpoint';
 
+CREATE VIEW jobmanager.savepoints AS
+    SELECT cluster,
+           job,
+           facts ->> 'trigger' AS trigger,
+           to_timestamp((facts ->> 'requested_ms')::double precision / 1000) AS requested,
+           facts ->> 'directory' AS directory,
+           facts ->> 'after' AS after,
+           to_timestamp((facts ->> 'ended_ms')::double precision / 1000) AS ended,
+           facts ->> 'location' AS location,
+           (facts ->> 'bytes')::numeric AS bytes,
+           facts ->> 'failure' AS failure
+      FROM jobmanager.records
+     WHERE kind = 'savepoint';
+
 CREATE VIEW jobmanager.results AS
     SELECT cluster,
            job,

@@ -89,7 +89,7 @@ fn a_lost_taskmanager_fails_the_consumers_of_its_tasks_with_its_address() {
     let attempts = cluster.deploy(&two(("stuck", json!({})), "collect"));
     cluster.all(&attempts, &TaskEvent::Running);
     // A checkpoint that was aligned has crossed the connection: it is open.
-    cluster.order(&attempts, Order::Trigger(CheckpointId(1)));
+    cluster.order(&attempts, &Order::Trigger(CheckpointId(1).into()));
     cluster.each(&attempts, |event| {
         matches!(event, TaskEvent::Declined { .. }).then_some(())
     });

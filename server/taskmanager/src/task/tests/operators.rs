@@ -32,12 +32,13 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 /// Numbers below `count`, dealt to the subtasks in turn, each keyed by its remainder by 10. Pauses at
-/// `pauseAt` for ever, unless it was restored.
+/// `pauseAt` for ever, and at `holdAt` until it is snapshotted, unless it was restored.
 struct Numbers {
     next: u64,
     step: u64,
     count: u64,
     pause_at: Option<u64>,
+    hold_at: Option<u64>,
 }
 
 impl Numbers {
@@ -48,6 +49,7 @@ impl Numbers {
             step: cx.parallelism.into(),
             count: cx.config["count"].as_u64().unwrap_or(u64::MAX),
             pause_at: cx.config["pauseAt"].as_u64().filter(|_| restored.is_none()),
+            hold_at: cx.config["holdAt"].as_u64().filter(|_| restored.is_none()),
         })
     }
 }
@@ -61,6 +63,9 @@ impl Source for Numbers {
             if self.pause_at.is_some_and(|at| self.next >= at) {
                 return Ok(SourceStatus::Idle(Duration::from_secs(3_600)));
             }
+            if self.hold_at.is_some_and(|at| self.next >= at) {
+                return Ok(SourceStatus::Idle(Duration::from_millis(1)));
+            }
             let (key, value) = ((self.next % 10).to_string(), self.next.to_string());
             output.record(Record {
                 key: Some(key.as_bytes()),
@@ -73,6 +78,7 @@ impl Source for Numbers {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+        self.hold_at = None;
         Ok(self.next.to_string().into_bytes())
     }
 }

@@ -6,15 +6,15 @@ use super::*;
 use jobmanager_core::message::StateLocation;
 use serde_json::json;
 
-const COUNT: u64 = 20_000;
+pub(super) const COUNT: u64 = 20_000;
 
 /// What `numbers` → `sum` → `collect` must yield.
-fn expected() -> Vec<String> {
+pub(super) fn expected() -> Vec<String> {
     let sum = |key| (0..COUNT).filter(|n| n % 10 == key).sum::<u64>();
     (0..10).map(|key| format!("{key}={}", sum(key))).collect()
 }
 
-fn sums(config: serde_json::Value, checkpoints: Option<TableCheckpoints>) -> Job {
+pub(super) fn sums(config: serde_json::Value, checkpoints: Option<TableCheckpoints>) -> Job {
     let vertices = [
         ("numbers", 2, config),
         ("sum", 3, json!({})),
@@ -24,7 +24,7 @@ fn sums(config: serde_json::Value, checkpoints: Option<TableCheckpoints>) -> Job
     Job::new(&vertices, &edges, checkpoints)
 }
 
-fn sorted(committed: &Committed) -> Vec<String> {
+pub(super) fn sorted(committed: &Committed) -> Vec<String> {
     let mut lines = committed.lock().unwrap().clone();
     lines.sort();
     lines
@@ -68,7 +68,7 @@ fn interrupted(cluster: &mut Cluster, job: &Job) -> BTreeMap<TaskId, (StateHandl
     states
 }
 
-fn finish(cluster: &mut Cluster, job: &Job) {
+pub(super) fn finish(cluster: &mut Cluster, job: &Job) {
     let attempts = cluster.deploy(job);
     cluster.all(&attempts, &TaskEvent::EndOfData);
     cluster.checkpoint(&attempts, 2);
@@ -122,7 +122,7 @@ fn a_task_ends_only_when_its_snapshots_are_stored() {
     let attempt = job.attempt(task(0, 0));
     for id in 1..=8 {
         let snapshots = Snapshots::new(attempt, &job.table, cluster.shared[0].clone());
-        snapshots.taken(CheckpointId(id), false, Ok(vec![7; 4_000_000]));
+        snapshots.taken(&CheckpointId(id).into(), false, Ok(vec![7; 4_000_000]));
         drop(snapshots);
         let file = folder.path().join(JobId(7).to_string());
         let file = file.join(format!("chk-{id}/0-0-1.0"));
@@ -196,7 +196,7 @@ fn a_snapshot_that_cannot_be_stored_or_taken_declines_the_checkpoint() {
     let vertices = [("stuck", 1, json!({})), ("collect", 1, json!({}))];
     let job = Job::new(&vertices, &[Partitioning::Forward], exactly_once(0));
     let attempts = cluster.deploy(&job);
-    cluster.order(&attempts, Order::Trigger(CheckpointId(1)));
+    cluster.order(&attempts, &Order::Trigger(CheckpointId(1).into()));
     let messages = cluster.each(&attempts, |event| {
         let TaskEvent::Declined { message, .. } = event else {
             return None;

@@ -1,0 +1,63 @@
+//! What a savepoint is made of: the snapshots of a whole job at one time, by operator, kept apart from the job.
+//! Its metadata, which `proto` gives its bytes, is the last file that is written of it: where it is, the
+//! savepoint is complete.
+//!
+//! Not here: when one is taken, which is the coordinator's, and where its files are, which is the shells'.
+
+use crate::id::{CheckpointId, JobId};
+use crate::message::StateHandle;
+use crate::time::Timestamp;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Savepoint {
+    /// The job of which it was taken.
+    pub job: JobId,
+    /// The checkpoint as which it was taken.
+    pub checkpoint: CheckpointId,
+    /// When it was triggered.
+    pub triggered: Timestamp,
+    /// By vertex.
+    pub operators: Vec<OperatorSnapshots>,
+}
+
+/// The snapshots of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OperatorSnapshots {
+    /// Its 128-bit id, by which an operator of another job finds them.
+    pub operator_id: u128,
+    /// Its name, for people.
+    pub name: String,
+    /// How many key groups it had.
+    pub max_parallelism: u32,
+    /// It had processed the end of its input, and is not to be run again.
+    pub ended: bool,
+    /// Of every subtask; [`StateHandle::nothing`] if it had finished before.
+    pub subtasks: Vec<StateHandle>,
+}
+
+impl Savepoint {
+    /// The bytes of all its snapshots.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let subtasks = self.operators.iter().flat_map(|it| &it.subtasks);
+        subtasks.map(|state| state.size).sum()
+    }
+
+    /// The URL of its folder, in the one that the client named. The name is used once: ids of checkpoints never
+    /// repeat within a job, nor those of jobs.
+    #[must_use]
+    pub fn location(directory: &str, job: JobId, checkpoint: CheckpointId) -> String {
+        let directory = directory.trim_end_matches('/');
+        format!("{directory}/{}{}", Self::folder_prefix(job), checkpoint.0)
+    }
+
+    /// What the names of the folders of a job's savepoints begin with; the number of the checkpoint follows.
+    #[must_use]
+    pub fn folder_prefix(job: JobId) -> String {
+        format!("savepoint-{job}-")
+    }
+}

@@ -1,0 +1,103 @@
+//! Which savepoints clients want, and which jobs they stop with one.
+
+use crate::plan::Tier;
+use crate::plan::job::JobPlan;
+use crate::plan::options::{MS, Micros};
+use crate::tape::{Decisions, Stream};
+use jobmanager_core::id::{JobId, TriggerId};
+use jobmanager_core::jobmanager::SavepointRequest;
+use jobmanager_core::message::AfterSavepoint;
+use jobmanager_core::state::JobStatus;
+use std::fmt;
+
+/// Savepoints of a job with which it goes on, at most.
+const SAVEPOINTS: u64 = 3;
+
+/// When a savepoint is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At this time.
+    At(Micros),
+    /// When its job comes into this state.
+    Becomes(JobStatus),
+}
+
+/// A savepoint that clients want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavepointPlan {
+    /// What is asked for.
+    pub request: SavepointRequest,
+    /// When.
+    pub when: When,
+    /// How often it is asked for once more.
+    pub repeats: u64,
+}
+
+/// Draws them for these jobs, which are there for so long.
+pub(crate) fn draw(
+    tier: Tier,
+    decisions: &mut Decisions,
+    jobs: &[JobPlan],
+    safety: Micros,
+) -> Vec<SavepointPlan> {
+    let mut plans = Vec::new();
+    for (job, number) in jobs.iter().zip(1u128..) {
+        let counts = match tier {
+            Tier::ControlPlane => [0, 0, 1, SAVEPOINTS],
+            Tier::Dataflow => [0, 0, 1, 2],
+        };
+        let count = decisions.choice(Stream::Savepoints, &counts);
+        for at in 0..SAVEPOINTS {
+            let plan = one(decisions, job.id, safety, number << 64 | u128::from(at));
+            plans.extend((at < count).then_some(plan));
+        }
+        let stops = decisions.chance(Stream::Savepoints, 200);
+        let mut last = one(
+            decisions,
+            job.id,
+            safety,
+            number << 64 | u128::from(SAVEPOINTS),
+        );
+        let after = [AfterSavepoint::Suspend, AfterSavepoint::Drain];
+        last.request.after = decisions.choice(Stream::Savepoints, &after);
+        plans.extend(stops.then_some(last));
+    }
+    plans
+}
+
+fn one(decisions: &mut Decisions, job: JobId, safety: Micros, trigger: u128) -> SavepointPlan {
+    let at = decisions.range(Stream::Savepoints, 100 * MS..=safety);
+    let statuses = [
+        JobStatus::Running,
+        JobStatus::Restarting,
+        JobStatus::Reconciling,
+        JobStatus::Initializing,
+        JobStatus::Cancelling,
+    ];
+    let status = decisions.choice(Stream::Savepoints, &statuses);
+    let when = match decisions.chance(Stream::Savepoints, 250) {
+        true => When::Becomes(status),
+        false => When::At(at),
+    };
+    SavepointPlan {
+        request: SavepointRequest {
+            job,
+            trigger: TriggerId(trigger),
+            directory: "mem:///savepoints/".to_owned(),
+            after: AfterSavepoint::GoOn,
+        },
+        when,
+        repeats: decisions.choice(Stream::Savepoints, &[0, 0, 1, 2]),
+    }
+}
+
+impl fmt::Display for SavepointPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SavepointRequest { job, after, .. } = &self.request;
+        let (when, repeats) = (&self.when, self.repeats);
+        writeln!(
+            f,
+            "savepoint    {job} {after:?} {when:?}, {repeats} times more"
+        )
+    }
+}

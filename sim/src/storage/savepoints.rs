@@ -1,0 +1,91 @@
+//! How savepoints become complete, and what that means for a job's output.
+
+use crate::marks::Mark;
+use crate::storage::blobs::metadata_url;
+use crate::world::World;
+use crate::world::event::Instance;
+use jobmanager_core::id::JobId;
+use jobmanager_core::jobmanager::{Input, StorageOutcome};
+use jobmanager_core::message::{AfterSavepoint, StateLocation};
+use jobmanager_core::record::{Record, RecordOp, SavepointRecord};
+use jobmanager_core::savepoint::Savepoint;
+use jobmanager_proto::{decode_savepoint, encode_savepoint};
+
+impl World {
+    /// The metadata of a savepoint arrives at the storage, or does not.
+    pub(crate) fn savepoint_written(
+        &mut self,
+        instance: Instance,
+        location: &str,
+        savepoint: &Savepoint,
+        done: bool,
+    ) {
+        let outcome = if done {
+            self.write_metadata(location, savepoint);
+            StorageOutcome::Done
+        } else {
+            StorageOutcome::Failed("the storage is busy".to_owned())
+        };
+        let written = Input::SavepointWritten {
+            job: savepoint.job,
+            checkpoint: savepoint.checkpoint,
+            outcome,
+        };
+        self.jobmanager_input(instance, &written);
+    }
+
+    fn write_metadata(&mut self, location: &str, savepoint: &Savepoint) {
+        let bytes = encode_savepoint(savepoint, location);
+        let same = decode_savepoint(&bytes, location).is_ok_and(|read| read == *savepoint);
+        let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+        let missing = states.map(|state| &state.location).find(|at| match at {
+            StateLocation::Url(url) => self.blobs.read_url(url).is_err(),
+            // A savepoint stands alone.
+            StateLocation::File(_) => true,
+            StateLocation::Inline(_) => false,
+        });
+        // What was written before a recording ended is not simulated.
+        let past = Some(savepoint.checkpoint);
+        let missing = missing.filter(|_| !self.checks.is_of_the_past(savepoint.job, past));
+        if !same || missing.is_some() {
+            let detail = format!("{location}: {missing:?}");
+            self.fail("a_complete_savepoint_has_all_of_its_files", detail);
+        }
+        self.blobs.write_url(metadata_url(location), bytes);
+        self.checks.savepoint_written(savepoint.job, location);
+    }
+
+    /// A savepoint is in the store.
+    pub(super) fn mark_savepoint(&mut self, record: &SavepointRecord) {
+        let Some(outcome) = &record.outcome else {
+            return;
+        };
+        self.marks.hit(match (&outcome.result, record.after) {
+            (Err(_), _) => Mark::SavepointFailed,
+            (Ok(_), AfterSavepoint::GoOn) => Mark::SavepointCompleted,
+            (Ok(_), AfterSavepoint::Suspend) => Mark::StoppedWithSavepoint,
+            (Ok(_), AfterSavepoint::Drain) => Mark::DrainedWithSavepoint,
+        });
+    }
+
+    /// What is durable now may be the end of jobs.
+    pub(super) fn jobs_are_stopped(&mut self, ops: &[RecordOp]) {
+        for op in ops {
+            if let RecordOp::Put(Record::Savepoint(record)) = op {
+                self.job_is_stopped(record.job);
+            }
+        }
+    }
+
+    /// From now on nothing is published that is not in the savepoint with which the job stops.
+    fn job_is_stopped(&mut self, job: JobId) {
+        let Some((checkpoint, after)) = self.checks.stopped(job) else {
+            return;
+        };
+        let offsets = self.checks.offsets_at(job, checkpoint);
+        if let Some(oracle) = &mut self.oracle {
+            let verdict = oracle.stop(job, &offsets, after);
+            self.verdict(verdict);
+        }
+    }
+}
