@@ -13,13 +13,16 @@ fn root() -> &'static Path {
 }
 
 fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).unwrap()
+    read("README.md")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
 }
 
 /// The cells of the table rows whose first cell begins with a name in code, below a heading.
-fn table_below(heading: &str) -> Vec<Vec<String>> {
-    let readme = readme();
-    let (_, below) = readme.split_once(heading).unwrap();
+fn table_below(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, below) = text.split_once(heading).unwrap();
     let section = below.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
@@ -46,7 +49,7 @@ fn the_options_are_those_of_the_code() {
             .to_vec()
     };
     let wanted: BTreeSet<_> = known_options().iter().chain(shell).map(row).collect();
-    let found: BTreeSet<_> = table_below("\n## Options").into_iter().collect();
+    let found: BTreeSet<_> = table_below(&readme(), "\n## Options").into_iter().collect();
     let missing: Vec<_> = wanted
         .difference(&found)
         .map(|row| row.join(" | "))
@@ -61,7 +64,7 @@ fn the_options_are_those_of_the_code() {
 
 #[test]
 fn the_operators_are_the_built_in_ones() {
-    let rows = table_below("\n## A job");
+    let rows = table_below(&readme(), "\n## A job");
     let cells = rows.iter().flat_map(|row| row[1].split(", "));
     let found: BTreeSet<_> = cells
         .map(|cell| cell.trim_matches('`').to_owned())
@@ -106,7 +109,7 @@ fn add_names_below(folder: &Path, names: &mut BTreeSet<String>) {
 
 #[test]
 fn the_invariants_are_those_that_are_checked() {
-    let found: BTreeSet<_> = table_below("\n## Invariants")
+    let found: BTreeSet<_> = table_below(&read("sim/README.md"), "\n## Invariants")
         .into_iter()
         .map(|row| row[1].trim_matches('`').to_owned())
         .collect();
@@ -123,14 +126,21 @@ fn the_invariants_are_those_that_are_checked() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let readme = readme();
-    let links = readme
-        .split("](")
-        .skip(1)
-        .map(|rest| rest.split(')').next().unwrap());
-    let links: Vec<_> = links.collect();
-    assert!(links.len() > 5);
-    for link in links {
-        assert!(root().join(link).exists(), "{link}");
+    for page in ["README.md", "sim/README.md"] {
+        let text = read(page);
+        let links = text.split("](").skip(1);
+        let links: Vec<_> = links.map(|rest| rest.split(')').next().unwrap()).collect();
+        assert!(links.len() > 5, "{page}");
+        for link in links {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = root().join(page).with_file_name(path);
+            assert!(target.exists(), "{page}: {link}");
+            let heading = format!("\n## {}\n", heading.replace('-', " "));
+            let has = || std::fs::read_to_string(&target).unwrap().to_lowercase();
+            assert!(
+                !link.contains('#') || has().contains(&heading),
+                "{page}: {link}"
+            );
+        }
     }
 }
