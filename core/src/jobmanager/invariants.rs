@@ -5,6 +5,7 @@ use super::Coordinator;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
 use super::pending::Stage;
+use super::savepoints::Wish;
 use super::taskmanagers::{SlotRef, SlotUse};
 use super::timers::Timer;
 use super::view::TaskCounts;
@@ -250,7 +251,21 @@ impl Job {
         for region in self.execution.region_indices() {
             self.check_line(region, config.max_concurrent)?;
         }
-        Ok(())
+        self.check_savepoint()
+    }
+
+    /// While a savepoint is taken, it is the only checkpoint under way.
+    fn check_savepoint(&self) -> Result<(), Violation> {
+        let wish = self.savepoints.current();
+        let wanted = wish.and_then(Wish::checkpoint);
+        let mut pending = self.checkpoints.pending.iter();
+        let savepoint = pending.clone().find(|pending| pending.is_savepoint);
+        let savepoint = savepoint.map(|pending| pending.id);
+        let alone = savepoint.is_none() || pending.all(|pending| pending.is_savepoint);
+        let right = savepoint == wanted && alone || !self.is_active();
+        hold("a-savepoint-has-its-checkpoint", right, || {
+            format!("job {}: {savepoint:?}, {wish:?}", self.id())
+        })
     }
 
     /// The checkpoints of one region.

@@ -99,7 +99,7 @@ impl Job {
         }
     }
 
-    /// When a savepoint that is wanted from now on is given up.
+    /// When a savepoint whose turn it is from now on is given up.
     pub(super) fn savepoint_timeout(&self, now: Timestamp) -> Timestamp {
         let checkpointing = self.graph.config().checkpointing.as_ref();
         checkpointing.map_or(now, |config| now + config.timeout)
@@ -374,7 +374,8 @@ impl Job {
         let (completes, after) = (*completes, wish.record.after);
         wish.record = ended.clone();
         let job = self.id();
-        let forgotten = self.savepoints.end(job, trigger);
+        let timeout = self.savepoint_timeout(cx.now);
+        let forgotten = self.savepoints.end(job, trigger, timeout);
         if !forgotten.is_empty() {
             cx.journal.write(forgotten, Fact::Nothing);
         }

@@ -162,9 +162,14 @@ impl Savepoints {
         }
     }
 
-    /// The outcome of one is durable: it moves to the others that have ended. What remains is to forget the
-    /// oldest of them.
-    pub(super) fn end(&mut self, job: JobId, trigger: TriggerId) -> Vec<RecordOp> {
+    /// The outcome of one is durable: it moves to the others that have ended, and the time of the next one begins.
+    /// What remains is to forget the oldest of those that have ended.
+    pub(super) fn end(
+        &mut self,
+        job: JobId,
+        trigger: TriggerId,
+        timeout: Timestamp,
+    ) -> Vec<RecordOp> {
         let at = self
             .0
             .iter()
@@ -174,6 +179,9 @@ impl Savepoints {
         let ended = self.0.iter().take_while(|wish| wish.stage == Stage::Ended);
         let ended = ended.count();
         self.0.insert(ended, wish);
+        if let Some(Stage::Wanted { until }) = self.current_mut().map(|next| &mut next.stage) {
+            *until = timeout;
+        }
         let forgotten = self.0.drain(..(ended + 1).saturating_sub(MAX_ENDED));
         let delete = |wish: Wish| RecordOp::Delete(RecordKey::Savepoint(job, wish.record.trigger));
         forgotten.map(delete).collect()
@@ -181,6 +189,16 @@ impl Savepoints {
 }
 
 impl Wish {
+    /// The checkpoint under way as which it is taken.
+    pub(super) fn checkpoint(&self) -> Option<CheckpointId> {
+        match &self.stage {
+            Stage::Collecting { id, .. } => Some(*id),
+            Stage::Writing(completed) => Some(completed.checkpoint),
+            Stage::Ending { completes, .. } => *completes,
+            Stage::Storing | Stage::Wanted { .. } | Stage::Failing { .. } | Stage::Ended => None,
+        }
+    }
+
     /// What is to be made durable as its outcome.
     pub(super) fn ended(&self, outcome: SavepointOutcome) -> Arc<SavepointRecord> {
         Arc::new(SavepointRecord {

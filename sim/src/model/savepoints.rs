@@ -383,6 +383,11 @@ impl Job {
             return;
         };
         wish.phase = Phase::Ended;
+        // The time of the next one begins with its turn.
+        let until = room.now + self.savepoint_timeout();
+        if let Some(next) = self.turn() {
+            next.until = until;
+        }
         let Some(id) = completes else {
             return;
         };

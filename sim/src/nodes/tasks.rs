@@ -140,6 +140,7 @@ impl World {
         self.look_outside();
         self.tell_worker(process, attempt, TaskEvent::Running);
         if finishes {
+            self.marks.hit(Mark::FinishedFromSavepoint);
             self.task_finishes(process, attempt);
             return;
         }

@@ -66,6 +66,7 @@ impl World {
             (Ok(_), AfterSavepoint::Suspend) => Mark::StoppedWithSavepoint,
             (Ok(_), AfterSavepoint::Drain) => Mark::DrainedWithSavepoint,
         });
+        self.sight_savepoint(record.job);
     }
 
     /// What is durable now may be the end of jobs.

@@ -32,6 +32,8 @@ struct Seen {
     failed: BTreeSet<TaskId>,
     /// These, and those that were told to stop because of them.
     restarting: BTreeSet<TaskId>,
+    /// As which checkpoints the savepoint was tried that has no outcome yet.
+    tries: BTreeSet<CheckpointId>,
 }
 
 /// What was seen of all jobs.
@@ -196,11 +198,13 @@ impl World {
                 job,
                 tasks,
                 checkpoint,
+                savepoint,
                 ..
             } => {
                 if let Some(seen) = jobs.get_mut(job) {
                     let regions = checks.named(*job, tasks).into_iter();
                     seen.pending.extend(regions.map(|it| (it, *checkpoint)));
+                    seen.tries.extend(savepoint.as_ref().map(|_| *checkpoint));
                 }
             }
             ToTaskManager::NotifyAborted {
@@ -263,6 +267,16 @@ impl World {
         let stays = |(region, id): &(usize, CheckpointId)| Some(*id) > latest(*region);
         seen.pending.retain(stays);
         seen.spared.retain(stays);
+    }
+
+    /// A savepoint has its outcome.
+    pub(crate) fn sight_savepoint(&mut self, job: JobId) {
+        let Some(seen) = self.sightings.jobs.get_mut(&job) else {
+            return;
+        };
+        if std::mem::take(&mut seen.tries).len() > 1 {
+            self.marks.hit(Mark::SavepointTriedAgain);
+        }
     }
 
     /// What clients would see of the jobs, with so many slots registered.
