@@ -111,9 +111,9 @@ pub struct CheckpointRecord {
 pub struct RegionSnapshot {
     /// The checkpoint for which it was taken.
     pub checkpoint: CheckpointId,
-    /// The attempt that took it. No other is adopted by the next coordinator, unless it was restored from this
-    /// snapshot: it would publish again what this one has published.
-    pub attempt: Attempt,
+    /// The attempt that took it; `None` if the job began with it. No other is adopted by the next coordinator,
+    /// unless it was restored from this snapshot: it would publish again what this one has published.
+    pub attempt: Option<Attempt>,
     /// Nothing comes after it: every task of the region had processed the end of its input, or the job was
     /// stopped with it.
     pub is_final: bool,

@@ -4,6 +4,10 @@
 //!
 //! Not here: when one is taken, which is the coordinator's, and where its files are, which is the shells'.
 
+mod restore;
+
+pub use restore::RestoreProblem;
+
 use crate::id::{CheckpointId, JobId};
 use crate::message::StateHandle;
 use crate::time::Timestamp;
@@ -33,18 +37,30 @@ pub struct OperatorSnapshots {
     pub name: String,
     /// How many key groups it had.
     pub max_parallelism: u32,
-    /// It had processed the end of its input, and is not to be run again.
+    /// Of every subtask.
+    pub subtasks: Vec<SubtaskSnapshot>,
+}
+
+/// The snapshot of a subtask.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SubtaskSnapshot {
+    /// Its state; [`StateHandle::nothing`] if it had finished before.
+    pub state: StateHandle,
+    /// All that it exchanges records with had processed the end of their input: it is not to be run again.
     pub ended: bool,
-    /// Of every subtask; [`StateHandle::nothing`] if it had finished before.
-    pub subtasks: Vec<StateHandle>,
 }
 
 impl Savepoint {
     /// The bytes of all its snapshots.
     #[must_use]
     pub fn size(&self) -> u64 {
+        self.states().map(|state| state.size).sum()
+    }
+
+    /// The states of all subtasks, in the order of the vertices.
+    pub fn states(&self) -> impl Iterator<Item = &StateHandle> {
         let subtasks = self.operators.iter().flat_map(|it| &it.subtasks);
-        subtasks.map(|state| state.size).sum()
+        subtasks.map(|subtask| &subtask.state)
     }
 
     /// The URL of its folder, in the one that the client named. The name is used once: ids of checkpoints never

@@ -10,6 +10,7 @@ use jobmanager_core::graph::{
     EdgeSpec, JobGraph, JobGraphSpec, MAX_EDGES, MAX_VERTICES, Partitioning, Problem, VertexSpec,
 };
 use jobmanager_core::id::{JobId, NotAJobId};
+use jobmanager_core::savepoint::Savepoint;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use walk::{Fields, Walk};
@@ -41,15 +42,32 @@ pub fn parse(
     fresh_id: JobId,
     defaults: &BTreeMap<String, String>,
 ) -> Result<JobGraph, Vec<Problem>> {
+    parse_from(bytes, fresh_id, defaults, None)
+}
+
+/// As [`parse`], for a job that starts from this savepoint: a vertex that does not say how many key groups it
+/// has gets as many as its state has.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from(
+    bytes: &[u8],
+    fresh_id: JobId,
+    defaults: &BTreeMap<String, String>,
+    savepoint: Option<&Savepoint>,
+) -> Result<JobGraph, Vec<Problem>> {
     let document = read_document(bytes).map_err(|problem| {
         let path = String::new();
         Vec::from([Problem { path, problem }])
     })?;
     let mut walk = Walk::default();
-    let Some(written) = read_job(&mut walk, &document, fresh_id) else {
+    let Some(mut written) = read_job(&mut walk, &document, fresh_id) else {
         return Err(walk.finish(Vec::new()));
     };
     let consequences = written.consequences();
+    if let Some(savepoint) = savepoint {
+        savepoint.lend_key_groups(&mut written.spec);
+    }
     match JobGraph::validate(written.spec, defaults) {
         Ok(graph) if walk.is_clean() => Ok(graph),
         Ok(_) => Err(walk.finish(Vec::new())),

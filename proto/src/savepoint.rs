@@ -6,9 +6,10 @@ use crate::v1;
 use crate::wire::{ids, state_from_wire, state_to_wire};
 use jobmanager_core::graph::{MAX_PARALLELISM, MAX_VERTICES};
 use jobmanager_core::message::{StateHandle, StateLocation};
-use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint};
+use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::time::Timestamp;
 use prost::Message;
+use std::collections::BTreeSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What the file begins with.
@@ -17,26 +18,32 @@ const MAGIC: &[u8; 24] = b"jobmanager savepoint v1\n";
 /// The metadata of a savepoint in this folder.
 #[must_use]
 pub fn encode_savepoint(savepoint: &Savepoint, location: &str) -> Vec<u8> {
-    let state = |state: &StateHandle| state_to_wire(relative(state, location));
-    let operator = |operator: &OperatorSnapshots| v1::savepoint::Operator {
-        operator_id: Some(operator.operator_id.into()),
-        name: operator.name.clone(),
-        max_parallelism: operator.max_parallelism,
-        ended: operator.ended,
-        subtasks: operator.subtasks.iter().map(state).collect(),
-    };
-    let message = v1::Savepoint {
-        job: Some(savepoint.job.into()),
-        checkpoint: savepoint.checkpoint.0,
-        triggered_ms: savepoint.triggered.0,
-        operators: savepoint.operators.iter().map(operator).collect(),
-    };
-    let message = message.encode_to_vec();
+    let message = savepoint_to_wire(savepoint, location).encode_to_vec();
     let mut file = Vec::with_capacity(MAGIC.len() + 8 + message.len());
     file.extend_from_slice(MAGIC);
     file.extend_from_slice(&xxh3_64(&message).to_le_bytes());
     file.extend_from_slice(&message);
     file
+}
+
+/// Names of files in this folder become relative to it.
+pub(crate) fn savepoint_to_wire(savepoint: &Savepoint, location: &str) -> v1::Savepoint {
+    let subtask = |subtask: &SubtaskSnapshot| v1::savepoint::Subtask {
+        state: Some(state_to_wire(relative(&subtask.state, location))),
+        ended: subtask.ended,
+    };
+    let operator = |operator: &OperatorSnapshots| v1::savepoint::Operator {
+        operator_id: Some(operator.operator_id.into()),
+        name: operator.name.clone(),
+        max_parallelism: operator.max_parallelism,
+        subtasks: operator.subtasks.iter().map(subtask).collect(),
+    };
+    v1::Savepoint {
+        job: Some(savepoint.job.into()),
+        checkpoint: savepoint.checkpoint.0,
+        triggered_ms: savepoint.triggered.0,
+        operators: savepoint.operators.iter().map(operator).collect(),
+    }
 }
 
 /// The savepoint of which this is the metadata; it was found in this folder.
@@ -53,15 +60,28 @@ pub fn decode_savepoint(file: &[u8], location: &str) -> Result<Savepoint, BadMes
     }
     let wire = v1::Savepoint::decode(message);
     let wire = wire.map_err(|error| Problem::NotProtobuf(error).at(field))?;
+    savepoint_from_wire(wire, location)
+}
+
+/// Relative names of files are of this folder.
+pub(crate) fn savepoint_from_wire(
+    wire: v1::Savepoint,
+    location: &str,
+) -> Result<Savepoint, BadMessage> {
     check::at_most(wire.operators.len(), MAX_VERTICES, "savepoint.operators")?;
     let operators = wire.operators.into_iter();
+    let operators: Vec<_> = operators
+        .map(|operator| operator_from_wire(operator, location))
+        .collect::<Result<_, _>>()?;
+    let ids: BTreeSet<u128> = operators.iter().map(|it| it.operator_id).collect();
+    if ids.len() < operators.len() {
+        return Err(Problem::Repeated.at("savepoint.operators.operator_id"));
+    }
     Ok(Savepoint {
         job: ids::job(wire.job, "savepoint.job")?,
         checkpoint: check::checkpoint(wire.checkpoint, "savepoint.checkpoint")?,
         triggered: Timestamp(wire.triggered_ms),
-        operators: operators
-            .map(|operator| operator_from_wire(operator, location))
-            .collect::<Result<_, _>>()?,
+        operators,
     })
 }
 
@@ -78,13 +98,18 @@ fn operator_from_wire(
     let key_groups = "savepoint.operators.max_parallelism";
     check::in_range_u32(wire.max_parallelism, 1..=MAX_PARALLELISM, key_groups)?;
     let operator_id = check::required(wire.operator_id, "savepoint.operators.operator_id")?;
-    let subtasks = wire.subtasks.into_iter();
-    let subtasks = subtasks.map(|state| Ok(absolute(state_from_wire(state, field)?, location)));
+    let subtask = |subtask: v1::savepoint::Subtask| {
+        let state = check::required(subtask.state, field)?;
+        Ok(SubtaskSnapshot {
+            state: absolute(state_from_wire(state, field)?, location),
+            ended: subtask.ended,
+        })
+    };
+    let subtasks = wire.subtasks.into_iter().map(subtask);
     Ok(OperatorSnapshots {
         operator_id: operator_id.into(),
         name: wire.name,
         max_parallelism: wire.max_parallelism,
-        ended: wire.ended,
         subtasks: subtasks.collect::<Result<_, BadMessage>>()?,
     })
 }
@@ -131,10 +156,26 @@ mod tests {
                 operator_id: 5,
                 name: "count".to_owned(),
                 max_parallelism: 128,
-                ended: false,
-                subtasks: vec![StateHandle::nothing(), file],
+                subtasks: vec![
+                    SubtaskSnapshot {
+                        state: StateHandle::nothing(),
+                        ended: true,
+                    },
+                    SubtaskSnapshot {
+                        state: file,
+                        ended: false,
+                    },
+                ],
             }],
         }
+    }
+
+    #[test]
+    fn an_operator_is_there_once() {
+        let mut twice = savepoint("file:///s");
+        twice.operators.push(twice.operators[0].clone());
+        let read = decode_savepoint(&encode_savepoint(&twice, "file:///s"), "file:///s");
+        assert_eq!(read.unwrap_err().problem, Problem::Repeated);
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
 fn region_to_wire(region: &Option<RegionSnapshot>) -> v1::RegionSnapshot {
     region.map_or_else(v1::RegionSnapshot::default, |snapshot| v1::RegionSnapshot {
         checkpoint: snapshot.checkpoint.0,
-        attempt: Some(snapshot.attempt.into()),
+        attempt: snapshot.attempt.map(Into::into),
         is_final: snapshot.is_final,
     })
 }
@@ -238,7 +238,10 @@ fn region_from_wire(wire: v1::RegionSnapshot) -> Result<Option<RegionSnapshot>, 
     };
     Ok(Some(RegionSnapshot {
         checkpoint,
-        attempt: ids::attempt(wire.attempt, "checkpoint.regions.attempt")?,
+        attempt: wire
+            .attempt
+            .map(|attempt| ids::attempt(Some(attempt), "checkpoint.regions.attempt"))
+            .transpose()?,
         is_final: wire.is_final,
     }))
 }

@@ -318,6 +318,12 @@ pub enum Mark {
     StoppedWithSavepoint,
     /// A job was drained, and stopped with a savepoint.
     DrainedWithSavepoint,
+    /// A job started from the savepoint with which another one had stopped.
+    StartedFromSavepoint,
+    /// It was started once more before it had a checkpoint of its own.
+    RestartedFromSavepoint,
+    /// A job started from the savepoint of one that was drained: nothing was left to do.
+    StartedAtItsEnd,
     /// A savepoint was given up, and tried again.
     SavepointTriedAgain,
     /// A job stopped with a savepoint, and one of its regions had to be started once more to finish.
@@ -338,7 +344,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 164] = [
+    pub const ALL: [Mark; 167] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -495,6 +501,9 @@ impl Mark {
         Mark::SavepointFailed,
         Mark::StoppedWithSavepoint,
         Mark::DrainedWithSavepoint,
+        Mark::StartedFromSavepoint,
+        Mark::RestartedFromSavepoint,
+        Mark::StartedAtItsEnd,
         Mark::SavepointTriedAgain,
         Mark::FinishedFromSavepoint,
         Mark::SavepointOfAnEndingJob,

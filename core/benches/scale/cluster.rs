@@ -85,7 +85,10 @@ impl Cluster {
     /// A client submits a job; the write that is under way since, if none was.
     pub(crate) fn submit(&mut self, graph: Arc<JobGraph>) -> Option<CommitId> {
         self.requests += 1;
-        let (request, command) = (RequestId(self.requests), Command::Submit(graph));
+        let (request, command) = (
+            RequestId(self.requests),
+            Command::Submit { graph, from: None },
+        );
         store_in(&self.take(Input::Command { request, command }))
     }
 

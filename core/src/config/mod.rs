@@ -27,6 +27,26 @@ pub struct JobConfig {
     pub restart_strategy: RestartStrategy,
     /// `slot.request.timeout`: how long a region waits for slots before the wait counts as a failure.
     pub slot_request_timeout: Duration,
+    /// What it starts from; `None` for nothing.
+    pub restore: Option<RestoreConfig>,
+}
+
+/// Options under `execution.state-recovery.`
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RestoreConfig {
+    /// `path`: the URL of the folder of a savepoint. The coordinator does not read it.
+    pub path: String,
+    /// `ignore-unclaimed-state`: what becomes of state that no vertex takes.
+    pub unclaimed: UnclaimedState,
+}
+
+/// What becomes of state that no vertex takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum UnclaimedState {
+    /// The job is refused: the state would be lost without a word, as after a vertex got another id.
+    Refused,
+    /// The state stays behind.
+    Ignored,
 }
 
 /// Options under `execution.checkpointing.`

@@ -9,6 +9,7 @@ use super::table::{OptionSpec, Scope, known_options};
 use super::value::{parse_duration_from, parse_word, show_duration};
 use super::{
     CheckpointConfig, CheckpointMode, ClusterConfig, ExponentialDelay, JobConfig, RestartStrategy,
+    RestoreConfig, UnclaimedState,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -161,7 +162,20 @@ fn read_job(reader: &mut Reader<'_>) -> JobConfig {
         checkpointing,
         restart_strategy,
         slot_request_timeout: reader.duration("slot.request.timeout", SHORTEST_PAUSE),
+        restore: read_restore(reader),
     }
+}
+
+fn read_restore(reader: &mut Reader<'_>) -> Option<RestoreConfig> {
+    let path = reader.text("execution.state-recovery.path");
+    let unclaimed = reader.word(
+        "execution.state-recovery.ignore-unclaimed-state",
+        &[
+            ("false", UnclaimedState::Refused),
+            ("true", UnclaimedState::Ignored),
+        ],
+    );
+    (!path.is_empty()).then_some(RestoreConfig { path, unclaimed })
 }
 
 /// Every option is read, so that its problems are seen, whether or not there is an interval.

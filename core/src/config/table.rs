@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 34] = [
+static OPTIONS: [OptionSpec; 36] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -151,6 +151,16 @@ static OPTIONS: [OptionSpec; 34] = [
         "restart-strategy.exponential-delay.attempts-before-reset-backoff",
         "2147483647",
         "How many restarts there are before the delays start from the beginning; 2147483647: no limit.",
+    ),
+    job(
+        "execution.state-recovery.path",
+        "",
+        "The URL of the folder of a savepoint from which the job starts.",
+    ),
+    job(
+        "execution.state-recovery.ignore-unclaimed-state",
+        "false",
+        "Whether a job may start from a savepoint with state that none of its vertices takes.",
     ),
     job(
         "slot.request.timeout",

@@ -19,6 +19,7 @@ pub use key_group::{
 pub use pointwise::{consumers_of, producers_of};
 pub use region::{Regions, regions};
 pub use validate::Problem;
+pub(crate) use validate::operator_id;
 
 use crate::config::JobConfig;
 use crate::digest::Digest;
@@ -250,16 +251,22 @@ impl JobGraph {
     }
 
     /// Whether another graph is this one but for its options, which also follow the cluster's defaults
-    /// of the day.
+    /// of the day; and starts from the same savepoint, if any.
     #[must_use]
     pub fn computes_like(&self, other: &JobGraph) -> bool {
+        let start = |graph: &JobGraph| graph.config.restore.as_ref().map(|it| it.path.clone());
         (&self.name, &self.vertices, &self.edges) == (&other.name, &other.vertices, &other.edges)
+            && start(self) == start(other)
     }
 
     /// A digest of what [`computes_like`](Self::computes_like) compares, for when the graph itself is gone.
     #[must_use]
     pub fn computation(&self) -> u64 {
-        Digest::of(&(&self.name, &self.vertices, &self.edges))
+        let graph = (&self.name, &self.vertices, &self.edges);
+        match &self.config.restore {
+            None => Digest::of(&graph),
+            Some(restore) => Digest::of(&(graph, &restore.path)),
+        }
     }
 
     /// How many slots the job needs: the sum over its slot sharing groups.

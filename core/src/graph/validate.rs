@@ -432,7 +432,7 @@ fn resolved(
 
 /// 32 hex digits are the operator's id themselves, in the form that Flink shows; anything else is
 /// hashed.
-fn operator_id(id: &str) -> u128 {
+pub(crate) fn operator_id(id: &str) -> u128 {
     id.parse()
         .map_or_else(|_| xxh3_128(id.as_bytes()), |JobId(digits)| digits)
 }

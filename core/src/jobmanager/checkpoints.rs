@@ -159,8 +159,8 @@ impl Checkpoints {
     }
 
     /// The mark with which a job begins: the first ids can be used at once.
-    pub(super) fn first_mark() -> CheckpointId {
-        CheckpointId(1 + MARK_STEP)
+    pub(super) fn first_mark(&self) -> CheckpointId {
+        CheckpointId(self.next.0 + MARK_STEP)
     }
 
     /// The latest record.
@@ -519,7 +519,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::id::Attempt;
 
     #[test]
     fn a_predecessor_whose_clock_was_ahead_does_not_hold_up_checkpoints() {
@@ -532,7 +531,7 @@ mod tests {
             completed: now + hour,
             regions: vec![Some(RegionSnapshot {
                 checkpoint: CheckpointId(1),
-                attempt: Attempt::default(),
+                attempt: None,
                 is_final: false,
             })],
             states: Vec::new(),

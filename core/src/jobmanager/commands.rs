@@ -1,7 +1,6 @@
 //! What a client's call leads to.
 
 use super::Coordinator;
-use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::effect::{Effect, Reply};
 use super::execution::Phase;
@@ -11,7 +10,9 @@ use super::journal::{Fact, MAX_QUEUED};
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
 use crate::kept::Kept;
-use crate::record::{JobRecord, Record, RecordOp};
+use crate::record::{CheckpointRecord, RecordOp};
+use crate::savepoint::{RestoreProblem, Savepoint};
+use crate::time::Timestamp;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,13 +30,21 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         match command {
-            Command::Submit(graph) => self.submit(request, graph, effects),
+            Command::Submit { graph, from } => {
+                self.submit(request, graph, from.as_deref(), effects);
+            }
             Command::Cancel(job) => self.cancel(request, job, effects),
             Command::Savepoint(wanted) => self.request_savepoint(request, wanted, effects),
         }
     }
 
-    fn submit(&mut self, request: RequestId, graph: Arc<JobGraph>, effects: &mut Vec<Effect>) {
+    fn submit(
+        &mut self,
+        request: RequestId,
+        graph: Arc<JobGraph>,
+        from: Option<&Savepoint>,
+        effects: &mut Vec<Effect>,
+    ) {
         let id = graph.id();
         if let Some(job) = self.jobs.get_mut(&id) {
             let same = job.graph.computes_like(&graph);
@@ -63,22 +72,19 @@ impl Coordinator {
             });
             return;
         }
-        let submitted = self.now;
-        let record = JobRecord {
-            graph: graph.clone(),
-            submitted,
+        let start = match start(&graph, from, self.now) {
+            Ok(start) => start.map(Arc::new),
+            Err(problems) => {
+                let reply = Reply::CannotRestore(id, problems);
+                effects.push(Effect::Reply { request, reply });
+                return;
+            }
         };
-        let mut ops = Vec::from([RecordOp::Put(Record::Job(record))]);
-        if graph.config().checkpointing.is_some() {
-            let mark = Record::CheckpointMark {
-                job: id,
-                next: Checkpoints::first_mark(),
-            };
-            ops.push(RecordOp::Put(mark));
-        }
-        self.journal.write(ops, Fact::Submitted(id));
-        self.jobs
-            .insert(id, Kept::new(Job::submitted(graph, submitted, request)));
+        let job = Job::submitted(graph, self.now, start, request);
+        let records = job.first_records().into_iter();
+        self.journal
+            .write(records.map(RecordOp::Put).collect(), Fact::Submitted(id));
+        self.jobs.insert(id, Kept::new(job));
         self.dirty.insert(id);
     }
 
@@ -135,6 +141,22 @@ impl Coordinator {
     }
 }
 
+/// What a job starts from, if it does not start from nothing.
+fn start(
+    graph: &JobGraph,
+    from: Option<&Savepoint>,
+    now: Timestamp,
+) -> Result<Option<CheckpointRecord>, Vec<RestoreProblem>> {
+    match (&graph.config().restore, from) {
+        (None, _) => Ok(None),
+        (Some(restore), None) => {
+            let path = restore.path.clone();
+            Err(Vec::from([RestoreProblem::NotRead(path)]))
+        }
+        (Some(restore), Some(savepoint)) => savepoint.restore(graph, restore.unclaimed, now),
+    }
+}
+
 /// The answer to who submits what has an id that is taken: by the same graph, or by another one.
 fn already_there(request: RequestId, id: JobId, same: bool) -> Effect {
     let reply = if same {
@@ -171,7 +193,7 @@ impl Job {
                 .set_phase(region, Phase::Scheduled { since: cx.now });
         }
         if self.graph.config().checkpointing.is_some() {
-            self.marked(Checkpoints::first_mark());
+            self.marked(self.checkpoints.first_mark());
         }
         tracing::info!(%job, name = self.graph.name(), "job submitted");
         let mut waiting = submitters.of_this.into_iter();

@@ -4,7 +4,7 @@ use super::input::Discard;
 use crate::id::{CommitId, JobId, RequestId, SessionId, TriggerId};
 use crate::message::Envelope;
 use crate::record::RecordOp;
-use crate::savepoint::Savepoint;
+use crate::savepoint::{RestoreProblem, Savepoint};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -64,6 +64,8 @@ pub enum Reply {
     AlreadySubmitted(JobId),
     /// A job of this id exists, or has ended, with another graph; nothing changed.
     Conflict(JobId),
+    /// The job cannot start from its savepoint, for all these reasons; nothing changed.
+    CannotRestore(JobId, Vec<RestoreProblem>),
     /// The cancellation is durable and will be carried out.
     CancelAccepted(JobId),
     /// The wish for a savepoint is durable; it is tried until it has an outcome.

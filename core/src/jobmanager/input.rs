@@ -3,6 +3,7 @@
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId, TriggerId};
 use crate::message::{AfterSavepoint, FromTaskManager, Hello};
+use crate::savepoint::Savepoint;
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -113,8 +114,13 @@ pub enum Discard {
 /// What a client wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Run this job. Repeated with the same job id, it is answered as the first one was.
-    Submit(Arc<JobGraph>),
+    /// Run a job. Repeated with the same job id, it is answered as the first one was.
+    Submit {
+        /// What it runs.
+        graph: Arc<JobGraph>,
+        /// The savepoint that its options name, if they do.
+        from: Option<Arc<Savepoint>>,
+    },
     /// Stop this job without regard to its output.
     Cancel(JobId),
     /// Take a savepoint. Repeated with the same trigger id, it is answered as the first one was.

@@ -121,15 +121,24 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// A job that was submitted just now.
-    pub(super) fn submitted(graph: Arc<JobGraph>, now: Timestamp, request: RequestId) -> Self {
+    /// A job that was submitted just now, and starts from this record.
+    pub(super) fn submitted(
+        graph: Arc<JobGraph>,
+        now: Timestamp,
+        start: Option<Arc<CheckpointRecord>>,
+        request: RequestId,
+    ) -> Self {
         let phase = JobPhase::Submitting(Submitters {
             of_this: Vec::from([request]),
             of_another: Vec::new(),
         });
         let execution = Execution::new(&graph, Phase::Scheduled { since: now });
         let regions = execution.layout().count();
-        let checkpoints = Checkpoints::new(CheckpointId(1), VecDeque::new(), regions, now);
+        let next = start
+            .as_ref()
+            .map_or(CheckpointId(1), |start| start.id.next());
+        let completed = start.into_iter().collect();
+        let checkpoints = Checkpoints::new(next, completed, regions, now);
         Self::new(graph, now, phase, execution, checkpoints, now)
     }
 
@@ -147,7 +156,7 @@ impl Job {
         let checkpoints = Checkpoints::new(mark, completed, regions, now);
         for region in execution.region_indices() {
             if let Some(snapshot) = checkpoints.snapshot(region) {
-                execution.set_attempt(region, Some(snapshot.attempt));
+                execution.set_attempt(region, snapshot.attempt);
             }
         }
         let mut job = Self::new(

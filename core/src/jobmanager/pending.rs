@@ -230,7 +230,7 @@ impl Pending {
         part.stage = Stage::Storing;
         let snapshot = RegionSnapshot {
             checkpoint: self.id,
-            attempt: part.attempt,
+            attempt: Some(part.attempt),
             is_final: part.end_of_data,
         };
         let states = core::mem::take(&mut part.states);

@@ -115,7 +115,7 @@ impl Job {
     /// however late it was ordered: an old leader may have gone on ordering.
     fn continues_latest(&self, region: RegionIndex, item: &InventoryItem) -> bool {
         let latest = self.checkpoints.snapshot(region);
-        let took_part = latest.map(|snapshot| snapshot.attempt);
+        let took_part = latest.and_then(|snapshot| snapshot.attempt);
         let restored = latest.map(|snapshot| snapshot.checkpoint);
         took_part == Some(item.attempt.attempt) || item.restored == restored
     }

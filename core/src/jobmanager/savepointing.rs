@@ -23,7 +23,7 @@ use crate::message::{AfterSavepoint, SavepointOrder, StateHandle, ToTaskManager}
 use crate::record::{
     CompletedSavepoint, Record, RecordKey, RecordOp, SavepointOutcome, SavepointRecord,
 };
-use crate::savepoint::{OperatorSnapshots, Savepoint};
+use crate::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use crate::state::JobStatus;
 use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
@@ -227,27 +227,29 @@ impl Job {
         let whole = self.checkpoints.whole(id).expect("all have acknowledged");
         let layout = self.execution.layout();
         // Those of regions that have finished are not run again.
-        let mut states = alloc::vec![StateHandle::nothing(); layout.subtasks() as usize];
-        let mut ended = alloc::vec![true; states.len()];
+        let finished = SubtaskSnapshot {
+            state: StateHandle::nothing(),
+            ended: true,
+        };
+        let mut subtasks = alloc::vec![finished; layout.subtasks() as usize];
         for region in self.execution.region_indices() {
-            let Some((at_end, handles)) = whole.snapshots(region) else {
+            let Some((ended, states)) = whole.snapshots(region) else {
                 continue;
             };
-            for (&position, handle) in layout.members(region).iter().zip(handles) {
-                states[position as usize] = handle.clone();
-                ended[position as usize] = at_end;
+            for (&position, state) in layout.members(region).iter().zip(states) {
+                let state = state.clone();
+                subtasks[position as usize] = SubtaskSnapshot { state, ended };
             }
         }
         let vertices = (0..).map(VertexIndex).zip(self.graph.vertices());
         let operators = vertices.map(|(index, vertex)| {
-            let mut positions = layout.positions(index);
-            let of = positions.start as usize..positions.end as usize;
+            let positions = layout.positions(index);
+            let positions = positions.start as usize..positions.end as usize;
             OperatorSnapshots {
                 operator_id: vertex.operator_id,
                 name: vertex.name.clone(),
                 max_parallelism: vertex.max_parallelism,
-                ended: positions.all(|position| ended[position as usize]),
-                subtasks: states[of].to_vec(),
+                subtasks: subtasks[positions].to_vec(),
             }
         });
         Savepoint {

@@ -6,7 +6,7 @@
 use super::Coordinator;
 use super::archive::Archived;
 use super::job::{CancelIntent, Job, JobPhase};
-use crate::id::CommitId;
+use crate::id::{CheckpointId, CommitId};
 use crate::record::{JobRecord, Record, RecordOp};
 use alloc::vec::Vec;
 
@@ -22,7 +22,7 @@ pub struct Stored {
 impl Coordinator {
     /// The version of the serialized layout. To be raised with every change of a type in the state, and of
     /// what its digest is made of.
-    pub const LAYOUT: u32 = 8;
+    pub const LAYOUT: u32 = 9;
 
     /// To be called right before the coordinator is serialized: from then on it and the copy do the same,
     /// input by input. Without it they would give TaskManagers that register later other keys.
@@ -53,26 +53,36 @@ impl Job {
         if matches!(self.phase, JobPhase::Submitting(_)) {
             return Vec::new();
         }
-        let mut records = Vec::from([Record::Job(JobRecord {
-            graph: self.graph.clone(),
-            submitted: self.submitted,
-        })]);
+        let mut records = self.own_records(self.checkpoints.mark);
         if self.cancel == CancelIntent::Durable {
             records.push(Record::Cancel(self.id()));
         }
-        if self.graph.config().checkpointing.is_some() {
-            records.push(Record::CheckpointMark {
-                job: self.id(),
-                next: self.checkpoints.mark,
-            });
-        }
-        let completed = self.checkpoints.completed.iter();
-        records.extend(completed.cloned().map(Record::Checkpoint));
         if !self.is_over() {
             // Afterwards they belong to its result.
             let savepoints = self.savepoints.records();
             records.extend(savepoints.cloned().map(Record::Savepoint));
         }
+        records
+    }
+
+    /// What is made durable of a job before it runs.
+    pub(super) fn first_records(&self) -> Vec<Record> {
+        self.own_records(self.checkpoints.first_mark())
+    }
+
+    fn own_records(&self, mark: CheckpointId) -> Vec<Record> {
+        let mut records = Vec::from([Record::Job(JobRecord {
+            graph: self.graph.clone(),
+            submitted: self.submitted,
+        })]);
+        if self.graph.config().checkpointing.is_some() {
+            records.push(Record::CheckpointMark {
+                job: self.id(),
+                next: mark,
+            });
+        }
+        let completed = self.checkpoints.completed.iter();
+        records.extend(completed.cloned().map(Record::Checkpoint));
         records
     }
 }

@@ -18,7 +18,7 @@ pub enum MaxParallelism {
 }
 
 /// Why a vertex cannot take the state that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MaxParallelismConflict {
     /// Some subtasks would own no key group.
     #[error(

@@ -2,9 +2,8 @@
 //! `StateAssignmentOperation` decides), as pure functions over dense indices.
 //!
 //! Each kind of state has its own rule, and each rule has a file: [keyed](KeyedShares) state follows its
-//! key groups, [operator list](ListPlan) state is dealt, united or copied, the records
-//! [in flight](ChannelMapper) on an edge follow the edge, and an operator [`claims`] its state by its
-//! id.
+//! key groups, [operator list](ListPlan) state is dealt, united or copied, and the records
+//! [in flight](ChannelMapper) on an edge follow the edge.
 //!
 //! Nothing here reads or moves state. A part of a snapshot is named by its position, and a plan says who
 //! gets it; the plan is made once, and asking it what one subtask gets costs about as much as the answer.
@@ -15,14 +14,12 @@
 mod channel;
 mod keyed;
 mod list;
-mod operators;
 
 pub use channel::{ChannelMapper, EdgeMappers, OldSubtasks, RescaledInFlight};
 pub use keyed::{
     KeyedPart, KeyedShares, MaxParallelism, MaxParallelismConflict, adopt_max_parallelism,
 };
 pub use list::{DistributionMode, ListPlan, ListState, Report, Run, Split};
-pub use operators::{UnclaimedOperators, UnclaimedState, claims};
 
 /// How many subtasks a vertex had when its state was taken, and how many it gets. Both are at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

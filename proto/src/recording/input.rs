@@ -2,11 +2,13 @@
 
 use crate::bad_message::{BadMessage, Problem, WireError};
 use crate::check;
+use crate::savepoint::{savepoint_from_wire, savepoint_to_wire};
 use crate::v1;
 use crate::v1::discarded_input::What;
 use crate::v1::recording_frame::Frame as Wire;
 use crate::v1::stored_input::Outcome;
 use crate::wire::{Received, after_from_wire, after_to_wire, ids};
+use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId};
 use jobmanager_core::jobmanager::{
     Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
@@ -30,10 +32,11 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
         }
         Input::Command {
             request,
-            command: Command::Submit(graph),
+            command: Command::Submit { graph, from },
         } => Wire::Submit(v1::SubmitInput {
             request: request.0,
             graph: Some(graph.as_ref().into()),
+            from: from.as_deref().map(|from| savepoint_to_wire(from, "")),
         }),
         Input::Command {
             request,
@@ -187,10 +190,14 @@ fn unreferenced(
 }
 
 pub(super) fn submit(wire: v1::SubmitInput) -> Result<Input, BadMessage> {
-    let graph = check::required(wire.graph, "submit.graph")?.try_into()?;
+    let graph: JobGraph = check::required(wire.graph, "submit.graph")?.try_into()?;
+    let from = wire.from.map(|from| savepoint_from_wire(from, ""));
     Ok(Input::Command {
         request: RequestId(wire.request),
-        command: Command::Submit(Arc::new(graph)),
+        command: Command::Submit {
+            graph: Arc::new(graph),
+            from: from.transpose()?.map(Arc::new),
+        },
     })
 }
 

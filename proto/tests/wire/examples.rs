@@ -5,6 +5,7 @@ use jobmanager_core::graph::{EdgeSpec, JobEdge, JobGraph, JobGraphSpec, Partitio
 use jobmanager_core::id::*;
 use jobmanager_core::message::*;
 use jobmanager_core::record::*;
+use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::TaskMetrics;
@@ -283,7 +284,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                 regions: vec![
                     Some(RegionSnapshot {
                         checkpoint: CHECKPOINT,
-                        attempt: ATTEMPT,
+                        attempt: Some(ATTEMPT),
                         is_final: true,
                     }),
                     None,
@@ -357,4 +358,29 @@ fn graph() -> JobGraphSpec {
             .map(|(key, value)| (key.into(), value.into()))
             .into(),
     }
+}
+
+/// A savepoint of which one task had finished before.
+pub(crate) fn savepoint() -> Arc<Savepoint> {
+    let [state, _] = states().try_into().expect("there are two");
+    Arc::new(Savepoint {
+        job: JOB,
+        checkpoint: CHECKPOINT,
+        triggered: Timestamp(1_700_000_000_000),
+        operators: vec![OperatorSnapshots {
+            operator_id: 5,
+            name: "count".into(),
+            max_parallelism: 128,
+            subtasks: vec![
+                SubtaskSnapshot {
+                    state,
+                    ended: false,
+                },
+                SubtaskSnapshot {
+                    state: StateHandle::nothing(),
+                    ended: true,
+                },
+            ],
+        }],
+    })
 }

@@ -1,10 +1,13 @@
 //! Any message and any record that the core could make.
 
 use jobmanager_core::config::CheckpointMode;
-use jobmanager_core::graph::{EdgeSpec, JobEdge, JobGraphSpec, Partitioning, VertexSpec};
+use jobmanager_core::graph::{
+    EdgeSpec, JobEdge, JobGraphSpec, MAX_PARALLELISM, Partitioning, VertexSpec,
+};
 use jobmanager_core::id::*;
 use jobmanager_core::message::*;
 use jobmanager_core::record::*;
+use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::TaskMetrics;
@@ -380,7 +383,7 @@ prop_compose! {
 
 prop_compose! {
     fn region_snapshot()(
-        checkpoint in checkpoint(), attempt in attempt(), is_final in any::<bool>(),
+        checkpoint in checkpoint(), attempt in option::of(attempt()), is_final in any::<bool>(),
     ) -> RegionSnapshot {
         RegionSnapshot { checkpoint, attempt, is_final }
     }
@@ -392,6 +395,25 @@ prop_compose! {
         states in vec(state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
     ) -> CheckpointRecord {
         CheckpointRecord { job, id, triggered, completed, regions, states }
+    }
+}
+
+prop_compose! {
+    fn operator_snapshots()(
+        operator_id in any::<u128>(), name in prose(), max_parallelism in 1..=MAX_PARALLELISM,
+        subtasks in vec((state(), any::<bool>()), 1..4),
+    ) -> OperatorSnapshots {
+        let subtasks = subtasks.into_iter().map(|(state, ended)| SubtaskSnapshot { state, ended });
+        OperatorSnapshots { operator_id, name, max_parallelism, subtasks: subtasks.collect() }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn savepoint()(
+        job in job(), checkpoint in checkpoint(), triggered in timestamp(),
+        operators in vec(operator_snapshots(), 0..3),
+    ) -> Savepoint {
+        Savepoint { job, checkpoint, triggered, operators }
     }
 }
 

@@ -498,7 +498,7 @@ fn records() {
         ("checkpoint.id", |c| c.id = 0),
         ("checkpoint.states", |c| c.states[0].location = None),
         ("checkpoint.regions.attempt", |c| {
-            c.regions[0].attempt = None
+            c.regions[0].attempt.as_mut().unwrap().epoch = 0;
         }),
     ];
     let Wire::Checkpoint(example) = checkpoint else {

@@ -12,6 +12,7 @@ use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::*;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,12 @@ fn store_outcome() -> impl Strategy<Value = StoreOutcome> {
 fn command() -> impl Strategy<Value = Command> {
     let graph = |spec| JobGraph::validate(spec, &BTreeMap::new()).unwrap();
     prop_oneof![
-        generate::graph().prop_map(move |spec| Command::Submit(Arc::new(graph(spec)))),
+        (generate::graph(), option::of(generate::savepoint())).prop_map(move |(spec, from)| {
+            Command::Submit {
+                graph: Arc::new(graph(spec)),
+                from: from.map(Arc::new),
+            }
+        }),
         generate::job().prop_map(Command::Cancel),
         savepoint().prop_map(Command::Savepoint),
     ]
@@ -283,20 +289,23 @@ fn about_savepoints(job: JobId, request: RequestId) -> [(&'static str, Input); 3
     ]
 }
 
+fn graph() -> Arc<JobGraph> {
+    let mut records = examples::records().into_iter();
+    let graph = records.find_map(|(_, record)| match record {
+        Record::Job(job) => Some(job.graph),
+        Record::Cancel(_)
+        | Record::CheckpointMark { .. }
+        | Record::Checkpoint(_)
+        | Record::Savepoint(_)
+        | Record::Result(_) => None,
+    });
+    graph.unwrap()
+}
+
 /// One of each kind.
 fn examples() -> Vec<(&'static str, Entry)> {
     let (job, session, request) = (examples::JOB, SessionId(9), RequestId(5));
     let (hello, message) = (examples::hello(), examples::from_taskmanager().remove(0).1);
-    let graph = examples::records()
-        .into_iter()
-        .find_map(|(_, record)| match record {
-            Record::Job(job) => Some(job.graph),
-            Record::Cancel(_)
-            | Record::CheckpointMark { .. }
-            | Record::Checkpoint(_)
-            | Record::Savepoint(_)
-            | Record::Result(_) => None,
-        });
     let stored = |outcome| Input::Stored {
         commit: CommitId(4),
         outcome,
@@ -333,7 +342,13 @@ fn examples() -> Vec<(&'static str, Entry)> {
                 StorageOutcome::Done,
             ),
         ),
-        ("submit", command(Command::Submit(graph.unwrap()))),
+        (
+            "submit",
+            command(Command::Submit {
+                graph: graph(),
+                from: Some(examples::savepoint()),
+            }),
+        ),
         ("cancel", command(Command::Cancel(job))),
         ("wake", Input::Wake),
     ];

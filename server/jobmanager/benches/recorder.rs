@@ -73,7 +73,10 @@ impl Cluster {
                 "configuration": {{"execution.checkpointing.interval": "2 s"}}}}"#
         );
         let graph = job_json::parse(graph.as_bytes(), JobId(1), &BTreeMap::new()).unwrap();
-        let command = Command::Submit(Arc::new(graph));
+        let command = Command::Submit {
+            graph: Arc::new(graph),
+            from: None,
+        };
         let request = RequestId(1);
         cluster
             .inputs

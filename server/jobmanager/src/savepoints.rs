@@ -1,5 +1,5 @@
-//! The folders of savepoints, wherever clients want them: writes their metadata, and deletes what did not
-//! become complete.
+//! The folders of savepoints, wherever clients want them: writes their metadata, reads it for jobs that start
+//! from one, and deletes what did not become complete.
 //!
 //! Invariant: the metadata is there whole or not at all, and survives a loss of power once it is said to be
 //! there. Invariant: nothing is deleted of a folder that has metadata.
@@ -8,7 +8,7 @@ use crate::driver::Driver;
 use futures::TryStreamExt;
 use jobmanager_core::jobmanager::{Input, StorageOutcome};
 use jobmanager_core::savepoint::Savepoint;
-use jobmanager_proto::encode_savepoint;
+use jobmanager_proto::{decode_savepoint, encode_savepoint};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -90,6 +90,37 @@ async fn write_metadata(location: &str, savepoint: &Savepoint) -> object_store::
     Ok(())
 }
 
+/// Why a job cannot start from the savepoint that it names.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
+    #[error("there is no savepoint in {0}: it has no file `_metadata`")]
+    Missing(String),
+    #[error("the savepoint in {0} cannot be read: {1}")]
+    Storage(String, object_store::Error),
+    #[error("the savepoint in {0} cannot be used: {1}")]
+    Damaged(String, jobmanager_proto::BadMessage),
+}
+
+/// The savepoint in a folder, which may also be named by its metadata.
+pub(crate) async fn read(url: &str) -> Result<Savepoint, Unreadable> {
+    let url = url.trim().trim_end_matches('/');
+    let url = url.strip_suffix(METADATA).unwrap_or(url);
+    let location = folder_url(url.trim_end_matches('/'))?;
+    let file = path_of(&location)?.join(METADATA);
+    let read = async {
+        let file = ObjectPath::from_absolute_path(file)?;
+        LocalFileSystem::new().get(&file).await?.bytes().await
+    };
+    match read.await {
+        Ok(bytes) => decode_savepoint(&bytes, &location)
+            .map_err(|problem| Unreadable::Damaged(location, problem)),
+        Err(object_store::Error::NotFound { .. }) => Err(Unreadable::Missing(location)),
+        Err(problem) => Err(Unreadable::Storage(location, problem)),
+    }
+}
+
 /// Deletes the folder of a savepoint that did not become complete; what is not there is deleted.
 pub(crate) async fn discard(location: &str) -> object_store::Result<()> {
     let path = path_of(location)?;
@@ -125,7 +156,6 @@ mod tests {
     use super::*;
     use jobmanager_core::id::{CheckpointId, JobId};
     use jobmanager_core::time::Timestamp;
-    use jobmanager_proto::decode_savepoint;
     use std::fs;
 
     fn savepoint() -> Savepoint {
@@ -157,6 +187,34 @@ mod tests {
             assert_eq!(decode_savepoint(&bytes, &url).unwrap(), savepoint());
         }
         assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_savepoint_is_read_from_where_it_was_moved_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        write_metadata(&url, &savepoint()).await.unwrap();
+        let moved = directory.path().join("moved");
+        fs::rename(folder, &moved).unwrap();
+        let moved = moved.display();
+        for url in [
+            format!("{moved}"),
+            format!("file://{moved}/"),
+            format!("{moved}/_metadata"),
+        ] {
+            assert_eq!(read(&url).await.unwrap(), savepoint(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_no_savepoint_is_the_reason_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        let reason = async |url: &str| read(url).await.unwrap_err().to_string();
+        assert!(reason(&url).await.contains("no file `_metadata`"));
+        assert!(reason("s3://bucket/a").await.contains("s3://bucket/a"));
+        fs::write(folder.join(METADATA), "something else").unwrap();
+        assert!(reason(&url).await.contains("cannot be used"));
     }
 
     #[tokio::test]

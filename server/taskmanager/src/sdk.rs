@@ -170,7 +170,7 @@ pub struct OperatorContext {
     pub checkpoints: bool,
     /// The checkpoint that is restored, if any.
     pub restored: Option<CheckpointId>,
-    /// The snapshots to start from; empty without a checkpoint.
+    /// The snapshots to start from; none without a checkpoint, or if there was nothing in the snapshot.
     pub state: Vec<Vec<u8>>,
 }
 

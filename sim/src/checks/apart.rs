@@ -362,7 +362,10 @@ mod tests {
         let graph = JobGraph::validate(pair().spec(), &BTreeMap::new()).unwrap();
         let submit = Input::Command {
             request: RequestId(1),
-            command: Command::Submit(graph.into()),
+            command: Command::Submit {
+                graph: graph.into(),
+                from: None,
+            },
         };
         let stored = Input::Stored {
             commit: CommitId(1),

@@ -300,7 +300,9 @@ impl History {
         });
         let same = acks.is_some_and(|acks| {
             let end_of_data = acks.values().all(|ack| ack.end_of_data);
-            let attempt = acks.values().all(|ack| ack.attempt == snapshot.attempt);
+            let attempt = acks
+                .values()
+                .all(|ack| Some(ack.attempt) == snapshot.attempt);
             let is_final = end_of_data || self.savepoints.is_last(snapshot.checkpoint);
             attempt && is_final == snapshot.is_final
         });
@@ -435,7 +437,7 @@ mod tests {
         };
         let snapshot = |id| RegionSnapshot {
             checkpoint: CheckpointId(id),
-            attempt: attempt(0),
+            attempt: Some(attempt(0)),
             is_final: false,
         };
         let handle =

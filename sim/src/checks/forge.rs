@@ -116,7 +116,7 @@ pub(crate) fn checkpoint(id: u64) -> Record {
         completed: Timestamp(0),
         regions: vec![Some(RegionSnapshot {
             checkpoint: CheckpointId(id),
-            attempt: attempt(0),
+            attempt: Some(attempt(0)),
             is_final: false,
         })],
         states: vec![state(byte), state(byte)],

@@ -77,7 +77,10 @@ mod tests {
         let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
         let submit = Input::Command {
             request: RequestId(1),
-            command: Command::Submit(graph.into()),
+            command: Command::Submit {
+                graph: graph.into(),
+                from: None,
+            },
         };
         coordinator.step(now, submit, &mut Vec::new());
         let left = leaves_nothing(coordinator, &[], config, epoch, now);

@@ -53,6 +53,18 @@ pub(crate) struct JobOracle {
     routes: Routes,
     /// The job stopped with a savepoint: its sources make nothing more.
     stopped: Option<AfterSavepoint>,
+    /// Where it starts, if it does not start from nothing.
+    start: Option<Start>,
+}
+
+/// Where a job starts that goes on from where another one stopped.
+#[derive(Clone)]
+struct Start {
+    fed: BTreeMap<(u32, u32), u64>,
+    counts: BTreeMap<u32, BTreeMap<u64, u64>>,
+    flushed: BTreeSet<u32>,
+    /// Who was drained has nothing left to do.
+    drained: bool,
 }
 
 /// The oracles of all jobs.
@@ -104,6 +116,19 @@ impl Oracle {
         oracle.map_or(Ok(()), |oracle| oracle.stop(offsets, after))
     }
 
+    /// A job starts where another one stopped.
+    pub(crate) fn follow(&mut self, job: JobId, stopped: JobId) {
+        let start = self.0.get(&stopped).map(|old| Start {
+            fed: old.fed.clone(),
+            counts: old.counts.clone(),
+            flushed: old.flushed.clone(),
+            drained: old.stopped == Some(AfterSavepoint::Drain),
+        });
+        if let (Some(oracle), Some(start)) = (self.0.get_mut(&job), start) {
+            oracle.begin(start);
+        }
+    }
+
     /// The job has finished: its output is complete.
     pub(crate) fn finish(&self, job: JobId) -> Result<(), Failure> {
         self.0.get(&job).map_or(Ok(()), JobOracle::finish)
@@ -132,9 +157,29 @@ impl JobOracle {
             last_count: BTreeMap::new(),
             routes,
             stopped: None,
+            start: None,
         };
         oracle.flush();
         oracle
+    }
+
+    /// The oracle of the same job that was fed nothing.
+    fn fresh(&self) -> Self {
+        let mut fresh = JobOracle::new(self.plan.clone());
+        if let Some(start) = &self.start {
+            fresh.begin(start.clone());
+        }
+        fresh
+    }
+
+    /// It goes on where another one stopped, and makes no row again.
+    fn begin(&mut self, start: Start) {
+        self.fed = start.fed.clone();
+        self.counts = start.counts.clone();
+        self.flushed = start.flushed.clone();
+        self.expected.clear();
+        self.stopped = start.drained.then_some(AfterSavepoint::Drain);
+        self.start = Some(start);
     }
 
     fn feed(&mut self, vertex: u32, subtask: u32, until: u64) {
@@ -160,7 +205,7 @@ impl JobOracle {
         offsets: &BTreeMap<TaskId, u64>,
         after: AfterSavepoint,
     ) -> Result<(), Failure> {
-        let mut until = JobOracle::new(self.plan.clone());
+        let mut until = self.fresh();
         for (task, offset) in offsets {
             until.feed(task.vertex.0, task.subtask.0, *offset);
         }
@@ -343,7 +388,7 @@ impl JobOracle {
         if self.promise == Promise::AtLeastOnce {
             return Ok(());
         }
-        let mut until = JobOracle::new(self.plan.clone());
+        let mut until = self.fresh();
         for (task, offset) in offsets {
             until.feed(task.vertex.0, task.subtask.0, *offset);
         }

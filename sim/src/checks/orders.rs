@@ -267,6 +267,7 @@ impl Checks {
             }
             Reply::SavepointAccepted(job, trigger) => self.savepoint_accepted(*job, *trigger),
             Reply::Conflict(_)
+            | Reply::CannotRestore(..)
             | Reply::Overloaded(_)
             | Reply::WithoutCheckpoints(_)
             | Reply::IsEnding(_) => Ok(()),

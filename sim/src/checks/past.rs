@@ -1,4 +1,5 @@
-//! An observer that comes late: what was so before it came, as others tell it.
+//! An observer that comes late: what was so before it came, as others tell it. To the history of a job that starts
+//! from a savepoint, the one that it was taken of is past, too.
 //!
 //! What happened before cannot be judged, only what follows from it: no attempt or checkpoint id is used
 //! twice, nothing that ended is resurrected, a restart goes on from the latest checkpoint, and the next
@@ -11,6 +12,7 @@ use crate::world::event::Instance;
 use jobmanager_core::graph::{JobGraph, regions};
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, TaskId};
 use jobmanager_core::record::{CheckpointRecord, Record};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A job that did not begin before the observer's eyes.
@@ -28,6 +30,10 @@ pub(crate) struct PastJob {
 #[derive(Debug)]
 pub(super) struct Past {
     last: CheckpointId,
+    /// What the tasks start from, if the job starts from a savepoint.
+    states: Option<BTreeMap<TaskId, Vec<u8>>>,
+    /// Nothing is left to do after it.
+    drained: bool,
 }
 
 impl Checks {
@@ -86,22 +92,72 @@ impl Checks {
         }
     }
 
-    /// Whether a checkpoint was triggered before the observer came.
-    pub(crate) fn is_of_the_past(&self, job: JobId, checkpoint: Option<CheckpointId>) -> bool {
+    /// Whether a checkpoint was triggered before the observer came, so that its files are not simulated.
+    pub(crate) fn is_unseen(&self, job: JobId, checkpoint: Option<CheckpointId>) -> bool {
         let history = self.jobs.get(&job);
-        history.is_some_and(|history| history.is_of_the_past(checkpoint))
+        history.is_some_and(|history| {
+            history.is_of_the_past(checkpoint) && !history.starts_from_savepoint()
+        })
+    }
+
+    /// Whether it is the savepoint from which this job starts.
+    pub(crate) fn is_inherited(&self, job: JobId, checkpoint: Option<CheckpointId>) -> bool {
+        let history = self.jobs.get(&job);
+        history.is_some_and(|history| {
+            history.is_of_the_past(checkpoint) && history.starts_from_savepoint()
+        })
+    }
+
+    /// Whether a job starts from a savepoint after which there is nothing left to do.
+    pub(crate) fn begins_at_its_end(&self, job: JobId) -> bool {
+        let history = self.jobs.get(&job);
+        history.is_some_and(|history| {
+            let past = history.past.as_ref();
+            past.is_some_and(|past| past.drained)
+        })
     }
 }
 
 impl History {
-    /// As [`Checks::is_of_the_past`].
+    /// Whether a checkpoint was triggered before the job's history begins.
     pub(super) fn is_of_the_past(&self, checkpoint: Option<CheckpointId>) -> bool {
         let last = self.past.as_ref().map(|past| past.last);
         checkpoint.is_some_and(|id| Some(id) <= last)
     }
 
+    /// The job starts from a savepoint with these snapshots.
+    pub(super) fn begins_with(
+        &mut self,
+        id: CheckpointId,
+        states: BTreeMap<TaskId, Vec<u8>>,
+        drained: bool,
+    ) {
+        self.past = Some(Past {
+            last: id,
+            states: Some(states),
+            drained,
+        });
+        self.mark = id.next();
+    }
+
+    fn starts_from_savepoint(&self) -> bool {
+        let past = self.past.as_ref();
+        past.is_some_and(|past| past.states.is_some())
+    }
+
+    /// What a task of a job that starts from a savepoint is to find in it; none if that is not known.
+    pub(super) fn inherited(&self, task: TaskId) -> Option<&[u8]> {
+        let states = self.past.as_ref()?.states.as_ref()?;
+        // Of who had finished before there is nothing.
+        Some(states.get(&task).map_or(&[], Vec::as_slice))
+    }
+
     fn recall_job(&mut self, job: &PastJob) {
-        self.past = Some(Past { last: job.last });
+        self.past = Some(Past {
+            last: job.last,
+            states: None,
+            drained: false,
+        });
         let layout = regions(&job.graph);
         let tasks = (0..layout.subtasks()).zip(&self.tasks);
         let region_of = tasks.map(|(at, task)| (*task, layout.of(at).0 as usize));
@@ -128,7 +184,8 @@ impl History {
             let members = tasks.filter(|(task, _)| self.region(**task) == Some(region));
             let acks = members.map(|(task, state)| {
                 let ack = Ack {
-                    attempt: snapshot.attempt,
+                    // Nobody takes part in what a job begins with.
+                    attempt: snapshot.attempt.unwrap_or_default(),
                     state: state.clone(),
                     end_of_data: snapshot.is_final,
                 };
@@ -138,5 +195,28 @@ impl History {
             self.acknowledged
                 .insert((region, snapshot.checkpoint), acks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::checks::forge::{JOB, attempt_id, broken, running};
+
+    #[test]
+    fn a_start_from_what_the_savepoint_does_not_have_is_seen() {
+        let mut checks = running();
+        let (sink, id) = (attempt_id(1, 0), CheckpointId(7));
+        let states = BTreeMap::from([(sink.task, vec![1, 2])]);
+        let history = checks.jobs.get_mut(&JOB).unwrap();
+        history.begins_with(id, states, false);
+        let mut restores = |restore, state| checks.restored(sink, restore, state);
+        assert_eq!(restores(Some(id), Some(&[1, 2][..])), Ok(()));
+        let name = "a_job_starts_from_what_its_savepoint_has";
+        assert_eq!(broken(restores(Some(id), Some(&[1, 3]))), name);
+        assert_eq!(broken(restores(Some(id), None)), name);
+        assert_eq!(broken(restores(None, None)), name);
     }
 }

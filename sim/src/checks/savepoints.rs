@@ -109,8 +109,7 @@ impl Checks {
         if history.is_of_the_past(Some(id)) {
             return Ok(());
         }
-        let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
-        let states: Vec<&StateHandle> = states.collect();
+        let states: Vec<&StateHandle> = savepoint.states().collect();
         let wrong = history.tasks.iter().enumerate().find(|(position, task)| {
             let ack = history.acknowledgement(id, **task);
             let state = states.get(*position).copied();
@@ -144,6 +143,29 @@ impl Checks {
         ensure(!complete, "a_complete_savepoint_is_never_deleted", || {
             format!("job {job} {location}")
         })
+    }
+
+    /// Where the savepoint is with which a job stopped.
+    pub(crate) fn stopped_at(&self, job: JobId) -> Option<String> {
+        let savepoints = &self.jobs.get(&job)?.savepoints;
+        let durable = savepoints.durable.values();
+        let stopped = durable.filter(|record| record.after.stops());
+        let mut completed = stopped.filter_map(|it| it.outcome.as_ref()?.result.as_ref().ok());
+        completed.next().map(|completed| completed.location.clone())
+    }
+
+    /// A job will start from the savepoint with which this one stopped.
+    pub(crate) fn follows(&mut self, job: JobId, stopped: JobId, id: CheckpointId) {
+        let Some(old) = self.jobs.get(&stopped) else {
+            return;
+        };
+        let state = |task: &TaskId| Some((*task, old.snapshot(id, *task)?.to_vec()));
+        let states = old.tasks.iter().filter_map(state).collect();
+        let after = old.savepoints.stopped.map(|(_, after)| after);
+        let drained = after == Some(AfterSavepoint::Drain);
+        if let Some(history) = self.jobs.get_mut(&job) {
+            history.begins_with(id, states, drained);
+        }
     }
 
     /// With which savepoint a job stopped, and how.

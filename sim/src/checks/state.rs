@@ -32,6 +32,18 @@ impl Checks {
         let Some(history) = self.jobs.get_mut(&attempt.job) else {
             return Ok(());
         };
+        if let Some(id) = restore {
+            history.learns_of(attempt.task, id);
+        }
+        if let Some(inherited) = history.inherited(attempt.task)
+            && restore.is_none_or(|id| history.is_of_the_past(Some(id)))
+        {
+            return ensure(
+                state.unwrap_or_default() == inherited,
+                "a_job_starts_from_what_its_savepoint_has",
+                || format!("{attempt} restores {state:?} of {restore:?}, not {inherited:?}"),
+            );
+        }
         let Some(id) = restore else {
             return ensure(
                 state.is_none(),
@@ -39,7 +51,6 @@ impl Checks {
                 || format!("{attempt} restores {state:?} of no checkpoint"),
             );
         };
-        history.learns_of(attempt.task, id);
         if history.is_of_the_past(restore) {
             return Ok(());
         }

@@ -166,7 +166,7 @@ impl Checks {
             "only_those_who_took_part_learn_of_a_completion",
             || format!("{attempt} {checkpoint:?}"),
         )?;
-        let past = self.is_of_the_past(attempt.job, Some(checkpoint));
+        let past = history.is_some_and(|history| history.is_of_the_past(Some(checkpoint)));
         ensure(
             !finish || end_of_data || past,
             "a_task_finishes_only_at_the_end_of_its_data",

@@ -67,7 +67,8 @@ impl Step<'_> {
             let region = self.scope.region(item.attempt.task);
             let latest = latest.and_then(|latest| latest.region(region));
             latest.is_some_and(|latest| {
-                latest.attempt != item.attempt.attempt && item.restored != Some(latest.checkpoint)
+                latest.attempt != Some(item.attempt.attempt)
+                    && item.restored != Some(latest.checkpoint)
             })
         };
         if waits && hello.inventory.iter().any(left_behind) {
@@ -86,7 +87,7 @@ impl Step<'_> {
         let task = self.state.taskmanagers[tm].tasks.get(&attempt)?;
         let region = self.scope.region(attempt.task);
         let snapshot = self.state.retained(region, checkpoint)?;
-        let made = snapshot.attempt == attempt.attempt;
+        let made = snapshot.attempt == Some(attempt.attempt);
         Some(made || task.start.restore == Some(checkpoint))
     }
 }

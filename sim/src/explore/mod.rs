@@ -123,7 +123,13 @@ fn beginning(scope: &Scope) -> Result<State, Failure> {
         }
         let enabled = Enabled::in_state(&step.state, scope);
         if enabled.ordinary == 0 && !submitted {
-            let (request, command) = (RequestId(1), Command::Submit(scope.graph()));
+            let (request, command) = (
+                RequestId(1),
+                Command::Submit {
+                    graph: scope.graph(),
+                    from: None,
+                },
+            );
             step.tell_leader(Epoch(1), Input::Command { request, command });
             submitted = true;
             continue;

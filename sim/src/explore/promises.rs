@@ -239,6 +239,7 @@ impl Step<'_> {
             Reply::AlreadyEnded(..) => self.check_result_is_durable("a client was told"),
             Reply::UnknownJob(_)
             | Reply::Conflict(_)
+            | Reply::CannotRestore(..)
             | Reply::Overloaded(_)
             | Reply::SavepointAccepted(..)
             | Reply::WithoutCheckpoints(_)

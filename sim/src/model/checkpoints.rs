@@ -17,9 +17,6 @@ use std::sync::Arc;
 /// How many checkpoint ids are reserved at a time.
 const RESERVED: u64 = 16;
 
-/// The mark that a job is submitted with.
-pub(super) const FIRST_MARK: CheckpointId = CheckpointId(1 + RESERVED);
-
 /// How far a region's part in a checkpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -124,6 +121,11 @@ impl Checkpoints {
             }
         }
         checkpoints
+    }
+
+    /// The mark that a job is submitted with.
+    pub(super) fn first_mark(&self) -> CheckpointId {
+        CheckpointId(self.next.0 + RESERVED)
     }
 
     /// What a region would go on from.

@@ -1,11 +1,9 @@
 //! What the jobs of the model share: sessions with their slots and heartbeats, commands, writes.
 
 use super::Model;
-use super::checkpoints::FIRST_MARK;
-use super::job::{Job, Life};
+use super::job::Job;
 use super::journal::Answer;
 use super::orders::{Fate, Hints, Order, Room, Write};
-use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{
     Attempt, Incarnation, JobId, RequestId, SessionId, SlotIndex, TaskId, TaskManagerId, TriggerId,
 };
@@ -16,11 +14,7 @@ use jobmanager_core::message::{FromTaskManager, Hello, StateLocation, TaskReport
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// So many clients wait for the durability of one submission, and no more.
-const WAITERS: usize = 1_000;
 
 /// How long a registered process may owe a sign of life when another one claims its name.
 const CHALLENGE: Duration = Duration::from_secs(3);
@@ -60,18 +54,6 @@ impl Session {
 }
 
 impl Model {
-    /// Whether every job that the input brings is among the plans.
-    pub(super) fn knows(&self, input: &Input) -> bool {
-        let Input::Command {
-            command: Command::Submit(graph),
-            ..
-        } = input
-        else {
-            return true;
-        };
-        self.plans.0.contains_key(&graph.id())
-    }
-
     /// Has a job do something, if there is such a job.
     fn with(
         &mut self,
@@ -175,7 +157,9 @@ impl Model {
                 self.discarded(discard, outcome, coordinator);
             }
             Input::Command { request, command } => match command {
-                Command::Submit(graph) => self.submit(*request, graph),
+                Command::Submit { graph, from } => {
+                    self.submit(*request, graph, from.as_deref());
+                }
                 Command::Cancel(job) => self.cancel(*request, *job, coordinator),
                 Command::Savepoint(wanted) => self.savepoint(*request, wanted, coordinator),
             },
@@ -351,49 +335,6 @@ impl Model {
         }
     }
 
-    fn submit(&mut self, request: RequestId, graph: &Arc<JobGraph>) {
-        let id = graph.id();
-        let there = |same| match same {
-            true => Reply::AlreadySubmitted(id),
-            false => Reply::Conflict(id),
-        };
-        if let Some(job) = self.jobs.get_mut(&id) {
-            let answer = there(job.graph.computes_like(graph));
-            let Life::Submitting(waiters) = &mut job.life else {
-                self.orders.push(Order::Reply(request, answer));
-                return;
-            };
-            let alike = waiters
-                .iter()
-                .filter(|(_, other)| is_conflict(other) == is_conflict(&answer));
-            if alike.count() < WAITERS {
-                waiters.push((request, answer));
-            } else {
-                let reason = "too many clients wait for the metadata store to take this";
-                let reply = Reply::Overloaded(reason.to_owned());
-                self.orders.push(Order::Reply(request, reply));
-            }
-            return;
-        }
-        if let Some(computation) = self.computations.get(&id) {
-            let answer = there(*computation == graph.computation());
-            self.orders.push(Order::Reply(request, answer));
-            return;
-        }
-        let Some(plan) = self.plans.0.get(&id).cloned() else {
-            return;
-        };
-        let mut write = vec![Write::Job(id)];
-        if plan.checkpoints.is_some() {
-            write.push(Write::Mark(id, FIRST_MARK));
-        }
-        self.journal.queue(vec![write]);
-        let life = Life::Submitting(vec![(request, Reply::Submitted(id))]);
-        let job = Job::new(graph.clone(), plan, self.now, life);
-        self.jobs.insert(id, job);
-        self.touched.insert(id);
-    }
-
     fn cancel(&mut self, request: RequestId, id: JobId, coordinator: &Coordinator) {
         if let Some(status) = self.ended.get(&id) {
             let reply = Reply::AlreadyEnded(id, *status);
@@ -468,7 +409,7 @@ impl Model {
                     self.with(*id, coordinator, |job, room| {
                         job.submission_durable(room);
                         if mark {
-                            job.marked(FIRST_MARK);
+                            job.marked(job.checkpoints.first_mark());
                         }
                     });
                 }
@@ -569,10 +510,6 @@ impl Model {
         }
         taken
     }
-}
-
-fn is_conflict(reply: &Reply) -> bool {
-    matches!(reply, Reply::Conflict(_))
 }
 
 /// Whether the attempt has ended.

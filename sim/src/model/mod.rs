@@ -19,6 +19,7 @@ mod plan;
 mod reconcile;
 mod restarts;
 mod savepoints;
+mod submission;
 #[cfg(test)]
 mod tests;
 
@@ -244,7 +245,7 @@ impl Job {
         self.checkpoints = checkpoints::Checkpoints::recovered(regions, mark, retained, now);
         for (at, region) in self.regions.iter_mut().enumerate() {
             let snapshot = self.checkpoints.snapshot(at);
-            region.attempt = snapshot.map(|snapshot| snapshot.attempt);
+            region.attempt = snapshot.and_then(|snapshot| snapshot.attempt);
         }
         if let Some(status) = result {
             self.resume_removal(status);

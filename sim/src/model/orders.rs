@@ -7,9 +7,10 @@ use jobmanager_core::id::{
 };
 use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply};
 use jobmanager_core::message::{
-    AfterSavepoint, SavepointOrder, StateHandle, TaskReport, TaskStateChange, ToTaskManager,
+    AfterSavepoint, SavepointOrder, TaskReport, TaskStateChange, ToTaskManager,
 };
 use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(super) enum Order {
         AfterSavepoint,
     ),
     /// Where, and what each task has in it.
-    WriteSavepoint(String, Vec<StateHandle>),
+    WriteSavepoint(String, Vec<SubtaskSnapshot>),
     Release(SessionId, JobId),
     Reply(RequestId, Reply),
     Store(Vec<Write>),
@@ -85,8 +86,8 @@ impl Order {
                 location,
                 savepoint,
             } => {
-                let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
-                Order::WriteSavepoint(location.clone(), states.cloned().collect())
+                let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+                Order::WriteSavepoint(location.clone(), subtasks.cloned().collect())
             }
             Effect::Discard(discard) => Order::Discard(discard.clone()),
             Effect::StepDown { .. } => Order::StepDown,

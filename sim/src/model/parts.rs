@@ -137,7 +137,7 @@ impl Job {
                 }
                 regions[part.region] = Some(RegionSnapshot {
                     checkpoint: pending.id,
-                    attempt: part.attempt,
+                    attempt: Some(part.attempt),
                     is_final: part.acks.values().all(|(_, end_of_data)| *end_of_data),
                 });
                 for (position, (state, _)) in &part.acks {

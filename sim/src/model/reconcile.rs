@@ -79,7 +79,7 @@ impl Job {
         let region = self.plan.region_of[position];
         let attempt = Some(item.attempt.attempt);
         let latest = self.checkpoints.snapshot(region);
-        let took_part = latest.map(|latest| latest.attempt) == attempt;
+        let took_part = latest.is_some_and(|latest| latest.attempt == attempt);
         let restored = item.restored == latest.map(|latest| latest.checkpoint);
         if self.regions[region].attempt > attempt || !(took_part || restored) {
             return false;

@@ -9,6 +9,7 @@ use jobmanager_core::message::{AfterSavepoint, StateHandle};
 use jobmanager_core::record::{
     CheckpointRecord, Record, RecordKey, RegionSnapshot, SavepointRecord,
 };
+use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,7 +239,7 @@ impl Job {
 
     /// Every task has acknowledged it.
     pub(super) fn savepoint_collected(&mut self, room: &mut Room<'_>, id: CheckpointId) {
-        let states = self.collected(id);
+        let subtasks = self.collected(id);
         for pending in &mut self.checkpoints.pending {
             for part in &mut pending.parts {
                 part.progress = Progress::Storing;
@@ -250,22 +251,30 @@ impl Job {
             return;
         };
         wish.phase = Phase::Writing(id);
-        let order = Order::WriteSavepoint(location(wish, job, id), states);
+        let order = Order::WriteSavepoint(location(wish, job, id), subtasks);
         room.orders.push(order);
         if wish.after != AfterSavepoint::GoOn {
             self.checkpoints.writing = Some(Arc::new(last));
         }
     }
 
-    /// What tasks have acknowledged, by position.
-    fn collected(&self, id: CheckpointId) -> Vec<StateHandle> {
-        let mut states = vec![StateHandle::nothing(); self.tasks.len()];
+    /// What tasks have acknowledged, by position. Those that have finished did so at the end of their data.
+    fn collected(&self, id: CheckpointId) -> Vec<SubtaskSnapshot> {
+        let finished = SubtaskSnapshot {
+            state: StateHandle::nothing(),
+            ended: true,
+        };
+        let mut subtasks = vec![finished; self.tasks.len()];
         let pending = self.checkpoints.pending.iter();
         let parts = pending.filter(|pending| pending.id == id);
-        for (position, (state, _)) in parts.flat_map(|it| &it.parts).flat_map(|it| &it.acks) {
-            states[*position] = state.clone();
+        for part in parts.flat_map(|it| &it.parts) {
+            let ended = part.acks.values().all(|(_, end_of_data)| *end_of_data);
+            for (position, (state, _)) in &part.acks {
+                let state = state.clone();
+                subtasks[*position] = SubtaskSnapshot { state, ended };
+            }
         }
-        states
+        subtasks
     }
 
     /// The record of a checkpoint after which nothing comes.
@@ -282,7 +291,7 @@ impl Job {
             for part in &pending.parts {
                 regions[part.region] = Some(RegionSnapshot {
                     checkpoint: id,
-                    attempt: part.attempt,
+                    attempt: Some(part.attempt),
                     is_final: true,
                 });
                 for (position, (state, _)) in &part.acks {

@@ -56,7 +56,10 @@ fn submit() -> Input {
     let graph = JobGraph::validate(plan().spec(), &BTreeMap::new()).unwrap();
     Input::Command {
         request: RequestId(1),
-        command: Command::Submit(graph.into()),
+        command: Command::Submit {
+            graph: graph.into(),
+            from: None,
+        },
     }
 }
 

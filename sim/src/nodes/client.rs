@@ -12,6 +12,7 @@ use crate::world::event::Event;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{JobId, RequestId};
 use jobmanager_core::jobmanager::{Command, Coordinator, Input, Reply};
+use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::state::JobStatus;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +50,9 @@ impl Wish {
     /// That it has no answer, in words.
     pub(crate) fn unanswered(&self) -> String {
         match &self.command {
-            Command::Submit(graph) => format!("submission of {} is not answered", graph.id()),
+            Command::Submit { graph, .. } => {
+                format!("submission of {} is not answered", graph.id())
+            }
             Command::Cancel(job) => format!("cancellation of {job} is not answered"),
             Command::Savepoint(wanted) => format!("savepoint {wanted:?} is not answered"),
         }
@@ -81,7 +84,7 @@ impl World {
             let Some(graph) = self.graph(&plan) else {
                 return;
             };
-            let submit = Command::Submit(graph);
+            let submit = Command::Submit { graph, from: None };
             self.wish(clients.submit[at], submit.clone(), Kind::Ordinary);
             for _ in 0..clients.repeats {
                 let when = self.decisions.range(Stream::Clients, 0..=safety);
@@ -117,6 +120,14 @@ impl World {
         }
     }
 
+    /// A client submits a job that starts from this savepoint.
+    pub(crate) fn submit_from(&mut self, at: Micros, plan: &JobPlan, from: Arc<Savepoint>) {
+        if let Some(graph) = self.graph(plan) {
+            let from = Some(from);
+            self.wish(at, Command::Submit { graph, from }, Kind::Ordinary);
+        }
+    }
+
     /// The graph of a plan; without one the run has failed.
     fn graph(&mut self, plan: &JobPlan) -> Option<Arc<JobGraph>> {
         match JobGraph::validate(plan.spec(), &BTreeMap::new()) {
@@ -134,7 +145,10 @@ impl World {
         if let Some(other) = self.graph(&another(plan)) {
             for _ in 0..crowd.conflicts {
                 let when = self.decisions.range(Stream::Crowd, 0..=safety);
-                let other = Command::Submit(other.clone());
+                let other = Command::Submit {
+                    graph: other.clone(),
+                    from: None,
+                };
                 self.wish(when, other, Kind::Conflicting);
             }
         }
@@ -270,7 +284,7 @@ impl World {
         let coordinator = node.and_then(|node| node.coordinator.as_ref());
         if let Some(status) = coordinator.and_then(|c| status(c, job)) {
             let mark = match command {
-                Command::Submit(_) => Mark::of_submit(status),
+                Command::Submit { .. } => Mark::of_submit(status),
                 Command::Cancel(_) => Mark::of_cancel(status),
                 Command::Savepoint(_) => Mark::of_savepoint(status),
             };
@@ -317,6 +331,7 @@ impl World {
             Reply::Submitted(_)
             | Reply::CancelAccepted(_)
             | Reply::SavepointAccepted(..)
+            | Reply::CannotRestore(..)
             | Reply::WithoutCheckpoints(_) => {}
         }
         self.wishes[at].answer.get_or_insert(reply);
@@ -328,6 +343,10 @@ impl World {
         let detail = format!("job {job}: {reply:?}");
         let conflict = matches!(reply, Reply::Conflict(_));
         let overloaded = matches!(reply, Reply::Overloaded(_));
+        if matches!(reply, Reply::CannotRestore(..)) {
+            self.fail("a_job_may_start_from_what_it_stopped_with", detail);
+            return;
+        }
         match kind {
             Kind::Conflicting if !conflict && !overloaded => {
                 self.fail("another_graph_never_takes_the_place_of_a_job", detail);
@@ -367,7 +386,7 @@ impl World {
 
 fn job_of(command: &Command) -> JobId {
     match command {
-        Command::Submit(graph) => graph.id(),
+        Command::Submit { graph, .. } => graph.id(),
         Command::Cancel(job) => *job,
         Command::Savepoint(wanted) => wanted.job,
     }

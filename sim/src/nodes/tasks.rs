@@ -109,7 +109,7 @@ impl World {
             }
             // It is where it was written, which is not simulated.
             Some(StateLocation::File(_) | StateLocation::Url(_))
-                if self.checks.is_of_the_past(attempt.job, restore) =>
+                if self.checks.is_unseen(attempt.job, restore) =>
             {
                 Some(Vec::new())
             }

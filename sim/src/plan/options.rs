@@ -175,6 +175,13 @@ impl Options {
         }
     }
 
+    /// The jobs that may come to be: those that are submitted, and those that start where one of them stops.
+    pub(crate) fn all_jobs(&self) -> Vec<JobPlan> {
+        let savepoints = self.savepoints.iter();
+        let successors = savepoints.filter_map(|it| it.successor(&self.jobs));
+        self.jobs.iter().cloned().chain(successors).collect()
+    }
+
     /// How many TaskManagers there are at first.
     #[must_use]
     pub fn taskmanagers(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Which savepoints clients want, and which jobs they stop with one.
+//! Which savepoints clients want, which jobs they stop with one, and which jobs start where those stopped.
 
 use crate::plan::Tier;
 use crate::plan::job::JobPlan;
@@ -31,6 +31,18 @@ pub struct SavepointPlan {
     pub when: When,
     /// How often it is asked for once more.
     pub repeats: u64,
+    /// So long after its job stopped with it, another one is submitted that starts from it.
+    pub successor: Option<Micros>,
+}
+
+impl SavepointPlan {
+    /// The job that starts from it, if one does. What it computes, the job of the savepoint did.
+    pub(crate) fn successor(&self, jobs: &[JobPlan]) -> Option<JobPlan> {
+        self.successor?;
+        let mut plan = jobs.iter().find(|job| job.id == self.request.job)?.clone();
+        plan.id = JobId(plan.id.0 + 1);
+        Some(plan)
+    }
 }
 
 /// Draws them for these jobs, which are there for so long.
@@ -60,6 +72,8 @@ pub(crate) fn draw(
         );
         let after = [AfterSavepoint::Suspend, AfterSavepoint::Drain];
         last.request.after = decisions.choice(Stream::Savepoints, &after);
+        let delays = [None, None, Some(0), Some(2_000 * MS)];
+        last.successor = decisions.choice(Stream::Successors, &delays);
         plans.extend(stops.then_some(last));
     }
     plans
@@ -88,6 +102,7 @@ fn one(decisions: &mut Decisions, job: JobId, safety: Micros, trigger: u128) -> 
         },
         when,
         repeats: decisions.choice(Stream::Savepoints, &[0, 0, 1, 2]),
+        successor: None,
     }
 }
 
@@ -95,9 +110,13 @@ impl fmt::Display for SavepointPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SavepointRequest { job, after, .. } = &self.request;
         let (when, repeats) = (&self.when, self.repeats);
-        writeln!(
+        write!(
             f,
             "savepoint    {job} {after:?} {when:?}, {repeats} times more"
-        )
+        )?;
+        match self.successor {
+            Some(delay) => writeln!(f, ", another job from it {delay} us later"),
+            None => writeln!(f),
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) enum Commit {
 #[derive(Default)]
 pub(crate) struct External {
     transactions: BTreeMap<SinkId, BTreeMap<Transaction, State>>,
+    /// By job: the one whose transactions it describes, too, as it starts where that one stopped.
+    heirs: BTreeMap<JobId, JobId>,
     pub(crate) published: Vec<Published>,
     /// Transactions that were to be committed after they had been forgotten.
     pub(crate) refused: Vec<(SinkId, Transaction)>,
@@ -62,8 +64,19 @@ impl External {
         known.entry(transaction).or_insert(State::Prepared(rows));
     }
 
+    /// This job goes on where another one stopped.
+    pub(crate) fn inherits(&mut self, job: JobId, stopped: JobId) {
+        self.heirs.insert(job, stopped);
+    }
+
     /// Second phase. Repeated, it changes nothing.
-    pub(crate) fn commit(&mut self, sink: SinkId, transaction: Transaction) -> Commit {
+    pub(crate) fn commit(&mut self, mut sink: SinkId, transaction: Transaction) -> Commit {
+        let own = self.transactions.get(&sink);
+        if let Some(stopped) = self.heirs.get(&sink.job)
+            && !own.is_some_and(|own| own.contains_key(&transaction))
+        {
+            sink.job = *stopped;
+        }
         let known = self.transactions.entry(sink).or_default();
         let Some(state) = known.get_mut(&transaction) else {
             self.refused.push((sink, transaction));

@@ -10,6 +10,7 @@ use jobmanager_core::message::{AfterSavepoint, StateLocation};
 use jobmanager_core::record::{Record, RecordOp, SavepointRecord};
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_proto::{decode_savepoint, encode_savepoint};
+use std::sync::Arc;
 
 impl World {
     /// The metadata of a savepoint arrives at the storage, or does not.
@@ -37,16 +38,18 @@ impl World {
     fn write_metadata(&mut self, location: &str, savepoint: &Savepoint) {
         let bytes = encode_savepoint(savepoint, location);
         let same = decode_savepoint(&bytes, location).is_ok_and(|read| read == *savepoint);
-        let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
-        let missing = states.map(|state| &state.location).find(|at| match at {
-            StateLocation::Url(url) => self.blobs.read_url(url).is_err(),
-            // A savepoint stands alone.
-            StateLocation::File(_) => true,
-            StateLocation::Inline(_) => false,
-        });
+        let missing = savepoint
+            .states()
+            .map(|state| &state.location)
+            .find(|at| match at {
+                StateLocation::Url(url) => self.blobs.read_url(url).is_err(),
+                // A savepoint stands alone.
+                StateLocation::File(_) => true,
+                StateLocation::Inline(_) => false,
+            });
         // What was written before a recording ended is not simulated.
         let past = Some(savepoint.checkpoint);
-        let missing = missing.filter(|_| !self.checks.is_of_the_past(savepoint.job, past));
+        let missing = missing.filter(|_| !self.checks.is_unseen(savepoint.job, past));
         if !same || missing.is_some() {
             let detail = format!("{location}: {missing:?}");
             self.fail("a_complete_savepoint_has_all_of_its_files", detail);
@@ -88,5 +91,41 @@ impl World {
             let verdict = oracle.stop(job, &offsets, after);
             self.verdict(verdict);
         }
+        self.job_is_followed(job);
+    }
+
+    /// Another job may start where one stopped. It is told so while there are faults yet, as what it promises is
+    /// promised from their end on.
+    fn job_is_followed(&mut self, job: JobId) {
+        let Some((location, savepoint)) = self.stopped_with(job).filter(|_| !self.calm) else {
+            return;
+        };
+        let jobs = &self.options.jobs;
+        let plans = self.options.savepoints.iter();
+        let mut plans = plans.filter(|it| it.request.job == job);
+        let plan = plans.find_map(|it| Some((it.successor?, it.successor(jobs)?)));
+        let Some((delay, mut plan)) = plan else {
+            return;
+        };
+        if self.options.jobs.iter().any(|known| known.id == plan.id) {
+            return;
+        }
+        let path = "execution.state-recovery.path".to_owned();
+        plan.configuration.insert(path, location);
+        self.checks.follows(plan.id, job, savepoint.checkpoint);
+        self.external.inherits(plan.id, job);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.follow(plan.id, job);
+        }
+        self.submit_from(self.now + delay, &plan, Arc::new(savepoint));
+        self.options.jobs.push(plan);
+    }
+
+    /// The savepoint with which a job stopped, as anybody would read it, and where it is.
+    fn stopped_with(&self, job: JobId) -> Option<(String, Savepoint)> {
+        let location = self.checks.stopped_at(job)?;
+        let bytes = self.blobs.read_url(&metadata_url(&location)).ok()?;
+        let savepoint = decode_savepoint(bytes, &location).ok()?;
+        Some((location, savepoint))
     }
 }

@@ -47,11 +47,13 @@ pub enum Stream {
     Regions,
     /// Which savepoints clients want.
     Savepoints,
+    /// Which jobs start from the savepoint of another one.
+    Successors,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 15] = [
+    pub const ALL: [Stream; 16] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -67,6 +69,7 @@ impl Stream {
         Stream::Budget,
         Stream::Regions,
         Stream::Savepoints,
+        Stream::Successors,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -87,6 +90,7 @@ impl Stream {
             Stream::Budget => "budget",
             Stream::Regions => "regions",
             Stream::Savepoints => "savepoints",
+            Stream::Successors => "successors",
         }
     }
 

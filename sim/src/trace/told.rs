@@ -240,7 +240,7 @@ impl Told for jm::Effect {
 impl Told for Command {
     fn sketch(&self) -> Sketch {
         let (title, job) = match self {
-            Command::Submit(graph) => ("submit", graph.id()),
+            Command::Submit { graph, .. } => ("submit", graph.id()),
             Command::Cancel(job) => ("cancel", *job),
             Command::Savepoint(wanted) => ("savepoint", wanted.job),
         };
@@ -254,6 +254,7 @@ impl Told for Reply {
             Reply::Submitted(job) => ("submitted", Some(*job)),
             Reply::AlreadySubmitted(job) => ("already submitted", Some(*job)),
             Reply::Conflict(job) => ("conflict", Some(*job)),
+            Reply::CannotRestore(job, _) => ("cannot restore", Some(*job)),
             Reply::CancelAccepted(job) => ("cancel accepted", Some(*job)),
             Reply::SavepointAccepted(job, _) => ("savepoint accepted", Some(*job)),
             Reply::WithoutCheckpoints(job) => ("takes no checkpoints", Some(*job)),

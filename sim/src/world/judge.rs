@@ -342,7 +342,8 @@ impl World {
         ensure(
             status != JobStatus::Finished
                 || job.is_bounded()
-                || self.checks.stopped(job.id).is_some(),
+                || self.checks.stopped(job.id).is_some()
+                || self.checks.begins_at_its_end(job.id),
             "only_a_bounded_job_finishes",
             || format!("job {} has sources without end", job.id),
         )

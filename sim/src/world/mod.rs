@@ -91,7 +91,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(options: Options, decisions: Decisions, trace: Trace) -> World {
-        let checks = Checks::new(&options.jobs, options.metamorphic.replays);
+        let checks = Checks::new(&options.all_jobs(), options.metamorphic.replays);
         let mut world = World::empty(options, decisions, trace, checks);
         world.begin();
         world
@@ -129,10 +129,10 @@ impl World {
             oracle: match options.tier {
                 // Without records there is no output to compare.
                 Tier::ControlPlane => None,
-                Tier::Dataflow => Some(Oracle::new(&options.jobs)),
+                Tier::Dataflow => Some(Oracle::new(&options.all_jobs())),
             },
             faults: Faults::new(options.slots.len()),
-            sightings: Sightings::new(&options.jobs),
+            sightings: Sightings::new(&options.all_jobs()),
             judge: Judge::default(),
             rest: Rest::default(),
             calm: false,

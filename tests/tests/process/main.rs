@@ -13,6 +13,7 @@ mod local;
 mod process;
 mod recording;
 mod rest;
+mod restore;
 mod savepoints;
 mod standby;
 mod text;

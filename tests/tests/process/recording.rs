@@ -129,7 +129,7 @@ async fn put_epoch_back(data: &Path) {
     for record in leadership.records {
         if let Record::Checkpoint(mut checkpoint) = record {
             for snapshot in Arc::make_mut(&mut checkpoint).regions.iter_mut().flatten() {
-                snapshot.attempt.epoch = Epoch(1_000);
+                snapshot.attempt.as_mut().unwrap().epoch = Epoch(1_000);
             }
             ops.push(RecordOp::Put(Record::Checkpoint(checkpoint)));
         }

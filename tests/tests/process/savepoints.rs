@@ -16,32 +16,34 @@ use std::time::Duration;
 const WINDOW: u64 = 100;
 
 /// A job without an end that writes its numbers.
-struct Numbers {
-    cluster: Cluster,
-    job: String,
-    out: PathBuf,
-    savepoints: PathBuf,
+pub(crate) struct Numbers {
+    pub(crate) cluster: Cluster,
+    pub(crate) graph: Value,
+    pub(crate) job: String,
+    pub(crate) out: PathBuf,
+    pub(crate) savepoints: PathBuf,
 }
 
 impl Numbers {
     /// With snapshots of files or inlined ones, on TaskManagers of two slots.
-    fn start(taskmanagers: usize, inline_threshold: &str) -> Self {
+    pub(crate) fn start(taskmanagers: usize, inline_threshold: &str) -> Self {
         let options = [("jobmanager.failover.reconciliation-timeout", "200 ms")];
         let cluster = Cluster::start(taskmanagers, 2, &options);
         let out = cluster.path("out");
         let mut configuration = recovering();
         configuration["execution.checkpointing.data-inline-threshold"] = inline_threshold.into();
-        let job = json!({
+        let graph = json!({
             "name": "numbers",
             "vertices": [
                 {"id": "numbers", "operator": "datagen-source", "parallelism": 2, "config": {"rate": 500}},
                 {"id": "out", "operator": "file-sink", "parallelism": 2, "config": {"path": out}}],
             "edges": [{"source": "numbers", "target": "out", "partitioning": "hash"}],
             "configuration": configuration});
-        let job = cluster.rest.submit(&job);
+        let job = cluster.rest.submit(&graph);
         cluster.rest.wait_for_all_running(&job);
         cluster.rest.wait_for_new_checkpoint(&job);
         Numbers {
+            graph,
             savepoints: cluster.path("savepoints"),
             cluster,
             job,
@@ -69,7 +71,7 @@ impl Numbers {
         });
     }
 
-    fn stop(&self) -> String {
+    pub(crate) fn stop(&self) -> String {
         self.ask("stop", &json!({"targetDirectory": self.savepoints}))
     }
 
@@ -80,7 +82,7 @@ impl Numbers {
 
     /// Of each of the two sources, what was published is all that it made up to some time; tells how many
     /// numbers that is.
-    fn assert_prefix(&self) -> u64 {
+    pub(crate) fn assert_prefix(&self) -> u64 {
         let lines = committed(&self.out);
         let mut numbers: Vec<u64> = lines.iter().map(|line| line.parse().unwrap()).collect();
         numbers.sort_unstable();
@@ -94,19 +96,14 @@ impl Numbers {
         numbers.len() as u64
     }
 
-    fn assert_stopped(&self, savepoint: &str) {
+    pub(crate) fn assert_stopped(&self, savepoint: &str) {
         let location = self.cluster.rest.outcome(savepoint).unwrap();
         self.cluster.rest.wait_for_state(&self.job, "FINISHED");
-        // Of two sources and two sinks.
         let metadata = metadata(&location);
         assert_eq!(metadata.job.to_string(), self.job);
-        let snapshots: Vec<_> = metadata
-            .operators
-            .iter()
-            .map(|it| it.subtasks.len())
-            .collect();
-        assert_eq!(snapshots, [2, 2]);
-        assert!(metadata.operators.iter().all(|operator| !operator.ended));
+        let mut operators = metadata.operators.iter();
+        assert!(operators.all(|operator| operator.subtasks.len() == 2));
+        assert!(ended(&metadata).all(|ended| !ended));
     }
 }
 
@@ -116,13 +113,19 @@ fn sent(cluster: &Cluster, job: &str) -> u64 {
     metrics["write-records"].as_u64().unwrap()
 }
 
-fn folder(location: &str) -> &Path {
+pub(crate) fn folder(location: &str) -> &Path {
     Path::new(location.strip_prefix("file://").unwrap())
 }
 
 fn metadata(location: &str) -> Savepoint {
     let bytes = std::fs::read(folder(location).join("_metadata")).unwrap();
     decode_savepoint(&bytes, location).unwrap()
+}
+
+/// Of every subtask, whether it is not to be run again.
+fn ended(savepoint: &Savepoint) -> impl Iterator<Item = bool> {
+    let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+    subtasks.map(|subtask| subtask.ended)
 }
 
 #[test]
@@ -208,8 +211,7 @@ fn windows(drain: bool) -> (Vec<u64>, u64) {
     cluster.rest.wait_for_state(&job, "FINISHED");
     // Asked once more, when it is long done.
     assert_eq!(cluster.rest.trigger(&job, "stop", &body), savepoint);
-    let operators = metadata(&location).operators;
-    assert!(operators.iter().all(|operator| operator.ended == drain));
+    assert!(ended(&metadata(&location)).all(|ended| ended == drain));
     let count = |line: &String| line.rsplit('\t').next().unwrap().parse().unwrap();
     (
         committed(&out).iter().map(count).collect(),

@@ -31,10 +31,10 @@ pub(crate) fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
         completed: Timestamp(2),
         regions: vec![Some(RegionSnapshot {
             checkpoint: CheckpointId(id),
-            attempt: Attempt {
+            attempt: Some(Attempt {
                 epoch: Epoch(1),
                 number: 0,
-            },
+            }),
             is_final: false,
         })],
         states: vec![state],

@@ -2,7 +2,7 @@
 
 use super::script::{Script, Task};
 use jobmanager_core::id::{AttemptId, CheckpointId, TaskId};
-use jobmanager_core::jobmanager::{Discard, Effect};
+use jobmanager_core::jobmanager::{Discard, Effect, Reply};
 use jobmanager_core::message::{Deployment, SavepointOrder, ToTaskManager};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::ExecutionState;
@@ -22,6 +22,13 @@ impl Script {
                 format!("{tm} ← {line} (epoch {})", message.epoch.0)
             }
             Effect::Disconnect { session } => format!("end session {}", session.0),
+            Effect::Reply {
+                request,
+                reply: Reply::CannotRestore(_, problems),
+            } => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                format!("reply {} CannotRestore: {}", request.0, problems.join("; "))
+            }
             Effect::Reply { request, reply } => format!("reply {} {reply:?}", request.0),
             Effect::Store { commit, ops } => {
                 self.write = Some((*commit, ops.clone()));
@@ -38,9 +45,11 @@ impl Script {
                 location,
                 savepoint,
             } => {
-                self.savepoint = Some(savepoint.checkpoint);
-                let states = savepoint.operators.iter().flat_map(|it| &it.subtasks);
-                let states = states.filter(|state| !state.is_nothing()).count();
+                self.savepoint = Some(savepoint.clone());
+                let states = savepoint
+                    .states()
+                    .filter(|state| !state.is_nothing())
+                    .count();
                 format!("write the metadata of {location}, with {states} snapshots")
             }
             Effect::StepDown { reason } => format!("step down: {reason}"),
@@ -104,6 +113,9 @@ impl Script {
             }
             ToTaskManager::ReleaseJob { job } => {
                 self.hosted.entry(tm.into()).or_default().remove(job);
+                self.tasks.retain(|attempt, task| {
+                    attempt.job != *job || task.tm != tm || !task.state.is_terminal()
+                });
                 "release the job".into()
             }
             ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),

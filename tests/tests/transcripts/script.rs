@@ -17,6 +17,7 @@ use jobmanager_core::message::{
     StateLocation, TaskReport, TaskStateChange,
 };
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
+use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::job_json;
@@ -55,7 +56,7 @@ pub(crate) struct Script {
     pub(super) discard: Option<Discard>,
     pub(super) checkpoint: Option<CheckpointId>,
     /// The savepoint whose metadata was to be written last.
-    pub(super) savepoint: Option<CheckpointId>,
+    pub(super) savepoint: Option<Arc<Savepoint>>,
     job: Option<JobId>,
 }
 
@@ -126,16 +127,24 @@ impl Script {
     }
 
     pub(crate) fn submit(&mut self, json: &str) -> &mut Self {
-        let graph = job_json::parse(json.as_bytes(), JobId(99), &BTreeMap::new()).unwrap();
+        self.submit_with("submit", json, None)
+    }
+
+    /// A client submits a job that starts from the last savepoint.
+    pub(crate) fn submit_from_savepoint(&mut self, json: &str) -> &mut Self {
+        let from = self.savepoint.clone().unwrap();
+        let what = format!("submit, from savepoint {}", from.checkpoint.0);
+        self.submit_with(&what, json, Some(from))
+    }
+
+    fn submit_with(&mut self, what: &str, json: &str, from: Option<Arc<Savepoint>>) -> &mut Self {
+        let defaults = BTreeMap::new();
+        let graph = job_json::parse_from(json.as_bytes(), JobId(99), &defaults, from.as_deref());
+        let graph = Arc::new(graph.unwrap());
         self.job = Some(graph.id());
         let request = self.request();
-        self.step(
-            "submit",
-            Input::Command {
-                request,
-                command: Command::Submit(Arc::new(graph)),
-            },
-        )
+        let command = Command::Submit { graph, from };
+        self.step(what, Input::Command { request, command })
     }
 
     pub(crate) fn cancel(&mut self) -> &mut Self {
@@ -169,7 +178,8 @@ impl Script {
 
     /// The metadata that was ordered last is written, or cannot be.
     pub(crate) fn metadata(&mut self, outcome: StorageOutcome) -> &mut Self {
-        let (job, checkpoint) = (self.job.unwrap(), self.savepoint.take().unwrap());
+        let checkpoint = self.savepoint.as_ref().unwrap().checkpoint;
+        let job = self.job.unwrap();
         let what = format!("metadata of savepoint {}: {outcome:?}", checkpoint.0);
         let written = Input::SavepointWritten {
             job,

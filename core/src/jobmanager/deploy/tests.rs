@@ -110,7 +110,7 @@ impl Cluster {
 
     fn submit(&mut self, job: JobId, parallelism: &[u32], strategy: &str) {
         let graph = Arc::new(graph(job, parallelism, strategy));
-        let (request, command) = (RequestId(0), Command::Submit(graph));
+        let (request, command) = (RequestId(0), Command::Submit { graph, from: None });
         self.take(Input::Command { request, command });
     }
 

@@ -20,6 +20,7 @@ pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 
 use jobmanager_proto::job_json::MAX_BYTES;
 use output::print_text;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,12 @@ pub struct RunArgs {
     /// Return as soon as the job is durable
     #[arg(long)]
     detached: bool,
+    /// Start from this savepoint: its folder, as an absolute path or a URL
+    #[arg(short = 's', long, value_name = "PATH")]
+    from_savepoint: Option<String>,
+    /// Also if the savepoint has state that no vertex of the job takes
+    #[arg(short = 'n', long, requires = "from_savepoint")]
+    allow_non_restored_state: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -134,7 +141,7 @@ pub fn cancel(args: &CancelArgs) -> ExitCode {
 
 fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
     let client = Client::new(&args.target.jobmanager)?;
-    let id = client.submit(read_job(&args.job)?)?;
+    let id = client.submit(started_from(read_job(&args.job)?, args))?;
     print(format!("Job has been submitted with JobID {id}"))?;
     if args.detached {
         return Ok(0);
@@ -194,6 +201,30 @@ pub(crate) fn read_job(path: &Path) -> Result<Vec<u8>, ClientError> {
         Ok(_) => Ok(job),
         Err(problem) => Err(ClientError::File { path, problem }),
     }
+}
+
+/// The JobGraph with the options that say from where it starts. One that cannot be read stays as it is: the
+/// JobManager tells what is wrong with it.
+fn started_from(job: Vec<u8>, args: &RunArgs) -> Vec<u8> {
+    let Some(path) = &args.from_savepoint else {
+        return job;
+    };
+    let Ok(Value::Object(mut graph)) = serde_json::from_slice(&job) else {
+        return job;
+    };
+    let configuration = graph.entry("configuration").or_insert_with(|| json!({}));
+    let Value::Object(options) = configuration else {
+        return job;
+    };
+    let mut set = |key: &str, value: &str| {
+        let key = format!("execution.state-recovery.{key}");
+        options.insert(key, Value::from(value));
+    };
+    set("path", path);
+    if args.allow_non_restored_state {
+        set("ignore-unclaimed-state", "true");
+    }
+    Value::Object(graph).to_string().into_bytes()
 }
 
 /// Prints what went wrong, and gives the exit code that says the same.

@@ -3,13 +3,16 @@
 use super::body;
 use super::error::Failure;
 use super::{JobOf, Parameters, Rest, job_not_found};
+use crate::savepoints;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use jobmanager_core::graph::{JobGraph, Problem};
+use jobmanager_core::graph::Problem;
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Reply};
+use jobmanager_core::savepoint::Savepoint;
+use jobmanager_proto::job_json;
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
@@ -25,13 +28,12 @@ pub(super) type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 
 /// `POST /jobs`: the body is a JobGraph as JSON.
 pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
-    let graph = parse(body::read(body).await?, &rest)?;
+    let command = read_submission(&body::read(body).await?, &rest).await?;
     if let Some(problem) = store_problem(&rest).await {
         return Err(Failure::unavailable(format!(
             "the store takes no writes: {problem}; submit the job again when that is repaired"
         )));
     }
-    let command = Command::Submit(Arc::new(graph));
     match order(&rest, command, STORE_PATIENCE).await? {
         Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
             let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
@@ -41,6 +43,7 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
+        | Reply::CannotRestore(..)
         | Reply::SavepointAccepted(..)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
@@ -66,6 +69,7 @@ pub(super) async fn cancel(
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
+        | Reply::CannotRestore(..)
         | Reply::SavepointAccepted(..)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
@@ -120,6 +124,9 @@ pub(super) fn failure(reply: Reply) -> Failure {
         Reply::IsEnding(job) => Failure::conflict(format!(
             "Job {job} is about to end: nothing can be done with it any more"
         )),
+        Reply::CannotRestore(_, problems) => {
+            Failure::bad_body(problems.iter().map(ToString::to_string).collect())
+        }
         Reply::Overloaded(reason) => Failure::unavailable(reason),
         Reply::Submitted(job)
         | Reply::AlreadySubmitted(job)
@@ -130,9 +137,26 @@ pub(super) fn failure(reply: Reply) -> Failure {
     }
 }
 
-fn parse(bytes: Vec<u8>, rest: &Rest) -> Result<JobGraph, Failure> {
-    let parsed = jobmanager_proto::job_json::parse(&bytes, JobId(fresh_id()), &rest.job_defaults);
-    parsed.map_err(|problems| Failure::bad_body(problems.iter().map(describe).collect()))
+/// The job in a body, with the savepoint from which it is to start.
+async fn read_submission(bytes: &[u8], rest: &Rest) -> Result<Command, Failure> {
+    let id = JobId(fresh_id());
+    let parse = |from: Option<&Savepoint>| {
+        job_json::parse_from(bytes, id, &rest.job_defaults, from)
+            .map_err(|problems| Failure::bad_body(problems.iter().map(describe).collect()))
+    };
+    let graph = parse(None)?;
+    let Some(restore) = &graph.config().restore else {
+        let graph = Arc::new(graph);
+        return Ok(Command::Submit { graph, from: None });
+    };
+    let savepoint = savepoints::read(&restore.path).await.map_err(|problem| {
+        let words = format!("configuration.execution.state-recovery.path: {problem}");
+        Failure::bad_body(Vec::from([words]))
+    })?;
+    Ok(Command::Submit {
+        graph: Arc::new(parse(Some(&savepoint))?),
+        from: Some(Arc::new(savepoint)),
+    })
 }
 
 fn describe(problem: &Problem) -> String {
@@ -216,8 +240,7 @@ mod tests {
         let rest = rest_on(&disk, folder.path()).await;
         disk.full.store(true, Ordering::Relaxed);
         // The first one finds it out; the next are refused before they are carried out.
-        let graph = parse(GRAPH.into(), &rest).unwrap();
-        let command = Command::Submit(Arc::new(graph));
+        let command = read_submission(GRAPH.as_bytes(), &rest).await.unwrap();
         let refused = order(&rest, command, Duration::from_millis(1)).await;
         let second = submit(State(rest.clone()), Body::from(GRAPH)).await;
         for failure in [refused.unwrap_err(), second.unwrap_err()] {

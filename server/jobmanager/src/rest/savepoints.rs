@@ -129,6 +129,7 @@ async fn ask(
         | Reply::AlreadyEnded(..)
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
+        | Reply::CannotRestore(..)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),

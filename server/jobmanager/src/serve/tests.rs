@@ -62,7 +62,10 @@ async fn a_later_leader_of_the_store_ends_the_server() {
     let graph = jobmanager_proto::job_json::parse(graph, id, &Default::default()).unwrap();
     let driver = server.gate().leading().unwrap().driver.clone();
     let submitted = tokio::spawn(async move {
-        let submit = Command::Submit(Arc::new(graph));
+        let submit = Command::Submit {
+            graph: Arc::new(graph),
+            from: None,
+        };
         driver.command(submit, Duration::MAX).await
     });
     let error = server.run(std::future::pending()).await.unwrap_err();
@@ -126,7 +129,10 @@ async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
     let graph = br#"{"name": "x", "vertices": [{"id": "a", "operator": "x"}]}"#;
     let job = jobmanager_core::id::JobId(1);
     let graph = jobmanager_proto::job_json::parse(graph, job, &Default::default()).unwrap();
-    let submit = jobmanager_core::jobmanager::Command::Submit(Arc::new(graph));
+    let submit = jobmanager_core::jobmanager::Command::Submit {
+        graph: Arc::new(graph),
+        from: None,
+    };
     driver.command(submit, Duration::MAX).await.unwrap();
     // The sender is only ever dropped.
     assert!(ended.await.is_err());

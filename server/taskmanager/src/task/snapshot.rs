@@ -2,7 +2,8 @@
 //!
 //! Around the operator's bytes there is one byte of version, [`VERSION`], and one byte that is 1 if the
 //! snapshot was taken after the end of the task's data, else 0. A large one is a file: of a checkpoint in the
-//! checkpoint storage, of a savepoint in the folder that its order names.
+//! checkpoint storage, of a savepoint in the folder that its order names. An operator without state, amid its data,
+//! has nothing to snapshot, so that a job may go on without it.
 
 use super::{Shared, Stop, Task};
 use crate::channel::Barrier;
@@ -102,6 +103,9 @@ impl Snapshots {
     ) {
         let checkpoint = barrier.checkpoint;
         let bytes = match snapshot {
+            Ok(bytes) if bytes.is_empty() && !end_of_data => {
+                return self.report(snapshotted(checkpoint, end_of_data, StateHandle::nothing()));
+            }
             Ok(bytes) => seal(end_of_data, &bytes),
             Err(OperatorError(problem)) => {
                 let reason = DeclineReason::AsyncException;

@@ -269,7 +269,7 @@ impl Job {
     fn restored(mut self, states: BTreeMap<TaskId, (StateHandle, bool)>) -> Job {
         self.attempt += 1;
         let handles = states.into_iter().map(|(task, (state, _))| (task, state));
-        self.restore = handles.collect();
+        self.restore = handles.filter(|(_, state)| !state.is_nothing()).collect();
         self
     }
 

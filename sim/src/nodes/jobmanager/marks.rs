@@ -6,7 +6,7 @@ use crate::world::World;
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId};
 use jobmanager_core::jobmanager::{Coordinator, Input};
-use jobmanager_core::message::{FromTaskManager, Hello, ToTaskManager};
+use jobmanager_core::message::{Deployment, FromTaskManager, Hello, ToTaskManager};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 
 impl World {
@@ -142,6 +142,7 @@ impl World {
         let mark = match message {
             ToTaskManager::Refused(_) => Mark::SessionRefused,
             ToTaskManager::Deploy(deployment) if deployment.restore.is_some() => {
+                self.mark_start(deployment);
                 if deployment.restore < self.checks.latest_record(deployment.job) {
                     self.marks.hit(Mark::OlderSnapshotRestored);
                 }
@@ -182,6 +183,20 @@ impl World {
             | ToTaskManager::ReleaseJob { .. } => return,
         };
         self.marks.hit(mark);
+    }
+
+    fn mark_start(&mut self, deployment: &Deployment) {
+        let job = deployment.job;
+        if !self.checks.is_inherited(job, deployment.restore) {
+            return;
+        }
+        if self.checks.begins_at_its_end(job) {
+            self.marks.hit(Mark::StartedAtItsEnd);
+        }
+        self.marks.hit(match deployment.attempt.number {
+            0 => Mark::StartedFromSavepoint,
+            _ => Mark::RestartedFromSavepoint,
+        });
     }
 }
 

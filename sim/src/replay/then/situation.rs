@@ -147,7 +147,7 @@ impl JobNow {
             let region = layout.of(position);
             task.region = region.0 as usize;
             task.latest = latest.and_then(|latest| latest.region(region));
-            let later = |latest: &RegionSnapshot| latest.attempt != task.shown.attempt;
+            let later = |latest: &RegionSnapshot| latest.attempt != Some(task.shown.attempt);
             // Whoever did not take it was deployed after it, and so from it.
             task.restored = task.latest.filter(later).map(|latest| latest.checkpoint);
         }

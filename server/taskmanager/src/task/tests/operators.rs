@@ -157,9 +157,10 @@ struct Collect {
 impl Collect {
     fn new(cx: &OperatorContext, committed: Committed) -> Result<Collect, OperatorError> {
         for state in &cx.state {
-            let closed = String::from_utf8_lossy(state);
+            let closed: Vec<String> = serde_json::from_slice(state)
+                .map_err(|problem| OperatorError::about("collect", problem))?;
             let mut published = committed.lock().expect("no panic under the lock");
-            for line in closed.lines().map(str::to_owned) {
+            for line in closed {
                 if !published.contains(&line) {
                     published.push(line);
                 }
@@ -187,7 +188,7 @@ impl Sink for Collect {
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
         self.closed.append(&mut self.open);
-        Ok(self.closed.join("\n").into_bytes())
+        serde_json::to_vec(&self.closed).map_err(|problem| OperatorError::about("collect", problem))
     }
 
     fn commit(&mut self, _: CheckpointId) -> Result<(), OperatorError> {

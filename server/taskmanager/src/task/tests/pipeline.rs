@@ -208,6 +208,31 @@ fn a_snapshot_that_cannot_be_stored_or_taken_declines_the_checkpoint() {
 }
 
 #[test]
+fn an_operator_without_state_has_nothing_to_snapshot_before_its_end() {
+    for (config, at_end) in [(json!({"pauseAt": 0}), false), (json!({"count": 0}), true)] {
+        let (registry, _) = registry();
+        let mut cluster = Cluster::new(1, registry);
+        // No record comes, so it does not panic.
+        let vertices = [
+            ("numbers", 1, config),
+            ("panic", 1, json!({})),
+            ("collect", 1, json!({})),
+        ];
+        let edges = [Partitioning::Forward, Partitioning::Forward];
+        let attempts = cluster.deploy(&Job::new(&vertices, &edges, exactly_once(100_000)));
+        let event = if at_end {
+            TaskEvent::EndOfData
+        } else {
+            TaskEvent::Running
+        };
+        cluster.all(&attempts, &event);
+        let states = cluster.checkpoint(&attempts, 1);
+        let nothing = states.values().map(|(state, _)| state.is_nothing());
+        assert!(nothing.eq([false, !at_end, false]));
+    }
+}
+
+#[test]
 fn two_hundred_tasks_exchange_all_to_all() {
     let (registry, committed) = registry();
     let mut cluster = Cluster::new(2, registry);

@@ -1,0 +1,125 @@
+//! What the model foresees of submissions: who is told what, and from what a job starts.
+
+use super::Model;
+use super::checkpoints::Checkpoints;
+use super::job::{Job, Life};
+use super::orders::{Order, Write};
+use jobmanager_core::graph::JobGraph;
+use jobmanager_core::id::RequestId;
+use jobmanager_core::jobmanager::{Command, Input, Reply};
+use jobmanager_core::message::StateHandle;
+use jobmanager_core::record::{CheckpointRecord, RegionSnapshot};
+use jobmanager_core::savepoint::{Savepoint, SubtaskSnapshot};
+use jobmanager_core::time::Timestamp;
+use std::sync::Arc;
+
+/// So many clients wait for the durability of one submission, and no more.
+const WAITERS: usize = 1_000;
+
+impl Model {
+    /// Whether every job that the input brings is among the plans.
+    pub(super) fn knows(&self, input: &Input) -> bool {
+        let Input::Command {
+            command: Command::Submit { graph, .. },
+            ..
+        } = input
+        else {
+            return true;
+        };
+        self.plans.0.contains_key(&graph.id())
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        request: RequestId,
+        graph: &Arc<JobGraph>,
+        from: Option<&Savepoint>,
+    ) {
+        let id = graph.id();
+        let there = |same| match same {
+            true => Reply::AlreadySubmitted(id),
+            false => Reply::Conflict(id),
+        };
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let answer = there(job.graph.computes_like(graph));
+            let Life::Submitting(waiters) = &mut job.life else {
+                self.orders.push(Order::Reply(request, answer));
+                return;
+            };
+            let alike = waiters
+                .iter()
+                .filter(|(_, other)| is_conflict(other) == is_conflict(&answer));
+            if alike.count() < WAITERS {
+                waiters.push((request, answer));
+            } else {
+                let reason = "too many clients wait for the metadata store to take this";
+                let reply = Reply::Overloaded(reason.to_owned());
+                self.orders.push(Order::Reply(request, reply));
+            }
+            return;
+        }
+        if let Some(computation) = self.computations.get(&id) {
+            let answer = there(*computation == graph.computation());
+            self.orders.push(Order::Reply(request, answer));
+            return;
+        }
+        let Some(plan) = self.plans.0.get(&id).cloned() else {
+            return;
+        };
+        let life = Life::Submitting(vec![(request, Reply::Submitted(id))]);
+        let mut job = Job::new(graph.clone(), plan, self.now, life);
+        let restore = graph.config().restore.as_ref();
+        let from = from.filter(|_| restore.is_some());
+        let start = from.map(|savepoint| Arc::new(job.start(savepoint, self.now)));
+        if let Some(start) = &start {
+            let (regions, next) = (job.regions.len(), start.id.next());
+            let retained = vec![start.clone()];
+            job.checkpoints = Checkpoints::recovered(regions, next, retained, self.now);
+        }
+        let mut write = vec![Write::Job(id)];
+        if job.plan.checkpoints.is_some() {
+            write.push(Write::Mark(id, job.checkpoints.first_mark()));
+        }
+        write.extend(start.map(Write::Checkpoint));
+        self.journal.queue(vec![write]);
+        self.jobs.insert(id, job);
+        self.touched.insert(id);
+    }
+}
+
+impl Job {
+    /// The record with which it begins: of each region what its operators have in the savepoint.
+    fn start(&self, savepoint: &Savepoint, now: Timestamp) -> CheckpointRecord {
+        let snapshot = |position: usize| -> Option<&SubtaskSnapshot> {
+            let task = self.plan.tasks[position];
+            let id = self.graph.vertices()[task.vertex.0 as usize].operator_id;
+            let mut operators = savepoint.operators.iter();
+            let operator = operators.find(|it| it.operator_id == id)?;
+            operator.subtasks.get(task.subtask.0 as usize)
+        };
+        let state = |position: usize| {
+            snapshot(position).map_or(StateHandle::nothing(), |found| found.state.clone())
+        };
+        let region = |members: &Vec<usize>| {
+            let found = members.iter().filter_map(|position| snapshot(*position));
+            let ended: Vec<bool> = found.map(|subtask| subtask.ended).collect();
+            (!ended.is_empty()).then(|| RegionSnapshot {
+                checkpoint: savepoint.checkpoint,
+                attempt: None,
+                is_final: ended.contains(&true),
+            })
+        };
+        CheckpointRecord {
+            job: self.id,
+            id: savepoint.checkpoint,
+            triggered: savepoint.triggered,
+            completed: now,
+            regions: self.plan.regions.iter().map(region).collect(),
+            states: (0..self.plan.tasks.len()).map(state).collect(),
+        }
+    }
+}
+
+fn is_conflict(reply: &Reply) -> bool {
+    matches!(reply, Reply::Conflict(_))
+}
