@@ -6,6 +6,7 @@
 mod observe;
 mod savepoints;
 mod script;
+mod why;
 
 use jobmanager_core::state::ExecutionState;
 use script::Script;
