@@ -474,3 +474,26 @@ fn nobody_knows_why_of_a_job_that_was_never_submitted() {
     let script = Script::new();
     assert_eq!(script.coordinator.why(JobId(1), Timestamp(0)), None);
 }
+
+/// The job with so many subtasks of each vertex.
+fn wide(parallelism: u32) -> String {
+    let wide = format!("\"parallelism\": {parallelism}");
+    JOB.replace("\"parallelism\": 2", &wide)
+}
+
+#[test]
+fn what_an_answer_leaves_out_is_counted() {
+    let mut script = Script::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+        script.connect(name, 1);
+    }
+    script.submit(&wide(12)).stored("done").cut().why();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn of_many_tasks_in_one_place_the_first_are_named() {
+    let mut script = running(&["a"], 12, &wide(12));
+    script.failed("a", &"x".repeat(600)).cut().why();
+    insta::assert_snapshot!(script.text());
+}

@@ -4,6 +4,7 @@
 //! a task all of whose inputs have acknowledged has their barriers, or they are on their way, and one of whose
 //! inputs one has not acknowledged may have to wait for it. So whom the others wait for comes first.
 
+use super::more::first_of;
 use super::words::{ahead, counted, lasting, listed, shown, verb};
 use super::{Cause, Look, Reason, Savepoint, Subtask};
 use crate::graph::producers_of;
@@ -191,7 +192,7 @@ impl Look<'_> {
     pub(super) fn checkpoints(&self) -> Vec<Cause> {
         let pending = self.job.checkpoints.pending.iter();
         let pending = pending.filter(|pending| !pending.is_savepoint);
-        pending.map(|pending| self.under_way(pending)).collect()
+        first_of(pending.collect(), |pending| self.under_way(pending))
     }
 
     pub(super) fn under_way(&self, pending: &Pending) -> Cause {
@@ -242,18 +243,19 @@ impl Look<'_> {
         }
         let mut blame = Vec::new();
         for (phase, positions) in phases.into_iter().zip(by_phase) {
-            for it in self.by_taskmanager(positions.into_iter()) {
-                let silent = self.silence(it.tm);
-                let reason = Checkpoint::NotAcknowledged {
-                    phase,
-                    count: it.count,
-                    tasks: self.subtasks(&it.shown),
-                    taskmanager: it.taskmanager,
-                };
-                blame.push(Cause::new(reason, silent.into_iter().collect()));
-            }
+            let gathered = self.by_taskmanager(positions.into_iter());
+            blame.extend(gathered.into_iter().map(|it| (phase, it)));
         }
-        blame
+        first_of(blame, |(phase, it)| {
+            let silent = self.silence(it.tm);
+            let reason = Checkpoint::NotAcknowledged {
+                phase,
+                count: it.count,
+                tasks: self.subtasks(&it.shown),
+                taskmanager: it.taskmanager,
+            };
+            Cause::new(reason, silent.into_iter().collect())
+        })
     }
 
     fn phase(&self, missing: &Missing, position: u32) -> AckPhase {

@@ -24,7 +24,9 @@ pub enum Filter {
         taskmanagers: u32,
         /// How many free slots they have.
         free: u32,
-        /// Which operators they lack.
+        /// How many operators any of them lacks.
+        lacked: u32,
+        /// Which operators.
         operators: Vec<String>,
         /// Which TaskManagers.
         names: Vec<TaskManagerId>,
@@ -61,7 +63,9 @@ pub enum Filter {
     TaskmanagersGone {
         /// How many of the needed slots were there.
         slots: u32,
-        /// Which TaskManagers, as far as the failures of the job tell.
+        /// How many TaskManagers, as far as the failures of the job tell.
+        taskmanagers: u32,
+        /// Which.
         names: Vec<TaskManagerId>,
     },
 }
@@ -78,6 +82,7 @@ impl Filter {
             Filter::OperatorsLacking {
                 taskmanagers,
                 free,
+                lacked,
                 operators,
                 names,
             } => format!(
@@ -86,7 +91,7 @@ impl Filter {
                 in_brackets(names, *taskmanagers),
                 counted(*free, "free slot"),
                 verb(*taskmanagers, "does", "do"),
-                listed(operators, 0),
+                listed(operators, *lacked),
             ),
             Filter::TaskmanagersNotAnswered {
                 taskmanagers,
@@ -120,20 +125,24 @@ impl Filter {
                 verb(*jobs, "holds", "hold"),
                 counted(*slots, "slot")
             ),
-            Filter::TaskmanagersGone { slots, names } => format!(
+            Filter::TaskmanagersGone {
+                slots,
+                taskmanagers,
+                names,
+            } => format!(
                 "{} {} on TaskManagers that have gone{}.",
                 counted(*slots, "needed slot"),
                 verb(*slots, "was", "were"),
-                in_brackets(names, 0)
+                in_brackets(names, *taskmanagers)
             ),
         }
     }
 
     pub(super) fn unblock(&self, _: Timestamp) -> String {
         match self {
-            Filter::OperatorsLacking { operators, .. } => {
-                format!("Let them offer {}, too.", listed(operators, 0))
-            }
+            Filter::OperatorsLacking {
+                lacked, operators, ..
+            } => format!("Let them offer {}, too.", listed(operators, *lacked)),
             Filter::TaskmanagersNotAnswered { .. } => String::from(
                 "They have to answer their first heartbeat; who does not is given up after heartbeat.timeout.",
             ),

@@ -1,6 +1,6 @@
 //! The beginning and the end of a job as causes.
 
-use super::words::{ahead, counted, lasting, shown, span, verb};
+use super::words::{ahead, counted, excerpt, lasting, shown, span, verb};
 use super::{Cause, Look, Reason};
 use crate::id::{JobId, RequestId};
 use crate::jobmanager::Coordinator;
@@ -174,7 +174,7 @@ impl Look<'_> {
             Ending::Failing(failure) => Life::Failing {
                 since: since(JobStatus::Failing),
                 tasks,
-                failure: failure.clone(),
+                failure: excerpt(failure),
             },
         };
         Cause::new(reason, self.stopping(|_| true))

@@ -12,12 +12,13 @@
 //! ```
 //!
 //! Invariants: what waits has a cause, and what does not has none; at most [`SHOWN`] things of a kind are
-//! named, and all of them are counted; the cost is that of the answer, of one look at the tasks of a job of
+//! named, and how many are left out is said; the cost is that of the answer, of one look at the tasks of a job of
 //! which some are not where they should be, and, if it waits for slots, of one look at the TaskManagers.
 
 mod checkpoint;
 mod filter;
 mod life;
+mod more;
 mod restart;
 mod rhythm;
 mod savepoint;
@@ -30,6 +31,7 @@ mod write;
 pub use checkpoint::{AckPhase, Checkpoint};
 pub use filter::Filter;
 pub use life::Life;
+pub use more::NotShown;
 pub use restart::Restart;
 pub use rhythm::Rhythm;
 pub use savepoint::Savepoint;
@@ -102,6 +104,8 @@ pub enum Reason {
     Rhythm(Rhythm),
     /// A savepoint.
     Savepoint(Savepoint),
+    /// What is left out.
+    NotShown(NotShown),
 }
 
 impl Cause {
@@ -128,6 +132,7 @@ impl Cause {
             Reason::Trigger(reason) => reason.text(now),
             Reason::Rhythm(reason) => reason.text(now),
             Reason::Savepoint(reason) => reason.text(now),
+            Reason::NotShown(reason) => reason.text(now),
         }
     }
 
@@ -145,6 +150,7 @@ impl Cause {
             Reason::Trigger(reason) => reason.unblock(now),
             Reason::Rhythm(reason) => reason.unblock(now),
             Reason::Savepoint(reason) => reason.unblock(now),
+            Reason::NotShown(reason) => reason.unblock(now),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Restarts as a cause: what a region that failed waits for before it is scheduled again.
 
-use super::words::{ahead, counted, span, verb};
+use super::words::{ahead, counted, excerpt, span, verb};
 use super::{Cause, Look, Reason};
 use crate::id::{JobId, RegionIndex};
 use crate::jobmanager::execution::Phase;
@@ -122,8 +122,8 @@ impl Look<'_> {
             restarts: self.job.restarts,
             failed: failure.map(|failure| failure.at),
             failure: failure.map(|failure| match &failure.task {
-                Some(task) => format!("{task}: {}", failure.message),
-                None => failure.message.clone(),
+                Some(task) => format!("{task}: {}", excerpt(&failure.message)),
+                None => excerpt(&failure.message),
             }),
         };
         let mut because: Vec<Cause> = self.delay(restarting).into_iter().collect();

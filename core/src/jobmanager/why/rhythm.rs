@@ -1,6 +1,6 @@
 //! The checkpoints of a job in the long run: whether they fail, and when the next one is due.
 
-use super::words::{ahead, counted};
+use super::words::{ahead, counted, excerpt};
 use super::{Cause, Look, Reason};
 use crate::id::CheckpointId;
 use crate::jobmanager::job::JobPhase;
@@ -114,7 +114,7 @@ impl Look<'_> {
         let details = self.job.checkpoints.details(0);
         let latest = details.latest_failed;
         let (at, failure) = match latest.as_ref().map(|entry| &entry.outcome) {
-            Some(CheckpointOutcome::Failed { at, reason }) => (Some(*at), Some(reason.clone())),
+            Some(CheckpointOutcome::Failed { at, reason }) => (Some(*at), Some(excerpt(reason))),
             Some(CheckpointOutcome::InProgress | CheckpointOutcome::Completed) | None => {
                 (None, None)
             }

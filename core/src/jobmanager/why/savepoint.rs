@@ -1,6 +1,7 @@
 //! Savepoints as a cause: what one that a client wants waits for. One is at work at a time.
 
-use super::words::{ahead, counted, lasting, shown, verb};
+use super::more::first_of;
+use super::words::{ahead, counted, excerpt, lasting, shown, verb};
 use super::{Cause, Look, Reason};
 use crate::id::{CheckpointId, TriggerId};
 use crate::jobmanager::job::JobPhase;
@@ -179,7 +180,7 @@ impl Look<'_> {
     /// What savepoints without an outcome wait for.
     pub(super) fn savepoints(&self) -> Vec<Cause> {
         let wishes = self.job.savepoints.iter();
-        let wishes = wishes.filter(|wish| wish.stage != Stage::Ended);
+        let wishes: Vec<&Wish> = wishes.filter(|wish| wish.stage != Stage::Ended).collect();
         let current = self.job.savepoints.current().map(|it| it.record.trigger);
         let cause = |wish: &Wish| {
             let first = current.filter(|current| *current != wish.record.trigger);
@@ -197,11 +198,11 @@ impl Look<'_> {
                 after: wish.record.after,
                 since: wish.record.requested,
                 until: until.filter(|_| first.is_none()),
-                problem: wish.problem.clone(),
+                problem: wish.problem.as_deref().map(excerpt),
             };
             Cause::new(reason, self.wanted(wish, first))
         };
-        wishes.map(cause).collect()
+        first_of(wishes, cause)
     }
 
     fn wanted(&self, wish: &Wish, first: Option<TriggerId>) -> Vec<Cause> {
@@ -227,7 +228,7 @@ impl Look<'_> {
                 vec![Cause::leaf(Savepoint::MetadataNotWritten { location })]
             }
             Stage::Failing { cause } => {
-                let failure = cause.clone();
+                let failure = excerpt(cause);
                 vec![Cause::leaf(Savepoint::SavepointFailed { failure })]
             }
             Stage::Ending { .. } => self.outcome(wish),
@@ -266,7 +267,8 @@ impl Look<'_> {
             return Vec::new();
         };
         let outcome = ended.outcome.as_ref().map(|outcome| &outcome.result);
-        let failure = outcome.and_then(|result| result.as_ref().err()).cloned();
+        let failure = outcome.and_then(|result| result.as_ref().err());
+        let failure = failure.map(|failure| excerpt(failure));
         let (job, trigger) = (self.job.id(), wish.record.trigger);
         let write = self.store(|fact| *fact == Fact::SavepointEnded(job, trigger));
         vec![Cause::new(Savepoint::OutcomeNotDurable { failure }, write)]

@@ -4,6 +4,7 @@
 //! waiting regions need, or none. What is missing is a lower bound where groups differ in who suits them:
 //! whether groups can share is a question of which slot goes to whom.
 
+use super::more::first_of;
 use super::words::{ahead, counted, shown, span, verb};
 use super::{Cause, Filter, Look, Reason, SHOWN};
 use crate::id::{JobId, TaskManagerId};
@@ -347,19 +348,21 @@ impl Look<'_> {
         }
         let vertices = self.job.graph.vertices().iter();
         let unknown = vertices.filter(|vertex| !tms.supply().is_offered(&vertex.operator));
-        let not_offered = unknown.map(|vertex| Slots::OperatorNotOffered {
-            operator: vertex.operator.clone(),
-            vertex: vertex.id.clone(),
+        let mut because = first_of(unknown.collect(), |vertex| {
+            Cause::leaf(Slots::OperatorNotOffered {
+                operator: vertex.operator.clone(),
+                vertex: vertex.id.clone(),
+            })
         });
-        let mut because: Vec<Cause> = not_offered.take(SHOWN).map(Cause::leaf).collect();
         if groups.len() > 1 {
             let short = groups.iter().filter(|group| group.needed > group.free);
-            let too_small = short.map(|group| Slots::GroupTooSmall {
-                group: String::from(group.name),
-                needed: group.needed,
-                free: group.free,
-            });
-            because.extend(too_small.take(SHOWN).map(Cause::leaf));
+            because.extend(first_of(short.collect(), |group| {
+                Cause::leaf(Slots::GroupTooSmall {
+                    group: String::from(group.name),
+                    needed: group.needed,
+                    free: group.free,
+                })
+            }));
         }
         if because.is_empty() && missing == 0 && groups.len() > 1 {
             let groups = count(groups.len());
@@ -379,9 +382,13 @@ impl Look<'_> {
         let failures = self.job.exceptions.iter();
         let names = failures.filter_map(|failure| failure.taskmanager.as_ref());
         let names = names.filter(|name| tms.by_id(name).is_none());
-        let names: BTreeSet<&TaskManagerId> = names.take(SHOWN).collect();
-        let names = names.into_iter().cloned().collect();
-        (slots > 0).then(|| Cause::leaf(Filter::TaskmanagersGone { slots, names }))
+        let names: BTreeSet<&TaskManagerId> = names.collect();
+        let gone = Filter::TaskmanagersGone {
+            slots,
+            taskmanagers: count(names.len()),
+            names: names.into_iter().take(SHOWN).cloned().collect(),
+        };
+        (slots > 0).then(|| Cause::leaf(gone))
     }
 
     fn line(&self) -> Option<Cause> {
@@ -401,6 +408,7 @@ impl Supply {
             filters.push(Cause::leaf(Filter::OperatorsLacking {
                 taskmanagers: self.lacking.taskmanagers,
                 free: self.lacking.slots,
+                lacked: count(self.lacked.len()),
                 operators: self.lacked.into_iter().take(SHOWN).collect(),
                 names: self.lacking.names,
             }));

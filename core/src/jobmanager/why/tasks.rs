@@ -1,7 +1,8 @@
 //! Tasks as a cause: those that start, stop, or have not been reported, by the TaskManagers that they are on.
 //! A TaskManager that owes a sign of life is named below them.
 
-use super::words::{ahead, counted, lasting, listed, millis, span, verb};
+use super::more::first_of;
+use super::words::{ahead, counted, excerpt, lasting, listed, millis, span, verb};
 use super::{Cause, Look, Reason, SHOWN, Subtask};
 use crate::id::{RegionIndex, TaskManagerId, VertexIndex};
 use crate::jobmanager::job::Reconciling;
@@ -230,7 +231,7 @@ impl Look<'_> {
         let failed = reconciling.failed.first_key_value();
         let failed = failed.map(|(_, failure)| Tasks::FailedMeanwhile {
             regions: u32::try_from(reconciling.failed.len()).unwrap_or(u32::MAX),
-            failure: failure.clone(),
+            failure: excerpt(failure),
         });
         Cause::new(reason, failed.into_iter().map(Cause::leaf).collect())
     }
@@ -258,12 +259,12 @@ impl Look<'_> {
             };
             Cause::new(reason, silent.into_iter().collect())
         };
-        let gathered = self.gather(&states, |_| true).into_iter();
+        let gathered = self.gather(&states, |_| true);
         let reason = Tasks::Starting {
             deploying,
             initializing,
         };
-        Some(Cause::new(reason, gathered.map(on).collect()))
+        Some(Cause::new(reason, first_of(gathered, on)))
     }
 
     /// Tasks of these regions that were told to stop.
@@ -278,8 +279,7 @@ impl Look<'_> {
             };
             Cause::new(reason, silent.into_iter().collect())
         };
-        let gathered = self.gather(&[ExecutionState::Canceling], of).into_iter();
-        gathered.map(on).collect()
+        first_of(self.gather(&[ExecutionState::Canceling], of), on)
     }
 
     /// The tasks in these states of these regions, by TaskManager.
@@ -327,7 +327,6 @@ impl Look<'_> {
             let order = key(one).cmp(&key(other));
             order.then_with(|| one.taskmanager.cmp(&other.taskmanager))
         });
-        gathered.truncate(SHOWN);
         gathered
     }
 

@@ -81,6 +81,21 @@ pub(super) fn lasting(now: Timestamp, since: Timestamp) -> String {
     format!("for {}", span(now.since(since)))
 }
 
+/// The longest text of others that is told in full. Characters.
+const TOLD: usize = 500;
+
+/// What a task, a store or a storage says, which may be as long as it likes: its beginning, and how much is
+/// left out.
+pub(super) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(TOLD) {
+        None => String::from(text),
+        Some((end, _)) => {
+            let more = text[end..].chars().count();
+            format!("{}… and {more} more characters", &text[..end])
+        }
+    }
+}
+
 /// `1 slot`, `4 slots`.
 pub(super) fn counted(number: u32, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -122,5 +137,12 @@ mod tests {
         assert_eq!(ahead(Timestamp(7), Timestamp(57)), "in 50 ms");
         assert_eq!(listed(&["a", "b"], 5), "a, b and 3 more");
         assert_eq!(listed(&["a", "b"], 2), "a, b");
+    }
+
+    #[test]
+    fn what_others_say_is_cut_and_says_so() {
+        assert_eq!(excerpt(&"é".repeat(TOLD)), "é".repeat(TOLD));
+        let cut = excerpt(&"é".repeat(TOLD + 7));
+        assert_eq!(cut, format!("{}… and 7 more characters", "é".repeat(TOLD)));
     }
 }

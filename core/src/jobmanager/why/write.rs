@@ -1,6 +1,6 @@
 //! The store as a cause: what must become durable first.
 
-use super::words::ahead;
+use super::words::{ahead, excerpt};
 use super::{Cause, Look, Reason};
 use crate::id::CommitId;
 use crate::jobmanager::journal::{Fact, Journal};
@@ -89,7 +89,7 @@ impl Look<'_> {
 }
 
 fn at_work(journal: &Journal) -> Option<Write> {
-    let problem = journal.problem().map(String::from);
+    let problem = journal.problem().map(excerpt);
     if let Some(commit) = journal.commit_under_way() {
         return Some(Write::WriteUnderWay { commit, problem });
     }
