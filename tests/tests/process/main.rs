@@ -16,4 +16,5 @@ mod rest;
 mod savepoints;
 mod standby;
 mod text;
+mod why;
 mod word_count;
