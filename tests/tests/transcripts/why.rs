@@ -462,6 +462,14 @@ fn a_savepoint_that_failed_waits_until_that_is_durable() {
 }
 
 #[test]
+fn a_savepoint_is_not_given_up_while_its_job_waits_for_its_attempts() {
+    let mut script = running(&["a"], 2, JOB);
+    script.savepoint_as(7, AfterSavepoint::GoOn).stored("done");
+    script.recover().cut().why();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_due_checkpoint_waits_for_a_savepoint() {
     let mut script = running(&["a"], 2, JOB);
     script.savepoint_as(7, AfterSavepoint::GoOn).stored("done");

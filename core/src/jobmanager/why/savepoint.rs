@@ -34,7 +34,8 @@ pub enum Savepoint {
         after: AfterSavepoint,
         /// When it was asked for.
         since: Timestamp,
-        /// When it is given up, if it has not been begun by then; `None` if it has, or if it is not its turn.
+        /// When it is given up, if it has not been begun by then; `None` if it has, or if it is not its turn, or
+        /// if the job still waits for its attempts.
         until: Option<Timestamp>,
         /// Why it was tried in vain, if it was.
         problem: Option<String>,
@@ -182,6 +183,7 @@ impl Look<'_> {
         let wishes = self.job.savepoints.iter();
         let wishes: Vec<&Wish> = wishes.filter(|wish| wish.stage != Stage::Ended).collect();
         let current = self.job.savepoints.current().map(|it| it.record.trigger);
+        let expires = self.job.phase == JobPhase::Running;
         let cause = |wish: &Wish| {
             let first = current.filter(|current| *current != wish.record.trigger);
             let until = match wish.stage {
@@ -197,7 +199,7 @@ impl Look<'_> {
                 trigger: wish.record.trigger,
                 after: wish.record.after,
                 since: wish.record.requested,
-                until: until.filter(|_| first.is_none()),
+                until: until.filter(|_| expires && first.is_none()),
                 problem: wish.problem.as_deref().map(excerpt),
             };
             Cause::new(reason, self.wanted(wish, first))
