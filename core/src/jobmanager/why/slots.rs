@@ -100,14 +100,14 @@ impl Slots {
                 since,
                 ..
             } => format!(
-                "{} {} for {}, {missing} of which {} missing: on {}, {free} that {} {} free; this has lasted {}.",
+                "{} {} for {}: of those on {}, {free} {} and {} free, and {missing} {} missing; this has lasted {}.",
                 counted(*tasks, "task"),
                 verb(*tasks, "waits", "wait"),
                 counted(*needed, "slot"),
-                verb(*missing, "is", "are"),
                 counted(*taskmanagers, "TaskManager"),
                 verb(*free, "suits", "suit"),
                 verb(*free, "is", "are"),
+                verb(*missing, "is", "are"),
                 span(now.since(*since)),
             ),
             Slots::NoTaskmanager => String::from("No TaskManager is registered."),
