@@ -75,7 +75,7 @@ impl Job {
 
     /// The regions that are owed a checkpoint, or wait for their final one. If the job is to stop with a
     /// savepoint, that is their final one.
-    fn candidates(&self) -> impl Iterator<Item = RegionIndex> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = RegionIndex> {
         let ending = self.execution.at_end_of_data();
         let stops = self.savepoints.will_stop();
         let owed = self.checkpoints.owed.iter();

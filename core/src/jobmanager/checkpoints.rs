@@ -501,6 +501,11 @@ impl Line {
         self.last_completed.map_or(Timestamp(0), |at| at + pause)
     }
 
+    /// Counted failures since the last one that completed.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether no further one may be under way.
     pub(super) fn is_full(&self, config: &CheckpointConfig) -> bool {
         self.under_way >= config.max_concurrent

@@ -164,6 +164,24 @@ impl Journal {
         }
     }
 
+    /// The name of that try.
+    pub(super) fn commit_under_way(&self) -> Option<CommitId> {
+        match self.current.as_ref()?.progress {
+            Progress::UnderWay(commit) => Some(commit),
+            Progress::RetryAt(_) => None,
+        }
+    }
+
+    /// Whether what such a fact waits for is in the write at work, rather than behind it; `None` if it is in none.
+    pub(super) fn is_at_work(&self, which: impl Fn(&Fact) -> bool) -> Option<bool> {
+        let current = self.current.iter().flat_map(|write| &write.facts);
+        let queued = self.queued.iter().map(|(_, fact)| fact);
+        let at_work = current.map(|fact| (fact, true));
+        let mut all = at_work.chain(queued.map(|fact| (fact, false)));
+        all.find(|(fact, _)| which(fact))
+            .map(|(_, at_work)| at_work)
+    }
+
     /// How many writes wait.
     pub(super) fn queued(&self) -> usize {
         self.queued.len()

@@ -6,6 +6,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `input`, `effect`, `view` | what can happen, what can be ordered, what can be seen |
+//! | `why` | what whatever waits waits for |
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
 //! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
@@ -46,6 +47,7 @@ mod timers;
 mod view;
 mod views;
 mod waiting;
+pub mod why;
 
 pub use effect::{Effect, Reply};
 pub use input::{Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome};

@@ -288,4 +288,9 @@ impl Part {
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }
+
+    /// Whether the task at this place of the region has acknowledged.
+    pub(super) fn has_acknowledged(&self, place: u32) -> bool {
+        self.acknowledged.get(place)
+    }
 }

@@ -73,6 +73,11 @@ impl Removals {
         self.0.contains_key(&job)
     }
 
+    /// When the removal of a job is ordered again; `None` while it is under way, or if there is none.
+    pub(super) fn retry_of(&self, job: JobId) -> Option<Timestamp> {
+        self.0.get(&job)?.retry
+    }
+
     /// When something is to be ordered again.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.0.values().filter_map(|removal| removal.retry).min()

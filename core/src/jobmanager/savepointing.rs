@@ -146,7 +146,7 @@ impl Job {
     }
 
     /// Whether every task runs, apart from those of regions that have finished, and no region is about to finish.
-    fn can_take_savepoint(&self) -> bool {
+    pub(super) fn can_take_savepoint(&self) -> bool {
         self.execution.all_run_or_finished()
             && self.checkpoints.finals() == self.execution.finished()
     }

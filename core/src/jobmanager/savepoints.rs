@@ -124,6 +124,10 @@ impl Savepoints {
         self.0.iter_mut().find(|wish| wish.stage != Stage::Ended)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Wish> {
+        self.0.iter()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Wish> {
         self.0.iter_mut()
     }

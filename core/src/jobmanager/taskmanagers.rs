@@ -389,6 +389,12 @@ fn nobody() -> TaskManager {
 }
 
 impl TaskManager {
+    /// When it is given up, if it stays silent.
+    pub(super) fn lost_at(&self, config: &ClusterConfig) -> Timestamp {
+        let silent_at = self.last_heard + config.heartbeat_timeout;
+        self.spared_until.unwrap_or(silent_at)
+    }
+
     /// How many of its slots can be given to tasks.
     pub(super) fn free_count(&self) -> u32 {
         if !self.answered {

@@ -87,6 +87,11 @@ impl Waiting {
         wish.needed = Some(needed);
     }
 
+    /// Those that are served before this one, the first of them first.
+    pub(super) fn before(&self, place: Place) -> impl Iterator<Item = JobId> {
+        self.jobs.range(..place).map(|((_, job), _)| *job)
+    }
+
     pub(super) fn contains(&self, place: Place) -> bool {
         self.jobs.contains_key(&place)
     }

@@ -1,6 +1,8 @@
 //! The command line of the binary `jobmanager`.
 
-use crate::cli::{self, CancelArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE};
+use crate::cli::{
+    self, CancelArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE, WhyArgs,
+};
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
 use crate::logging::Format;
@@ -36,6 +38,8 @@ enum Command {
     List(ListArgs),
     /// Show one job
     Status(StatusArgs),
+    /// Tell what a job waits for, and what would help
+    Why(WhyArgs),
     /// Cancel a job
     Cancel(CancelArgs),
     /// Take a savepoint of a job
@@ -60,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => cli::run(&args),
         Command::List(args) => cli::list(&args),
         Command::Status(args) => cli::status(&args),
+        Command::Why(args) => cli::why(&args),
         Command::Cancel(args) => cli::cancel(&args),
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),

@@ -22,6 +22,7 @@ mod state;
 mod steps;
 mod storage;
 mod waits;
+mod why;
 mod workers;
 
 pub(crate) use contract::{WorkerStep, is_not_deaf};

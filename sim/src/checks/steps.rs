@@ -7,6 +7,7 @@ use super::pending::Pending;
 use super::regions::{Known, Regions};
 use super::replay::Recording;
 use super::waits::Waits;
+use super::why::Honesty;
 use super::{Checks, Verdict, ensure, is_left_behind};
 use crate::model::Model;
 use crate::plan::Survives;
@@ -62,6 +63,7 @@ struct Course {
     pending: Pending,
     apart: Apart,
     waits: Waits,
+    honesty: Honesty,
     limits: Limits,
 }
 
@@ -92,6 +94,7 @@ impl Checks {
             pending: Pending::default(),
             apart: Apart::default(),
             waits: Waits::default(),
+            honesty: Honesty::new(records, now),
             limits: Limits::new(&config),
         };
         let recording = replays.then(|| Recording::new(config.clone(), epoch, records, now));
@@ -191,6 +194,7 @@ impl Checks {
             course.pending.stepped(step, plans)?;
             course.apart.stepped(step, plans, &is_final)?;
             course.waits.stepped(step, |job| plans.slot_timeout(job))?;
+            course.honesty.stepped(step, plans)?;
         }
         watched.now = watched.now.max(step.now);
         ensure(

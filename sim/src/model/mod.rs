@@ -82,6 +82,21 @@ impl Plans {
         Some(self.0.get(&job)?.slot_timeout)
     }
 
+    /// The tasks of those regions.
+    pub(crate) fn members(&self, job: JobId, tasks: &[TaskId]) -> BTreeSet<TaskId> {
+        let (named, plan) = (self.named(job, tasks), self.0.get(&job));
+        let regions = plan.into_iter().flat_map(|plan| &plan.region_of);
+        let all = plan.into_iter().flat_map(|plan| &plan.tasks).zip(regions);
+        let members = all.filter(|(_, region)| named.contains(region));
+        members.map(|(task, _)| *task).collect()
+    }
+
+    /// Which tasks share a slot: those with the same value, in the order of checkpoint records.
+    pub(crate) fn shares(&self, job: JobId) -> &[(u32, u32)] {
+        let plan = self.0.get(&job);
+        plan.map_or(&[], |plan| plan.shares.as_slice())
+    }
+
     /// The region of each task, in the order of checkpoint records.
     pub(crate) fn regions(&self, job: JobId) -> &[usize] {
         let plan = self.0.get(&job);

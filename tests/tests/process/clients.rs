@@ -151,6 +151,7 @@ fn help_is_everywhere_and_names_the_exit_codes() {
         "run",
         "list",
         "status",
+        "why",
         "cancel",
         "savepoint",
         "stop",

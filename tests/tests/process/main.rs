@@ -17,4 +17,5 @@ mod restore;
 mod savepoints;
 mod standby;
 mod text;
+mod why;
 mod word_count;

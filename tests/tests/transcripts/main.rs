@@ -7,6 +7,7 @@ mod observe;
 mod restore;
 mod savepoints;
 mod script;
+mod why;
 
 use jobmanager_core::state::ExecutionState;
 use script::Script;

@@ -37,10 +37,12 @@ pub(super) struct Task {
 
 /// A scenario under way.
 pub(crate) struct Script {
-    coordinator: Coordinator,
-    now: u64,
+    pub(super) coordinator: Coordinator,
+    pub(super) now: u64,
     epoch: u64,
-    text: String,
+    pub(super) text: String,
+    /// What whoever says hello offers.
+    operators: Vec<String>,
     pub(super) sessions: BTreeMap<String, SessionId>,
     pub(super) tasks: BTreeMap<AttemptId, Task>,
     /// The jobs that each had tasks of, and was not told to forget.
@@ -57,7 +59,7 @@ pub(crate) struct Script {
     pub(super) checkpoint: Option<CheckpointId>,
     /// The savepoint whose metadata was to be written last.
     pub(super) savepoint: Option<Arc<Savepoint>>,
-    job: Option<JobId>,
+    pub(super) job: Option<JobId>,
 }
 
 impl Script {
@@ -69,6 +71,7 @@ impl Script {
             now: 0,
             epoch: 1,
             text: String::new(),
+            operators: ["datagen-source", "file-sink"].map(String::from).to_vec(),
             sessions: BTreeMap::new(),
             tasks: BTreeMap::new(),
             hosted: BTreeMap::new(),
@@ -96,7 +99,7 @@ impl Script {
         self
     }
 
-    fn step(&mut self, what: &str, input: Input) -> &mut Self {
+    pub(super) fn step(&mut self, what: &str, input: Input) -> &mut Self {
         writeln!(self.text, "{:>6} > {what}", self.now).unwrap();
         let mut effects = Vec::new();
         self.coordinator
@@ -189,7 +192,7 @@ impl Script {
         self.step(&what, written)
     }
 
-    fn request(&mut self) -> RequestId {
+    pub(super) fn request(&mut self) -> RequestId {
         self.last_request += 1;
         RequestId(self.last_request)
     }
@@ -240,7 +243,7 @@ impl Script {
             inventory.len()
         );
         self.sessions.entry(name.into()).or_insert(session);
-        let operators = ["datagen-source", "file-sink"].map(String::from).to_vec();
+        let operators = self.operators.clone();
         let hello = Hello {
             taskmanager: TaskManagerId(name.into()),
             incarnation,
@@ -271,6 +274,12 @@ impl Script {
     /// From now on, whoever says hello has obeyed the leader of this epoch.
     pub(crate) fn after_epoch(&mut self, epoch: u64) -> &mut Self {
         self.seen_epoch = Epoch(epoch);
+        self
+    }
+
+    /// From now on, whoever says hello offers these operators, which are sorted.
+    pub(crate) fn offering(&mut self, operators: &[&str]) -> &mut Self {
+        self.operators = operators.iter().map(|it| (*it).to_owned()).collect();
         self
     }
 
@@ -335,6 +344,7 @@ impl Script {
                 StoreOutcome::Done
             }
             "unknown" => StoreOutcome::Unknown("the answer was lost".into()),
+            "unavailable" => StoreOutcome::Unavailable("the disk is full".into()),
             "fenced" => StoreOutcome::Fenced,
             other => panic!("no such outcome: {other}"),
         };
@@ -483,7 +493,7 @@ impl Script {
         self
     }
 
-    fn alive(&self) -> Vec<AttemptId> {
+    pub(super) fn alive(&self) -> Vec<AttemptId> {
         let alive = |state| matches!(state, ExecutionState::Deploying | ExecutionState::Running);
         self.tasks
             .iter()
@@ -492,7 +502,7 @@ impl Script {
             .collect()
     }
 
-    fn report(&mut self, attempt: AttemptId, report: TaskReport) {
+    pub(super) fn report(&mut self, attempt: AttemptId, report: TaskReport) {
         let task = self.tasks.get_mut(&attempt).unwrap();
         match report {
             TaskReport::Running => task.state = ExecutionState::Running,
@@ -510,7 +520,7 @@ impl Script {
         );
     }
 
-    fn say(&mut self, attempt: AttemptId, what: &str, message: FromTaskManager) {
+    pub(super) fn say(&mut self, attempt: AttemptId, what: &str, message: FromTaskManager) {
         let session = self.sessions[&self.tasks[&attempt].tm];
         self.step(what, Input::Message { session, message });
     }

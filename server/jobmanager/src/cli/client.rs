@@ -218,6 +218,11 @@ impl Client {
         self.get(&format!("/jobs/{id}/exceptions"))
     }
 
+    /// Why a job is not further than it is.
+    pub(crate) fn why<T: DeserializeOwned>(&self, id: &str) -> Result<T, ClientError> {
+        self.get(&format!("/jobs/{id}/why"))
+    }
+
     /// The newest failure of a job, if it has seen any.
     pub(crate) fn latest_exception(&self, id: &str) -> Result<Option<Exception>, ClientError> {
         let latest: Exceptions = self.get(&format!("/jobs/{id}/exceptions?maxExceptions=1"))?;

@@ -1,5 +1,5 @@
-//! The commands that talk to a running JobManager: `run`, `list`, `status`, `cancel`, `savepoint`,
-//! `stop`.
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `cancel`,
+//! `savepoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod savepoint;
 mod text;
+mod why;
 
 pub(crate) use client::{Client, ClientError};
 pub(crate) use follow::{End, follow};
@@ -17,6 +18,7 @@ pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub use savepoint::{SavepointArgs, StopArgs, savepoint, stop};
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
+pub use why::{WhyArgs, why};
 
 use jobmanager_proto::job_json::MAX_BYTES;
 use output::print_text;

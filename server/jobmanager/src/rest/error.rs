@@ -52,6 +52,11 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error)
     }
 
+    /// Our own mistake.
+    pub(super) fn broken(error: String) -> Failure {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+
     pub(super) fn unavailable(error: String) -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }

@@ -12,6 +12,7 @@ mod job;
 mod recording;
 mod savepoints;
 mod throwable;
+mod why;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
@@ -93,6 +94,7 @@ fn routes() -> Router<Rest> {
         .route("/jobs/{job}/savepoints", post(savepoints::trigger))
         .route("/jobs/{job}/savepoints/{trigger}", get(savepoints::status))
         .route("/jobs/{job}/stop", post(savepoints::stop))
+        .route("/jobs/{job}/why", get(why::why))
 }
 
 async fn not_found(uri: Uri) -> Failure {
