@@ -15,11 +15,15 @@
 
 mod file;
 #[cfg(feature = "postgres")]
+mod leased;
+#[cfg(feature = "postgres")]
 mod postgres;
 
 pub use file::FileElection;
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresElection;
+pub use leased::Leased;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresRow;
 
 use crate::store::StoreError;
 use jobmanager_core::id::Epoch;
@@ -94,6 +98,14 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
     });
 }
 
+/// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
+#[cfg(feature = "postgres")]
+fn holder_name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}
+
 /// How a leader's lease is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTiming {
@@ -126,7 +138,7 @@ pub enum Election {
     Folder(FileElection),
     /// See [`ElectionPlace::Postgres`].
     #[cfg(feature = "postgres")]
-    Postgres(Box<PostgresElection>),
+    Postgres(Box<Leased<PostgresRow>>),
 }
 
 /// Why a leader leads no more.
@@ -151,7 +163,8 @@ impl Election {
             ElectionPlace::Folder(folder) => Election::Folder(FileElection::open(&folder)?),
             #[cfg(feature = "postgres")]
             ElectionPlace::Postgres(database, cluster, timing) => {
-                Election::Postgres(Box::new(PostgresElection::new(database, cluster, timing)))
+                let row = PostgresRow::new(database, cluster, timing);
+                Election::Postgres(Box::new(Leased::new(row, timing)))
             }
         })
     }

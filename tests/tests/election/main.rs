@@ -1,0 +1,6 @@
+//! Elections by services, real ones: a lease of one leader is over before the next one is elected.
+#![cfg(feature = "services")]
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod postgres;
