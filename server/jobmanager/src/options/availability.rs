@@ -1,9 +1,9 @@
 //! The options of the metadata store and of the leader election, and what they need of each other.
 
-use super::{
-    CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, Listen, RENEW_DEADLINE, RETRY_PERIOD,
-    STORE, Shell,
+use super::table::{
+    CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, STORE,
 };
+use super::{Listen, Shell};
 use crate::election::{ClusterId, ElectionPlace, LeaseTiming};
 use crate::store::StorePlace;
 use std::net::IpAddr;

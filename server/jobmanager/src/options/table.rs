@@ -1,0 +1,105 @@
+//! The table of what only this shell reads. What the machines read is in the core's.
+
+use jobmanager_core::config::{OptionSpec, Scope};
+
+const fn shell(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        default,
+        scope: Scope::Cluster,
+        doc,
+    }
+}
+
+pub(super) const REST_BIND: &str = "rest.bind-address";
+pub(super) const REST_ADDRESS: &str = "rest.address";
+pub(super) const REST_PORT: &str = "rest.port";
+pub(super) const RPC_BIND: &str = "jobmanager.bind-host";
+pub(super) const RPC_ADDRESS: &str = "jobmanager.rpc.address";
+pub(super) const RPC_PORT: &str = "jobmanager.rpc.port";
+pub(super) const DATA_DIR: &str = "jobmanager.data-dir";
+pub(super) const STORE: &str = "jobmanager.store";
+pub(super) const HA_TYPE: &str = "high-availability.type";
+pub(super) const CLUSTER_ID: &str = "high-availability.cluster-id";
+pub(super) const LEASE_DURATION: &str = "high-availability.leader-election.lease-duration";
+pub(super) const RENEW_DEADLINE: &str = "high-availability.leader-election.renew-deadline";
+pub(super) const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
+pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
+pub(super) const WEB_TIMEOUT: &str = "web.timeout";
+pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
+
+pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
+pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
+
+/// The options that only this shell reads.
+pub static SHELL_OPTIONS: [OptionSpec; 17] = [
+    shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
+    shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
+    shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
+    shell(
+        RPC_BIND,
+        "",
+        "Where TaskManagers connect; jobmanager.rpc.address if unset.",
+    ),
+    shell(
+        RPC_ADDRESS,
+        "127.0.0.1",
+        "Where TaskManagers reach the JobManager.",
+    ),
+    shell(
+        RPC_PORT,
+        "6123",
+        "The port for TaskManagers; 0 takes a free one.",
+    ),
+    shell(
+        DATA_DIR,
+        "jobmanager-data",
+        "The folder of the durable metadata.",
+    ),
+    shell(
+        STORE,
+        "",
+        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME; the data folder if unset.",
+    ),
+    shell(
+        HA_TYPE,
+        "NONE",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder) or POSTGRES (of those that share a store).",
+    ),
+    shell(
+        CLUSTER_ID,
+        "/default",
+        "The name of the cluster, for databases that serve several.",
+    ),
+    shell(
+        LEASE_DURATION,
+        "5 s",
+        "How long others leave a leader alone that does not renew its lease.",
+    ),
+    shell(
+        RENEW_DEADLINE,
+        "4 s",
+        "How long a leader leads that cannot renew its lease.",
+    ),
+    shell(
+        RETRY_PERIOD,
+        "1 s",
+        "How often a leader renews its lease, and others look whether they can have it.",
+    ),
+    shell(
+        RECORDER_MEMORY,
+        "64 mb",
+        "How much of what the coordinator was told is kept for a flight recording, at least 1 mb; 0 for nothing.",
+    ),
+    shell(
+        RECORDER_DIR,
+        "",
+        "Where flight recordings are written; flight-recordings in the data folder if unset.",
+    ),
+    shell(
+        WEB_TIMEOUT,
+        "10 min",
+        "How long a client waits for an answer.",
+    ),
+    shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
+];
