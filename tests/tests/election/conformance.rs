@@ -232,7 +232,7 @@ pub(crate) async fn a_leader_that_was_deposed_is_told_by_its_next_renewal(servic
 
 pub(crate) async fn clusters_of_other_names_elect_leaders_of_their_own(service: &impl Service) {
     let mut leading = Vec::new();
-    for name in ["/default", "default-2", "/a/b"] {
+    for name in ["/default", "default-2", "/default/leader"] {
         let cluster = ClusterId::new(name).unwrap();
         let place = service.place(service.port(), cluster, ENDLESS);
         let election = Election::open(place).unwrap();

@@ -13,14 +13,18 @@
 //!
 //! Invariant: a [`Lease`] ends, by the monotonic clock of this machine, before anybody else can be elected.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "etcd", feature = "postgres"))]
 mod leased;
 #[cfg(feature = "postgres")]
 mod postgres;
 
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "etcd", feature = "postgres"))]
 pub use leased::Leased;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresRow;
@@ -40,10 +44,11 @@ impl ClusterId {
     /// The longest name. Characters.
     pub const MAX: usize = 200;
 
-    /// The name; nothing if it is empty, too long, or has control characters.
+    /// The name; nothing if it is empty but for slashes, too long, or has control characters.
     #[must_use]
     pub fn new(name: &str) -> Option<ClusterId> {
-        let fits = (1..=ClusterId::MAX).contains(&name.chars().count());
+        let is_empty = name.trim_matches('/').is_empty();
+        let fits = !is_empty && name.chars().count() <= ClusterId::MAX;
         (fits && !name.chars().any(char::is_control)).then(|| ClusterId(name.to_owned()))
     }
 
@@ -51,6 +56,12 @@ impl ClusterId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as a part of a path: Flink's begin with a slash, and users leave it out.
+    #[cfg(feature = "etcd")]
+    fn in_paths(&self) -> &str {
+        self.0.trim_matches('/')
     }
 }
 
@@ -98,6 +109,21 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
     });
 }
 
+/// An error's words, with those of what has caused it.
+#[cfg(feature = "etcd")]
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(problem) = cause {
+        let text = problem.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = problem.source();
+    }
+    words
+}
+
 /// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
 #[cfg(feature = "postgres")]
 fn holder_name() -> String {
@@ -127,6 +153,9 @@ pub enum ElectionPlace {
     /// By a row in this database, under the name of this cluster.
     #[cfg(feature = "postgres")]
     Postgres(crate::postgres::Database, ClusterId, LeaseTiming),
+    /// By a queue of keys on these servers, under the name of this cluster.
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdServers, ClusterId, LeaseTiming),
 }
 
 /// A candidate's side of an election.
@@ -139,6 +168,9 @@ pub enum Election {
     /// See [`ElectionPlace::Postgres`].
     #[cfg(feature = "postgres")]
     Postgres(Box<Leased<PostgresRow>>),
+    /// See [`ElectionPlace::Etcd`].
+    #[cfg(feature = "etcd")]
+    Etcd(Box<Leased<EtcdQueue>>),
 }
 
 /// Why a leader leads no more.
@@ -166,6 +198,11 @@ impl Election {
                 let row = PostgresRow::new(database, cluster, timing);
                 Election::Postgres(Box::new(Leased::new(row, timing)))
             }
+            #[cfg(feature = "etcd")]
+            ElectionPlace::Etcd(servers, cluster, timing) => {
+                let queue = EtcdQueue::new(servers, &cluster, timing);
+                Election::Etcd(Box::new(Leased::new(queue, timing)))
+            }
         })
     }
 
@@ -183,6 +220,8 @@ impl Election {
             Election::Folder(election) => election.campaign(known).await,
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.campaign(known).await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.campaign(known).await,
         }
     }
 
@@ -193,6 +232,8 @@ impl Election {
             Election::Folder(election) => election.keep(announced).await,
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.keep(announced).await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.keep(announced).await,
         }
     }
 
@@ -203,6 +244,8 @@ impl Election {
             Election::Folder(election) => election.resign(),
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.resign().await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.resign().await,
         }
     }
 }
@@ -263,6 +306,7 @@ mod tests {
             ("/default", true),
             (&longest, true),
             ("", false),
+            ("//", false),
             ("a\nb", false),
         ] {
             assert_eq!(ClusterId::new(name).is_some(), fits, "{name:?}");

@@ -72,7 +72,7 @@ impl Shell<'_> {
         let cluster = ClusterId::new(self.text(CLUSTER_ID));
         if cluster.is_none() {
             problems.push(format!(
-                "{CLUSTER_ID}: 1 to {} characters are expected, and no control characters",
+                "{CLUSTER_ID}: 1 to {} characters are expected, not only slashes, and no control characters",
                 ClusterId::MAX
             ));
         }
@@ -96,13 +96,28 @@ impl Shell<'_> {
             "NONE" => ElectionPlace::None,
             "FILE_LOCK" => ElectionPlace::Folder(data_dir.to_owned()),
             "POSTGRES" => self.by_database(store, timing, problems),
+            "ETCD" => {
+                self.need_shared_store("ETCD", store, problems);
+                self.by_etcd(timing, problems)
+            }
             _ => {
                 let text = self.text(HA_TYPE).escape_debug();
                 problems.push(format!(
-                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK or POSTGRES is expected"
+                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES or ETCD is expected"
                 ));
                 ElectionPlace::None
             }
+        }
+    }
+
+    /// One machine's folder is another one on each machine, and is locked by a leader that stands still.
+    fn need_shared_store(&self, kind: &str, store: &StorePlace, problems: &mut Vec<String>) {
+        // One that is wrong has been named already.
+        if matches!(store, StorePlace::Folder(_)) && self.text(STORE).trim().is_empty() {
+            problems.push(format!(
+                "{HA_TYPE}: {kind} elects one of several JobManagers that share a database; name one with \
+                 {STORE} (--store), or use FILE_LOCK on a single machine"
+            ));
         }
     }
 

@@ -4,6 +4,7 @@
 //! Every problem is reported, not just the first.
 
 mod availability;
+mod services;
 mod table;
 
 use crate::election::ElectionPlace;

@@ -24,6 +24,10 @@ pub(super) const CLUSTER_ID: &str = "high-availability.cluster-id";
 pub(super) const LEASE_DURATION: &str = "high-availability.leader-election.lease-duration";
 pub(super) const RENEW_DEADLINE: &str = "high-availability.leader-election.renew-deadline";
 pub(super) const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
+pub(super) const ETCD_ENDPOINTS: &str = "high-availability.etcd.endpoints";
+pub(super) const ETCD_AUTHORITIES: &str = "high-availability.etcd.tls.ca";
+pub(super) const ETCD_CERTIFICATE: &str = "high-availability.etcd.tls.certificate";
+pub(super) const ETCD_KEY: &str = "high-availability.etcd.tls.key";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
@@ -32,7 +36,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 17] = [
+pub static SHELL_OPTIONS: [OptionSpec; 21] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -64,12 +68,12 @@ pub static SHELL_OPTIONS: [OptionSpec; 17] = [
     shell(
         HA_TYPE,
         "NONE",
-        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder) or POSTGRES (of those that share a store).",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store) or ETCD.",
     ),
     shell(
         CLUSTER_ID,
         "/default",
-        "The name of the cluster, for databases that serve several.",
+        "The name of the cluster, for services that several clusters use.",
     ),
     shell(
         LEASE_DURATION,
@@ -86,6 +90,22 @@ pub static SHELL_OPTIONS: [OptionSpec; 17] = [
         "1 s",
         "How often a leader renews its lease, and others look whether they can have it.",
     ),
+    shell(
+        ETCD_ENDPOINTS,
+        "",
+        "The servers of etcd, with commas between them, such as http://HOST:2379.",
+    ),
+    shell(
+        ETCD_AUTHORITIES,
+        "",
+        "The file of the authorities that may have signed the certificates of etcd, in PEM; needed for https.",
+    ),
+    shell(
+        ETCD_CERTIFICATE,
+        "",
+        "The file of the certificate that etcd asks its clients for, in PEM.",
+    ),
+    shell(ETCD_KEY, "", "The file of that certificate's key, in PEM."),
     shell(
         RECORDER_MEMORY,
         "64 mb",
