@@ -5,6 +5,7 @@ mod daemon;
 pub mod etcd;
 pub mod postgres;
 pub mod proxy;
+pub mod zookeeper;
 
 use std::net::TcpListener;
 

@@ -16,18 +16,22 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod file;
-#[cfg(any(feature = "etcd", feature = "postgres"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "zookeeper"))]
 mod leased;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
-#[cfg(any(feature = "etcd", feature = "postgres"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "zookeeper"))]
 pub use leased::Leased;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresRow;
+#[cfg(feature = "zookeeper")]
+pub use zookeeper::{ZooKeeperLatch, ZooKeeperPath};
 
 use crate::store::StoreError;
 use jobmanager_core::id::Epoch;
@@ -125,7 +129,7 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 /// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "zookeeper"))]
 fn holder_name() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());
@@ -156,6 +160,9 @@ pub enum ElectionPlace {
     /// By a queue of keys on these servers, under the name of this cluster.
     #[cfg(feature = "etcd")]
     Etcd(EtcdServers, ClusterId, LeaseTiming),
+    /// By a queue of nodes at this path.
+    #[cfg(feature = "zookeeper")]
+    ZooKeeper(ZooKeeperPath, LeaseTiming),
 }
 
 /// A candidate's side of an election.
@@ -171,6 +178,9 @@ pub enum Election {
     /// See [`ElectionPlace::Etcd`].
     #[cfg(feature = "etcd")]
     Etcd(Box<Leased<EtcdQueue>>),
+    /// See [`ElectionPlace::ZooKeeper`].
+    #[cfg(feature = "zookeeper")]
+    ZooKeeper(Box<Leased<ZooKeeperLatch>>),
 }
 
 /// Why a leader leads no more.
@@ -203,6 +213,11 @@ impl Election {
                 let queue = EtcdQueue::new(servers, &cluster, timing);
                 Election::Etcd(Box::new(Leased::new(queue, timing)))
             }
+            #[cfg(feature = "zookeeper")]
+            ElectionPlace::ZooKeeper(path, timing) => {
+                let latch = ZooKeeperLatch::new(path, timing);
+                Election::ZooKeeper(Box::new(Leased::new(latch, timing)))
+            }
         })
     }
 
@@ -222,6 +237,8 @@ impl Election {
             Election::Postgres(election) => election.campaign(known).await,
             #[cfg(feature = "etcd")]
             Election::Etcd(election) => election.campaign(known).await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.campaign(known).await,
         }
     }
 
@@ -234,6 +251,8 @@ impl Election {
             Election::Postgres(election) => election.keep(announced).await,
             #[cfg(feature = "etcd")]
             Election::Etcd(election) => election.keep(announced).await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.keep(announced).await,
         }
     }
 
@@ -246,6 +265,8 @@ impl Election {
             Election::Postgres(election) => election.resign().await,
             #[cfg(feature = "etcd")]
             Election::Etcd(election) => election.resign().await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.resign().await,
         }
     }
 }

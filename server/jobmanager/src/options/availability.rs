@@ -2,6 +2,7 @@
 
 use super::table::{
     CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, STORE,
+    ZOOKEEPER_SESSION,
 };
 use super::{Listen, Shell};
 use crate::election::{ClusterId, ElectionPlace, LeaseTiming};
@@ -86,12 +87,17 @@ impl Shell<'_> {
         data_dir: &Path,
         problems: &mut Vec<String>,
     ) -> ElectionPlace {
-        let timing = self.lease_timing(problems);
         let kind = self
             .text(HA_TYPE)
             .trim()
             .to_ascii_uppercase()
             .replace('-', "_");
+        let has_session = kind == "ZOOKEEPER" && !self.text(ZOOKEEPER_SESSION).trim().is_empty();
+        let duration = match has_session {
+            true => ZOOKEEPER_SESSION,
+            false => LEASE_DURATION,
+        };
+        let timing = self.lease_timing(duration, problems);
         match kind.as_str() {
             "NONE" => ElectionPlace::None,
             "FILE_LOCK" => ElectionPlace::Folder(data_dir.to_owned()),
@@ -100,10 +106,14 @@ impl Shell<'_> {
                 self.need_shared_store("ETCD", store, problems);
                 self.by_etcd(timing, problems)
             }
+            "ZOOKEEPER" => {
+                self.need_shared_store("ZOOKEEPER", store, problems);
+                self.by_zookeeper(timing, problems)
+            }
             _ => {
                 let text = self.text(HA_TYPE).escape_debug();
                 problems.push(format!(
-                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES or ETCD is expected"
+                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES, ETCD or ZOOKEEPER is expected"
                 ));
                 ElectionPlace::None
             }
@@ -149,10 +159,11 @@ impl Shell<'_> {
         }
     }
 
-    fn lease_timing(&self, problems: &mut Vec<String>) -> LeaseTiming {
+    /// The times of a lease whose duration is the option of this key.
+    fn lease_timing(&self, duration: &'static str, problems: &mut Vec<String>) -> LeaseTiming {
         let known = problems.len();
         let timing = LeaseTiming {
-            duration: self.duration(LEASE_DURATION, problems),
+            duration: self.duration(duration, problems),
             renew_deadline: self.duration(RENEW_DEADLINE, problems),
             retry_period: self.duration(RETRY_PERIOD, problems),
         };
@@ -162,7 +173,7 @@ impl Shell<'_> {
         if problems.len() == known && !rising {
             problems.push(format!(
                 "{RENEW_DEADLINE}: has to be longer than {RETRY_PERIOD}, which is not 0, and shorter than \
-                 {LEASE_DURATION}"
+                 {duration}"
             ));
         }
         timing

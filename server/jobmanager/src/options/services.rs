@@ -1,13 +1,21 @@
 //! The options of elections by services that do nothing else.
 
 use super::Shell;
-#[cfg(not(feature = "etcd"))]
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+use super::table::CLUSTER_ID;
+#[cfg(not(all(feature = "etcd", feature = "zookeeper")))]
 use super::table::HA_TYPE;
 #[cfg(feature = "etcd")]
-use super::table::{CLUSTER_ID, ETCD_AUTHORITIES, ETCD_CERTIFICATE, ETCD_ENDPOINTS, ETCD_KEY};
-#[cfg(feature = "etcd")]
-use crate::election::{ClusterId, EtcdServers, EtcdTls};
+use super::table::{ETCD_AUTHORITIES, ETCD_CERTIFICATE, ETCD_ENDPOINTS, ETCD_KEY};
+#[cfg(feature = "zookeeper")]
+use super::table::{ZOOKEEPER_CONNECTION, ZOOKEEPER_QUORUM, ZOOKEEPER_ROOT};
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+use crate::election::ClusterId;
+#[cfg(feature = "zookeeper")]
+use crate::election::ZooKeeperPath;
 use crate::election::{ElectionPlace, LeaseTiming};
+#[cfg(feature = "etcd")]
+use crate::election::{EtcdServers, EtcdTls};
 
 impl Shell<'_> {
     #[cfg(not(feature = "etcd"))]
@@ -42,9 +50,37 @@ impl Shell<'_> {
             (Err(()), _) | (_, None) => ElectionPlace::None,
         }
     }
+
+    #[cfg(not(feature = "zookeeper"))]
+    pub(super) fn by_zookeeper(&self, _: LeaseTiming, problems: &mut Vec<String>) -> ElectionPlace {
+        problems.push(not_built("ZOOKEEPER", "zookeeper"));
+        ElectionPlace::None
+    }
+
+    #[cfg(feature = "zookeeper")]
+    pub(super) fn by_zookeeper(
+        &self,
+        timing: LeaseTiming,
+        problems: &mut Vec<String>,
+    ) -> ElectionPlace {
+        let timeout = self.duration(ZOOKEEPER_CONNECTION, problems);
+        let Some(cluster) = ClusterId::new(self.text(CLUSTER_ID)) else {
+            // It has been named.
+            return ElectionPlace::None;
+        };
+        let root = self.text(ZOOKEEPER_ROOT).trim();
+        let servers = self.text(ZOOKEEPER_QUORUM).trim();
+        match ZooKeeperPath::new(servers, root, &cluster, timeout) {
+            Ok(path) => ElectionPlace::ZooKeeper(path, timing),
+            Err(problem) => {
+                problems.push(format!("{ZOOKEEPER_QUORUM}, {ZOOKEEPER_ROOT}: {problem}"));
+                ElectionPlace::None
+            }
+        }
+    }
 }
 
-#[cfg(not(feature = "etcd"))]
+#[cfg(not(all(feature = "etcd", feature = "zookeeper")))]
 fn not_built(kind: &str, feature: &str) -> String {
     format!(
         "{HA_TYPE}: this JobManager was built without {kind}; build it with `--features {feature}`"

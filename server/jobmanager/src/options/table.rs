@@ -28,6 +28,11 @@ pub(super) const ETCD_ENDPOINTS: &str = "high-availability.etcd.endpoints";
 pub(super) const ETCD_AUTHORITIES: &str = "high-availability.etcd.tls.ca";
 pub(super) const ETCD_CERTIFICATE: &str = "high-availability.etcd.tls.certificate";
 pub(super) const ETCD_KEY: &str = "high-availability.etcd.tls.key";
+pub(super) const ZOOKEEPER_QUORUM: &str = "high-availability.zookeeper.quorum";
+pub(super) const ZOOKEEPER_ROOT: &str = "high-availability.zookeeper.path.root";
+pub(super) const ZOOKEEPER_SESSION: &str = "high-availability.zookeeper.client.session-timeout";
+pub(super) const ZOOKEEPER_CONNECTION: &str =
+    "high-availability.zookeeper.client.connection-timeout";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
@@ -36,7 +41,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 21] = [
+pub static SHELL_OPTIONS: [OptionSpec; 25] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -68,7 +73,7 @@ pub static SHELL_OPTIONS: [OptionSpec; 21] = [
     shell(
         HA_TYPE,
         "NONE",
-        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store) or ETCD.",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store), ETCD or ZOOKEEPER.",
     ),
     shell(
         CLUSTER_ID,
@@ -106,6 +111,26 @@ pub static SHELL_OPTIONS: [OptionSpec; 21] = [
         "The file of the certificate that etcd asks its clients for, in PEM.",
     ),
     shell(ETCD_KEY, "", "The file of that certificate's key, in PEM."),
+    shell(
+        ZOOKEEPER_QUORUM,
+        "",
+        "The servers of ZooKeeper, with commas between them, each as HOST:PORT.",
+    ),
+    shell(
+        ZOOKEEPER_ROOT,
+        "/jobmanager",
+        "The node of ZooKeeper below which each cluster has one of its name.",
+    ),
+    shell(
+        ZOOKEEPER_SESSION,
+        "",
+        "How long ZooKeeper leaves a leader alone that it does not hear of; high-availability.leader-election.lease-duration if unset.",
+    ),
+    shell(
+        ZOOKEEPER_CONNECTION,
+        "15 s",
+        "How long a server of ZooKeeper may keep silent before another one is tried, if two fifths of the session are not shorter.",
+    ),
     shell(
         RECORDER_MEMORY,
         "64 mb",

@@ -277,3 +277,27 @@ fn an_election_by_etcd_needs_servers() {
         assert_eq!(problems_of(&with_database(&[kind, server])), "");
     }
 }
+
+#[test]
+fn an_election_by_zookeeper_needs_servers_and_a_session_that_outlasts_its_leader() {
+    let kind = "high-availability.type=zookeeper";
+    let server = "high-availability.zookeeper.quorum=a:2181,b";
+    let session = "high-availability.zookeeper.client.session-timeout=3 s";
+    let problems = problems_of(&with_database(&[kind, server, session]));
+    let words = "and shorter than high-availability.zookeeper.client.session-timeout";
+    assert!(problems.contains(words), "{problems}");
+
+    let problems = problems_of(&with_database(&[kind]));
+    let words = if cfg!(feature = "zookeeper") {
+        "high-availability.zookeeper.quorum, high-availability.zookeeper.path.root: ``: servers"
+    } else {
+        "built without ZOOKEEPER"
+    };
+    assert!(problems.contains(words), "{problems}");
+    if cfg!(all(feature = "zookeeper", feature = "postgres")) {
+        let session = "high-availability.zookeeper.client.session-timeout=60 s";
+        let deadline = "high-availability.leader-election.renew-deadline=40 s";
+        let options = with_database(&[kind, server, session, deadline]);
+        assert_eq!(problems_of(&options), "");
+    }
+}

@@ -3,6 +3,7 @@
 use super::*;
 use jobmanager_tests::services::etcd::Etcd;
 use jobmanager_tests::services::postgres::Postgres;
+use jobmanager_tests::services::zookeeper::ZooKeeper;
 
 /// What runs for a pair: the database of its records, and what elects the leader unless the database does.
 pub(super) struct Services {
@@ -26,6 +27,16 @@ impl Elects for Etcd {
     }
 }
 
+impl Elects for ZooKeeper {
+    fn stop(&mut self) {
+        ZooKeeper::stop(self);
+    }
+
+    fn start_again(&mut self) {
+        ZooKeeper::start_again(self);
+    }
+}
+
 fn shared(name: &'static str, options: &[&str], elects: Option<Box<dyn Elects>>) -> Shared {
     let database = Postgres::start();
     let store = format!("-Djobmanager.store={}", database.url(""));
@@ -46,6 +57,13 @@ fn by_etcd() -> Shared {
     let etcd = Etcd::start();
     let servers = format!("high-availability.etcd.endpoints={}", etcd.url(etcd.port()));
     shared("ETCD", &[&servers], Some(Box::new(etcd)))
+}
+
+fn by_zookeeper() -> Shared {
+    let zookeeper = ZooKeeper::start();
+    let server = zookeeper.address(zookeeper.port());
+    let quorum = format!("high-availability.zookeeper.quorum={server}");
+    shared("ZOOKEEPER", &[&quorum], Some(Box::new(zookeeper)))
 }
 
 fn services(pair: &mut Pair) -> &mut Services {
@@ -142,4 +160,15 @@ mod etcd {
     use super::*;
 
     tests!(by_etcd(), "needs PostgreSQL and etcd: run tests/run");
+}
+
+mod zookeeper {
+    //! Elections by ZooKeeper.
+
+    use super::*;
+
+    tests!(
+        by_zookeeper(),
+        "needs PostgreSQL and ZooKeeper: run tests/run"
+    );
 }
