@@ -3,6 +3,7 @@
 
 mod daemon;
 pub mod etcd;
+pub mod kubernetes;
 pub mod postgres;
 pub mod proxy;
 pub mod zookeeper;

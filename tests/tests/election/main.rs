@@ -4,5 +4,6 @@
 
 mod conformance;
 mod etcd;
+mod kubernetes;
 mod postgres;
 mod zookeeper;

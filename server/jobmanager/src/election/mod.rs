@@ -16,7 +16,14 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod file;
-#[cfg(any(feature = "etcd", feature = "postgres", feature = "zookeeper"))]
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(any(
+    feature = "etcd",
+    feature = "kubernetes",
+    feature = "postgres",
+    feature = "zookeeper"
+))]
 mod leased;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -26,7 +33,14 @@ mod zookeeper;
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
-#[cfg(any(feature = "etcd", feature = "postgres", feature = "zookeeper"))]
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{KubernetesAccess, KubernetesLease, KubernetesPlace};
+#[cfg(any(
+    feature = "etcd",
+    feature = "kubernetes",
+    feature = "postgres",
+    feature = "zookeeper"
+))]
 pub use leased::Leased;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresRow;
@@ -63,7 +77,7 @@ impl ClusterId {
     }
 
     /// The name as a part of a path: Flink's begin with a slash, and users leave it out.
-    #[cfg(feature = "etcd")]
+    #[cfg(any(feature = "etcd", feature = "kubernetes"))]
     fn in_paths(&self) -> &str {
         self.0.trim_matches('/')
     }
@@ -114,7 +128,7 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
 }
 
 /// An error's words, with those of what has caused it.
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
 fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -129,11 +143,17 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 /// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
-#[cfg(any(feature = "postgres", feature = "zookeeper"))]
+#[cfg(any(feature = "kubernetes", feature = "postgres", feature = "zookeeper"))]
 fn holder_name() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", random(), random())
+}
+
+/// At least as long, for services that count in seconds.
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX)
 }
 
 /// How a leader's lease is kept.
@@ -163,6 +183,9 @@ pub enum ElectionPlace {
     /// By a queue of nodes at this path.
     #[cfg(feature = "zookeeper")]
     ZooKeeper(ZooKeeperPath, LeaseTiming),
+    /// By this Lease.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(KubernetesPlace, LeaseTiming),
 }
 
 /// A candidate's side of an election.
@@ -181,6 +204,9 @@ pub enum Election {
     /// See [`ElectionPlace::ZooKeeper`].
     #[cfg(feature = "zookeeper")]
     ZooKeeper(Box<Leased<ZooKeeperLatch>>),
+    /// See [`ElectionPlace::Kubernetes`].
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(Box<Leased<KubernetesLease>>),
 }
 
 /// Why a leader leads no more.
@@ -218,6 +244,11 @@ impl Election {
                 let latch = ZooKeeperLatch::new(path, timing);
                 Election::ZooKeeper(Box::new(Leased::new(latch, timing)))
             }
+            #[cfg(feature = "kubernetes")]
+            ElectionPlace::Kubernetes(place, timing) => {
+                let lease = KubernetesLease::new(place, timing);
+                Election::Kubernetes(Box::new(Leased::new(lease, timing)))
+            }
         })
     }
 
@@ -239,6 +270,8 @@ impl Election {
             Election::Etcd(election) => election.campaign(known).await,
             #[cfg(feature = "zookeeper")]
             Election::ZooKeeper(election) => election.campaign(known).await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.campaign(known).await,
         }
     }
 
@@ -253,6 +286,8 @@ impl Election {
             Election::Etcd(election) => election.keep(announced).await,
             #[cfg(feature = "zookeeper")]
             Election::ZooKeeper(election) => election.keep(announced).await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.keep(announced).await,
         }
     }
 
@@ -267,6 +302,8 @@ impl Election {
             Election::Etcd(election) => election.resign().await,
             #[cfg(feature = "zookeeper")]
             Election::ZooKeeper(election) => election.resign().await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.resign().await,
         }
     }
 }

@@ -110,10 +110,15 @@ impl Shell<'_> {
                 self.need_shared_store("ZOOKEEPER", store, problems);
                 self.by_zookeeper(timing, problems)
             }
+            "KUBERNETES" => {
+                self.need_shared_store("KUBERNETES", store, problems);
+                self.by_kubernetes(timing, problems)
+            }
             _ => {
                 let text = self.text(HA_TYPE).escape_debug();
                 problems.push(format!(
-                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES, ETCD or ZOOKEEPER is expected"
+                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES, ETCD, ZOOKEEPER \
+                     or KUBERNETES is expected"
                 ));
                 ElectionPlace::None
             }

@@ -33,6 +33,9 @@ pub(super) const ZOOKEEPER_ROOT: &str = "high-availability.zookeeper.path.root";
 pub(super) const ZOOKEEPER_SESSION: &str = "high-availability.zookeeper.client.session-timeout";
 pub(super) const ZOOKEEPER_CONNECTION: &str =
     "high-availability.zookeeper.client.connection-timeout";
+pub(super) const KUBERNETES_FILE: &str = "kubernetes.config.file";
+pub(super) const KUBERNETES_CONTEXT: &str = "kubernetes.context";
+pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
@@ -41,7 +44,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 25] = [
+pub static SHELL_OPTIONS: [OptionSpec; 28] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -73,7 +76,7 @@ pub static SHELL_OPTIONS: [OptionSpec; 25] = [
     shell(
         HA_TYPE,
         "NONE",
-        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store), ETCD or ZOOKEEPER.",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store), ETCD, ZOOKEEPER or KUBERNETES.",
     ),
     shell(
         CLUSTER_ID,
@@ -130,6 +133,21 @@ pub static SHELL_OPTIONS: [OptionSpec; 25] = [
         ZOOKEEPER_CONNECTION,
         "15 s",
         "How long a server of ZooKeeper may keep silent before another one is tried, if two fifths of the session are not shorter.",
+    ),
+    shell(
+        KUBERNETES_FILE,
+        "",
+        "The file that tells how to reach Kubernetes; what kubectl takes if unset, or what a pod is given.",
+    ),
+    shell(
+        KUBERNETES_CONTEXT,
+        "",
+        "The context of that file; its current one if unset.",
+    ),
+    shell(
+        KUBERNETES_NAMESPACE,
+        "",
+        "The namespace of what is made in Kubernetes; the context's or the pod's if unset.",
     ),
     shell(
         RECORDER_MEMORY,

@@ -301,3 +301,18 @@ fn an_election_by_zookeeper_needs_servers_and_a_session_that_outlasts_its_leader
         assert_eq!(problems_of(&options), "");
     }
 }
+
+#[test]
+fn an_election_by_kubernetes_needs_a_name_that_it_allows() {
+    let kind = "high-availability.type=KUBERNETES";
+    let problems = problems_of(&with_database(&[kind, "high-availability.cluster-id=A_b"]));
+    let words = if cfg!(feature = "kubernetes") {
+        "high-availability.cluster-id: `A_b`: a Lease"
+    } else {
+        "built without KUBERNETES"
+    };
+    assert!(problems.contains(words), "{problems}");
+    if cfg!(all(feature = "kubernetes", feature = "postgres")) {
+        assert_eq!(problems_of(&with_database(&[kind])), "");
+    }
+}

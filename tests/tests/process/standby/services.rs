@@ -2,6 +2,7 @@
 
 use super::*;
 use jobmanager_tests::services::etcd::Etcd;
+use jobmanager_tests::services::kubernetes::Kubernetes;
 use jobmanager_tests::services::postgres::Postgres;
 use jobmanager_tests::services::zookeeper::ZooKeeper;
 
@@ -24,6 +25,16 @@ impl Elects for Etcd {
 
     fn start_again(&mut self) {
         Etcd::start_again(self);
+    }
+}
+
+impl Elects for Kubernetes {
+    fn stop(&mut self) {
+        Kubernetes::stop(self);
+    }
+
+    fn start_again(&mut self) {
+        Kubernetes::start_again(self);
     }
 }
 
@@ -57,6 +68,13 @@ fn by_etcd() -> Shared {
     let etcd = Etcd::start();
     let servers = format!("high-availability.etcd.endpoints={}", etcd.url(etcd.port()));
     shared("ETCD", &[&servers], Some(Box::new(etcd)))
+}
+
+fn by_kubernetes() -> Shared {
+    let kubernetes = Kubernetes::start();
+    let file = kubernetes.config_file(kubernetes.port());
+    let access = format!("kubernetes.config.file={}", file.display());
+    shared("KUBERNETES", &[&access], Some(Box::new(kubernetes)))
 }
 
 fn by_zookeeper() -> Shared {
@@ -160,6 +178,17 @@ mod etcd {
     use super::*;
 
     tests!(by_etcd(), "needs PostgreSQL and etcd: run tests/run");
+}
+
+mod kubernetes {
+    //! Elections by Kubernetes.
+
+    use super::*;
+
+    tests!(
+        by_kubernetes(),
+        "needs PostgreSQL and Kubernetes: run tests/run"
+    );
 }
 
 mod zookeeper {

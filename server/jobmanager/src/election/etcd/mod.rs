@@ -11,10 +11,9 @@ mod servers;
 pub use servers::{EtcdServers, EtcdTls};
 
 use super::leased::{Seat, Service};
-use super::{ClusterId, Leader, LeaseTiming};
+use super::{ClusterId, Leader, LeaseTiming, whole_seconds};
 use api::{Link, Watched};
 use std::fmt;
-use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -149,9 +148,4 @@ impl fmt::Display for EtcdQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.servers.fmt(f)
     }
-}
-
-/// At least as long.
-fn whole_seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX)
 }
