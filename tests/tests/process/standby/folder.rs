@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::process::let_run;
-use std::time::Duration;
 
 fn folder() -> Shared {
     Shared {
@@ -29,7 +28,7 @@ fn a_leader_that_stands_still_keeps_its_folder_and_goes_on_when_it_wakes_up() {
     let leader = pair.leader();
     pair.wait_for_standby(1 - leader);
     pair.members[leader].process.signal(Signal::Stop);
-    let_run(Duration::from_millis(1_500));
+    let_run(Duration::from_secs(lease() + 1));
     pair.wait_for_standby(1 - leader);
     pair.members[leader].process.signal(Signal::Continue);
     pair.assert_goes_on(leader);

@@ -10,12 +10,12 @@ mod services;
 
 use crate::cluster::{QUICK, free_ports, jobmanager, own_address, taskmanager};
 use crate::jobs::WordJob;
-use crate::process::{Process, Signal, wait_for};
+use crate::process::{Process, Signal, wait_for, wait_longer};
 use crate::rest::Rest;
 use crate::text::{assert_same, committed, counted, words, write_files};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How fast each of the four readers of the job reads, in lines per second.
@@ -29,9 +29,14 @@ fn hand_overs() -> u64 {
     number_from("HAND_OVERS").unwrap_or(2)
 }
 
-/// How long a lease is. Seconds.
+/// How long a lease is. Seconds. A shorter one may end on a machine that is busy with other things.
 fn lease() -> u64 {
-    number_from("LEASE_SECONDS").unwrap_or(1)
+    number_from("LEASE_SECONDS").unwrap_or(2)
+}
+
+/// How long a job takes by itself: longer than all hand-overs.
+fn seconds() -> u64 {
+    4 + hand_overs() * (3 + lease())
 }
 
 fn number_from(variable: &str) -> Option<u64> {
@@ -92,8 +97,7 @@ impl Pair {
         }
         let leader = pair.leader();
         pair.wait_for_taskmanagers(leader);
-        let seconds = 4 + hand_overs() * (3 + lease());
-        let lines = seconds * 4 * RATE;
+        let lines = seconds() * 4 * RATE;
         pair.text = write_files(&pair.path("input"), 71, lines);
         let (input, out, copy) = (pair.path("input"), pair.path("out"), pair.path("copy"));
         let mut job = WordJob::new(&input, &out, &copy);
@@ -203,6 +207,10 @@ impl Pair {
     /// Waits for the end of the job, and compares what it has written.
     fn finish(&self, leader: usize) {
         let rest = &self.members[leader].rest;
+        // Most of its input may be left.
+        wait_longer(Duration::from_secs(seconds()), "the input to end", || {
+            (rest.state(&self.job) != "RUNNING").then_some(())
+        });
         rest.wait_for_state(&self.job, "FINISHED");
         assert_same(&committed(&self.path("out")), &counted(&self.text));
         let mut all: Vec<_> = words(&self.text).collect();
