@@ -1,8 +1,12 @@
 //! The services that some tests need, real ones: each is started on this machine's loopback, in a temporary
 //! folder of its own, as an ordinary user, and is gone with the value that stands for it.
 
+mod daemon;
+pub mod etcd;
+pub mod kubernetes;
 pub mod postgres;
 pub mod proxy;
+pub mod zookeeper;
 
 use std::net::TcpListener;
 

@@ -12,13 +12,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_longer(Duration::ZERO, what, look)
+}
+
+/// The same for what takes this long by itself.
+pub(crate) fn wait_longer<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+        let in_vain = start.elapsed() >= time + DEADLINE;
+        assert!(!in_vain, "waited in vain for {what}");
         thread::sleep(POLL);
     }
 }

@@ -13,13 +13,39 @@
 //!
 //! Invariant: a [`Lease`] ends, by the monotonic clock of this machine, before anybody else can be elected.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(any(
+    feature = "etcd",
+    feature = "kubernetes",
+    feature = "postgres",
+    feature = "zookeeper"
+))]
+mod leased;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{KubernetesAccess, KubernetesLease, KubernetesPlace};
+#[cfg(any(
+    feature = "etcd",
+    feature = "kubernetes",
+    feature = "postgres",
+    feature = "zookeeper"
+))]
+pub use leased::Leased;
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresElection;
+pub use postgres::PostgresRow;
+#[cfg(feature = "zookeeper")]
+pub use zookeeper::{ZooKeeperLatch, ZooKeeperPath};
 
 use crate::store::StoreError;
 use jobmanager_core::id::Epoch;
@@ -36,10 +62,11 @@ impl ClusterId {
     /// The longest name. Characters.
     pub const MAX: usize = 200;
 
-    /// The name; nothing if it is empty, too long, or has control characters.
+    /// The name; nothing if it is empty but for slashes, too long, or has control characters.
     #[must_use]
     pub fn new(name: &str) -> Option<ClusterId> {
-        let fits = (1..=ClusterId::MAX).contains(&name.chars().count());
+        let is_empty = name.trim_matches('/').is_empty();
+        let fits = !is_empty && name.chars().count() <= ClusterId::MAX;
         (fits && !name.chars().any(char::is_control)).then(|| ClusterId(name.to_owned()))
     }
 
@@ -47,6 +74,12 @@ impl ClusterId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as a part of a path: Flink's begin with a slash, and users leave it out.
+    #[cfg(any(feature = "etcd", feature = "kubernetes"))]
+    fn in_paths(&self) -> &str {
+        self.0.trim_matches('/')
     }
 }
 
@@ -94,6 +127,35 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
     });
 }
 
+/// An error's words, with those of what has caused it.
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(problem) = cause {
+        let text = problem.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = problem.source();
+    }
+    words
+}
+
+/// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
+#[cfg(any(feature = "kubernetes", feature = "postgres", feature = "zookeeper"))]
+fn holder_name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}
+
+/// At least as long, for services that count in seconds.
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX)
+}
+
 /// How a leader's lease is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTiming {
@@ -115,6 +177,15 @@ pub enum ElectionPlace {
     /// By a row in this database, under the name of this cluster.
     #[cfg(feature = "postgres")]
     Postgres(crate::postgres::Database, ClusterId, LeaseTiming),
+    /// By a queue of keys on these servers, under the name of this cluster.
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdServers, ClusterId, LeaseTiming),
+    /// By a queue of nodes at this path.
+    #[cfg(feature = "zookeeper")]
+    ZooKeeper(ZooKeeperPath, LeaseTiming),
+    /// By this Lease.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(KubernetesPlace, LeaseTiming),
 }
 
 /// A candidate's side of an election.
@@ -126,7 +197,16 @@ pub enum Election {
     Folder(FileElection),
     /// See [`ElectionPlace::Postgres`].
     #[cfg(feature = "postgres")]
-    Postgres(Box<PostgresElection>),
+    Postgres(Box<Leased<PostgresRow>>),
+    /// See [`ElectionPlace::Etcd`].
+    #[cfg(feature = "etcd")]
+    Etcd(Box<Leased<EtcdQueue>>),
+    /// See [`ElectionPlace::ZooKeeper`].
+    #[cfg(feature = "zookeeper")]
+    ZooKeeper(Box<Leased<ZooKeeperLatch>>),
+    /// See [`ElectionPlace::Kubernetes`].
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(Box<Leased<KubernetesLease>>),
 }
 
 /// Why a leader leads no more.
@@ -151,7 +231,23 @@ impl Election {
             ElectionPlace::Folder(folder) => Election::Folder(FileElection::open(&folder)?),
             #[cfg(feature = "postgres")]
             ElectionPlace::Postgres(database, cluster, timing) => {
-                Election::Postgres(Box::new(PostgresElection::new(database, cluster, timing)))
+                let row = PostgresRow::new(database, cluster, timing);
+                Election::Postgres(Box::new(Leased::new(row, timing)))
+            }
+            #[cfg(feature = "etcd")]
+            ElectionPlace::Etcd(servers, cluster, timing) => {
+                let queue = EtcdQueue::new(servers, &cluster, timing);
+                Election::Etcd(Box::new(Leased::new(queue, timing)))
+            }
+            #[cfg(feature = "zookeeper")]
+            ElectionPlace::ZooKeeper(path, timing) => {
+                let latch = ZooKeeperLatch::new(path, timing);
+                Election::ZooKeeper(Box::new(Leased::new(latch, timing)))
+            }
+            #[cfg(feature = "kubernetes")]
+            ElectionPlace::Kubernetes(place, timing) => {
+                let lease = KubernetesLease::new(place, timing);
+                Election::Kubernetes(Box::new(Leased::new(lease, timing)))
             }
         })
     }
@@ -170,6 +266,12 @@ impl Election {
             Election::Folder(election) => election.campaign(known).await,
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.campaign(known).await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.campaign(known).await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.campaign(known).await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.campaign(known).await,
         }
     }
 
@@ -180,6 +282,12 @@ impl Election {
             Election::Folder(election) => election.keep(announced).await,
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.keep(announced).await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.keep(announced).await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.keep(announced).await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.keep(announced).await,
         }
     }
 
@@ -190,6 +298,12 @@ impl Election {
             Election::Folder(election) => election.resign(),
             #[cfg(feature = "postgres")]
             Election::Postgres(election) => election.resign().await,
+            #[cfg(feature = "etcd")]
+            Election::Etcd(election) => election.resign().await,
+            #[cfg(feature = "zookeeper")]
+            Election::ZooKeeper(election) => election.resign().await,
+            #[cfg(feature = "kubernetes")]
+            Election::Kubernetes(election) => election.resign().await,
         }
     }
 }
@@ -250,6 +364,7 @@ mod tests {
             ("/default", true),
             (&longest, true),
             ("", false),
+            ("//", false),
             ("a\nb", false),
         ] {
             assert_eq!(ClusterId::new(name).is_some(), fits, "{name:?}");

@@ -5,21 +5,15 @@
 //! Who gives the row up, or has something new in it, tells the others at once by a notification. If that is
 //! lost, they find out when they look again.
 
-use super::{ClusterId, KnownLeader, Leader, Lease, LeaseTiming, Lost, tell};
+use super::leased::{Seat, Service};
+use super::{ClusterId, Leader, LeaseTiming, holder_name};
 use crate::postgres::{Connection, Database, Failure, SchemaProblem, answered};
 use jobmanager_core::id::Epoch;
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
-use tracing::{info, warn};
-
-/// How long resigning may take: the process ends, and the lease does so by itself.
-const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
-/// The shortest wait before the row is looked at again.
-const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 const LISTEN: &str = "LISTEN jobmanager_leaders";
 /// Takes the row if that can be.
@@ -46,162 +40,27 @@ const RESIGN: &str = "
 
 /// See the module.
 #[derive(Debug)]
-pub struct PostgresElection {
+pub struct PostgresRow {
     database: Database,
     cluster: ClusterId,
     timing: LeaseTiming,
     /// Who this is: another one for every life of the process.
     holder: String,
     connection: Option<Connection>,
-    /// Moves the end of the lease that was won.
-    end: watch::Sender<Instant>,
-    last_problem: String,
+    /// What the others have been told is in the row.
+    told: Option<Leader>,
 }
 
-/// What a look at the row has shown.
-enum Row {
-    Ours,
-    Theirs {
-        left: Duration,
-        leader: Option<Leader>,
-    },
-}
-
-impl PostgresElection {
-    /// A candidate in a cluster's election.
-    #[must_use]
-    pub fn new(database: Database, cluster: ClusterId, timing: LeaseTiming) -> PostgresElection {
-        let random = || RandomState::new().hash_one(std::process::id());
-        PostgresElection {
+impl PostgresRow {
+    pub(super) fn new(database: Database, cluster: ClusterId, timing: LeaseTiming) -> PostgresRow {
+        PostgresRow {
             database,
             cluster,
             timing,
-            holder: format!("{:016x}{:016x}", random(), random()),
+            holder: holder_name(),
             connection: None,
-            end: watch::Sender::new(Instant::now()),
-            last_problem: String::new(),
+            told: None,
         }
-    }
-
-    pub(super) async fn campaign(&mut self, known: &KnownLeader) -> Lease {
-        loop {
-            let asked = Instant::now();
-            let wait = match self.take().await {
-                Ok(Row::Ours) => {
-                    self.works();
-                    tell(known, None);
-                    self.end = watch::Sender::new(asked + self.timing.renew_deadline);
-                    return Lease::until(self.end.subscribe());
-                }
-                Ok(Row::Theirs { left, leader }) => {
-                    self.works();
-                    tell(known, leader);
-                    left.clamp(LEAST_WAIT, self.timing.retry_period)
-                }
-                Err(problem) => {
-                    self.connection = None;
-                    self.fails(problem);
-                    tell(known, None);
-                    self.timing.retry_period
-                }
-            };
-            self.told_or(wait).await;
-        }
-    }
-
-    pub(super) async fn keep(&mut self, mut announced: watch::Receiver<Option<Leader>>) -> Lost {
-        let mut told = None;
-        loop {
-            let leader = announced.borrow_and_update().clone();
-            let (asked, end) = (Instant::now(), *self.end.borrow());
-            // A connection on which nothing comes back has to be given up in time for another one.
-            let patience = end.saturating_duration_since(asked) / 2;
-            if patience < LEAST_WAIT {
-                return Lost::Expired;
-            }
-            match timeout(patience, self.renew(leader.as_ref())).await {
-                Ok(Ok(true)) => {
-                    self.works();
-                    self.end.send_replace(asked + self.timing.renew_deadline);
-                    if leader != told {
-                        self.notify().await;
-                        told = leader;
-                    }
-                }
-                Ok(Ok(false)) => return Lost::Taken,
-                Ok(Err(problem)) => {
-                    self.connection = None;
-                    self.fails(problem);
-                }
-                Err(_) => {
-                    self.connection = None;
-                    self.fails(format!("no answer within {} ms", patience.as_millis()));
-                }
-            }
-            let pause = sleep(self.timing.retry_period.min(patience));
-            tokio::select! {
-                Ok(()) = announced.changed() => {}
-                () = pause => {}
-            }
-        }
-    }
-
-    pub(super) async fn resign(&mut self) {
-        let resigned = timeout(RESIGN_TIMEOUT, async {
-            self.connect().await?;
-            let names: [&(dyn ToSql + Sync); 2] = [&self.cluster.as_str(), &self.holder];
-            let deleted = self.client().query(RESIGN, &names);
-            answered(deleted).await.map_err(Failure::words)
-        });
-        match resigned.await {
-            Ok(Ok(_)) => {}
-            Ok(Err(problem)) => info!(problem, "the lease was not given up; it ends by itself"),
-            Err(_) => info!("the lease was not given up in time; it ends by itself"),
-        }
-    }
-
-    async fn take(&mut self) -> Result<Row, String> {
-        let lease = milliseconds(self.timing.duration);
-        self.connect().await?;
-        let (client, cluster) = (self.client(), self.cluster.as_str());
-        let values: [&(dyn ToSql + Sync); 3] = [&cluster, &self.holder, &lease];
-        let taken = answered(client.execute(TAKE, &values)).await;
-        if taken.map_err(Failure::words)? == 1 {
-            return Ok(Row::Ours);
-        }
-        let row = answered(client.query_opt(LOOK, &[&cluster])).await;
-        let Some(row) = row.map_err(Failure::words)? else {
-            // Given up since.
-            let (left, leader) = (Duration::ZERO, None);
-            return Ok(Row::Theirs { left, leader });
-        };
-        let left: i64 = row.get(0);
-        let epoch = row.get::<_, Option<i64>>(1);
-        let epoch = epoch.and_then(|epoch| u64::try_from(epoch).ok());
-        let leader = match (epoch, row.get(2), row.get(3)) {
-            (Some(epoch), Some(rest), Some(rpc)) if left > 0 => Some(Leader {
-                epoch: Epoch(epoch),
-                rest,
-                rpc,
-            }),
-            _ => None,
-        };
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-        Ok(Row::Theirs { left, leader })
-    }
-
-    /// Whether the row is still ours.
-    async fn renew(&mut self, leader: Option<&Leader>) -> Result<bool, String> {
-        let lease = milliseconds(self.timing.duration);
-        self.connect().await?;
-        let epoch = leader.map(|leader| i64::try_from(leader.epoch.0).unwrap_or(i64::MAX));
-        let rest = leader.map(|leader| leader.rest.as_str());
-        let rpc = leader.map(|leader| leader.rpc.as_str());
-        let cluster = self.cluster.as_str();
-        let values: [&(dyn ToSql + Sync); 6] =
-            [&cluster, &self.holder, &lease, &epoch, &rest, &rpc];
-        let renewed = answered(self.client().execute(RENEW, &values)).await;
-        Ok(renewed.map_err(Failure::words)? == 1)
     }
 
     /// Tells the others to look. Those that do not hear it look anyway, later.
@@ -238,32 +97,80 @@ impl PostgresElection {
         let connection = self.connection.as_ref();
         &connection.expect("whoever asks has connected").client
     }
+}
 
-    /// Waits for a notification, at most this long.
-    async fn told_or(&self, wait: Duration) {
-        let told = async {
-            match &self.connection {
-                Some(connection) => connection.notified().await,
-                None => std::future::pending().await,
-            }
+impl Service for PostgresRow {
+    async fn take(&mut self) -> Result<Seat, String> {
+        let lease = milliseconds(self.timing.duration);
+        self.told = None;
+        self.connect().await?;
+        let (client, cluster) = (self.client(), self.cluster.as_str());
+        let values: [&(dyn ToSql + Sync); 3] = [&cluster, &self.holder, &lease];
+        let taken = answered(client.execute(TAKE, &values)).await;
+        if taken.map_err(Failure::words)? == 1 {
+            return Ok(Seat::Ours);
+        }
+        let row = answered(client.query_opt(LOOK, &[&cluster])).await;
+        let Some(row) = row.map_err(Failure::words)? else {
+            // Given up since.
+            let (left, leader) = (Some(Duration::ZERO), None);
+            return Ok(Seat::Theirs { left, leader });
         };
-        // Either way it is time to look.
-        let _ = timeout(wait, told).await;
+        let left: i64 = row.get(0);
+        let epoch = row.get::<_, Option<i64>>(1);
+        let epoch = epoch.and_then(|epoch| u64::try_from(epoch).ok());
+        let leader = match (epoch, row.get(2), row.get(3)) {
+            (Some(epoch), Some(rest), Some(rpc)) if left > 0 => Some(Leader {
+                epoch: Epoch(epoch),
+                rest,
+                rpc,
+            }),
+            _ => None,
+        };
+        let left = Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+        Ok(Seat::Theirs { left, leader })
     }
 
-    fn works(&mut self) {
-        if !self.last_problem.is_empty() {
-            info!(database = %self.database, "the election goes on");
-            self.last_problem.clear();
+    async fn renew(&mut self, leader: Option<&Leader>) -> Result<bool, String> {
+        let lease = milliseconds(self.timing.duration);
+        self.connect().await?;
+        let epoch = leader.map(|leader| i64::try_from(leader.epoch.0).unwrap_or(i64::MAX));
+        let rest = leader.map(|leader| leader.rest.as_str());
+        let rpc = leader.map(|leader| leader.rpc.as_str());
+        let cluster = self.cluster.as_str();
+        let values: [&(dyn ToSql + Sync); 6] =
+            [&cluster, &self.holder, &lease, &epoch, &rest, &rpc];
+        let renewed = answered(self.client().execute(RENEW, &values)).await;
+        let renewed = renewed.map_err(Failure::words)? == 1;
+        if renewed && leader != self.told.as_ref() {
+            self.notify().await;
+            self.told = leader.cloned();
+        }
+        Ok(renewed)
+    }
+
+    async fn resign(&mut self) -> Result<(), String> {
+        self.connect().await?;
+        let names: [&(dyn ToSql + Sync); 2] = [&self.cluster.as_str(), &self.holder];
+        let deleted = answered(self.client().query(RESIGN, &names)).await;
+        deleted.map(drop).map_err(Failure::words)
+    }
+
+    async fn changed(&mut self) {
+        match &self.connection {
+            Some(connection) => connection.notified().await,
+            None => std::future::pending().await,
         }
     }
 
-    /// Every try fails alike while the server is away: said once.
-    fn fails(&mut self, problem: String) {
-        if problem != self.last_problem {
-            warn!(database = %self.database, problem, "the election is held up");
-            self.last_problem = problem;
-        }
+    fn disconnect(&mut self) {
+        self.connection = None;
+    }
+}
+
+impl fmt::Display for PostgresRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.database.fmt(f)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The options of the metadata store and of the leader election, and what they need of each other.
 
-use super::{
-    CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, Listen, RENEW_DEADLINE, RETRY_PERIOD,
-    STORE, Shell,
+use super::table::{
+    CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, STORE,
+    ZOOKEEPER_SESSION,
 };
+use super::{Listen, Shell};
 use crate::election::{ClusterId, ElectionPlace, LeaseTiming};
 use crate::store::StorePlace;
 use std::net::IpAddr;
@@ -72,7 +73,7 @@ impl Shell<'_> {
         let cluster = ClusterId::new(self.text(CLUSTER_ID));
         if cluster.is_none() {
             problems.push(format!(
-                "{CLUSTER_ID}: 1 to {} characters are expected, and no control characters",
+                "{CLUSTER_ID}: 1 to {} characters are expected, not only slashes, and no control characters",
                 ClusterId::MAX
             ));
         }
@@ -86,23 +87,52 @@ impl Shell<'_> {
         data_dir: &Path,
         problems: &mut Vec<String>,
     ) -> ElectionPlace {
-        let timing = self.lease_timing(problems);
         let kind = self
             .text(HA_TYPE)
             .trim()
             .to_ascii_uppercase()
             .replace('-', "_");
+        let has_session = kind == "ZOOKEEPER" && !self.text(ZOOKEEPER_SESSION).trim().is_empty();
+        let duration = match has_session {
+            true => ZOOKEEPER_SESSION,
+            false => LEASE_DURATION,
+        };
+        let timing = self.lease_timing(duration, problems);
         match kind.as_str() {
             "NONE" => ElectionPlace::None,
             "FILE_LOCK" => ElectionPlace::Folder(data_dir.to_owned()),
             "POSTGRES" => self.by_database(store, timing, problems),
+            "ETCD" => {
+                self.need_shared_store("ETCD", store, problems);
+                self.by_etcd(timing, problems)
+            }
+            "ZOOKEEPER" => {
+                self.need_shared_store("ZOOKEEPER", store, problems);
+                self.by_zookeeper(timing, problems)
+            }
+            "KUBERNETES" => {
+                self.need_shared_store("KUBERNETES", store, problems);
+                self.by_kubernetes(timing, problems)
+            }
             _ => {
                 let text = self.text(HA_TYPE).escape_debug();
                 problems.push(format!(
-                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK or POSTGRES is expected"
+                    "{HA_TYPE}: `{text}` is not offered; NONE, FILE_LOCK, POSTGRES, ETCD, ZOOKEEPER \
+                     or KUBERNETES is expected"
                 ));
                 ElectionPlace::None
             }
+        }
+    }
+
+    /// One machine's folder is another one on each machine, and is locked by a leader that stands still.
+    fn need_shared_store(&self, kind: &str, store: &StorePlace, problems: &mut Vec<String>) {
+        // One that is wrong has been named already.
+        if matches!(store, StorePlace::Folder(_)) && self.text(STORE).trim().is_empty() {
+            problems.push(format!(
+                "{HA_TYPE}: {kind} elects one of several JobManagers that share a database; name one with \
+                 {STORE} (--store), or use FILE_LOCK on a single machine"
+            ));
         }
     }
 
@@ -134,10 +164,11 @@ impl Shell<'_> {
         }
     }
 
-    fn lease_timing(&self, problems: &mut Vec<String>) -> LeaseTiming {
+    /// The times of a lease whose duration is the option of this key.
+    fn lease_timing(&self, duration: &'static str, problems: &mut Vec<String>) -> LeaseTiming {
         let known = problems.len();
         let timing = LeaseTiming {
-            duration: self.duration(LEASE_DURATION, problems),
+            duration: self.duration(duration, problems),
             renew_deadline: self.duration(RENEW_DEADLINE, problems),
             retry_period: self.duration(RETRY_PERIOD, problems),
         };
@@ -147,7 +178,7 @@ impl Shell<'_> {
         if problems.len() == known && !rising {
             problems.push(format!(
                 "{RENEW_DEADLINE}: has to be longer than {RETRY_PERIOD}, which is not 0, and shorter than \
-                 {LEASE_DURATION}"
+                 {duration}"
             ));
         }
         timing

@@ -4,18 +4,25 @@
 //! Every problem is reported, not just the first.
 
 mod availability;
+mod services;
+mod table;
 
 use crate::election::ElectionPlace;
 use crate::recorder::{LEAST_MEMORY, RecorderOptions};
 use crate::store::{RECORDINGS_FOLDER, StorePlace};
 use availability::unreachable;
 use jobmanager_core::config::{
-    ClusterConfig, OptionProblem, OptionSpec, Scope, cluster_config, parse_duration, parse_memory,
+    ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use table::SHELL_OPTIONS;
+use table::{
+    CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS, REST_BIND, REST_PORT,
+    RPC_ADDRESS, RPC_BIND, RPC_PORT, STORE, WEB_REFRESH, WEB_TIMEOUT,
+};
 
 /// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -55,108 +62,6 @@ SIGUSR1 writes a flight recording of what the coordinator was told; `sim replay`
 Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 
 Exit codes: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or go on, 64 for a wrong command line or configuration.";
-
-const fn shell(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
-    OptionSpec {
-        key,
-        default,
-        scope: Scope::Cluster,
-        doc,
-    }
-}
-
-const REST_BIND: &str = "rest.bind-address";
-const REST_ADDRESS: &str = "rest.address";
-const REST_PORT: &str = "rest.port";
-const RPC_BIND: &str = "jobmanager.bind-host";
-const RPC_ADDRESS: &str = "jobmanager.rpc.address";
-const RPC_PORT: &str = "jobmanager.rpc.port";
-const DATA_DIR: &str = "jobmanager.data-dir";
-const STORE: &str = "jobmanager.store";
-const HA_TYPE: &str = "high-availability.type";
-const CLUSTER_ID: &str = "high-availability.cluster-id";
-const LEASE_DURATION: &str = "high-availability.leader-election.lease-duration";
-const RENEW_DEADLINE: &str = "high-availability.leader-election.renew-deadline";
-const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
-const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
-const WEB_TIMEOUT: &str = "web.timeout";
-const WEB_REFRESH: &str = "web.refresh-interval";
-
-const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
-const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
-
-/// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 17] = [
-    shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
-    shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
-    shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
-    shell(
-        RPC_BIND,
-        "",
-        "Where TaskManagers connect; jobmanager.rpc.address if unset.",
-    ),
-    shell(
-        RPC_ADDRESS,
-        "127.0.0.1",
-        "Where TaskManagers reach the JobManager.",
-    ),
-    shell(
-        RPC_PORT,
-        "6123",
-        "The port for TaskManagers; 0 takes a free one.",
-    ),
-    shell(
-        DATA_DIR,
-        "jobmanager-data",
-        "The folder of the durable metadata.",
-    ),
-    shell(
-        STORE,
-        "",
-        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME; the data folder if unset.",
-    ),
-    shell(
-        HA_TYPE,
-        "NONE",
-        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder) or POSTGRES (of those that share a store).",
-    ),
-    shell(
-        CLUSTER_ID,
-        "/default",
-        "The name of the cluster, for databases that serve several.",
-    ),
-    shell(
-        LEASE_DURATION,
-        "5 s",
-        "How long others leave a leader alone that does not renew its lease.",
-    ),
-    shell(
-        RENEW_DEADLINE,
-        "4 s",
-        "How long a leader leads that cannot renew its lease.",
-    ),
-    shell(
-        RETRY_PERIOD,
-        "1 s",
-        "How often a leader renews its lease, and others look whether they can have it.",
-    ),
-    shell(
-        RECORDER_MEMORY,
-        "64 mb",
-        "How much of what the coordinator was told is kept for a flight recording, at least 1 mb; 0 for nothing.",
-    ),
-    shell(
-        RECORDER_DIR,
-        "",
-        "Where flight recordings are written; flight-recordings in the data folder if unset.",
-    ),
-    shell(
-        WEB_TIMEOUT,
-        "10 min",
-        "How long a client waits for an answer.",
-    ),
-    shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
-];
 
 /// Everything a server needs to know.
 #[derive(Debug, Clone)]

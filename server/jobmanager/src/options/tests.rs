@@ -166,12 +166,16 @@ fn what_an_election_needs_is_said() {
     let by_lock = "high-availability.type=file-lock";
     for (define, words) in [
         (
-            &["high-availability.type=ZOOKEEPER"][..],
-            "`ZOOKEEPER` is not offered",
+            &["high-availability.type=CHUBBY"][..],
+            "`CHUBBY` is not offered",
         ),
         (
             &["high-availability.type=POSTGRES"],
             "name one with jobmanager.store",
+        ),
+        (
+            &["high-availability.type=ETCD"],
+            "ETCD elects one of several JobManagers that share a database",
         ),
         (
             &[by_lock, "rest.bind-address=0.0.0.0"],
@@ -238,4 +242,77 @@ fn a_password_of_the_store_is_no_default_of_jobs() {
     };
     let options = Options::from_args(&args).unwrap();
     assert!(!format!("{options:?}").contains("secret"), "{options:?}");
+}
+
+/// What an election by a service needs, and a database for the records.
+fn with_database<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let database = [
+        "jobmanager.store=postgres://h/x",
+        "execution.checkpointing.dir=/c",
+    ];
+    [&database[..], options].concat()
+}
+
+#[test]
+fn an_election_by_etcd_needs_servers() {
+    let kind = "high-availability.type=ETCD";
+    let server = "high-availability.etcd.endpoints=http://a:1";
+    let certificate = "high-availability.etcd.tls.certificate=/c.pem";
+    for (define, words) in [
+        (&[kind][..], "high-availability.etcd.endpoints: at least"),
+        (
+            &[kind, server, certificate],
+            "tls.key: set both, or neither",
+        ),
+    ] {
+        let problems = problems_of(&with_database(define));
+        let words = if cfg!(feature = "etcd") {
+            words
+        } else {
+            "built without ETCD"
+        };
+        assert!(problems.contains(words), "{define:?}: {problems}");
+    }
+    if cfg!(all(feature = "etcd", feature = "postgres")) {
+        assert_eq!(problems_of(&with_database(&[kind, server])), "");
+    }
+}
+
+#[test]
+fn an_election_by_zookeeper_needs_servers_and_a_session_that_outlasts_its_leader() {
+    let kind = "high-availability.type=zookeeper";
+    let server = "high-availability.zookeeper.quorum=a:2181,b";
+    let session = "high-availability.zookeeper.client.session-timeout=3 s";
+    let problems = problems_of(&with_database(&[kind, server, session]));
+    let words = "and shorter than high-availability.zookeeper.client.session-timeout";
+    assert!(problems.contains(words), "{problems}");
+
+    let problems = problems_of(&with_database(&[kind]));
+    let words = if cfg!(feature = "zookeeper") {
+        "high-availability.zookeeper.quorum, high-availability.zookeeper.path.root: ``: servers"
+    } else {
+        "built without ZOOKEEPER"
+    };
+    assert!(problems.contains(words), "{problems}");
+    if cfg!(all(feature = "zookeeper", feature = "postgres")) {
+        let session = "high-availability.zookeeper.client.session-timeout=60 s";
+        let deadline = "high-availability.leader-election.renew-deadline=40 s";
+        let options = with_database(&[kind, server, session, deadline]);
+        assert_eq!(problems_of(&options), "");
+    }
+}
+
+#[test]
+fn an_election_by_kubernetes_needs_a_name_that_it_allows() {
+    let kind = "high-availability.type=KUBERNETES";
+    let problems = problems_of(&with_database(&[kind, "high-availability.cluster-id=A_b"]));
+    let words = if cfg!(feature = "kubernetes") {
+        "high-availability.cluster-id: `A_b`: a Lease"
+    } else {
+        "built without KUBERNETES"
+    };
+    assert!(problems.contains(words), "{problems}");
+    if cfg!(all(feature = "kubernetes", feature = "postgres")) {
+        assert_eq!(problems_of(&with_database(&[kind])), "");
+    }
 }

@@ -1,0 +1,168 @@
+//! The table of what only this shell reads. What the machines read is in the core's.
+
+use jobmanager_core::config::{OptionSpec, Scope};
+
+const fn shell(key: &'static str, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec {
+        key,
+        default,
+        scope: Scope::Cluster,
+        doc,
+    }
+}
+
+pub(super) const REST_BIND: &str = "rest.bind-address";
+pub(super) const REST_ADDRESS: &str = "rest.address";
+pub(super) const REST_PORT: &str = "rest.port";
+pub(super) const RPC_BIND: &str = "jobmanager.bind-host";
+pub(super) const RPC_ADDRESS: &str = "jobmanager.rpc.address";
+pub(super) const RPC_PORT: &str = "jobmanager.rpc.port";
+pub(super) const DATA_DIR: &str = "jobmanager.data-dir";
+pub(super) const STORE: &str = "jobmanager.store";
+pub(super) const HA_TYPE: &str = "high-availability.type";
+pub(super) const CLUSTER_ID: &str = "high-availability.cluster-id";
+pub(super) const LEASE_DURATION: &str = "high-availability.leader-election.lease-duration";
+pub(super) const RENEW_DEADLINE: &str = "high-availability.leader-election.renew-deadline";
+pub(super) const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
+pub(super) const ETCD_ENDPOINTS: &str = "high-availability.etcd.endpoints";
+pub(super) const ETCD_AUTHORITIES: &str = "high-availability.etcd.tls.ca";
+pub(super) const ETCD_CERTIFICATE: &str = "high-availability.etcd.tls.certificate";
+pub(super) const ETCD_KEY: &str = "high-availability.etcd.tls.key";
+pub(super) const ZOOKEEPER_QUORUM: &str = "high-availability.zookeeper.quorum";
+pub(super) const ZOOKEEPER_ROOT: &str = "high-availability.zookeeper.path.root";
+pub(super) const ZOOKEEPER_SESSION: &str = "high-availability.zookeeper.client.session-timeout";
+pub(super) const ZOOKEEPER_CONNECTION: &str =
+    "high-availability.zookeeper.client.connection-timeout";
+pub(super) const KUBERNETES_FILE: &str = "kubernetes.config.file";
+pub(super) const KUBERNETES_CONTEXT: &str = "kubernetes.context";
+pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
+pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
+pub(super) const WEB_TIMEOUT: &str = "web.timeout";
+pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
+
+pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
+pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
+
+/// The options that only this shell reads.
+pub static SHELL_OPTIONS: [OptionSpec; 28] = [
+    shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
+    shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
+    shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
+    shell(
+        RPC_BIND,
+        "",
+        "Where TaskManagers connect; jobmanager.rpc.address if unset.",
+    ),
+    shell(
+        RPC_ADDRESS,
+        "127.0.0.1",
+        "Where TaskManagers reach the JobManager.",
+    ),
+    shell(
+        RPC_PORT,
+        "6123",
+        "The port for TaskManagers; 0 takes a free one.",
+    ),
+    shell(
+        DATA_DIR,
+        "jobmanager-data",
+        "The folder of the durable metadata.",
+    ),
+    shell(
+        STORE,
+        "",
+        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME; the data folder if unset.",
+    ),
+    shell(
+        HA_TYPE,
+        "NONE",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store), ETCD, ZOOKEEPER or KUBERNETES.",
+    ),
+    shell(
+        CLUSTER_ID,
+        "/default",
+        "The name of the cluster, for services that several clusters use.",
+    ),
+    shell(
+        LEASE_DURATION,
+        "5 s",
+        "How long others leave a leader alone that does not renew its lease.",
+    ),
+    shell(
+        RENEW_DEADLINE,
+        "4 s",
+        "How long a leader leads that cannot renew its lease.",
+    ),
+    shell(
+        RETRY_PERIOD,
+        "1 s",
+        "How often a leader renews its lease, and others look whether they can have it.",
+    ),
+    shell(
+        ETCD_ENDPOINTS,
+        "",
+        "The servers of etcd, with commas between them, such as http://HOST:2379.",
+    ),
+    shell(
+        ETCD_AUTHORITIES,
+        "",
+        "The file of the authorities that may have signed the certificates of etcd, in PEM; needed for https.",
+    ),
+    shell(
+        ETCD_CERTIFICATE,
+        "",
+        "The file of the certificate that etcd asks its clients for, in PEM.",
+    ),
+    shell(ETCD_KEY, "", "The file of that certificate's key, in PEM."),
+    shell(
+        ZOOKEEPER_QUORUM,
+        "",
+        "The servers of ZooKeeper, with commas between them, each as HOST:PORT.",
+    ),
+    shell(
+        ZOOKEEPER_ROOT,
+        "/jobmanager",
+        "The node of ZooKeeper below which each cluster has one of its name.",
+    ),
+    shell(
+        ZOOKEEPER_SESSION,
+        "",
+        "How long ZooKeeper leaves a leader alone that it does not hear of; high-availability.leader-election.lease-duration if unset.",
+    ),
+    shell(
+        ZOOKEEPER_CONNECTION,
+        "15 s",
+        "How long a server of ZooKeeper may keep silent before another one is tried, if two fifths of the session are not shorter.",
+    ),
+    shell(
+        KUBERNETES_FILE,
+        "",
+        "The file that tells how to reach Kubernetes; what kubectl takes if unset, or what a pod is given.",
+    ),
+    shell(
+        KUBERNETES_CONTEXT,
+        "",
+        "The context of that file; its current one if unset.",
+    ),
+    shell(
+        KUBERNETES_NAMESPACE,
+        "",
+        "The namespace of what is made in Kubernetes; the context's or the pod's if unset.",
+    ),
+    shell(
+        RECORDER_MEMORY,
+        "64 mb",
+        "How much of what the coordinator was told is kept for a flight recording, at least 1 mb; 0 for nothing.",
+    ),
+    shell(
+        RECORDER_DIR,
+        "",
+        "Where flight recordings are written; flight-recordings in the data folder if unset.",
+    ),
+    shell(
+        WEB_TIMEOUT,
+        "10 min",
+        "How long a client waits for an answer.",
+    ),
+    shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
+];
