@@ -25,7 +25,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    fn add(self, other: Counters) -> Counters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Counters) -> Counters {
         Counters {
             records_in: self.records_in.saturating_add(other.records_in),
             records_out: self.records_out.saturating_add(other.records_out),
@@ -66,22 +68,33 @@ impl MetricsTable {
     #[must_use]
     pub fn vertex(&self, job: JobId, vertex: VertexIndex) -> Counters {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = |subtask| TaskId {
-            vertex,
-            subtask: SubtaskIndex(subtask),
-        };
-        let Some(job) = table.jobs.get(&job) else {
-            return Counters::default();
-        };
-        job.tasks
-            .range(task(0)..=task(u32::MAX))
-            .fold(Counters::default(), |sum, (_, (_, counters))| {
-                sum.add(*counters)
-            })
+        let tasks = table.tasks(job, vertex).map(|(_, counters)| counters);
+        tasks.fold(Counters::default(), Counters::plus)
+    }
+
+    /// The same, of each subtask that has said something.
+    #[must_use]
+    pub fn tasks(&self, job: JobId, vertex: VertexIndex) -> BTreeMap<SubtaskIndex, Counters> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.tasks(job, vertex).collect()
     }
 }
 
 impl Table {
+    fn tasks(
+        &self,
+        job: JobId,
+        vertex: VertexIndex,
+    ) -> impl Iterator<Item = (SubtaskIndex, Counters)> {
+        let task = move |subtask| TaskId {
+            vertex,
+            subtask: SubtaskIndex(subtask),
+        };
+        let tasks = self.jobs.get(&job).into_iter();
+        let tasks = tasks.flat_map(move |job| job.tasks.range(task(0)..=task(u32::MAX)));
+        tasks.map(|(task, (_, counters))| (task.subtask, *counters))
+    }
+
     fn report(&mut self, metrics: &TaskMetrics) {
         let TaskMetrics {
             attempt,

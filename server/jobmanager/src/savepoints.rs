@@ -7,8 +7,9 @@
 use crate::driver::Driver;
 use futures::TryStreamExt;
 use jobmanager_core::jobmanager::{Input, StorageOutcome};
+use jobmanager_core::message::StateLocation;
 use jobmanager_core::savepoint::Savepoint;
-use jobmanager_proto::encode_savepoint;
+use jobmanager_proto::{decode_savepoint, encode_savepoint};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -119,13 +120,68 @@ pub(crate) async fn discard(location: &str) -> object_store::Result<()> {
         .await
 }
 
+/// A savepoint that is not disposed of, with the reason.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDisposed {
+    /// There is no savepoint.
+    #[error("{0} holds no savepoint that can be disposed of: {1}")]
+    NoSavepoint(String, String),
+    /// It cannot be deleted.
+    #[error("{0} is not deleted completely: {1}")]
+    Storage(String, object_store::Error),
+}
+
+/// Deletes a savepoint: its metadata first, so that no part of it looks complete, then the files that it names. The
+/// folder goes with its last file; what else is in it stays.
+pub(crate) async fn dispose(location: &str) -> Result<(), NotDisposed> {
+    let named = location.trim().trim_end_matches('/');
+    let named = named.strip_suffix(METADATA).unwrap_or(named);
+    let url = named.trim_end_matches('/');
+    let none = |problem: String| NotDisposed::NoSavepoint(url.to_owned(), problem);
+    let url = folder_url(url).map_err(|problem| none(problem.to_string()))?;
+    let path = path_of(&url).map_err(|problem| none(problem.to_string()))?;
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let (Some(directory), Some(name)) = (path.parent(), name) else {
+        return Err(none("it has no name".to_owned()));
+    };
+    // Metadata that is not there is nothing to dispose of; the store's words name the file.
+    let objects = LocalFileSystem::new_with_prefix(directory);
+    let objects = objects.map_err(|problem| none(problem.to_string()))?;
+    let objects = objects.with_automatic_cleanup(true);
+    let folder = ObjectPath::from(name.as_ref());
+    let metadata = folder.clone().join(METADATA);
+    let read = async { objects.get(&metadata).await?.bytes().await };
+    let bytes = read.await.map_err(|problem| none(problem.to_string()))?;
+    let savepoint = decode_savepoint(&bytes, &url).map_err(|problem| none(problem.to_string()))?;
+    let files = files_in(&savepoint, &url).map(|file| folder.clone().join(file));
+    for file in std::iter::once(metadata).chain(files) {
+        match objects.delete(&file).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(problem) => return Err(NotDisposed::Storage(url.clone(), problem)),
+        }
+    }
+    Ok(())
+}
+
+/// The names of the savepoint's files in its folder.
+fn files_in<'a>(savepoint: &'a Savepoint, folder: &'a str) -> impl Iterator<Item = &'a str> {
+    let operators = savepoint.operators.iter();
+    let states = operators.flat_map(|operator| &operator.subtasks);
+    let names = states.filter_map(move |state| match &state.location {
+        StateLocation::Url(url) => url.strip_prefix(folder)?.strip_prefix('/'),
+        StateLocation::Inline(_) | StateLocation::File(_) => None,
+    });
+    names.filter(|name| !name.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use jobmanager_core::id::{CheckpointId, JobId};
+    use jobmanager_core::message::StateHandle;
+    use jobmanager_core::savepoint::OperatorSnapshots;
     use jobmanager_core::time::Timestamp;
-    use jobmanager_proto::decode_savepoint;
     use std::fs;
 
     fn savepoint() -> Savepoint {
@@ -194,6 +250,53 @@ mod tests {
         let (folder, url) = begun(&inner);
         discard(&url).await.unwrap();
         assert!(!folder.exists() && inner.exists());
+    }
+
+    #[tokio::test]
+    async fn a_savepoint_is_disposed_of_with_its_files_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        let state = StateHandle {
+            location: StateLocation::Url(format!("{url}/0-0-1.0")),
+            size: 5,
+        };
+        let operator = OperatorSnapshots {
+            operator_id: 1,
+            name: "a".to_owned(),
+            max_parallelism: 1,
+            ended: false,
+            subtasks: vec![state],
+        };
+        let whole = Savepoint {
+            operators: vec![operator],
+            ..savepoint()
+        };
+        let missing = dispose(&url).await.unwrap_err().to_string();
+        assert!(missing.contains("_metadata"), "{missing}");
+        fs::write(folder.join("stranger"), "").unwrap();
+        write_metadata(&url, &whole).await.unwrap();
+        dispose(&format!("{url}/")).await.unwrap();
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        fs::remove_file(folder.join("stranger")).unwrap();
+        fs::write(folder.join("0-0-1.0"), "state").unwrap();
+        write_metadata(&url, &whole).await.unwrap();
+        dispose(folder.join(METADATA).to_str().unwrap())
+            .await
+            .unwrap();
+        assert!(!folder.exists() && directory.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_a_savepoint_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        fs::write(folder.join(METADATA), "of something else").unwrap();
+        for place in [&*url, "relative", "", "/", "/no/such/place"] {
+            let words = dispose(place).await.unwrap_err().to_string();
+            assert!(words.contains("holds no savepoint"), "{words}");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     }
 
     #[test]

@@ -3,15 +3,29 @@
 //! Every route also answers under `/v1`. Every error, whatever made it, is `{"errors": ["…"]}` with the
 //! status that fits. Nothing in here decides: commands and views go to the [`Driver`].
 
+mod absent;
+mod applications;
 mod body;
+mod checkpoint_details;
 mod checkpoints;
 mod cluster;
 mod commands;
+mod disposal;
 mod error;
 mod job;
+mod latest;
+mod metrics;
+mod path;
+mod plan;
 mod recording;
+mod result;
+mod routes;
 mod savepoints;
+mod settings;
+mod statistics;
 mod throwable;
+mod triggered;
+mod vertex;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
@@ -19,13 +33,14 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
 use error::{Answer, Failure};
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
+pub(crate) use latest::Latest;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,12 +59,18 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
+    /// Where clients reach this interface, as `host:port`.
+    pub address: Arc<str>,
+    /// What came of the savepoints that clients want deleted.
+    pub(crate) disposals: Latest<disposal::Outcome>,
+    /// The checkpoints that clients have asked for.
+    pub(crate) wishes: Latest<triggered::Wish>,
 }
 
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes();
+        let routes = routes::all();
         Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
@@ -66,6 +87,12 @@ impl Rest {
         Ok(axum::Json(self.driver.look(self.timeout, view).await?))
     }
 
+    /// Whether there is such a job; nothing else is wanted of it.
+    async fn must_exist(&self, job: JobId) -> Result<(), Failure> {
+        let view = move |coordinator: &Coordinator, _| coordinator.job(job).map(drop);
+        self.find(|| job_not_found(job), view).await
+    }
+
     /// Looks at something that may not be there.
     async fn find<T: Send + 'static>(
         &self,
@@ -75,24 +102,6 @@ impl Rest {
         let found = self.driver.look(self.timeout, view).await?;
         found.ok_or_else(absent)
     }
-}
-
-fn routes() -> Router<Rest> {
-    Router::new()
-        .route("/overview", get(cluster::overview))
-        .route("/config", get(cluster::config))
-        .route("/flight-recording", get(recording::recording))
-        .route("/taskmanagers", get(cluster::taskmanagers))
-        .route("/taskmanagers/{taskmanager}", get(cluster::taskmanager))
-        .route("/jobs", get(job::ids).post(commands::submit))
-        .route("/jobs/overview", get(job::overview))
-        .route("/jobs/{job}", get(job::details).patch(commands::cancel))
-        .route("/jobs/{job}/status", get(job::status))
-        .route("/jobs/{job}/checkpoints", get(checkpoints::checkpoints))
-        .route("/jobs/{job}/exceptions", get(job::exceptions))
-        .route("/jobs/{job}/savepoints", post(savepoints::trigger))
-        .route("/jobs/{job}/savepoints/{trigger}", get(savepoints::status))
-        .route("/jobs/{job}/stop", post(savepoints::stop))
 }
 
 async fn not_found(uri: Uri) -> Failure {
@@ -140,6 +149,22 @@ fn parse_job(text: &str) -> Result<JobId, Failure> {
 
 /// The parameters behind the `?` of a request.
 struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| {
+                let words = format!("{name} `{}` is not a number", text.escape_debug());
+                Failure::bad_request(words)
+            })
+        };
+        self.text(name).map(number).transpose()
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Failure;

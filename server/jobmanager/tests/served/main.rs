@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod binary;
+mod conformance;
 mod rest;
 mod session;
 mod shapes;
