@@ -64,12 +64,14 @@ impl MetricsTable {
         }
     }
 
-    /// What the current attempts of one vertex have done, as far as they have said.
+    /// What the tasks of a vertex have done, and how many of them have said so.
     #[must_use]
-    pub fn vertex(&self, job: JobId, vertex: VertexIndex) -> Counters {
+    pub fn vertex(&self, job: JobId, vertex: VertexIndex) -> (Counters, usize) {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks = table.tasks(job, vertex).map(|(_, counters)| counters);
-        tasks.fold(Counters::default(), Counters::plus)
+        let tasks = table.tasks(job, vertex);
+        tasks.fold((Counters::default(), 0), |(sum, count), (_, counters)| {
+            (sum.plus(counters), count + 1)
+        })
     }
 
     /// The same, of each subtask that has said something.
@@ -171,8 +173,8 @@ mod tests {
             metrics(2, 0, 1, 99),
         ]);
         table.report(&[metrics(1, 0, 1, 1_000), metrics(1, 1, 2, 6)]);
-        assert_eq!(table.vertex(JobId(1), VertexIndex(1)).records_in, 16);
-        assert_eq!(table.vertex(JobId(1), VertexIndex(0)).records_in, 0);
+        assert_eq!(table.vertex(JobId(1), VertexIndex(1)).0.records_in, 16);
+        assert_eq!(table.vertex(JobId(1), VertexIndex(0)).0.records_in, 0);
     }
 
     #[test]
@@ -182,6 +184,9 @@ mod tests {
             table.report(&[metrics(u128::from(task / 1_000), task % 1_000, 1, 1)]);
         }
         assert!(table.0.lock().unwrap().tasks <= MAX_TASKS);
-        assert_eq!(table.vertex(JobId(0), VertexIndex(1)), Counters::default());
+        assert_eq!(
+            table.vertex(JobId(0), VertexIndex(1)),
+            (Counters::default(), 0)
+        );
     }
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod clients;
 mod cluster;
 mod failures;
+mod flink;
 mod jobs;
 mod kills;
 mod local;

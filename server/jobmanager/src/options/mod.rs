@@ -43,6 +43,9 @@ pub struct ServeArgs {
     /// [default: checkpoints in the data folder].
     #[arg(long, value_name = "URL")]
     pub checkpoint_dir: Option<String>,
+    /// The files of a web dashboard, such as Flink's own: the folder `web` inside its flink-dist-2.3.0.jar.
+    #[arg(long, value_name = "DIR")]
+    pub web_dir: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub log_format: crate::logging::Format,
@@ -81,12 +84,13 @@ const RETRY_PERIOD: &str = "high-availability.leader-election.retry-period";
 const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 const WEB_TIMEOUT: &str = "web.timeout";
 const WEB_REFRESH: &str = "web.refresh-interval";
+const WEB_DIR: &str = "web.dir";
 
 const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 17] = [
+pub static SHELL_OPTIONS: [OptionSpec; 18] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -156,6 +160,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 17] = [
         "How long a client waits for an answer.",
     ),
     shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
+    shell(
+        WEB_DIR,
+        "",
+        "The folder of a web dashboard's files, which REST serves beside its routes.",
+    ),
 ];
 
 /// Everything a server needs to know.
@@ -179,6 +188,8 @@ pub struct Options {
     pub web_timeout: Duration,
     /// How often a page should ask again.
     pub web_refresh: Duration,
+    /// The folder of a web dashboard's files.
+    pub web_dir: Option<PathBuf>,
 }
 
 /// An address to listen on.
@@ -249,6 +260,9 @@ impl Options {
         if let Some(url) = &args.checkpoint_dir {
             map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
         }
+        if let Some(folder) = &args.web_dir {
+            map.insert(WEB_DIR.to_owned(), folder.to_string_lossy().into_owned());
+        }
         Options::from_layers(map, problems)
     }
 
@@ -271,6 +285,7 @@ impl Options {
         let rpc_port = shell.port(RPC_PORT, &mut problems);
         let web_timeout = shell.duration(WEB_TIMEOUT, &mut problems);
         let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
+        let web_dir = shell.web_dir(&mut problems);
         let data_dir = shell.data_dir(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let store = shell.store(&data_dir, &mut problems);
@@ -309,6 +324,7 @@ impl Options {
                 job_defaults: map,
                 web_timeout,
                 web_refresh,
+                web_dir,
             }),
             Ok(_) => Err(OptionsError::Problems(problems)),
             Err(more) => {
@@ -371,6 +387,18 @@ impl Shell<'_> {
             problems.push(format!("{key}: {error}"));
             Duration::ZERO
         })
+    }
+
+    fn web_dir(&self, problems: &mut Vec<String>) -> Option<PathBuf> {
+        let text = self.text(WEB_DIR);
+        let folder = (!text.is_empty()).then(|| PathBuf::from(text))?;
+        if !folder.join("index.html").is_file() {
+            let text = text.escape_debug();
+            problems.push(format!(
+                "{WEB_DIR}: `{text}` has no index.html; Flink's dashboard is the folder web inside its flink-dist jar: unzip it, and name that folder"
+            ));
+        }
+        Some(folder)
     }
 
     fn data_dir(&self, problems: &mut Vec<String>) -> PathBuf {

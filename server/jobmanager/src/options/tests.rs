@@ -239,3 +239,12 @@ fn a_password_of_the_store_is_no_default_of_jobs() {
     let options = Options::from_args(&args).unwrap();
     assert!(!format!("{options:?}").contains("secret"), "{options:?}");
 }
+
+#[test]
+fn a_folder_without_a_dashboard_is_refused() {
+    let words = problems_of(&["web.dir=/nosuch"]);
+    assert!(
+        words.contains("web.dir") && words.contains("no index.html"),
+        "{words}"
+    );
+}

@@ -1,7 +1,7 @@
 //! One checkpoint of a job, by vertex and subtask, and how the job takes them.
 //!
-//! When a subtask acknowledged is not kept, and its size only as long as the checkpoint is retained: of another one,
-//! no vertices are shown. A time that is not known is -1, as with Flink.
+//! When a subtask acknowledged is not kept, and its size only as long as the checkpoint is retained. What is not known
+//! is -1, as with Flink.
 
 use super::checkpoints::{look, status};
 use super::error::{Answer, Failure};
@@ -12,7 +12,9 @@ use axum::Json;
 use axum::extract::State;
 use jobmanager_core::config::{CheckpointConfig, CheckpointMode};
 use jobmanager_core::id::{CheckpointId, JobId, VertexIndex};
-use jobmanager_core::jobmanager::{CheckpointEntry, CheckpointsDetails, Coordinator, JobDetails};
+use jobmanager_core::jobmanager::{
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Coordinator, JobDetails,
+};
 use serde_json::{Map, Value, json};
 
 /// `GET /jobs/:id/checkpoints/config`
@@ -81,17 +83,9 @@ pub(super) async fn subtasks(State(rest): State<Rest>, names: Names) -> Answer {
     };
     let part = rest.find(|| job_not_found(job), view).await?;
     let part = part.ok_or_else(|| vertex.not_found())?;
-    let part = part.ok_or_else(|| {
-        Failure::not_found(format!(
-            "What the subtasks contributed to checkpoint {} is not known: only a completed checkpoint that is retained tells it",
-            checkpoint.0
-        ))
-    })?;
     let mut value = part.json(entry);
     value["summary"] = part.summary();
-    let subtasks = (0_u32..).zip(&part.sizes);
-    let subtasks = subtasks.map(|(index, size)| subtask_json(index, *size));
-    value["subtasks"] = subtasks.collect::<Vec<Value>>().into();
+    value["subtasks"] = part.subtasks(entry).into();
     Ok(Json(value))
 }
 
@@ -113,17 +107,18 @@ fn find(
     })
 }
 
-/// What a vertex contributed to a retained checkpoint.
+/// What a vertex contributed to a checkpoint.
 struct Part {
     id: u128,
-    /// By subtask, in bytes; `None` for one that took no part.
-    sizes: Vec<Option<u64>>,
+    parallelism: u32,
+    /// By subtask, in bytes, and `None` for one that took no part; known only of a checkpoint that is retained.
+    sizes: Option<Vec<Option<u64>>>,
 }
 
 fn parts(coordinator: &Coordinator, job: JobId, checkpoint: CheckpointId) -> Option<Vec<Part>> {
     let job = coordinator.job(job)?;
     let indices = (0..).map(VertexIndex).take(job.vertices.len());
-    let parts = indices.filter_map(|index| part(coordinator, &job, checkpoint, index));
+    let parts = indices.map(|index| part(coordinator, &job, checkpoint, index));
     Some(parts.collect())
 }
 
@@ -132,17 +127,21 @@ fn part(
     job: &JobDetails,
     checkpoint: CheckpointId,
     index: VertexIndex,
-) -> Option<Part> {
-    Some(Part {
-        id: job.vertices[index.0 as usize].operator_id,
-        sizes: coordinator.snapshot_sizes(job.summary.id, checkpoint, index)?,
-    })
+) -> Part {
+    let vertex = &job.vertices[index.0 as usize];
+    Part {
+        id: vertex.operator_id,
+        parallelism: vertex.parallelism,
+        sizes: coordinator.snapshot_sizes(job.summary.id, checkpoint, index),
+    }
 }
 
 impl Part {
     fn json(&self, entry: &CheckpointEntry) -> Value {
-        let acknowledged = self.sizes.iter().flatten().count();
-        let size: u64 = self.sizes.iter().flatten().sum();
+        let size = self.sizes.as_ref().map_or(-1, |sizes| {
+            let sum = sizes.iter().flatten().sum::<u64>();
+            i64::try_from(sum).unwrap_or(i64::MAX)
+        });
         let (_, status) = status(&entry.outcome);
         json!({
             "id": entry.id.0,
@@ -154,13 +153,37 @@ impl Part {
             "alignment_buffered": 0,
             "processed_data": 0,
             "persisted_data": 0,
-            "num_subtasks": self.sizes.len(),
-            "num_acknowledged_subtasks": acknowledged,
+            "num_subtasks": self.parallelism,
+            "num_acknowledged_subtasks": self.acknowledged(entry),
         })
     }
 
+    fn acknowledged(&self, entry: &CheckpointEntry) -> i64 {
+        match &self.sizes {
+            Some(sizes) => i64::try_from(sizes.iter().flatten().count()).unwrap_or(i64::MAX),
+            None if entry.acknowledged == 0 => 0,
+            None if entry.acknowledged == entry.subtasks => i64::from(self.parallelism),
+            None => -1,
+        }
+    }
+
+    fn subtasks(&self, entry: &CheckpointEntry) -> Vec<Value> {
+        let completed = entry.outcome == CheckpointOutcome::Completed;
+        let size = |index: u32| match &self.sizes {
+            Some(sizes) => sizes
+                .get(index as usize)
+                .copied()
+                .flatten()
+                .map(i64::try_from),
+            None => completed.then_some(Ok(-1)),
+        };
+        let line = |index| subtask_json(index, size(index).map(|size| size.unwrap_or(i64::MAX)));
+        (0..self.parallelism).map(line).collect()
+    }
+
     fn summary(&self) -> Value {
-        let sizes = Sorted::new(self.sizes.iter().flatten().copied().collect());
+        let sizes = self.sizes.iter().flatten().flatten();
+        let sizes = Sorted::new(sizes.copied().collect());
         let size = sizes.of_checkpoints();
         let unknown = Sorted::new(Vec::new()).of_checkpoints();
         json!({
@@ -179,7 +202,8 @@ impl Part {
     }
 }
 
-fn subtask_json(index: u32, size: Option<u64>) -> Value {
+/// `size` is -1 for one that is not known, and `None` for a subtask that took no part.
+fn subtask_json(index: u32, size: Option<i64>) -> Value {
     let Some(size) = size else {
         return json!({
             "className": "pending",

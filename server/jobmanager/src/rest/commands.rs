@@ -214,6 +214,7 @@ mod tests {
             refresh: options.web_refresh,
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
+            web: None,
             address: "127.0.0.1:0".into(),
             disposals: crate::rest::Latest::default(),
             wishes: crate::rest::Latest::default(),

@@ -135,7 +135,7 @@ pub(super) fn line_json(job: &JobSummary, now: Timestamp) -> Value {
 pub(super) fn details_json(
     job: &JobDetails,
     now: Timestamp,
-    counters: &dyn Fn(VertexIndex) -> Counters,
+    counters: &dyn Fn(VertexIndex) -> (Counters, usize),
 ) -> Value {
     let summary = &job.summary;
     let id = summary.id.to_string();
@@ -181,7 +181,7 @@ fn vertex_json(
     index: VertexIndex,
     vertex: &VertexDetails,
     now: Timestamp,
-    counters: Counters,
+    (counters, said): (Counters, usize),
 ) -> Value {
     let written = job.graph.as_ref();
     let written = written.map(|graph| (graph, &graph.vertices()[index.0 as usize]));
@@ -201,7 +201,7 @@ fn vertex_json(
         "end-time": vertex.started.map_or(-1, |_| time(ended)),
         "duration": vertex.started.map_or(-1, |started| duration(started, ended, now)),
         "tasks": counts_json(&vertex.tasks),
-        "metrics": io_json(counters, state.is_terminal()),
+        "metrics": io_json(counters, state.is_terminal() || said >= vertex.parallelism as usize),
         "operator": written.map(|(_, vertex)| vertex.operator.as_str()),
     })
 }

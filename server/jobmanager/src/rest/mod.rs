@@ -26,11 +26,12 @@ mod statistics;
 mod throwable;
 mod triggered;
 mod vertex;
+mod web;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path as InPath, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use error::{Answer, Failure};
@@ -40,6 +41,7 @@ use jobmanager_core::time::Timestamp;
 pub(crate) use latest::Latest;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +61,8 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
+    /// The folder of a web dashboard's files.
+    pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
     pub address: Arc<str>,
     /// What came of the savepoints that clients want deleted.
@@ -71,12 +75,15 @@ impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
         let routes = routes::all();
-        Router::new()
+        let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
-            .fallback(not_found)
-            .method_not_allowed_fallback(wrong_method)
-            .with_state(self)
+            .method_not_allowed_fallback(wrong_method);
+        let router = match &self.web {
+            Some(folder) => web::with_files(router, folder),
+            None => router.fallback(not_found),
+        };
+        router.with_state(self)
     }
 
     /// Looks at the coordinator.
@@ -123,8 +130,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Failure> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(name)) => Ok(Named(name)),
+        match InPath::<String>::from_request_parts(parts, state).await {
+            Ok(InPath(name)) => Ok(Named(name)),
             Err(error) => Err(Failure::bad_request(error.body_text())),
         }
     }

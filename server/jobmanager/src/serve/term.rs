@@ -213,6 +213,7 @@ impl Office {
             refresh: options.web_refresh,
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: url.into(),
+            web: options.web_dir.as_deref().map(Arc::from),
             address,
             disposals: Latest::default(),
             wishes: Latest::default(),

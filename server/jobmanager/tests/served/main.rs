@@ -5,6 +5,7 @@
 
 mod binary;
 mod conformance;
+mod http;
 mod rest;
 mod session;
 mod shapes;
