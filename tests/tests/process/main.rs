@@ -11,6 +11,7 @@ mod flink;
 mod jobs;
 mod kills;
 mod local;
+mod metrics;
 mod process;
 mod recording;
 mod rest;

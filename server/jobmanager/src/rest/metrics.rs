@@ -16,10 +16,10 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics of one thing, by name.
-type Metrics = BTreeMap<String, Metric>;
+pub(super) type Metrics = BTreeMap<String, Metric>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Metric {
+pub(super) enum Metric {
     Number(i64),
     Text(String),
 }
@@ -155,7 +155,7 @@ pub(super) async fn jobs(State(rest): State<Rest>, parameters: Parameters) -> An
     aggregated(&all, &parameters)
 }
 
-fn job_metrics(
+pub(super) fn job_metrics(
     coordinator: &Coordinator,
     id: JobId,
     now: Timestamp,

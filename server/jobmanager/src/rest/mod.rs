@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod disposal;
 mod error;
+mod exposition;
 mod job;
 mod latest;
 mod metrics;

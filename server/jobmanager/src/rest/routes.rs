@@ -1,8 +1,8 @@
 //! Every route: Flink's, in the order of its documentation, and ours.
 
 use super::{
-    Rest, absent, applications, checkpoint_details, checkpoints, cluster, commands, disposal, job,
-    metrics, plan, recording, result, savepoints, settings, triggered, vertex,
+    Rest, absent, applications, checkpoint_details, checkpoints, cluster, commands, disposal,
+    exposition, job, metrics, plan, recording, result, savepoints, settings, triggered, vertex,
 };
 use axum::Router;
 use axum::routing::{get, patch, post};
@@ -20,6 +20,7 @@ fn of_cluster() -> Router<Rest> {
         .route("/overview", get(cluster::overview))
         .route("/config", get(cluster::config))
         .route("/flight-recording", get(recording::recording))
+        .route("/metrics", get(exposition::exposition))
         .route("/cluster", axum::routing::delete(absent::shut_down))
         .route("/applications/overview", get(applications::overview))
         .route("/applications/{job}", get(applications::details))

@@ -5,6 +5,7 @@
 
 mod binary;
 mod conformance;
+mod exposition;
 mod http;
 mod rest;
 mod session;
