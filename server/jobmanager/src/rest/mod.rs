@@ -1,7 +1,7 @@
 //! The REST interface for clients, in Flink's JSON shapes; what is ours alone is an additional field.
 //!
 //! Every route also answers under `/v1`. Every error, whatever made it, is `{"errors": ["…"]}` with the
-//! status that fits. Nothing in here decides: commands and views go to the [`Driver`].
+//! status that fits. Answers have entity tags, and are compressed for whoever wants that. Nothing in here decides: commands and views go to the [`Driver`].
 
 mod absent;
 mod applications;
@@ -24,6 +24,7 @@ mod routes;
 mod savepoints;
 mod settings;
 mod statistics;
+mod tag;
 mod throwable;
 mod triggered;
 mod vertex;
@@ -35,6 +36,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path as InPath, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::middleware;
 use error::{Answer, Failure};
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
@@ -46,6 +48,12 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+
+/// What is not worth compressing, in bytes: it fits into one packet anyway.
+const SMALL: u64 = 1_024;
 
 /// What the handlers know.
 #[derive(Debug, Clone)]
@@ -75,7 +83,7 @@ pub struct Rest {
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes::all();
+        let routes = routes::all().layer(middleware::from_fn(tag::tag));
         let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
@@ -84,7 +92,9 @@ impl Rest {
             Some(folder) => web::with_files(router, folder),
             None => router.fallback(not_found),
         };
-        router.with_state(self)
+        let worth_it = SizeAbove::new(SMALL).and(NotForContentType::IMAGES);
+        let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
+        router.layer(gzip.compress_when(worth_it)).with_state(self)
     }
 
     /// Looks at the coordinator.
