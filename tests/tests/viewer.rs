@@ -10,16 +10,9 @@ use jobmanager_sim::{
     Continued, Failure, Joined, Page, Replayed, Report, Run, Then, Tier, duration, replay,
     replay_then,
 };
+use jobmanager_tests::browser::Browser;
 use serde_json::Value;
-use std::io::Write;
 use std::num::NonZeroU64;
-use std::path::Path;
-use std::process::Command;
-
-/// What a browser may be called.
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-/// For how much of its own time the browser lets a page run before it is looked at.
-const PATIENCE_MS: u32 = 5_000;
 
 fn report(seed: u64) -> Report {
     Run::seed(Tier::Dataflow, seed).logged().run()
@@ -75,56 +68,13 @@ fn html_of_recording(replayed: &Replayed, continued: Option<&Continued>) -> Stri
     page.to_html()
 }
 
-/// The first browser that starts, if any does.
-fn browser() -> Option<&'static str> {
-    let starts = |name: &&&str| {
-        let answer = Command::new(name).arg("--version").output();
-        answer.is_ok_and(|answer| answer.status.success())
-    };
-    let found = BROWSERS.iter().find(starts).copied();
-    if found.is_none() {
-        assert!(
-            std::env::var("BROWSER").as_deref() != Ok("required"),
-            "no browser: none of {BROWSERS:?} starts; run tests/run, which installs one"
-        );
-        // Straight to the terminal: the test passes, but should not pass in silence.
-        let warning =
-            "WARNING: no browser is installed, the page was NOT opened; tests/run installs one\n";
-        std::io::stderr().write_all(warning.as_bytes()).unwrap();
-    }
-    found
-}
-
 /// The document after the page has run in a browser, opened with `#hash`.
-fn opened(browser: &str, html: &str, hash: &str) -> String {
+fn opened(browser: Browser, html: &str, hash: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.html");
     std::fs::write(&file, html).unwrap();
-    dump(
-        browser,
-        folder.path(),
-        &format!("file://{}#{hash}", file.display()),
-    )
-}
-
-fn dump(browser: &str, folder: &Path, address: &str) -> String {
-    let profile = folder.join("profile");
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-        ])
-        .args(["--no-first-run", "--disable-background-networking"])
-        .args(["--disable-component-update", "--disable-sync"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--virtual-time-budget={PATIENCE_MS}"))
-        .args(["--window-size=1400,900", "--dump-dom", address])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let address = format!("file://{}#{hash}", file.display());
+    browser.open(folder.path(), &address).document
 }
 
 /// The text of the element with this id, which has no child elements.
@@ -143,7 +93,7 @@ fn text_of(document: &str, id: &str) -> String {
     entities.into_iter().fold(text.to_owned(), unescaped)
 }
 
-fn findings(browser: &str, html: &str) -> Value {
+fn findings(browser: Browser, html: &str) -> Value {
     let document = opened(browser, html, "check");
     let findings: Value = serde_json::from_str(&text_of(&document, "findings")).unwrap();
     assert_eq!(findings["problem"], Value::Null);
@@ -169,7 +119,7 @@ fn a_page_names_no_other_file_and_no_other_place() {
 
 #[test]
 fn what_is_clicked_is_shown_and_what_is_filtered_is_not() {
-    let Some(browser) = browser() else {
+    let Some(browser) = Browser::find() else {
         return;
     };
     let report = report(8);
@@ -219,7 +169,7 @@ fn what_is_clicked_is_shown_and_what_is_filtered_is_not() {
 fn a_failure_is_named_and_its_text_cannot_break_out() {
     let html = html(&failed(8));
     assert!(!html.contains("id=\"injected\""));
-    let Some(browser) = browser() else {
+    let Some(browser) = Browser::find() else {
         return;
     };
     let findings = findings(browser, &html);
@@ -234,7 +184,7 @@ fn a_failure_is_named_and_its_text_cannot_break_out() {
 
 #[test]
 fn a_page_without_a_log_says_so() {
-    let Some(browser) = browser() else {
+    let Some(browser) = Browser::find() else {
         return;
     };
     let empty = html(&Run::seed(Tier::Dataflow, 0).run());
@@ -255,7 +205,7 @@ fn a_recording_is_a_page_of_its_own_and_one_with_what_came_after_it() {
         "other bytes the second time"
     );
     let both = html_of_recording(&replayed, Some(&continued));
-    let Some(browser) = browser() else {
+    let Some(browser) = Browser::find() else {
         return;
     };
     let alone = findings(browser, &alone);
@@ -287,7 +237,7 @@ fn the_name_of_a_taskmanager_is_shown_and_cannot_break_out() {
     replayed.taskmanagers[0] = name.to_owned();
     let html = html_of_recording(&replayed, None);
     assert!(!html.contains("id=\"injected\""));
-    let Some(browser) = browser() else {
+    let Some(browser) = Browser::find() else {
         return;
     };
     let document = opened(browser, &html, "");

@@ -10,7 +10,9 @@ use super::view::{
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
-use crate::id::{Attempt, JobId, SlotIndex, SubtaskIndex, TaskManagerId, TriggerId, VertexIndex};
+use crate::id::{
+    Attempt, CheckpointId, JobId, SlotIndex, SubtaskIndex, TaskManagerId, TriggerId, VertexIndex,
+};
 use crate::record::SavepointRecord;
 use crate::state::JobStatus;
 use alloc::string::String;
@@ -149,6 +151,29 @@ impl Coordinator {
         Some(job.checkpoints.details(self.config.checkpoint_history))
     }
 
+    /// Of each subtask of a vertex the size of its snapshot in a retained checkpoint of a job that has not ended, in
+    /// bytes; `None` for a subtask that took no part in it.
+    #[must_use]
+    pub fn snapshot_sizes(
+        &self,
+        id: JobId,
+        checkpoint: CheckpointId,
+        vertex: VertexIndex,
+    ) -> Option<Vec<Option<u64>>> {
+        let live = self.archive.get(id).is_none();
+        let job = self.jobs.get(&id).filter(|_| live)?;
+        let mut retained = job.checkpoints.completed.iter();
+        let record = retained.find(|record| record.id == checkpoint)?;
+        job.graph.vertices().get(vertex.0 as usize)?;
+        let layout = job.execution.layout();
+        let size = |position: u32| {
+            let snapshot = record.region(layout.of(position))?;
+            let took_part = snapshot.checkpoint == checkpoint;
+            took_part.then(|| record.states[position as usize].size)
+        };
+        Some(layout.positions(vertex).map(size).collect())
+    }
+
     /// The failures that one job has seen, the newest first.
     #[must_use]
     pub fn exceptions(&self, id: JobId) -> Option<Vec<ExceptionEntry>> {
@@ -162,10 +187,24 @@ impl Coordinator {
 
     /// Every registered TaskManager, by name.
     pub fn taskmanagers(&self) -> impl Iterator<Item = TaskManagerDetails> {
-        self.tms.iter().map(|(_, tm)| self.taskmanager(tm))
+        self.tms.iter().map(|(_, tm)| self.taskmanager_details(tm))
     }
 
-    fn taskmanager(&self, tm: &TaskManager) -> TaskManagerDetails {
+    /// One registered TaskManager.
+    #[must_use]
+    pub fn taskmanager(&self, id: &TaskManagerId) -> Option<TaskManagerDetails> {
+        let tm = self.tms.get(self.tms.by_id(id)?)?;
+        Some(self.taskmanager_details(tm))
+    }
+
+    /// The data exchange address of a registered TaskManager.
+    #[must_use]
+    pub fn data_address(&self, id: &TaskManagerId) -> Option<&str> {
+        let tm = self.tms.get(self.tms.by_id(id)?)?;
+        Some(&tm.hello.data_address)
+    }
+
+    fn taskmanager_details(&self, tm: &TaskManager) -> TaskManagerDetails {
         let taken = (0..)
             .map(SlotIndex)
             .zip(&tm.slots)

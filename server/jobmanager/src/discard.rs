@@ -14,6 +14,7 @@ use jobmanager_core::jobmanager::{Discard, Input, StorageOutcome};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use prometheus_client::metrics::gauge::Gauge;
 use std::io;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
@@ -153,6 +154,8 @@ fn checkpoint_of(job: &Path, file: &Path) -> Option<CheckpointId> {
 pub(crate) struct DiscardQueue {
     orders: mpsc::Sender<Discard>,
     task: AbortHandle,
+    /// How many there are, for whoever scrapes.
+    waiting: Gauge,
 }
 
 impl Drop for DiscardQueue {
@@ -165,6 +168,7 @@ impl DiscardQueue {
     /// Starts the task that deletes, one order after the other, and reports to the driver.
     pub(crate) fn start(storage: CheckpointStorage, driver: Driver) -> DiscardQueue {
         let (orders, mut ordered) = mpsc::channel(WAITING);
+        let waiting = driver.telemetry().deletions.clone();
         let deletes = tokio::spawn(async move {
             while let Some(discard) = ordered.recv().await {
                 let outcome = match storage.discard(&discard).await {
@@ -174,16 +178,23 @@ impl DiscardQueue {
                         StorageOutcome::Failed(error.to_string())
                     }
                 };
+                driver.telemetry().deletions.dec();
                 driver.input(Input::Discarded { discard, outcome }).await;
             }
         });
         let task = deletes.abort_handle();
-        DiscardQueue { orders, task }
+        DiscardQueue {
+            orders,
+            task,
+            waiting,
+        }
     }
 
     /// Queues an order; returns what to tell the coordinator if there is no room.
     pub(crate) fn push(&self, discard: Discard) -> Option<Input> {
+        self.waiting.inc();
         let discard = self.orders.try_send(discard).err()?.into_inner();
+        self.waiting.dec();
         let outcome = StorageOutcome::Failed("too many deletions wait".to_owned());
         Some(Input::Discarded { discard, outcome })
     }

@@ -29,5 +29,6 @@ pub mod rest;
 mod savepoints;
 pub mod serve;
 pub mod store;
+pub mod telemetry;
 
 pub use args::main;

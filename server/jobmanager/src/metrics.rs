@@ -25,7 +25,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    fn add(self, other: Counters) -> Counters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Counters) -> Counters {
         Counters {
             records_in: self.records_in.saturating_add(other.records_in),
             records_out: self.records_out.saturating_add(other.records_out),
@@ -62,26 +64,39 @@ impl MetricsTable {
         }
     }
 
-    /// What the current attempts of one vertex have done, as far as they have said.
+    /// What the tasks of a vertex have done, and how many of them have said so.
     #[must_use]
-    pub fn vertex(&self, job: JobId, vertex: VertexIndex) -> Counters {
+    pub fn vertex(&self, job: JobId, vertex: VertexIndex) -> (Counters, usize) {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = |subtask| TaskId {
-            vertex,
-            subtask: SubtaskIndex(subtask),
-        };
-        let Some(job) = table.jobs.get(&job) else {
-            return Counters::default();
-        };
-        job.tasks
-            .range(task(0)..=task(u32::MAX))
-            .fold(Counters::default(), |sum, (_, (_, counters))| {
-                sum.add(*counters)
-            })
+        let tasks = table.tasks(job, vertex);
+        tasks.fold((Counters::default(), 0), |(sum, count), (_, counters)| {
+            (sum.plus(counters), count + 1)
+        })
+    }
+
+    /// The same, of each subtask that has said something.
+    #[must_use]
+    pub fn tasks(&self, job: JobId, vertex: VertexIndex) -> BTreeMap<SubtaskIndex, Counters> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.tasks(job, vertex).collect()
     }
 }
 
 impl Table {
+    fn tasks(
+        &self,
+        job: JobId,
+        vertex: VertexIndex,
+    ) -> impl Iterator<Item = (SubtaskIndex, Counters)> {
+        let task = move |subtask| TaskId {
+            vertex,
+            subtask: SubtaskIndex(subtask),
+        };
+        let tasks = self.jobs.get(&job).into_iter();
+        let tasks = tasks.flat_map(move |job| job.tasks.range(task(0)..=task(u32::MAX)));
+        tasks.map(|(task, (_, counters))| (task.subtask, *counters))
+    }
+
     fn report(&mut self, metrics: &TaskMetrics) {
         let TaskMetrics {
             attempt,
@@ -158,8 +173,8 @@ mod tests {
             metrics(2, 0, 1, 99),
         ]);
         table.report(&[metrics(1, 0, 1, 1_000), metrics(1, 1, 2, 6)]);
-        assert_eq!(table.vertex(JobId(1), VertexIndex(1)).records_in, 16);
-        assert_eq!(table.vertex(JobId(1), VertexIndex(0)).records_in, 0);
+        assert_eq!(table.vertex(JobId(1), VertexIndex(1)).0.records_in, 16);
+        assert_eq!(table.vertex(JobId(1), VertexIndex(0)).0.records_in, 0);
     }
 
     #[test]
@@ -169,6 +184,9 @@ mod tests {
             table.report(&[metrics(u128::from(task / 1_000), task % 1_000, 1, 1)]);
         }
         assert!(table.0.lock().unwrap().tasks <= MAX_TASKS);
-        assert_eq!(table.vertex(JobId(0), VertexIndex(1)), Counters::default());
+        assert_eq!(
+            table.vertex(JobId(0), VertexIndex(1)),
+            (Counters::default(), 0)
+        );
     }
 }

@@ -1,17 +1,19 @@
 //! The folders of savepoints, wherever clients want them: writes their metadata, reads it for jobs that start
-//! from one, and deletes what did not become complete.
+//! from one, and deletes what did not become complete, or what a client wants to be rid of.
 //!
 //! Invariant: the metadata is there whole or not at all, and survives a loss of power once it is said to be
-//! there. Invariant: nothing is deleted of a folder that has metadata.
+//! there. Invariant: nothing is deleted of a folder that has metadata, unless a client says so.
 
 use crate::driver::Driver;
 use futures::TryStreamExt;
 use jobmanager_core::jobmanager::{Input, StorageOutcome};
+use jobmanager_core::message::StateLocation;
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_proto::{decode_savepoint, encode_savepoint};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use tracing::warn;
 
 /// The file that makes a savepoint complete.
 const METADATA: &str = "_metadata";
+/// The largest metadata that is read, in bytes: what a message of protobuf can have.
+const MAX_METADATA: u64 = i32::MAX as u64;
 /// How often the metadata is tried to be written.
 const TRIES: u32 = 5;
 /// The pause after the first try that failed; it doubles.
@@ -90,7 +94,7 @@ async fn write_metadata(location: &str, savepoint: &Savepoint) -> object_store::
     Ok(())
 }
 
-/// Why a job cannot start from the savepoint that it names.
+/// Why there is no savepoint where a client says that one is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error(transparent)]
@@ -99,23 +103,44 @@ pub(crate) enum Unreadable {
     Missing(String),
     #[error("the savepoint in {0} cannot be read: {1}")]
     Storage(String, object_store::Error),
+    #[error("the metadata in {0} has {1} bytes, and that of a savepoint at most {MAX_METADATA}")]
+    TooLarge(String, u64),
     #[error("the savepoint in {0} cannot be used: {1}")]
     Damaged(String, jobmanager_proto::BadMessage),
 }
 
-/// The savepoint in a folder, which may also be named by its metadata.
-pub(crate) async fn read(url: &str) -> Result<Savepoint, Unreadable> {
+/// The URL of the folder that a client names, itself or by the metadata in it.
+fn named(url: &str) -> Result<String, NoFolder> {
     let url = url.trim().trim_end_matches('/');
     let url = url.strip_suffix(METADATA).unwrap_or(url);
-    let location = folder_url(url.trim_end_matches('/'))?;
+    folder_url(url.trim_end_matches('/'))
+}
+
+/// The savepoint in a folder, which may also be named by its metadata.
+pub(crate) async fn read(url: &str) -> Result<Savepoint, Unreadable> {
+    read_in(named(url)?).await
+}
+
+async fn read_in(location: String) -> Result<Savepoint, Unreadable> {
     let file = path_of(&location)?.join(METADATA);
     let read = async {
         let file = ObjectPath::from_absolute_path(file)?;
-        LocalFileSystem::new().get(&file).await?.bytes().await
+        let found = LocalFileSystem::new().get(&file).await?;
+        let size = found.meta.size;
+        let small = size <= MAX_METADATA;
+        Ok((
+            size,
+            if small {
+                Some(found.bytes().await?)
+            } else {
+                None
+            },
+        ))
     };
     match read.await {
-        Ok(bytes) => decode_savepoint(&bytes, &location)
+        Ok((_, Some(bytes))) => decode_savepoint(&bytes, &location)
             .map_err(|problem| Unreadable::Damaged(location, problem)),
+        Ok((size, None)) => Err(Unreadable::TooLarge(location, size)),
         Err(object_store::Error::NotFound { .. }) => Err(Unreadable::Missing(location)),
         Err(problem) => Err(Unreadable::Storage(location, problem)),
     }
@@ -150,11 +175,59 @@ pub(crate) async fn discard(location: &str) -> object_store::Result<()> {
         .await
 }
 
+/// Why a savepoint is not disposed of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDisposed {
+    #[error(transparent)]
+    NoSavepoint(#[from] Unreadable),
+    #[error("{0} is not deleted completely: {1}")]
+    Storage(String, object_store::Error),
+}
+
+/// Deletes a savepoint: its metadata first, so that no part of it looks complete, then the files that it names. The
+/// folder goes with its last file; what else is in it stays.
+pub(crate) async fn dispose(url: &str) -> Result<(), NotDisposed> {
+    let location = named(url).map_err(Unreadable::NoFolder)?;
+    let savepoint = read_in(location.clone()).await?;
+    delete(&location, &savepoint)
+        .await
+        .map_err(|problem| NotDisposed::Storage(location, problem))
+}
+
+async fn delete(location: &str, savepoint: &Savepoint) -> object_store::Result<()> {
+    let path = path_of(location)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(NoFolder(location.to_owned()).into());
+    };
+    let objects = LocalFileSystem::new_with_prefix(directory)?.with_automatic_cleanup(true);
+    let folder = ObjectPath::from(name.to_string_lossy().as_ref());
+    let files = iter::once(METADATA).chain(files_in(savepoint, location));
+    for file in files {
+        match objects.delete(&folder.clone().join(file)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(())
+}
+
+/// The names of the savepoint's files in its folder.
+fn files_in<'a>(savepoint: &'a Savepoint, folder: &'a str) -> impl Iterator<Item = &'a str> {
+    let names = savepoint.states();
+    let names = names.filter_map(move |state| match &state.location {
+        StateLocation::Url(url) => url.strip_prefix(folder)?.strip_prefix('/'),
+        StateLocation::Inline(_) | StateLocation::File(_) => None,
+    });
+    names.filter(|name| !name.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use jobmanager_core::id::{CheckpointId, JobId};
+    use jobmanager_core::message::StateHandle;
+    use jobmanager_core::savepoint::{OperatorSnapshots, SubtaskSnapshot};
     use jobmanager_core::time::Timestamp;
     use std::fs;
 
@@ -252,6 +325,61 @@ mod tests {
         let (folder, url) = begun(&inner);
         discard(&url).await.unwrap();
         assert!(!folder.exists() && inner.exists());
+    }
+
+    #[tokio::test]
+    async fn a_savepoint_is_disposed_of_with_its_files_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        let state = StateHandle {
+            location: StateLocation::Url(format!("{url}/0-0-1.0")),
+            size: 5,
+        };
+        let operator = OperatorSnapshots {
+            operator_id: 1,
+            name: "a".to_owned(),
+            max_parallelism: 1,
+            subtasks: vec![SubtaskSnapshot {
+                state,
+                ended: false,
+            }],
+        };
+        let whole = Savepoint {
+            operators: vec![operator],
+            ..savepoint()
+        };
+        let missing = dispose(&url).await.unwrap_err().to_string();
+        assert!(missing.contains("_metadata"), "{missing}");
+        fs::write(folder.join("stranger"), "").unwrap();
+        write_metadata(&url, &whole).await.unwrap();
+        dispose(&format!("{url}/")).await.unwrap();
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        fs::remove_file(folder.join("stranger")).unwrap();
+        fs::write(folder.join("0-0-1.0"), "state").unwrap();
+        write_metadata(&url, &whole).await.unwrap();
+        dispose(folder.join(METADATA).to_str().unwrap())
+            .await
+            .unwrap();
+        assert!(!folder.exists() && directory.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_a_savepoint_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, url) = begun(directory.path());
+        fs::write(folder.join(METADATA), "of something else").unwrap();
+        for (place, reason) in [
+            (&*url, "cannot be used"),
+            ("relative", "absolute path"),
+            ("", "absolute path"),
+            ("/", "absolute path"),
+            ("/no/such/place", "no file `_metadata`"),
+        ] {
+            let words = dispose(place).await.unwrap_err().to_string();
+            assert!(words.contains(reason), "{place}: {words}");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     }
 
     #[test]

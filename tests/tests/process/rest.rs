@@ -55,6 +55,17 @@ impl Rest {
         location.to_str().unwrap().to_owned()
     }
 
+    /// An answer that is not JSON.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let mut response = self
+            .agent
+            .get(format!("{}{path}", self.address))
+            .call()
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.body_mut().read_to_string().unwrap()
+    }
+
     /// A file: what its name is said to be, and its bytes.
     pub(crate) fn download(&self, path: &str) -> (String, Vec<u8>) {
         let mut response = self

@@ -1,6 +1,7 @@
 //! How everybody else speaks with the driver: events in, and closures that look at the coordinator.
 
 use crate::recorder::{Flight, NoRecording};
+use crate::telemetry::Telemetry;
 use jobmanager_core::id::SessionId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Input, Reply};
 use jobmanager_core::message::{Envelope, FromTaskManager, Hello};
@@ -85,11 +86,23 @@ pub enum Unavailable {
 #[derive(Debug, Clone)]
 pub struct Driver {
     events: mpsc::Sender<Event>,
+    telemetry: Telemetry,
 }
 
 impl Driver {
-    pub(super) fn new(events: mpsc::Sender<Event>) -> Driver {
-        Driver { events }
+    pub(super) fn new(events: mpsc::Sender<Event>, telemetry: Telemetry) -> Driver {
+        Driver { events, telemetry }
+    }
+
+    /// How the driver does.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// How many events wait for it.
+    pub(crate) fn waiting_events(&self) -> i64 {
+        let waiting = self.events.max_capacity() - self.events.capacity();
+        i64::try_from(waiting).unwrap_or(i64::MAX)
     }
 
     /// A TaskManager said hello.

@@ -18,6 +18,7 @@ use crate::election::Lease;
 use crate::recorder::{NoRecording, Recorder, RecordingFiles};
 use crate::savepoints;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use futures::FutureExt;
 use handle::{Event, Look, Taken};
 use jobmanager_core::id::{CommitId, Epoch, RequestId, SessionId};
@@ -27,6 +28,7 @@ use sessions::Sessions;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 use writes::{Commit, WriteQueue};
@@ -90,7 +92,7 @@ pub fn driver<S: Store>(
     checkpoint_storage: crate::discard::CheckpointStorage,
 ) -> (Driver, DriverLoop) {
     let (sender, events) = mpsc::channel(WAITING_EVENTS);
-    let driver = Driver::new(sender);
+    let driver = Driver::new(sender, Telemetry::new(epoch, clock.now()));
     let writes = WriteQueue::start(store, epoch, driver.clone());
     let discards = DiscardQueue::start(checkpoint_storage, driver.clone());
     let driver_loop = DriverLoop {
@@ -194,10 +196,15 @@ impl DriverLoop {
                 self.step(Input::Connected { session: id, hello });
             }
             Event::Disconnected(session) => {
-                self.sessions.end(session);
+                self.end(session);
                 self.step(Input::Disconnected { session });
             }
-            Event::Input(input) => self.step(*input),
+            Event::Input(input) => {
+                if let Input::Message { session, .. } = &*input {
+                    self.sessions.heard(*session);
+                }
+                self.step(*input);
+            }
             Event::Command(command, reply) => self.command(command, reply),
             Event::Look(look) => self.look(look),
             Event::Recording(taken) => self.recording(taken),
@@ -209,7 +216,9 @@ impl DriverLoop {
         if let Some(Recording { recorder, .. }) = &mut self.recorder {
             recorder.input(now, &input);
         }
+        let begun = Instant::now();
         self.coordinator.step(now, input, &mut self.effects);
+        self.driver.telemetry().step(begun.elapsed());
         if let Some(Recording { recorder, .. }) = &mut self.recorder {
             recorder.stepped(now, &mut self.coordinator, &self.effects[known..]);
         }
@@ -235,7 +244,28 @@ impl DriverLoop {
         self.last_request += 1;
         let request = RequestId(self.last_request);
         self.commands.insert(request, reply);
+        self.count_commands();
         self.step(Input::Command { request, command });
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        match self.commands.remove(&request) {
+            // A client that has gone away needs no answer.
+            Some(waiting) => drop(waiting.send(reply)),
+            None => error!(request = request.0, "a reply to no command"),
+        }
+        self.count_commands();
+    }
+
+    fn count_commands(&self) {
+        let waiting = i64::try_from(self.commands.len()).unwrap_or(i64::MAX);
+        self.driver.telemetry().commands.set(waiting);
+    }
+
+    fn end(&mut self, session: SessionId) {
+        if let Some(silence) = self.sessions.end(session) {
+            self.driver.telemetry().lost(silence);
+        }
     }
 
     fn look(&mut self, look: Look) {
@@ -261,12 +291,8 @@ impl DriverLoop {
     fn carry_out_one(&mut self, effect: Effect) -> Option<DriverEnd> {
         match effect {
             Effect::Send { session, message } => self.sessions.send(session, message),
-            Effect::Disconnect { session } => self.sessions.end(session),
-            Effect::Reply { request, reply } => match self.commands.remove(&request) {
-                // A client that has gone away needs no answer.
-                Some(waiting) => drop(waiting.send(reply)),
-                None => error!(request = request.0, "a reply to no command"),
-            },
+            Effect::Disconnect { session } => self.end(session),
+            Effect::Reply { request, reply } => self.reply(request, reply),
             Effect::Store { commit, ops } => self.store(commit, ops),
             Effect::WriteSavepoint {
                 location,

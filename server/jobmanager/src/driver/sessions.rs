@@ -4,23 +4,38 @@ use super::handle::Outbox;
 use jobmanager_core::id::SessionId;
 use jobmanager_core::message::Envelope;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tracing::warn;
 
 /// The outboxes of the open sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    open: BTreeMap<SessionId, Outbox>,
+    open: BTreeMap<SessionId, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    outbox: Outbox,
+    /// When its TaskManager said something last.
+    heard: Instant,
 }
 
 impl Sessions {
     pub(super) fn open(&mut self, session: SessionId, outbox: Outbox) {
-        self.open.insert(session, outbox);
+        let heard = Instant::now();
+        self.open.insert(session, Open { outbox, heard });
+    }
+
+    pub(super) fn heard(&mut self, session: SessionId) {
+        if let Some(open) = self.open.get_mut(&session) {
+            open.heard = Instant::now();
+        }
     }
 
     /// Says something, in order. A session that does not take it is ended: its reader then reports the
     /// end, as it does for every other reason. One that has ended is not spoken to.
     pub(super) fn send(&mut self, session: SessionId, message: Envelope) {
-        let Some(outbox) = self.open.get(&session) else {
+        let Some(Open { outbox, .. }) = self.open.get(&session) else {
             return;
         };
         if !outbox.push(message) {
@@ -32,8 +47,9 @@ impl Sessions {
         }
     }
 
-    /// Ends a session after everything that was said on it.
-    pub(super) fn end(&mut self, session: SessionId) {
-        self.open.remove(&session);
+    /// Ends a session after everything that was said on it; tells for how long its TaskManager had said nothing.
+    pub(super) fn end(&mut self, session: SessionId) -> Option<Duration> {
+        let open = self.open.remove(&session)?;
+        Some(open.heard.elapsed())
     }
 }

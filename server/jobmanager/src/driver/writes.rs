@@ -5,6 +5,7 @@ use crate::store::Store;
 use jobmanager_core::id::{CommitId, Epoch};
 use jobmanager_core::jobmanager::{Input, StoreOutcome};
 use jobmanager_core::record::RecordOp;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
@@ -58,7 +59,9 @@ async fn write_commits<S: Store>(
 ) {
     let mut problem = None;
     while let Some(Commit { id, ops }) = writes.recv().await {
+        let begun = Instant::now();
         let outcome = store.commit(epoch, ops).await;
+        driver.telemetry().commit(begun.elapsed(), &outcome);
         match change(&mut problem, &outcome) {
             Some(Change::Fails(problem)) => {
                 warn!(

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use table::SHELL_OPTIONS;
 use table::{
     CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS, REST_BIND, REST_PORT,
-    RPC_ADDRESS, RPC_BIND, RPC_PORT, STORE, WEB_REFRESH, WEB_TIMEOUT,
+    RPC_ADDRESS, RPC_BIND, RPC_PORT, STORE, WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
 };
 
 /// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
@@ -50,6 +50,9 @@ pub struct ServeArgs {
     /// [default: checkpoints in the data folder].
     #[arg(long, value_name = "URL")]
     pub checkpoint_dir: Option<String>,
+    /// The files of a web dashboard, such as Flink's own: the folder `web` inside its flink-dist-2.3.0.jar.
+    #[arg(long, value_name = "DIR")]
+    pub web_dir: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub log_format: crate::logging::Format,
@@ -84,6 +87,8 @@ pub struct Options {
     pub web_timeout: Duration,
     /// How often a page should ask again.
     pub web_refresh: Duration,
+    /// The folder of a web dashboard's files.
+    pub web_dir: Option<PathBuf>,
 }
 
 /// An address to listen on.
@@ -154,6 +159,9 @@ impl Options {
         if let Some(url) = &args.checkpoint_dir {
             map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
         }
+        if let Some(folder) = &args.web_dir {
+            map.insert(WEB_DIR.to_owned(), folder.to_string_lossy().into_owned());
+        }
         Options::from_layers(map, problems)
     }
 
@@ -176,6 +184,7 @@ impl Options {
         let rpc_port = shell.port(RPC_PORT, &mut problems);
         let web_timeout = shell.duration(WEB_TIMEOUT, &mut problems);
         let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
+        let web_dir = shell.web_dir(&mut problems);
         let data_dir = shell.data_dir(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let store = shell.store(&data_dir, &mut problems);
@@ -214,6 +223,7 @@ impl Options {
                 job_defaults: map,
                 web_timeout,
                 web_refresh,
+                web_dir,
             }),
             Ok(_) => Err(OptionsError::Problems(problems)),
             Err(more) => {
@@ -276,6 +286,18 @@ impl Shell<'_> {
             problems.push(format!("{key}: {error}"));
             Duration::ZERO
         })
+    }
+
+    fn web_dir(&self, problems: &mut Vec<String>) -> Option<PathBuf> {
+        let text = self.text(WEB_DIR);
+        let folder = (!text.is_empty()).then(|| PathBuf::from(text))?;
+        if !folder.join("index.html").is_file() {
+            let text = text.escape_debug();
+            problems.push(format!(
+                "{WEB_DIR}: `{text}` has no index.html; Flink's dashboard is the folder web inside its flink-dist jar: unzip it, and name that folder"
+            ));
+        }
+        Some(folder)
     }
 
     fn data_dir(&self, problems: &mut Vec<String>) -> PathBuf {

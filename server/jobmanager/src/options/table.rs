@@ -39,12 +39,13 @@ pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
+pub(super) const WEB_DIR: &str = "web.dir";
 
 pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 28] = [
+pub static SHELL_OPTIONS: [OptionSpec; 29] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -165,4 +166,9 @@ pub static SHELL_OPTIONS: [OptionSpec; 28] = [
         "How long a client waits for an answer.",
     ),
     shell(WEB_REFRESH, "3 s", "How often a page should ask again."),
+    shell(
+        WEB_DIR,
+        "",
+        "The folder of a web dashboard's files, which REST serves beside its routes.",
+    ),
 ];

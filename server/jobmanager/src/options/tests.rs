@@ -316,3 +316,12 @@ fn an_election_by_kubernetes_needs_a_name_that_it_allows() {
         assert_eq!(problems_of(&with_database(&[kind])), "");
     }
 }
+
+#[test]
+fn a_folder_without_a_dashboard_is_refused() {
+    let words = problems_of(&["web.dir=/nosuch"]);
+    assert!(
+        words.contains("web.dir") && words.contains("no index.html"),
+        "{words}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The checkpoints of a job, its savepoints among them.
 
-use super::error::Answer;
+use super::error::{Answer, Failure};
+use super::statistics::Sorted;
 use super::{JobOf, Rest, elapsed, job_not_found, time};
 use axum::Json;
 use axum::extract::State;
@@ -12,25 +13,29 @@ use jobmanager_core::record::SavepointRecord;
 use jobmanager_core::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// `GET /jobs/:id/checkpoints`
 pub(super) async fn checkpoints(State(rest): State<Rest>, JobOf(job): JobOf) -> Answer {
-    let absent = || job_not_found(job);
+    let (details, shown) = look(&rest, job).await?;
+    Ok(Json(shown.checkpoints(&details)))
+}
+
+/// The checkpoints of a job, and what is needed to show one.
+pub(super) async fn look(rest: &Rest, job: JobId) -> Result<(CheckpointsDetails, Shown), Failure> {
+    let storage = Arc::clone(&rest.checkpoint_storage);
     let view = move |coordinator: &Coordinator, now: Timestamp| {
         let details = coordinator.checkpoints(job)?;
-        let retained = retained(coordinator, job);
-        let savepoints = savepoints(&coordinator.savepoints(job));
-        Some((details, retained, savepoints, now))
+        let shown = Shown {
+            job,
+            storage,
+            kept: kept(&details, retained(coordinator, job)),
+            savepoints: savepoints(&coordinator.savepoints(job)),
+            now,
+        };
+        Some((details, shown))
     };
-    let (details, retained, savepoints, now) = rest.find(absent, view).await?;
-    let shown = Shown {
-        job,
-        storage: &rest.checkpoint_storage,
-        kept: kept(&details, retained),
-        savepoints,
-        now,
-    };
-    Ok(Json(shown.checkpoints(&details)))
+    rest.find(|| job_not_found(job), view).await
 }
 
 /// How many completed checkpoints of the job are kept: none once it has ended.
@@ -71,16 +76,16 @@ fn kept(details: &CheckpointsDetails, retained: usize) -> BTreeSet<CheckpointId>
 }
 
 /// What one answer has in common.
-struct Shown<'a> {
+pub(super) struct Shown {
     job: JobId,
-    storage: &'a str,
+    storage: Arc<str>,
     kept: BTreeSet<CheckpointId>,
     /// Those that are remembered.
     savepoints: BTreeMap<CheckpointId, CompletedSavepoint>,
     now: Timestamp,
 }
 
-impl Shown<'_> {
+impl Shown {
     fn checkpoints(&self, details: &CheckpointsDetails) -> Value {
         let entry = |entry: &Option<CheckpointEntry>| {
             entry
@@ -115,12 +120,8 @@ impl Shown<'_> {
         })
     }
 
-    fn entry(&self, entry: &CheckpointEntry) -> Value {
-        let (class, status) = match entry.outcome {
-            CheckpointOutcome::InProgress => ("in_progress", "IN_PROGRESS"),
-            CheckpointOutcome::Completed => ("completed", "COMPLETED"),
-            CheckpointOutcome::Failed { .. } => ("failed", "FAILED"),
-        };
+    pub(super) fn entry(&self, entry: &CheckpointEntry) -> Value {
+        let (class, status) = status(&entry.outcome);
         let mut value = json!({
             "className": class,
             "id": entry.id.0,
@@ -187,7 +188,7 @@ impl Shown<'_> {
             .filter(|entry| entry.outcome == CheckpointOutcome::Completed)
             .collect();
         let of = |number: &dyn Fn(&CheckpointEntry) -> u64| {
-            statistics(completed.iter().map(|entry| number(entry)).collect())
+            Sorted::new(completed.iter().map(|entry| number(entry)).collect()).of_checkpoints()
         };
         let size = of(&|entry| entry.size);
         let nothing = of(&|_| 0);
@@ -202,6 +203,15 @@ impl Shown<'_> {
     }
 }
 
+/// The name of an outcome, as a class and as a state.
+pub(super) fn status(outcome: &CheckpointOutcome) -> (&'static str, &'static str) {
+    match outcome {
+        CheckpointOutcome::InProgress => ("in_progress", "IN_PROGRESS"),
+        CheckpointOutcome::Completed => ("completed", "COMPLETED"),
+        CheckpointOutcome::Failed { .. } => ("failed", "FAILED"),
+    }
+}
+
 /// The last savepoint, or the last checkpoint that is none, as far as it is remembered.
 fn latest(details: &CheckpointsDetails, is_savepoint: bool) -> Option<CheckpointEntry> {
     let latest = details.latest_completed.iter().chain(&details.history);
@@ -211,54 +221,10 @@ fn latest(details: &CheckpointsDetails, is_savepoint: bool) -> Option<Checkpoint
     wanted.max_by_key(|entry| entry.id).cloned()
 }
 
-/// Least, largest, mean and percentiles; of nothing they are zero and `NaN`, as with Flink.
-fn statistics(mut values: Vec<u64>) -> Value {
-    values.sort_unstable();
-    let sum: u64 = values.iter().sum();
-    let average = sum.checked_div(values.len() as u64).unwrap_or(0);
-    let percentile =
-        |p: f64| -> Value { percentile(&values, p).map_or_else(|| "NaN".into(), Value::from) };
-    json!({
-        "min": values.first().copied().unwrap_or(0),
-        "max": values.last().copied().unwrap_or(0),
-        "avg": average,
-        "p50": percentile(50.0),
-        "p90": percentile(90.0),
-        "p95": percentile(95.0),
-        "p99": percentile(99.0),
-        "p999": percentile(99.9),
-    })
-}
-
-/// The value below which `p` percent of the sorted values lie, by linear interpolation at the position
-/// `p / 100 * (n + 1)`, counted from 1: the estimate that Flink shows.
-fn percentile(sorted: &[u64], p: f64) -> Option<f64> {
-    let (first, last) = (*sorted.first()?, *sorted.last()?);
-    let position = p / 100.0 * (sorted.len() as f64 + 1.0);
-    if position < 1.0 {
-        return Some(first as f64);
-    }
-    if position >= sorted.len() as f64 {
-        return Some(last as f64);
-    }
-    let below = sorted[position as usize - 1] as f64;
-    let above = sorted[position as usize] as f64;
-    Some(below + position.fract() * (above - below))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn percentiles_are_those_that_flink_shows() {
-        let sorted = [6055, 8996, 10000, 12000, 14492, 15000, 17000, 19196];
-        assert_eq!(percentile(&sorted, 50.0), Some(13246.0));
-        assert_eq!(percentile(&sorted, 90.0), Some(19196.0));
-        assert_eq!(percentile(&[], 50.0), None);
-        assert_eq!(percentile(&[3], 1.0), Some(3.0));
-    }
 
     #[test]
     fn savepoints_and_the_retained_checkpoints_are_shown_as_there() {
@@ -292,7 +258,7 @@ mod tests {
         };
         let shown = Shown {
             job: JobId(1),
-            storage: "file:///c/",
+            storage: "file:///c/".into(),
             kept: kept(&details, 1),
             savepoints: BTreeMap::from([(CheckpointId(5), savepoint)]),
             now: Timestamp(20),

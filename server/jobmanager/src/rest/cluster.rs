@@ -1,9 +1,11 @@
 //! The cluster and its TaskManagers.
 
 use super::error::{Answer, Failure};
+use super::path::Page;
 use super::{Named, Rest};
 use axum::Json;
 use axum::extract::State;
+use jobmanager_core::id::TaskManagerId;
 use jobmanager_core::jobmanager::{Coordinator, Overview, TaskManagerDetails};
 use serde_json::{Value, json};
 
@@ -16,6 +18,10 @@ const REVISION: &str = concat!("jobmanager-", env!("CARGO_PKG_VERSION"));
 pub(super) async fn overview(State(rest): State<Rest>) -> Answer {
     rest.look(|coordinator, _| overview_json(coordinator.overview()))
         .await
+}
+
+pub(super) fn taskmanager_not_found(name: &str) -> Failure {
+    Failure::not_found(format!("No TaskManager registered under {name}"))
 }
 
 pub(super) fn overview_json(overview: Overview) -> Value {
@@ -51,12 +57,10 @@ pub(super) async fn config(State(rest): State<Rest>) -> Json<Value> {
 }
 
 /// `GET /taskmanagers`
-pub(super) async fn taskmanagers(State(rest): State<Rest>) -> Answer {
-    rest.look(|coordinator, _| {
-        let all: Vec<Value> = coordinator
-            .taskmanagers()
-            .map(|tm| line_json(&tm))
-            .collect();
+pub(super) async fn taskmanagers(State(rest): State<Rest>, page: Page) -> Answer {
+    rest.look(move |coordinator, _| {
+        let all = page.of(coordinator.taskmanagers());
+        let all: Vec<Value> = all.map(|tm| line_json(&tm)).collect();
         json!({ "taskmanagers": all })
     })
     .await
@@ -64,12 +68,9 @@ pub(super) async fn taskmanagers(State(rest): State<Rest>) -> Answer {
 
 /// `GET /taskmanagers/:id`
 pub(super) async fn taskmanager(State(rest): State<Rest>, Named(name): Named) -> Answer {
-    let wanted = name.clone();
-    let absent = || Failure::not_found(format!("No TaskManager registered under {name}"));
-    let view = move |coordinator: &Coordinator, _| {
-        let mut all = coordinator.taskmanagers();
-        all.find(|tm| tm.id.0 == wanted)
-    };
+    let id = TaskManagerId(name.clone());
+    let view = move |coordinator: &Coordinator, _| coordinator.taskmanager(&id);
+    let absent = || taskmanager_not_found(&name);
     let found = rest.find(absent, view).await?;
     Ok(Json(details_json(&found)))
 }

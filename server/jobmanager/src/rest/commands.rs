@@ -55,14 +55,23 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
 pub(super) async fn cancel(
     State(rest): State<Rest>,
     JobOf(job): JobOf,
-    Parameters(parameters): Parameters,
+    parameters: Parameters,
 ) -> Accepted {
-    let mode = parameters.get("mode").map_or("cancel", String::as_str);
+    let mode = parameters.text("mode").unwrap_or("cancel");
     if !mode.eq_ignore_ascii_case("cancel") {
         let words = format!("mode `{}` is not known; `cancel` is", mode.escape_debug());
         return Err(Failure::bad_request(words));
     }
-    match order(&rest, Command::Cancel(job), STORE_PATIENCE).await? {
+    cancel_job(&rest, job).await
+}
+
+/// `GET /jobs/:id/yarn-cancel`: what the button of Flink's dashboard asks for.
+pub(super) async fn yarn_cancel(State(rest): State<Rest>, JobOf(job): JobOf) -> Accepted {
+    cancel_job(&rest, job).await
+}
+
+pub(super) async fn cancel_job(rest: &Rest, job: JobId) -> Accepted {
+    match order(rest, Command::Cancel(job), STORE_PATIENCE).await? {
         Reply::CancelAccepted(_) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
         reply @ (Reply::Submitted(_)
         | Reply::AlreadySubmitted(_)
@@ -229,6 +238,10 @@ mod tests {
             refresh: options.web_refresh,
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
+            web: None,
+            address: "127.0.0.1:0".into(),
+            disposals: crate::rest::Latest::default(),
+            wishes: crate::rest::Latest::default(),
         }
     }
 

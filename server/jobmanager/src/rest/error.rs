@@ -40,6 +40,11 @@ impl Failure {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
     }
 
+    /// What Flink has and is not here.
+    pub(super) fn not_implemented(error: &str) -> Failure {
+        Failure::new(StatusCode::NOT_IMPLEMENTED, error.to_owned())
+    }
+
     pub(super) fn conflict(error: String) -> Failure {
         Failure::new(StatusCode::CONFLICT, error)
     }

@@ -1,12 +1,15 @@
-//! Jobs: lists, details, the plan, failures.
+//! Jobs: lists, details, failures.
 
-use super::error::{Answer, Failure};
+use super::error::Answer;
+use super::path::Page;
+use super::plan::plan_json;
+use super::vertex::io_json;
 use super::{JobOf, Parameters, Rest, elapsed, hex, job_not_found, time};
 use crate::metrics::Counters;
 use axum::Json;
 use axum::extract::State;
 use jobmanager_core::digest::Digest;
-use jobmanager_core::graph::{JobEdge, JobGraph, JobVertex};
+use jobmanager_core::graph::{JobGraph, JobVertex};
 use jobmanager_core::id::{JobId, VertexIndex};
 use jobmanager_core::jobmanager::{
     Coordinator, ExceptionEntry, JobDetails, JobSummary, TaskCounts, VertexDetails,
@@ -19,19 +22,20 @@ use serde_json::{Map, Value, json};
 const RECONCILING: &str = "RECONCILING";
 
 /// `GET /jobs`
-pub(super) async fn ids(State(rest): State<Rest>) -> Answer {
-    rest.look(|coordinator, _| {
+pub(super) async fn ids(State(rest): State<Rest>, page: Page) -> Answer {
+    rest.look(move |coordinator, _| {
         let line =
             |job: JobSummary| json!({ "id": job.id.to_string(), "status": job.status.to_string() });
-        json!({ "jobs": coordinator.jobs().map(line).collect::<Vec<Value>>() })
+        json!({ "jobs": page.of(coordinator.jobs()).map(line).collect::<Vec<Value>>() })
     })
     .await
 }
 
 /// `GET /jobs/overview`
-pub(super) async fn overview(State(rest): State<Rest>) -> Answer {
-    rest.look(|coordinator, now| {
-        let jobs: Vec<Value> = coordinator.jobs().map(|job| line_json(&job, now)).collect();
+pub(super) async fn overview(State(rest): State<Rest>, page: Page) -> Answer {
+    rest.look(move |coordinator, now| {
+        let jobs = page.of(coordinator.jobs());
+        let jobs: Vec<Value> = jobs.map(|job| line_json(&job, now)).collect();
         json!({ "jobs": jobs })
     })
     .await
@@ -58,21 +62,14 @@ pub(super) async fn details(State(rest): State<Rest>, JobOf(job): JobOf) -> Answ
 pub(super) async fn exceptions(
     State(rest): State<Rest>,
     JobOf(job): JobOf,
-    Parameters(parameters): Parameters,
+    parameters: Parameters,
 ) -> Answer {
-    let max = match parameters.get("maxExceptions") {
-        None => usize::MAX,
-        Some(text) => text.parse().map_err(|_| {
-            let words = format!("maxExceptions `{}` is not a number", text.escape_debug());
-            Failure::bad_request(words)
-        })?,
-    };
+    let max = parameters.number("maxExceptions")?.unwrap_or(usize::MAX);
     let view = move |coordinator: &Coordinator, _| {
         let entries = coordinator.exceptions(job)?;
         let endpoint = |entry: &ExceptionEntry| {
-            let id = entry.taskmanager.as_ref()?;
-            let mut all = coordinator.taskmanagers();
-            all.find(|tm| tm.id == *id).map(|tm| tm.data_address)
+            let address = coordinator.data_address(entry.taskmanager.as_ref()?)?;
+            Some(address.to_owned())
         };
         let shown: Vec<Value> = entries
             .iter()
@@ -108,7 +105,7 @@ pub(super) fn exception_json(entry: &ExceptionEntry, endpoint: Option<String>) -
     value
 }
 
-fn duration(started: Timestamp, ended: Option<Timestamp>, now: Timestamp) -> i64 {
+pub(super) fn duration(started: Timestamp, ended: Option<Timestamp>, now: Timestamp) -> i64 {
     elapsed(started, ended.unwrap_or(now))
 }
 
@@ -138,7 +135,7 @@ pub(super) fn line_json(job: &JobSummary, now: Timestamp) -> Value {
 pub(super) fn details_json(
     job: &JobDetails,
     now: Timestamp,
-    counters: &dyn Fn(VertexIndex) -> Counters,
+    counters: &dyn Fn(VertexIndex) -> (Counters, usize),
 ) -> Value {
     let summary = &job.summary;
     let id = summary.id.to_string();
@@ -184,13 +181,12 @@ fn vertex_json(
     index: VertexIndex,
     vertex: &VertexDetails,
     now: Timestamp,
-    counters: Counters,
+    (counters, said): (Counters, usize),
 ) -> Value {
     let written = job.graph.as_ref();
     let written = written.map(|graph| (graph, &graph.vertices()[index.0 as usize]));
     let state = aggregate(&vertex.tasks);
     let ended = state.is_terminal().then_some(job.summary.ended).flatten();
-    let complete = state.is_terminal();
     json!({
         "id": hex(vertex.operator_id),
         "slotSharingGroupId": written.map_or_else(
@@ -205,19 +201,7 @@ fn vertex_json(
         "end-time": vertex.started.map_or(-1, |_| time(ended)),
         "duration": vertex.started.map_or(-1, |started| duration(started, ended, now)),
         "tasks": counts_json(&vertex.tasks),
-        "metrics": {
-            "read-bytes": counters.bytes_in,
-            "read-bytes-complete": complete,
-            "write-bytes": counters.bytes_out,
-            "write-bytes-complete": complete,
-            "read-records": counters.records_in,
-            "read-records-complete": complete,
-            "write-records": counters.records_out,
-            "write-records-complete": complete,
-            "accumulated-backpressured-time": 0,
-            "accumulated-idle-time": 0,
-            "accumulated-busy-time": 0.0,
-        },
+        "metrics": io_json(counters, state.is_terminal() || said >= vertex.parallelism as usize),
         "operator": written.map(|(_, vertex)| vertex.operator.as_str()),
     })
 }
@@ -230,7 +214,7 @@ fn group_id(graph: &JobGraph, vertex: &JobVertex) -> String {
 }
 
 /// The state of a vertex by the states of its subtasks: the one that most wants to be looked at.
-fn aggregate(tasks: &TaskCounts) -> ExecutionState {
+pub(super) fn aggregate(tasks: &TaskCounts) -> ExecutionState {
     use ExecutionState::*;
     let first = [Failed, Canceling, Canceled, Initializing, Running]
         .into_iter()
@@ -243,68 +227,17 @@ fn aggregate(tasks: &TaskCounts) -> ExecutionState {
     }
 }
 
-fn counts_json(counts: &TaskCounts) -> Value {
+/// The names of all states of an attempt that Flink knows.
+pub(super) fn state_names() -> impl Iterator<Item = String> {
+    let names = ExecutionState::ALL.iter().map(ToString::to_string);
+    names.chain([RECONCILING.to_owned()])
+}
+
+pub(super) fn counts_json(counts: &TaskCounts) -> Value {
     let mut map: Map<String, Value> = ExecutionState::ALL
         .iter()
         .map(|state| (state.to_string(), counts.get(*state).into()))
         .collect();
     map.insert(RECONCILING.to_owned(), 0.into());
     map.into()
-}
-
-/// The plan, consumers first. The edges of a job that has ended are not kept, so its plan is empty.
-fn plan_json(job: &JobDetails) -> Value {
-    let nodes: Vec<Value> = match &job.graph {
-        None => Vec::new(),
-        Some(graph) => graph
-            .topological()
-            .iter()
-            .rev()
-            .map(|index| node_json(graph, *index))
-            .collect(),
-    };
-    json!({
-        "jid": job.summary.id.to_string(),
-        "name": job.summary.name,
-        "type": "STREAMING",
-        "nodes": nodes,
-    })
-}
-
-fn node_json(graph: &JobGraph, index: VertexIndex) -> Value {
-    let vertex = &graph.vertices()[index.0 as usize];
-    let mut node = json!({
-        "id": hex(vertex.operator_id),
-        "operator": "",
-        "parallelism": vertex.parallelism,
-        "operator_strategy": "",
-        "description": format!("{}<br/>", escape(&vertex.name)),
-        "optimizer_properties": {},
-    });
-    let edges = graph.edges().iter().filter(|edge| edge.target == index);
-    let inputs: Vec<Value> = edges
-        .enumerate()
-        .map(|(num, edge)| input_json(graph, num, edge))
-        .collect();
-    if !inputs.is_empty() {
-        node["inputs"] = inputs.into();
-    }
-    node
-}
-
-/// A description is HTML, a name is anything.
-fn escape(name: &str) -> String {
-    name.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-fn input_json(graph: &JobGraph, num: usize, edge: &JobEdge) -> Value {
-    let source = &graph.vertices()[edge.source.0 as usize];
-    json!({
-        "id": hex(source.operator_id),
-        "num": num,
-        "exchange": "pipelined_bounded",
-        "ship_strategy": edge.partitioning.name().to_uppercase(),
-    })
 }

@@ -1,34 +1,60 @@
 //! The REST interface for clients, in Flink's JSON shapes; what is ours alone is an additional field.
 //!
 //! Every route also answers under `/v1`. Every error, whatever made it, is `{"errors": ["…"]}` with the
-//! status that fits. Nothing in here decides: commands and views go to the [`Driver`].
+//! status that fits. Answers have entity tags, and are compressed for whoever wants that. Nothing in here decides: commands and views go to the [`Driver`].
 
+mod absent;
+mod applications;
 mod body;
+mod checkpoint_details;
 mod checkpoints;
 mod cluster;
 mod commands;
+mod disposal;
 mod error;
+mod exposition;
 mod job;
+mod latest;
+mod metrics;
+mod path;
+mod plan;
 mod recording;
+mod result;
+mod routes;
 mod savepoints;
+mod settings;
+mod statistics;
+mod tag;
 mod throwable;
+mod triggered;
+mod vertex;
+mod web;
 mod why;
 
 use crate::driver::Driver;
 use crate::metrics::MetricsTable;
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path as InPath, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::middleware;
 use error::{Answer, Failure};
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
+pub(crate) use latest::Latest;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+
+/// What is not worth compressing, in bytes: it fits into one packet anyway.
+const SMALL: u64 = 1_024;
 
 /// What the handlers know.
 #[derive(Debug, Clone)]
@@ -45,18 +71,31 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
+    /// The folder of a web dashboard's files.
+    pub web: Option<Arc<Path>>,
+    /// Where clients reach this interface, as `host:port`.
+    pub address: Arc<str>,
+    /// What came of the savepoints that clients want deleted.
+    pub(crate) disposals: Latest<disposal::Outcome>,
+    /// The checkpoints that clients have asked for.
+    pub(crate) wishes: Latest<triggered::Wish>,
 }
 
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes();
-        Router::new()
+        let routes = routes::all().layer(middleware::from_fn(tag::tag));
+        let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
-            .fallback(not_found)
-            .method_not_allowed_fallback(wrong_method)
-            .with_state(self)
+            .method_not_allowed_fallback(wrong_method);
+        let router = match &self.web {
+            Some(folder) => web::with_files(router, folder),
+            None => router.fallback(not_found),
+        };
+        let worth_it = SizeAbove::new(SMALL).and(NotForContentType::IMAGES);
+        let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
+        router.layer(gzip.compress_when(worth_it)).with_state(self)
     }
 
     /// Looks at the coordinator.
@@ -65,6 +104,12 @@ impl Rest {
         view: impl FnOnce(&Coordinator, Timestamp) -> Value + Send + 'static,
     ) -> Answer {
         Ok(axum::Json(self.driver.look(self.timeout, view).await?))
+    }
+
+    /// Whether there is such a job; nothing else is wanted of it.
+    async fn must_exist(&self, job: JobId) -> Result<(), Failure> {
+        let view = move |coordinator: &Coordinator, _| coordinator.job(job).map(drop);
+        self.find(|| job_not_found(job), view).await
     }
 
     /// Looks at something that may not be there.
@@ -76,25 +121,6 @@ impl Rest {
         let found = self.driver.look(self.timeout, view).await?;
         found.ok_or_else(absent)
     }
-}
-
-fn routes() -> Router<Rest> {
-    Router::new()
-        .route("/overview", get(cluster::overview))
-        .route("/config", get(cluster::config))
-        .route("/flight-recording", get(recording::recording))
-        .route("/taskmanagers", get(cluster::taskmanagers))
-        .route("/taskmanagers/{taskmanager}", get(cluster::taskmanager))
-        .route("/jobs", get(job::ids).post(commands::submit))
-        .route("/jobs/overview", get(job::overview))
-        .route("/jobs/{job}", get(job::details).patch(commands::cancel))
-        .route("/jobs/{job}/status", get(job::status))
-        .route("/jobs/{job}/checkpoints", get(checkpoints::checkpoints))
-        .route("/jobs/{job}/exceptions", get(job::exceptions))
-        .route("/jobs/{job}/savepoints", post(savepoints::trigger))
-        .route("/jobs/{job}/savepoints/{trigger}", get(savepoints::status))
-        .route("/jobs/{job}/stop", post(savepoints::stop))
-        .route("/jobs/{job}/why", get(why::why))
 }
 
 async fn not_found(uri: Uri) -> Failure {
@@ -116,8 +142,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Failure> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(name)) => Ok(Named(name)),
+        match InPath::<String>::from_request_parts(parts, state).await {
+            Ok(InPath(name)) => Ok(Named(name)),
             Err(error) => Err(Failure::bad_request(error.body_text())),
         }
     }
@@ -142,6 +168,22 @@ fn parse_job(text: &str) -> Result<JobId, Failure> {
 
 /// The parameters behind the `?` of a request.
 struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| {
+                let words = format!("{name} `{}` is not a number", text.escape_debug());
+                Failure::bad_request(words)
+            })
+        };
+        self.text(name).map(number).transpose()
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Failure;

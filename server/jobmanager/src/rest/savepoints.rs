@@ -18,6 +18,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+/// The class that a failed savepoint is of for Flink's clients.
+const CLASS: &str = "org.apache.flink.runtime.checkpoint.CheckpointException";
 /// The option that says where savepoints go for which no folder is named.
 const DIRECTORY: &str = "execution.checkpointing.savepoint-dir";
 
@@ -85,7 +87,7 @@ pub(super) async fn stop(State(rest): State<Rest>, JobOf(job): JobOf, body: Body
 }
 
 /// Every field may be left out, and so may the body.
-async fn read<T: Default + DeserializeOwned>(body: Body) -> Result<T, Failure> {
+pub(super) async fn read<T: Default + DeserializeOwned>(body: Body) -> Result<T, Failure> {
     let bytes = body::read(body).await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
@@ -169,7 +171,7 @@ async fn default_directory(rest: &Rest, job: JobId, trigger: TriggerId) -> Resul
     }
 }
 
-fn parse_trigger(text: &str) -> Result<TriggerId, Failure> {
+pub(super) fn parse_trigger(text: &str) -> Result<TriggerId, Failure> {
     let parsed = text.parse();
     parsed.map_err(|error| Failure::bad_request(format!("`{}` is {error}", text.escape_debug())))
 }
@@ -210,7 +212,7 @@ fn shown(record: &SavepointRecord) -> Value {
     };
     let operation = match &outcome.result {
         Ok(completed) => json!({ "location": completed.location }),
-        Err(cause) => json!({ "failure-cause": failure_cause(cause) }),
+        Err(cause) => json!({ "failure-cause": failure_cause(CLASS, cause) }),
     };
     json!({ "status": { "id": "COMPLETED" }, "operation": operation })
 }

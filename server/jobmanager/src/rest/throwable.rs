@@ -6,9 +6,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// The class that a failed savepoint is of for Flink's clients.
-const CLASS: &str = "org.apache.flink.runtime.checkpoint.CheckpointException";
-
 const NULL: u8 = b'p';
 const END_OF_DATA: u8 = b'x';
 const LONG_STRING: u8 = b'|';
@@ -18,16 +15,16 @@ const SERIALIZABLE: u8 = 2;
 /// Serializable, with data that the class writes itself.
 const SERIALIZABLE_BY_ITSELF: u8 = 3;
 
-/// `failure-cause` in the answer about an asynchronous operation.
-pub(super) fn failure_cause(words: &str) -> Value {
+/// `failure-cause` in an answer: what went wrong, as an exception of this class.
+pub(super) fn failure_cause(class: &str, words: &str) -> Value {
     json!({
-        "class": CLASS,
-        "stack-trace": format!("{CLASS}: {words}"),
-        "serialized-throwable": STANDARD.encode(serialized(words)),
+        "class": class,
+        "stack-trace": format!("{class}: {words}"),
+        "serialized-throwable": STANDARD.encode(serialized(class, words)),
     })
 }
 
-fn serialized(words: &str) -> Vec<u8> {
+fn serialized(original: &str, words: &str) -> Vec<u8> {
     let mut bytes = vec![0xac, 0xed, 0, 5, b's'];
     describe(&mut bytes);
     // The fields of Throwable: cause, detailMessage, stackTrace, suppressedExceptions.
@@ -40,8 +37,8 @@ fn serialized(words: &str) -> Vec<u8> {
     bytes.extend(0_u32.to_be_bytes());
     bytes.extend([NULL, END_OF_DATA]);
     // Those of SerializedThrowable: serializedException is last.
-    string(&mut bytes, &format!("{CLASS}: {words}"));
-    string(&mut bytes, CLASS);
+    string(&mut bytes, &format!("{original}: {words}"));
+    string(&mut bytes, original);
     bytes.push(NULL);
     bytes
 }
@@ -132,13 +129,12 @@ mod tests {
 
     #[test]
     fn a_failure_has_its_words_in_every_form() {
-        let cause = failure_cause("the disk is full");
+        let cause = failure_cause("some.Exception", "the disk is full");
         let bytes = STANDARD.decode(cause["serialized-throwable"].as_str().unwrap_or_default());
         let bytes = bytes.unwrap_or_default();
         assert!(bytes.starts_with(&[0xac, 0xed, 0, 5]));
         let has = |text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
-        assert!(has("the disk is full") && has(CLASS));
-        let words = format!("{CLASS}: the disk is full");
-        assert_eq!(cause["stack-trace"], words.as_str());
+        assert!(has("the disk is full") && has("some.Exception"));
+        assert_eq!(cause["stack-trace"], "some.Exception: the disk is full");
     }
 }

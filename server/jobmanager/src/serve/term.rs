@@ -12,7 +12,7 @@ use crate::gate::{Gate, Leading};
 use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
-use crate::rest::Rest;
+use crate::rest::{Latest, Rest};
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::Coordinator;
@@ -197,6 +197,7 @@ impl Office {
             problem,
         })?;
         let Addresses { rest, rpc } = &self.addresses;
+        let address = rest.as_str().into();
         info!(epoch = epoch.0, records, store = %options.store, rest, rpc, "leading");
         let (driver, driver_loop) = driver(coordinator, epoch, clock, store, storage);
         let files = RecordingFiles::new(options.flight_recorder.dir.clone());
@@ -212,6 +213,10 @@ impl Office {
             refresh: options.web_refresh,
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: url.into(),
+            web: options.web_dir.as_deref().map(Arc::from),
+            address,
+            disposals: Latest::default(),
+            wishes: Latest::default(),
         };
         self.driver = Some(DriverTask(tokio::spawn(driver_loop.run())));
         self.here.send_replace(Some(Arc::new(Leading {

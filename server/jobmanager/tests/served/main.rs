@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod binary;
+mod conformance;
+mod exposition;
+mod http;
 mod rest;
 mod session;
 mod shapes;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use ureq::http::response::Parts;
 
 /// A JobManager that ends with the test.
 pub(crate) struct Running {
@@ -61,12 +62,24 @@ impl Running {
         path: &str,
         body: impl Into<Vec<u8>>,
     ) -> (u16, Value) {
+        let (head, body) = self.fetch(method, path, &[], body).await;
+        (head.status.as_u16(), serde_json::from_slice(&body).unwrap())
+    }
+
+    /// A request with headers; the answer as it comes.
+    pub(crate) async fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> (Parts, Vec<u8>) {
         let uri = format!("http://{}{path}", self.bound.rest);
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(body.into())
-            .unwrap();
+        let request = ureq::http::Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let request = request.body(body.into()).unwrap();
         tokio::task::spawn_blocking(move || {
             let agent: ureq::Agent = ureq::Agent::config_builder()
                 .http_status_as_error(false)
@@ -74,9 +87,8 @@ impl Running {
                 .max_redirects(0)
                 .build()
                 .into();
-            let mut response = agent.run(request).unwrap();
-            let status = response.status().as_u16();
-            (status, response.body_mut().read_json().unwrap())
+            let (head, mut body) = agent.run(request).unwrap().into_parts();
+            (head, body.read_to_vec().unwrap())
         })
         .await
         .unwrap()

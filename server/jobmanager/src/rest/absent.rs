@@ -1,0 +1,123 @@
+//! What Flink has and this JobManager has not, because it belongs to a Java virtual machine, to uploaded jars or to
+//! something that is not built: a list is empty, anything else is 501 with the reason.
+
+use super::Rest;
+use super::cluster::taskmanager_not_found;
+use super::error::{Answer, Failure};
+use super::path::Names;
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use jobmanager_core::id::TaskManagerId;
+use jobmanager_core::jobmanager::Coordinator;
+use serde_json::{Value, json};
+
+/// `GET /jars`
+pub(super) async fn jars(State(rest): State<Rest>) -> Json<Value> {
+    Json(json!({ "address": format!("http://{}", rest.address), "files": [] }))
+}
+
+/// Everything else about jars.
+pub(super) async fn jar() -> Failure {
+    Failure::not_implemented(
+        "a job is a graph of operators that TaskManagers offer by name, not a jar: submit it to POST /jobs",
+    )
+}
+
+/// `GET /datasets`
+pub(super) async fn datasets() -> Json<Value> {
+    Json(json!({ "dataSets": [] }))
+}
+
+/// `/datasets/…`
+pub(super) async fn dataset(uri: Uri) -> Failure {
+    Failure::not_found(format!("Not found: {}: there are no data sets", uri.path()))
+}
+
+/// `…/logs`: log lines go to standard error, and whoever starts the process keeps them.
+pub(super) async fn logs() -> Json<Value> {
+    Json(json!({ "logs": [] }))
+}
+
+/// `…/log`, `…/logs/:file`, `…/stdout`
+pub(super) async fn log() -> Failure {
+    Failure::not_found(
+        "there is no such file: log lines go to standard error, and whoever starts the process keeps them"
+            .to_owned(),
+    )
+}
+
+/// `…/thread-dump`
+pub(super) async fn threads() -> Json<Value> {
+    Json(json!({ "threadInfos": [] }))
+}
+
+/// `GET …/profiler`
+pub(super) async fn profiles() -> Json<Value> {
+    Json(json!({ "profilingList": [] }))
+}
+
+/// Everything else about profiles.
+pub(super) async fn profile() -> Failure {
+    Failure::not_implemented("there is no Java virtual machine to profile; use perf on the process")
+}
+
+/// The same of a TaskManager that has to be there.
+pub(super) async fn of_taskmanager(rest: &Rest, names: &Names) -> Result<(), Failure> {
+    let name = names.text("taskmanager").to_owned();
+    let id = TaskManagerId(name.clone());
+    let view = move |coordinator: &Coordinator, _| coordinator.data_address(&id).map(drop);
+    rest.find(|| taskmanager_not_found(&name), view).await
+}
+
+/// `GET /taskmanagers/:id/logs`
+pub(super) async fn taskmanager_logs(State(rest): State<Rest>, names: Names) -> Answer {
+    of_taskmanager(&rest, &names).await?;
+    Ok(logs().await)
+}
+
+/// `GET /taskmanagers/:id/thread-dump`
+pub(super) async fn taskmanager_threads(State(rest): State<Rest>, names: Names) -> Answer {
+    of_taskmanager(&rest, &names).await?;
+    Ok(threads().await)
+}
+
+/// `GET /taskmanagers/:id/profiler`
+pub(super) async fn taskmanager_profiles(State(rest): State<Rest>, names: Names) -> Answer {
+    of_taskmanager(&rest, &names).await?;
+    Ok(profiles().await)
+}
+
+/// `/jobs/:id/rescaling…`, `/jobs/:id/rescales/…`, `/jobs/:id/resource-requirements`
+pub(super) async fn rescaling() -> Failure {
+    Failure::not_implemented(
+        "the parallelism of a job that runs cannot be changed: stop it with a savepoint, and submit it with another parallelism",
+    )
+}
+
+/// `POST /jobs/:id/coordinators/:operator`
+pub(super) async fn operator_coordinator() -> Failure {
+    Failure::not_implemented("operators run on TaskManagers alone: there is no coordinator to ask")
+}
+
+/// `PATCH /jobs/:id/clientHeartbeat`
+pub(super) async fn client_heartbeat() -> Failure {
+    Failure::not_implemented("a job does not depend on its client: it goes on without heartbeats")
+}
+
+/// `GET /jobs/:id/yarn-stop`
+pub(super) async fn yarn_stop() -> Failure {
+    Failure::not_implemented("stop a job with a savepoint: POST /jobs/ID/stop")
+}
+
+/// `…/log-url`
+pub(super) async fn log_url() -> Failure {
+    Failure::not_implemented(
+        "nobody serves logs: they go to standard error, and whoever starts the process keeps them",
+    )
+}
+
+/// `DELETE /cluster`
+pub(super) async fn shut_down() -> Failure {
+    Failure::not_implemented("end the process with SIGTERM; the next one goes on with its jobs")
+}

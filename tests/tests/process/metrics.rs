@@ -1,0 +1,40 @@
+//! What Prometheus is told while processes are killed.
+
+use crate::cluster::Cluster;
+use crate::jobs::endless;
+use crate::process::wait_for;
+
+/// The sum of the samples of this name.
+fn sum(cluster: &Cluster, name: &str) -> f64 {
+    let text = cluster.rest.text("/metrics");
+    let of_name = |line: &&str| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+    };
+    let samples = text.lines().filter(of_name);
+    let values = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    values.sum()
+}
+
+#[test]
+fn attempts_that_a_new_leader_adopts_and_taskmanagers_that_it_loses_are_counted() {
+    let mut cluster = Cluster::start(2, 2, &[]);
+    let job = cluster.rest.submit(&endless("metered"));
+    cluster.rest.wait_for_all_running(&job);
+    assert_eq!(sum(&cluster, "jobmanager_job_adopted_attempts"), 0.0);
+    cluster.kill_and_restart_jobmanager();
+    cluster.rest.wait_for_all_running(&job);
+    assert_eq!(sum(&cluster, "jobmanager_job_adopted_attempts"), 4.0);
+    assert_eq!(sum(&cluster, "jobmanager_epoch"), 2.0);
+    assert_eq!(sum(&cluster, "flink_jobmanager_job_numRestarts"), 0.0);
+    assert_eq!(sum(&cluster, "jobmanager_detection_seconds_count"), 0.0);
+    for taskmanager in &mut cluster.taskmanagers {
+        taskmanager.kill();
+    }
+    wait_for("the loss of the TaskManagers", || {
+        (sum(&cluster, "jobmanager_detection_seconds_count") == 2.0).then_some(())
+    });
+    wait_for("the restart", || {
+        (sum(&cluster, "jobmanager_job_adopted_attempts") == 0.0).then_some(())
+    });
+}
