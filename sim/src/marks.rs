@@ -324,6 +324,8 @@ pub enum Mark {
     RestartedFromSavepoint,
     /// A job started from the savepoint of one that was drained: nothing was left to do.
     StartedAtItsEnd,
+    /// A job started from a savepoint of which a part had ended, and another one had not.
+    StartedPartlyEnded,
     /// A savepoint was given up, and tried again.
     SavepointTriedAgain,
     /// A job stopped with a savepoint, and one of its regions had to be started once more to finish.
@@ -344,7 +346,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 167] = [
+    pub const ALL: [Mark; 168] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -504,6 +506,7 @@ impl Mark {
         Mark::StartedFromSavepoint,
         Mark::RestartedFromSavepoint,
         Mark::StartedAtItsEnd,
+        Mark::StartedPartlyEnded,
         Mark::SavepointTriedAgain,
         Mark::FinishedFromSavepoint,
         Mark::SavepointOfAnEndingJob,

@@ -170,7 +170,7 @@ static OPTIONS: [OptionSpec; 36] = [
     cluster(
         "heartbeat.interval",
         "10 s",
-        "The time from one heartbeat to the next.",
+        "The time from one heartbeat to the next; who does not answer for as long is given no tasks.",
     ),
     cluster(
         "heartbeat.timeout",

@@ -4,7 +4,9 @@
 //! with a new key, so nothing of its earlier session can be taken for it. A slot is taken exactly while
 //! a current task that has not ended is in it; an attempt that is not wanted any more, and was told to
 //! stop, may share it until it has. No slot is offered before the TaskManager has answered: a hello alone
-//! may come from one that is too slow or too broken to ever hear of a task, and to register again and again.
+//! may come from one that is too slow or too broken to ever hear of a task, and to register again and again. Nor
+//! is one while it owes an answer for an interval of heartbeats: long before a TaskManager is given up, no task
+//! is risked on it. Only a region whose job has other tasks in its slot follows them there.
 
 use super::effect::Effect;
 use super::supply::{KindKey, Supply};
@@ -59,7 +61,7 @@ pub(super) struct TaskManager {
     kind: KindKey,
     pub(super) slots: Vec<Option<SlotUse>>,
     pub(super) free: BTreeSet<SlotIndex>,
-    /// Whether it has said anything since its hello.
+    /// Whether it has said anything since its hello, and in the interval after it was last asked.
     pub(super) answered: bool,
     pub(super) last_heard: Timestamp,
     /// It has been silent for too long by a look that came late. Until then it may still be heard.
@@ -215,8 +217,24 @@ impl TaskManagers {
         if lost_at <= now {
             return Heartbeat::Lost;
         }
+        // Whoever looks late may find the answer waiting to be taken in.
+        let owes = now.since(tm.last_heard) > config.heartbeat_interval + late;
+        if owes && late < STOOD_STILL {
+            self.suspect(key);
+        }
         self.ask(key, epoch, effects);
         Heartbeat::Asked(lost_at.min(now + config.heartbeat_interval))
+    }
+
+    /// Offers no slot of a TaskManager until it answers.
+    fn suspect(&mut self, key: TmKey) {
+        let tm = &mut self.all[key];
+        let count = tm.free_count();
+        if core::mem::replace(&mut tm.answered, false) {
+            self.supply.change(tm.kind, key, count, 0);
+            self.slots_changed = true;
+            tracing::warn!(taskmanager = %tm.hello.taskmanager, "TaskManager silent: it is given no tasks");
+        }
     }
 
     /// Asks a TaskManager for a sign of life.

@@ -10,6 +10,7 @@ mod composed;
 mod contract;
 mod leftovers;
 mod limits;
+mod mute;
 pub(crate) mod oracle;
 mod orders;
 mod past;

@@ -1,12 +1,12 @@
 //! What is seen of savepoints: what clients were told, what is durable, of what they are made, and that nobody
 //! deletes one.
 
-use super::{Checks, History, Verdict, ensure};
+use super::{Ack, Checks, History, Verdict, ensure};
 use jobmanager_core::id::{CheckpointId, JobId, TaskId, TriggerId};
 use jobmanager_core::jobmanager::Coordinator;
-use jobmanager_core::message::{AfterSavepoint, StateHandle};
+use jobmanager_core::message::AfterSavepoint;
 use jobmanager_core::record::{CompletedSavepoint, SavepointRecord};
-use jobmanager_core::savepoint::Savepoint;
+use jobmanager_core::savepoint::{Savepoint, SubtaskSnapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -109,18 +109,21 @@ impl Checks {
         if history.is_of_the_past(Some(id)) {
             return Ok(());
         }
-        let states: Vec<&StateHandle> = savepoint.states().collect();
-        let wrong = history.tasks.iter().enumerate().find(|(position, task)| {
-            let ack = history.acknowledgement(id, **task);
-            let state = states.get(*position).copied();
-            match ack {
-                Some(ack) => state != Some(ack),
-                // Of who has finished there is nothing.
-                None => state.is_none_or(|state| !state.is_nothing()),
+        let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+        let subtasks: Vec<&SubtaskSnapshot> = subtasks.collect();
+        let wrong = history.tasks.iter().zip(&subtasks).find(|(task, found)| {
+            let acks = history.acknowledgements(id, **task);
+            match acks.and_then(|acks| Some((acks.get(*task)?, acks))) {
+                Some((ack, acks)) => {
+                    let ended = acks.values().all(|ack| ack.end_of_data);
+                    (&ack.state, ended) != (&found.state, found.ended)
+                }
+                // Of who has finished there is nothing, and nothing is left to do.
+                None => !found.state.is_nothing() || !found.ended,
             }
         });
         ensure(
-            wrong.is_none() && states.len() == history.tasks.len(),
+            wrong.is_none() && subtasks.len() == history.tasks.len(),
             "a_savepoint_has_what_every_task_acknowledged",
             || format!("{location}: {wrong:?}, {savepoint:?}"),
         )
@@ -206,10 +209,9 @@ impl History {
             .insert(record.trigger, record.clone());
     }
 
-    fn acknowledgement(&self, id: CheckpointId, task: TaskId) -> Option<&StateHandle> {
-        let region = self.region(task)?;
-        let acks = self.acknowledged.get(&(region, id))?;
-        acks.get(&task).map(|ack| &ack.state)
+    /// What all of the task's region have acknowledged.
+    fn acknowledgements(&self, id: CheckpointId, task: TaskId) -> Option<&BTreeMap<TaskId, Ack>> {
+        self.acknowledged.get(&(self.region(task)?, id))
     }
 }
 

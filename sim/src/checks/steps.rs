@@ -3,6 +3,7 @@
 use super::apart::Apart;
 use super::budget::Deployed;
 use super::limits::Limits;
+use super::mute::Mute;
 use super::pending::Pending;
 use super::regions::{Known, Regions};
 use super::replay::Recording;
@@ -50,8 +51,7 @@ pub(super) struct Watched {
     now: Timestamp,
     /// Sessions that were welcomed and have not ended.
     welcomed: BTreeSet<SessionId>,
-    /// Sessions on which nothing has come but a hello without attempts.
-    mute: BTreeSet<SessionId>,
+    mute: Mute,
     last_words: BTreeMap<SessionId, FromTaskManager>,
     window: Window,
 }
@@ -98,6 +98,7 @@ impl Checks {
             limits: Limits::new(&config),
         };
         let recording = replays.then(|| Recording::new(config.clone(), epoch, records, now));
+        let mute = Mute::new(config.heartbeat_interval);
         let watched = Watched {
             epoch,
             model: Model::recover(config, epoch, records, now, &self.plans),
@@ -105,7 +106,7 @@ impl Checks {
             course: Some(course),
             now,
             welcomed: BTreeSet::new(),
-            mute: BTreeSet::new(),
+            mute,
             last_words: BTreeMap::new(),
             window: Window::default(),
         };
@@ -127,7 +128,7 @@ impl Checks {
             now: Timestamp(0),
             welcomed: sessions.collect(),
             // Who has answered before is not known.
-            mute: BTreeSet::new(),
+            mute: Mute::default(),
             last_words: BTreeMap::new(),
             window: Window::default(),
         };
@@ -160,9 +161,9 @@ impl Checks {
         if let Some(recording) = &mut watched.recording {
             recording.step(step.now, step.input, step.effects);
         }
-        watched.answers(step.input);
+        watched.mute.is_told(step.now, step.input);
         // What was due before a session ended could still be said on it.
-        watched.registers_first(step.effects)?;
+        watched.registers_first(step.now, step.effects)?;
         watched.listen(step.input);
         if !self.unbounded {
             watched.is_quiet(step)?;
@@ -262,23 +263,6 @@ impl Checks {
 }
 
 impl Watched {
-    fn answers(&mut self, input: &Input) {
-        match input {
-            Input::Connected { session, hello } if hello.inventory.is_empty() => {
-                self.mute.insert(*session);
-            }
-            Input::Message { session, .. } | Input::Disconnected { session } => {
-                self.mute.remove(session);
-            }
-            Input::Connected { .. }
-            | Input::Stored { .. }
-            | Input::Discarded { .. }
-            | Input::SavepointWritten { .. }
-            | Input::Command { .. }
-            | Input::Wake => {}
-        }
-    }
-
     fn listen(&mut self, input: &Input) {
         match input {
             Input::Message { session, message } => {
@@ -302,22 +286,26 @@ impl Watched {
 
     /// A TaskManager is told something only after it was welcomed on the session, and to run something only
     /// after it has answered.
-    fn registers_first(&mut self, effects: &[Effect]) -> Verdict {
+    fn registers_first(&mut self, now: Timestamp, effects: &[Effect]) -> Verdict {
         for effect in effects {
             let Effect::Send { session, message } = effect else {
                 continue;
             };
-            let deploys = matches!(message.message, ToTaskManager::Deploy(_));
-            ensure(
-                !(deploys && self.mute.contains(session)),
-                "only_who_has_answered_is_given_tasks",
-                || format!("{effect:?}"),
-            )?;
+            if let ToTaskManager::Deploy(deployment) = &message.message {
+                ensure(
+                    self.mute.may_be_given(*session, deployment.job),
+                    "only_who_has_answered_is_given_tasks",
+                    || format!("{effect:?}"),
+                )?;
+            }
             match &message.message {
                 ToTaskManager::Welcome(_) => {
                     self.welcomed.insert(*session);
                 }
                 ToTaskManager::Refused(_) => {}
+                ToTaskManager::Heartbeat { .. } if self.welcomed.contains(session) => {
+                    self.mute.is_asked(now, *session);
+                }
                 ToTaskManager::Heartbeat { .. }
                 | ToTaskManager::Deploy(_)
                 | ToTaskManager::Cancel { .. }

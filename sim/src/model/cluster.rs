@@ -36,7 +36,8 @@ pub(super) struct Session {
     incarnation: Incarnation,
     hellos: u64,
     pub(super) slots: u32,
-    /// Whether it has said anything since its hello: before that it is given nothing.
+    /// Whether it has said anything since its hello, and does not owe an answer for an interval: else it is given
+    /// nothing.
     pub(super) answered: bool,
     last_heard: Timestamp,
     /// Not given up before then, because the coordinator was late to look.
@@ -119,6 +120,9 @@ impl Model {
             if lost_at <= self.now {
                 self.lose(on, coordinator);
                 continue;
+            }
+            if late < STOOD_STILL && self.now.since(session.last_heard) > interval + late {
+                session.answered = false;
             }
             session.ask_at = lost_at.min(self.now + self.config.heartbeat_interval);
             self.orders.push(Order::Ask(on));

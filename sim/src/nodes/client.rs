@@ -1,10 +1,10 @@
 //! Clients: each wants one thing, asks for it, and asks again until it is answered, or does not wait.
 
 use crate::marks::Mark;
-use crate::plan::When;
 use crate::plan::crowd::{STORM, Watcher};
 use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::plan::options::{MS, Micros, SECOND};
+use crate::plan::{Sight, When};
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
@@ -31,8 +31,8 @@ enum Kind {
     Stranger,
     /// It is many, who all ask once.
     Storm,
-    /// It waits until a job comes into a state.
-    Watching(JobStatus),
+    /// It waits until it sees this of a job.
+    Watching(Sight),
 }
 
 /// What a client wants.
@@ -112,8 +112,8 @@ impl World {
                         self.wish(at + time * SECOND, command.clone(), Kind::Ordinary);
                     }
                 }
-                When::Becomes(status) => {
-                    let wish = self.new_wish(command, Kind::Watching(status), false);
+                When::Sees(sight) => {
+                    let wish = self.new_wish(command, Kind::Watching(sight), false);
                     self.wishes.push(wish);
                 }
             }
@@ -173,8 +173,11 @@ impl World {
                 } else {
                     submit.clone()
                 };
-                self.wishes
-                    .push(self.new_wish(command, Kind::Watching(status), false));
+                self.wishes.push(self.new_wish(
+                    command,
+                    Kind::Watching(Sight::Status(status)),
+                    false,
+                ));
             }
         }
     }
@@ -256,14 +259,14 @@ impl World {
         self.wishes.iter().any(|wish| told.contains(&wish.answer))
     }
 
-    /// A job shows another state: whoever watches for it acts.
-    pub(crate) fn job_became(&mut self, job: JobId, status: JobStatus) {
+    /// A job shows this: whoever watches for it acts.
+    pub(crate) fn clients_see(&mut self, job: JobId, sight: Sight) {
         if self.calm {
             return;
         }
         for at in 0..self.wishes.len() {
             let wish = &self.wishes[at];
-            if wish.kind == Kind::Watching(status) && wish.job() == job && !wish.asked {
+            if wish.kind == Kind::Watching(sight) && wish.job() == job && !wish.asked {
                 self.wishes[at].asked = true;
                 self.queue.push(self.now, Event::Client(at));
             }

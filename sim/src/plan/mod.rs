@@ -21,5 +21,6 @@ pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_
 pub use leaders::LeaderOptions;
 pub use metamorphic::MetamorphicOptions;
 pub use options::{BlobOptions, ClientOptions, Latency, Micros, Options, StoreOptions};
+pub(crate) use savepoints::Sight;
 pub use savepoints::{SavepointPlan, When};
 pub use tier::Tier;

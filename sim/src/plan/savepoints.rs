@@ -18,8 +18,17 @@ const SAVEPOINTS: u64 = 3;
 pub enum When {
     /// At this time.
     At(Micros),
-    /// When its job comes into this state.
-    Becomes(JobStatus),
+    /// When a client sees this of its job.
+    Sees(Sight),
+}
+
+/// What a client can see of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It is in this state.
+    Status(JobStatus),
+    /// A part of it has nothing left to do.
+    PartEnds,
 }
 
 /// A savepoint that clients want.
@@ -74,6 +83,9 @@ pub(crate) fn draw(
         last.request.after = decisions.choice(Stream::Savepoints, &after);
         let delays = [None, None, Some(0), Some(2_000 * MS)];
         last.successor = decisions.choice(Stream::Successors, &delays);
+        if decisions.chance(Stream::Successors, 250) {
+            last.when = When::Sees(Sight::PartEnds);
+        }
         plans.extend(stops.then_some(last));
     }
     plans
@@ -90,7 +102,7 @@ fn one(decisions: &mut Decisions, job: JobId, safety: Micros, trigger: u128) -> 
     ];
     let status = decisions.choice(Stream::Savepoints, &statuses);
     let when = match decisions.chance(Stream::Savepoints, 250) {
-        true => When::Becomes(status),
+        true => When::Sees(Sight::Status(status)),
         false => When::At(at),
     };
     SavepointPlan {

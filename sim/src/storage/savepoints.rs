@@ -10,6 +10,7 @@ use jobmanager_core::message::{AfterSavepoint, StateLocation};
 use jobmanager_core::record::{Record, RecordOp, SavepointRecord};
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_proto::{decode_savepoint, encode_savepoint};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl World {
@@ -112,6 +113,11 @@ impl World {
         }
         let path = "execution.state-recovery.path".to_owned();
         plan.configuration.insert(path, location);
+        let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+        let ended: BTreeSet<bool> = subtasks.map(|subtask| subtask.ended).collect();
+        if ended.len() == 2 {
+            self.marks.hit(Mark::StartedPartlyEnded);
+        }
         self.checks.follows(plan.id, job, savepoint.checkpoint);
         self.external.inherits(plan.id, job);
         if let Some(oracle) = &mut self.oracle {

@@ -45,6 +45,23 @@ fn a_job_is_told_to_its_client_and_deployed_only_when_it_is_durable() {
 }
 
 #[test]
+fn a_silent_taskmanager_gets_no_tasks_before_it_is_heard_again() {
+    let mut script = Script::new();
+    script.connect("a", 2).cut().pass(20_000);
+    script.submit(JOB).stored("done").answer("a");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn tasks_go_to_who_answers_although_a_silent_one_has_more_slots() {
+    let mut script = Script::new();
+    script.connect("a", 4).connect("b", 2).cut();
+    script.pass(10_000).answer("b").pass(10_000).answer("b");
+    script.submit(JOB).stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_checkpoint_is_announced_only_after_it_is_durable() {
     let mut script = Script::new();
     script.connect("a", 2).submit(JOB).stored("done");

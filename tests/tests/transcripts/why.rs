@@ -188,6 +188,14 @@ fn slots_whose_tasks_stop_are_told_from_those_whose_tasks_run() {
 }
 
 #[test]
+fn a_taskmanager_that_is_silent_for_an_interval_does_not_help() {
+    let mut script = Script::new();
+    script.connect("a", 2).pass(20_000);
+    script.submit(JOB).stored("done").cut().why();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn who_was_submitted_before_is_served_first() {
     let mut script = running(&["a"], 2, JOB);
     script.submit(&with_id(JOB, 2)).stored("done").pass(10);

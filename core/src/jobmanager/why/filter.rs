@@ -37,7 +37,7 @@ pub enum Filter {
         taskmanagers: u32,
         /// How many slots they have in which no task is.
         slots: u32,
-        /// When the first of them said hello.
+        /// When the first of them was heard last.
         since: Timestamp,
         /// Which TaskManagers.
         names: Vec<TaskManagerId>,
@@ -99,7 +99,7 @@ impl Filter {
                 since,
                 names,
             } => format!(
-                "{}{} with {} {} said hello and nothing else {}.",
+                "{}{} with {} {} not answered {}.",
                 counted(*taskmanagers, "TaskManager"),
                 in_brackets(names, *taskmanagers),
                 counted(*slots, "slot"),
@@ -144,7 +144,7 @@ impl Filter {
                 lacked, operators, ..
             } => format!("Let them offer {}, too.", listed(operators, *lacked)),
             Filter::TaskmanagersNotAnswered { .. } => String::from(
-                "They have to answer their first heartbeat; who does not is given up after heartbeat.timeout.",
+                "They have to answer a heartbeat; who does not is given up after heartbeat.timeout.",
             ),
             Filter::SlotsHeld {
                 job,

@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) operators: Vec<String>,
     /// Whether anything was heard after the hello.
     pub(super) answered: bool,
+    /// How often it was asked for a sign of life since it gave one.
+    asked: u32,
     pub(super) heard: Timestamp,
     /// The attempts that it has and has not said to have ended.
     pub(super) attempts: BTreeMap<AttemptId, Run>,
@@ -161,6 +163,7 @@ impl Facts {
             slots: hello.slots,
             operators: hello.operators.clone(),
             answered: false,
+            asked: 0,
             heard: self.now,
             attempts: attempts.collect(),
         };
@@ -172,6 +175,7 @@ impl Facts {
             return;
         };
         session.answered = true;
+        session.asked = 0;
         session.heard = self.now;
         match message {
             FromTaskManager::TaskStates(changes) => {
@@ -270,9 +274,13 @@ impl Facts {
                 let taking_part = self.triggered.entry((*job, *checkpoint)).or_default();
                 taking_part.extend(current.filter(|(task, _)| members.contains(task)));
             }
+            ToTaskManager::Heartbeat { .. } => {
+                if let Some(session) = self.sessions.get_mut(&to) {
+                    session.asked += u32::from(session.heard < self.now);
+                }
+            }
             ToTaskManager::Welcome(_)
             | ToTaskManager::Refused(_)
-            | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
@@ -290,6 +298,11 @@ impl Facts {
 }
 
 impl Session {
+    /// Whether it may owe an answer for long enough to be given nothing.
+    pub(super) fn may_be_mute(&self) -> bool {
+        !self.answered || self.asked > 1
+    }
+
     fn reports(&mut self, change: &TaskStateChange) {
         match change.report {
             TaskReport::Running | TaskReport::EndOfData => {

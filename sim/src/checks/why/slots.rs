@@ -1,6 +1,7 @@
 //! Slots in answers to "why": those that are said to be missing, free or held are.
 
 use super::Asked;
+use super::facts::Session;
 use crate::checks::{Verdict, ensure};
 use jobmanager_core::id::{JobId, TaskManagerId};
 use jobmanager_core::jobmanager::why::{Filter, Slots};
@@ -28,13 +29,14 @@ impl Asked<'_> {
     }
 
     /// How many slots are free of TaskManagers that have answered, at least and at most: who was told to stop may
-    /// be nobody to the coordinator.
+    /// be nobody to the coordinator, and who owes an answer may owe it for long enough.
     fn free(&self) -> (usize, usize) {
         let answered = self.facts.sessions.values().filter(|it| it.answered);
         let free = answered.map(|session| {
             let (taken, stops) = session.taken(None);
             let free = (session.slots as usize).saturating_sub(taken.len());
-            (free, free + stops.len())
+            let least = if session.may_be_mute() { 0 } else { free };
+            (least, free + stops.len())
         });
         free.fold((0, 0), |sum, free| (sum.0 + free.0, sum.1 + free.1))
     }
@@ -96,7 +98,8 @@ impl Asked<'_> {
 
     /// TaskManagers are said not to help.
     pub(super) fn is_no_help(&self, filter: &Filter) -> Verdict {
-        let mute = |name: &TaskManagerId| self.facts.named(name).is_some_and(|it| !it.answered);
+        let sessions = || self.facts.sessions.values();
+        let mute = |name: &TaskManagerId| self.facts.named(name).is_some_and(Session::may_be_mute);
         let told = match filter {
             Filter::OperatorsLacking {
                 operators, names, ..
@@ -112,8 +115,9 @@ impl Asked<'_> {
                 names,
                 ..
             } => {
-                let all = self.facts.sessions.values().filter(|it| !it.answered);
-                names.iter().all(mute) && *taskmanagers as usize == all.count()
+                let least = sessions().filter(|it| !it.answered).count();
+                let most = sessions().filter(|it| it.may_be_mute()).count();
+                names.iter().all(mute) && (least..=most).contains(&(*taskmanagers as usize))
             }
             Filter::SlotsHeld {
                 job,

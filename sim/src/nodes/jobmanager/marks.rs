@@ -2,6 +2,7 @@
 
 use super::terms::about;
 use crate::marks::Mark;
+use crate::plan::Sight;
 use crate::world::World;
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId};
@@ -163,6 +164,7 @@ impl World {
                 if !finish {
                     return;
                 }
+                self.clients_see(*job, Sight::PartEnds);
                 Mark::FinalCheckpoint
             }
             ToTaskManager::NotifyAborted { .. } => Mark::CheckpointAborted,

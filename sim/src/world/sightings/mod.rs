@@ -3,6 +3,7 @@
 mod named;
 
 use crate::marks::Mark;
+use crate::plan::Sight;
 use crate::plan::job::JobPlan;
 use crate::world::World;
 use crate::world::event::Instance;
@@ -310,7 +311,7 @@ impl World {
             self.marks.hit(Mark::SlotsReturned);
         }
         for (job, status) in changed {
-            self.job_became(job, status);
+            self.clients_see(job, Sight::Status(status));
         }
     }
 }
