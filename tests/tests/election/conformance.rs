@@ -40,6 +40,10 @@ pub(crate) trait Service {
     fn port(&self) -> u16;
     /// The election of this cluster there, with the service asked on this port.
     fn place(&self, port: u16, cluster: ClusterId, timing: LeaseTiming) -> ElectionPlace;
+    /// Ends the service as a crash would.
+    fn stop(&mut self);
+    /// Starts it again, on the same port and with what it had.
+    fn start_again(&mut self);
     /// Takes the lead away from whoever has it.
     async fn depose(&self);
 }
@@ -51,7 +55,7 @@ macro_rules! conformance {
             #[tokio::test]
             #[ignore = $reason]
             async fn $test() {
-                $crate::conformance::$test(&$start).await;
+                $crate::conformance::$test(&mut $start).await;
             }
         )*
     };
@@ -62,6 +66,7 @@ macro_rules! conformance {
             a_leader_that_stands_still_is_followed_when_its_lease_is_over_and_not_before,
             a_leader_that_gets_no_answers_stops_before_another_one_leads,
             a_leader_that_connects_again_in_time_goes_on,
+            a_leader_goes_on_when_its_server_comes_back_in_time,
             a_leader_that_was_deposed_is_told_by_its_next_renewal,
             clusters_of_other_names_elect_leaders_of_their_own,
         ]);
@@ -220,6 +225,20 @@ pub(crate) async fn a_leader_that_connects_again_in_time_goes_on(service: &impl 
         until("it is renewed again", || lease.end() >= renewed).await;
         assert!(!standby.is_finished() && !kept.is_finished());
     }
+    kept.abort();
+}
+
+pub(crate) async fn a_leader_goes_on_when_its_server_comes_back_in_time(
+    service: &mut impl Service,
+) {
+    let (first, lease) = elected(campaign(candidate(service, LASTING)).0).await;
+    let (standby, _) = campaign(candidate(service, LASTING));
+    let kept = keep(first);
+    service.stop();
+    service.start_again();
+    let renewed = Some(Instant::now() + LASTING.renew_deadline);
+    until("it is renewed again", || lease.end() >= renewed).await;
+    assert!(!standby.is_finished() && !kept.is_finished());
     kept.abort();
 }
 

@@ -15,6 +15,14 @@ impl Service for Postgres {
         ElectionPlace::Postgres(database, cluster, timing)
     }
 
+    fn stop(&mut self) {
+        Postgres::stop(self);
+    }
+
+    fn start_again(&mut self) {
+        Postgres::start_again(self);
+    }
+
     async fn depose(&self) {
         self.sql("UPDATE jobmanager.leaders SET holder = 'another one'");
     }
