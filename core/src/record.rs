@@ -69,6 +69,21 @@ pub enum RecordKey {
     Result(JobId),
 }
 
+impl RecordKey {
+    /// The job of which it is.
+    #[must_use]
+    pub fn job(self) -> JobId {
+        match self {
+            RecordKey::Job(job)
+            | RecordKey::Cancel(job)
+            | RecordKey::CheckpointMark(job)
+            | RecordKey::Checkpoint(job, _)
+            | RecordKey::Savepoint(job, _)
+            | RecordKey::Result(job) => job,
+        }
+    }
+}
+
 /// One change of the durable state. Repeated, it changes nothing more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RecordOp {

@@ -463,7 +463,18 @@ impl Job {
                     .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
             }
         }
-        for (tm, tasks) in self.tasks_of(&aborted.regions) {
+        self.notify_aborted(cx, checkpoint, &aborted.regions);
+    }
+
+    /// The tasks of these regions are to drop what they have of a checkpoint.
+    pub(super) fn notify_aborted(
+        &self,
+        cx: &mut Cx<'_>,
+        checkpoint: CheckpointId,
+        regions: &BTreeSet<RegionIndex>,
+    ) {
+        let job = self.id();
+        for (tm, tasks) in self.tasks_of(regions) {
             cx.send(
                 tm,
                 ToTaskManager::NotifyAborted {

@@ -122,13 +122,14 @@ impl Job {
     /// When the first wait for slots is too long.
     pub(super) fn slot_deadline(&self) -> Option<Timestamp> {
         let timeout = self.graph.config().slot_request_timeout;
-        let since = |index: &RegionIndex| self.scheduled_since(*index);
-        self.execution
-            .scheduled()
-            .iter()
-            .filter_map(since)
-            .min()
-            .map(|since| since + timeout)
+        Some(self.first_scheduled()? + timeout)
+    }
+
+    /// Since when regions of the job wait for slots.
+    pub(super) fn first_scheduled(&self) -> Option<Timestamp> {
+        let scheduled = self.execution.scheduled().iter();
+        let since = scheduled.filter_map(|index| self.scheduled_since(*index));
+        since.min()
     }
 
     fn scheduled_since(&self, index: RegionIndex) -> Option<Timestamp> {

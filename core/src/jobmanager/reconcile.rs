@@ -156,10 +156,7 @@ impl Job {
         let JobPhase::Reconciling(reconciling) = &self.phase else {
             return false;
         };
-        let counts = self.execution.total_counts();
-        let running =
-            counts.get(ExecutionState::Initializing) + counts.get(ExecutionState::Running);
-        if running + counts.get(ExecutionState::Finished) == self.execution.subtasks() {
+        if self.missing_tasks() == 0 {
             return true;
         }
         let known = |region| reconciling.failed.contains_key(&region) || self.is_complete(region);
@@ -209,18 +206,22 @@ impl Job {
 
     /// Whether every task of a region runs or has finished.
     fn is_complete(&self, region: RegionIndex) -> bool {
-        let complete = |position: &u32| match self.execution.state(*position) {
-            ExecutionState::Initializing | ExecutionState::Running | ExecutionState::Finished => {
-                true
-            }
-            ExecutionState::Created
-            | ExecutionState::Scheduled
-            | ExecutionState::Deploying
-            | ExecutionState::Canceling
-            | ExecutionState::Canceled
-            | ExecutionState::Failed => false,
-        };
-        self.execution.layout().members(region).iter().all(complete)
+        let mut members = self.execution.layout().members(region).iter();
+        members.all(|position| self.was_reported(*position))
+    }
+
+    /// Whether a task of a job that waits for its attempts runs or has finished.
+    pub(super) fn was_reported(&self, position: u32) -> bool {
+        is_of_a_report(self.execution.state(position))
+    }
+
+    /// How many tasks of such a job do not and have not.
+    pub(super) fn missing_tasks(&self) -> u32 {
+        let counts = self.execution.total_counts();
+        let missing = ExecutionState::ALL
+            .iter()
+            .filter(|state| !is_of_a_report(**state));
+        missing.map(|state| counts.get(*state)).sum()
     }
 
     /// Tells the adopted tasks what became of their checkpoints.
@@ -251,4 +252,17 @@ impl Job {
 /// Whether an attempt can have been minted by an earlier coordinator; one that cannot is a peer's mistake.
 fn is_earlier(cx: &Cx<'_>, attempt: Attempt) -> bool {
     attempt.epoch < cx.epoch && attempt.number < MAX_ATTEMPT_NUMBER
+}
+
+/// Whether a task of a job that waits for its attempts is in this state only because its TaskManager said so.
+fn is_of_a_report(state: ExecutionState) -> bool {
+    match state {
+        ExecutionState::Initializing | ExecutionState::Running | ExecutionState::Finished => true,
+        ExecutionState::Created
+        | ExecutionState::Scheduled
+        | ExecutionState::Deploying
+        | ExecutionState::Canceling
+        | ExecutionState::Canceled
+        | ExecutionState::Failed => false,
+    }
 }

@@ -392,17 +392,7 @@ impl Job {
         let history = cx.config.checkpoint_history;
         let regions = self.checkpoints.complete_savepoint(id, history);
         // What sinks have prepared for it is published with the job's next checkpoint.
-        for (tm, tasks) in self.tasks_of(&regions) {
-            let checkpoint = id;
-            cx.send(
-                tm,
-                ToTaskManager::NotifyAborted {
-                    job,
-                    tasks,
-                    checkpoint,
-                },
-            );
-        }
+        self.notify_aborted(cx, id, &regions);
     }
 
     /// The job ends: savepoints that have no outcome get one, to be written with the job's result.
@@ -432,14 +422,6 @@ impl Job {
 
     /// When the savepoint whose turn it is is given up.
     pub(super) fn savepoint_deadline(&self) -> Option<Timestamp> {
-        match self.savepoints.current()?.stage {
-            Stage::Wanted { until } => Some(until),
-            Stage::Storing
-            | Stage::Collecting { .. }
-            | Stage::Writing(_)
-            | Stage::Failing { .. }
-            | Stage::Ending { .. }
-            | Stage::Ended => None,
-        }
+        self.savepoints.current()?.stage.deadline()
     }
 }

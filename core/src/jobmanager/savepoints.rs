@@ -75,6 +75,21 @@ pub(super) enum Stage {
     Ended,
 }
 
+impl Stage {
+    /// When the savepoint is given up. While it is collected, its checkpoint expires; later it has no deadline.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Stage::Wanted { until } => Some(*until),
+            Stage::Storing
+            | Stage::Collecting { .. }
+            | Stage::Writing(_)
+            | Stage::Failing { .. }
+            | Stage::Ending { .. }
+            | Stage::Ended => None,
+        }
+    }
+}
+
 /// All of a job, those that have ended first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Savepoints(VecDeque<Wish>);

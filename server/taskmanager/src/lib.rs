@@ -177,7 +177,8 @@ fn status_words(status: &tonic::Status) -> String {
 }
 
 /// An error with all its causes: the outer ones often say nothing but where they come from.
-fn words(problem: &dyn Error) -> String {
+#[must_use]
+pub fn words(problem: &dyn Error) -> String {
     let mut words = problem.to_string();
     let mut cause = problem.source();
     while let Some(problem) = cause {

@@ -66,14 +66,7 @@ impl Checks {
     }
 
     fn recall(&mut self, record: &Record) {
-        let id = match record {
-            Record::Job(job) => job.graph.id(),
-            Record::Cancel(job) | Record::CheckpointMark { job, .. } => *job,
-            Record::Checkpoint(checkpoint) => checkpoint.job,
-            Record::Savepoint(savepoint) => savepoint.job,
-            Record::Result(result) => result.job,
-        };
-        let Some(history) = self.jobs.get_mut(&id) else {
+        let Some(history) = self.jobs.get_mut(&record.key().job()) else {
             return;
         };
         match record {

@@ -223,29 +223,41 @@ impl Job {
         rhythm.owed && under_way < config.max_concurrent && rested
     }
 
-    /// One id for all these regions.
-    fn trigger(&mut self, room: &mut Room<'_>, config: &CheckpointPlan, ready: &BTreeSet<usize>) {
+    /// A checkpoint of these regions is under way.
+    pub(super) fn begin(
+        &mut self,
+        now: Timestamp,
+        config: &CheckpointPlan,
+        regions: &BTreeSet<usize>,
+        is_savepoint: bool,
+    ) -> CheckpointId {
         let id = self.checkpoints.next;
         self.checkpoints.next = id.next();
-        let mut parts = Vec::new();
-        for &region in ready {
-            self.checkpoints.rhythms[region].owed = false;
-            parts.push(Part {
-                region,
-                attempt: self.regions[region].attempt.unwrap_or_default(),
-                acks: BTreeMap::new(),
-                progress: Progress::Collecting,
-            });
-        }
+        let part = |region: &usize| Part {
+            region: *region,
+            attempt: self.regions[*region].attempt.unwrap_or_default(),
+            acks: BTreeMap::new(),
+            progress: Progress::Collecting,
+        };
+        let parts = regions.iter().map(part).collect();
         self.checkpoints.pending.push(Pending {
             id,
-            triggered: room.now,
-            deadline: room.now + config.timeout,
+            triggered: now,
+            deadline: now + config.timeout,
             parts,
             acknowledged: 0,
             has_completed: false,
-            is_savepoint: false,
+            is_savepoint,
         });
+        id
+    }
+
+    /// One id for all these regions.
+    fn trigger(&mut self, room: &mut Room<'_>, config: &CheckpointPlan, ready: &BTreeSet<usize>) {
+        let id = self.begin(room.now, config, ready, false);
+        for &region in ready {
+            self.checkpoints.rhythms[region].owed = false;
+        }
         let mut regions = 0..self.regions.len();
         if regions.all(|region| ready.contains(&region) || !self.may_be_owed(region)) {
             self.checkpoints.due = Some(room.now + config.interval);

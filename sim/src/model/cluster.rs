@@ -429,7 +429,7 @@ impl Model {
                 Some(Write::Result(id, status)) => self.has_ended(*id, *status, coordinator),
                 // The last of a job's records are removed together.
                 Some(Write::Delete(key)) => {
-                    let id = super::compare::job_of(*key);
+                    let id = key.job();
                     self.jobs.remove(&id);
                 }
                 None => {}

@@ -8,7 +8,6 @@ use crate::checks::oracle::Failure;
 use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{CheckpointOutcome, Coordinator, Effect, Input, JobLine};
 use jobmanager_core::message::{Deployment, FromTaskManager, TaskDeployment, ToTaskManager};
-use jobmanager_core::record::RecordKey;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +15,6 @@ const NAME: &str = "the_coordinator_agrees_with_the_model";
 
 fn disagree(detail: String) -> Failure {
     Failure::new(NAME, detail)
-}
-
-pub(super) fn job_of(key: RecordKey) -> JobId {
-    match key {
-        RecordKey::Job(job)
-        | RecordKey::Cancel(job)
-        | RecordKey::CheckpointMark(job)
-        | RecordKey::Checkpoint(job, _)
-        | RecordKey::Savepoint(job, _)
-        | RecordKey::Result(job) => job,
-    }
 }
 
 /// An acknowledgement changes no task but by what changes the job's line.

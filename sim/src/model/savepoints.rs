@@ -1,6 +1,6 @@
 //! The savepoints that clients want of a job of the model, one after the other.
 
-use super::checkpoints::{Part, Pending, Progress};
+use super::checkpoints::Progress;
 use super::job::{Job, Life, Stage};
 use super::orders::{Fate, Order, Room, Write};
 use jobmanager_core::id::{CheckpointId, JobId, RequestId, TriggerId};
@@ -12,7 +12,7 @@ use jobmanager_core::record::{
 use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,24 +206,7 @@ impl Job {
         let regions = 0..self.regions.len();
         let regions = regions.filter(|at| self.regions[*at].stage != Stage::Finished);
         let regions: BTreeSet<usize> = regions.collect();
-        let id = self.checkpoints.next;
-        self.checkpoints.next = id.next();
-        let part = |region: &usize| Part {
-            region: *region,
-            attempt: self.regions[*region].attempt.unwrap_or_default(),
-            acks: BTreeMap::new(),
-            progress: Progress::Collecting,
-        };
-        let parts = regions.iter().map(part).collect();
-        self.checkpoints.pending.push(Pending {
-            id,
-            triggered: room.now,
-            deadline: room.now + config.timeout,
-            parts,
-            acknowledged: 0,
-            has_completed: false,
-            is_savepoint: true,
-        });
+        let id = self.begin(room.now, &config, &regions, true);
         let sources = |position: usize| self.plan.is_source[position];
         let told = self.where_they_are(&regions, sources);
         let job = self.id;

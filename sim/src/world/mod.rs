@@ -104,6 +104,7 @@ impl World {
         trace: Trace,
         checks: Checks,
     ) -> World {
+        let jobs = options.all_jobs();
         World {
             now: 0,
             queue: Queue::default(),
@@ -129,10 +130,10 @@ impl World {
             oracle: match options.tier {
                 // Without records there is no output to compare.
                 Tier::ControlPlane => None,
-                Tier::Dataflow => Some(Oracle::new(&options.all_jobs())),
+                Tier::Dataflow => Some(Oracle::new(&jobs)),
             },
             faults: Faults::new(options.slots.len()),
-            sightings: Sightings::new(&options.all_jobs()),
+            sightings: Sightings::new(&jobs),
             judge: Judge::default(),
             rest: Rest::default(),
             calm: false,

@@ -3,7 +3,8 @@
 use crate::process::wait_for;
 use serde_json::Value;
 use std::time::Duration;
-use ureq::http::Request;
+use ureq::Body;
+use ureq::http::{Request, Response};
 
 /// A client that does not wait long: a JobManager that was killed is asked again.
 pub(crate) struct Rest {
@@ -57,23 +58,20 @@ impl Rest {
 
     /// An answer that is not JSON.
     pub(crate) fn text(&self, path: &str) -> String {
-        let mut response = self
-            .agent
-            .get(format!("{}{path}", self.address))
-            .call()
-            .unwrap();
-        assert_eq!(response.status(), 200, "{path}");
+        let mut response = self.fetch(path);
         response.body_mut().read_to_string().unwrap()
+    }
+
+    fn fetch(&self, path: &str) -> Response<Body> {
+        let uri = format!("{}{path}", self.address);
+        let response = self.agent.get(uri).call().unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response
     }
 
     /// A file: what its name is said to be, and its bytes.
     pub(crate) fn download(&self, path: &str) -> (String, Vec<u8>) {
-        let mut response = self
-            .agent
-            .get(format!("{}{path}", self.address))
-            .call()
-            .unwrap();
-        assert_eq!(response.status(), 200, "{path}");
+        let mut response = self.fetch(path);
         let name = response.headers()["content-disposition"]
             .to_str()
             .unwrap()

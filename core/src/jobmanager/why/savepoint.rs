@@ -186,15 +186,7 @@ impl Look<'_> {
         let expires = self.job.phase == JobPhase::Running;
         let cause = |wish: &Wish| {
             let first = current.filter(|current| *current != wish.record.trigger);
-            let until = match wish.stage {
-                Stage::Wanted { until } => Some(until),
-                Stage::Storing
-                | Stage::Collecting { .. }
-                | Stage::Writing(_)
-                | Stage::Failing { .. }
-                | Stage::Ending { .. }
-                | Stage::Ended => None,
-            };
+            let until = wish.stage.deadline();
             let reason = Savepoint::SavepointWanted {
                 trigger: wish.record.trigger,
                 after: wish.record.after,

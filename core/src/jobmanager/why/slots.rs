@@ -8,7 +8,6 @@ use super::more::first_of;
 use super::words::{ahead, counted, shown, span, verb};
 use super::{Cause, Filter, Look, Reason, SHOWN};
 use crate::id::{JobId, TaskManagerId};
-use crate::jobmanager::execution::Phase;
 use crate::jobmanager::taskmanagers::{SlotUse, TaskManager};
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -229,16 +228,7 @@ impl Look<'_> {
     pub(super) fn slots(&self) -> Option<Cause> {
         let execution = &self.job.execution;
         let scheduled = execution.scheduled();
-        let since = |phase| match phase {
-            Phase::Scheduled { since } => Some(since),
-            Phase::Reconciling
-            | Phase::Active
-            | Phase::Restarting { .. }
-            | Phase::Stopping
-            | Phase::Finished => None,
-        };
-        let regions = scheduled.iter().map(|region| execution.region(*region));
-        let since = regions.filter_map(|region| since(region.phase)).min()?;
+        let since = self.job.first_scheduled()?;
         let needed = execution.needed_slots();
         let mut groups = self.groups(&needed);
         let supply = self.supply(&mut groups);

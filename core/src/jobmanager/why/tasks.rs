@@ -202,27 +202,10 @@ impl Look<'_> {
     /// A recovered job waits for its attempts.
     pub(super) fn reconciling(&self, reconciling: &Reconciling) -> Cause {
         let execution = &self.job.execution;
-        let adopted = |position: &u32| match execution.state(*position) {
-            ExecutionState::Initializing | ExecutionState::Running | ExecutionState::Finished => {
-                true
-            }
-            ExecutionState::Created
-            | ExecutionState::Scheduled
-            | ExecutionState::Deploying
-            | ExecutionState::Canceling
-            | ExecutionState::Canceled
-            | ExecutionState::Failed => false,
-        };
-        let awaited = (0..execution.subtasks()).filter(|position| !adopted(position));
-        let counts = execution.total_counts();
-        let known = [
-            ExecutionState::Initializing,
-            ExecutionState::Running,
-            ExecutionState::Finished,
-        ];
-        let known: u32 = known.iter().map(|state| counts.get(*state)).sum();
+        let positions = 0..execution.subtasks();
+        let awaited = positions.filter(|position| !self.job.was_reported(*position));
         let reason = Tasks::AttemptsNotReported {
-            missing: execution.subtasks() - known,
+            missing: self.job.missing_tasks(),
             tasks: execution.subtasks(),
             until: reconciling.deadline,
             taskmanagers: self.coordinator.tms.count_all(),

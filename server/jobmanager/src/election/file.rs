@@ -6,7 +6,7 @@
 
 use super::{KnownLeader, Leader, Lease, Lost, tell};
 use crate::store::{
-    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, StoreError, check_data_folder, system,
+    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, StoreError, check_data_folder, open_lock,
 };
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -32,13 +32,7 @@ impl FileElection {
     /// The folder is foreign, or cannot be used.
     pub fn open(folder: &Path) -> Result<FileElection, StoreError> {
         check_data_folder(folder)?;
-        let path = folder.join(ELECTION_LOCK);
-        let lock = File::options()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| system(&path, &error))?;
+        let lock = open_lock(&folder.join(ELECTION_LOCK))?;
         let folder = folder.to_owned();
         Ok(FileElection { folder, lock })
     }

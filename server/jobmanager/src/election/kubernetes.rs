@@ -7,7 +7,7 @@
 //! candidates one succeeds.
 
 use super::leased::{Seat, Service};
-use super::{ClusterId, Leader, LeaseTiming, holder_name, whole_seconds, words};
+use super::{ClusterId, Leader, LeaseTiming, holder_name, whole_seconds};
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -18,6 +18,7 @@ use kube::{Api, Client, Config, Error};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use taskmanager::words;
 
 const LEADER: &str = "jobmanager/leader";
 /// How often a write is tried again that something else was written before.

@@ -127,21 +127,6 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
     });
 }
 
-/// An error's words, with those of what has caused it.
-#[cfg(any(feature = "etcd", feature = "kubernetes"))]
-fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(problem) = cause {
-        let text = problem.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = problem.source();
-    }
-    words
-}
-
 /// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
 #[cfg(any(feature = "kubernetes", feature = "postgres", feature = "zookeeper"))]
 fn holder_name() -> String {

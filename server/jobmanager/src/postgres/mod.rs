@@ -112,16 +112,7 @@ pub(crate) fn words(error: &Error) -> String {
             None => words.to_owned(),
         };
     }
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(problem) = cause {
-        let text = problem.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = problem.source();
-    }
-    words
+    taskmanager::words(error)
 }
 
 impl Database {

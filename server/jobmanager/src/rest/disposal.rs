@@ -8,7 +8,7 @@ use super::commands::{Accepted, fresh_id};
 use super::error::{Answer, Failure};
 use super::path::Names;
 use super::savepoints::{parse_trigger, read};
-use super::throwable::failure_cause;
+use super::throwable::operation;
 use crate::savepoints;
 use axum::Json;
 use axum::body::Body;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jobmanager_core::id::TriggerId;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The class that a failed disposal is of for Flink's clients.
 const CLASS: &str = "org.apache.flink.util.FlinkException";
@@ -57,16 +57,6 @@ pub(super) async fn status(State(rest): State<Rest>, names: Names) -> Answer {
             "Operation not found under key {trigger}: nobody asked this JobManager for it, or it is forgotten by now"
         ))
     })?;
-    Ok(Json(outcome_json(outcome)))
-}
-
-fn outcome_json(outcome: Outcome) -> Value {
-    match outcome {
-        None => json!({ "status": { "id": "IN_PROGRESS" }, "operation": null }),
-        Some(Ok(())) => json!({ "status": { "id": "COMPLETED" }, "operation": {} }),
-        Some(Err(words)) => json!({
-            "status": { "id": "COMPLETED" },
-            "operation": { "failure-cause": failure_cause(CLASS, &words) },
-        }),
-    }
+    let outcome = outcome.map(|outcome| outcome.map(|()| json!({})));
+    Ok(Json(operation(CLASS, outcome)))
 }

@@ -2,18 +2,21 @@
 
 use super::commands::{Accepted, STORE_PATIENCE, failure, fresh_id, order};
 use super::error::{Answer, Failure};
-use super::throwable::failure_cause;
+use super::path::Names;
+use super::throwable::operation;
 use super::{JobOf, Rest, body, job_not_found};
 use crate::savepoints::folder_url;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
+use jobmanager_core::config::CheckpointConfig;
 use jobmanager_core::id::{JobId, TriggerId};
-use jobmanager_core::jobmanager::{Command, Coordinator, Reply, SavepointRequest};
+use jobmanager_core::jobmanager::{
+    Command, Coordinator, JobDetails, JobSummary, Reply, SavepointRequest,
+};
 use jobmanager_core::message::AfterSavepoint;
-use jobmanager_core::record::SavepointRecord;
+use jobmanager_core::record::{CompletedSavepoint, SavepointRecord};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -150,13 +153,7 @@ async fn default_directory(rest: &Rest, job: JobId, trigger: TriggerId) -> Resul
     if let Some(directory) = asked {
         return Ok(directory);
     }
-    let Some(graph) = details.graph else {
-        let status = details.summary.status;
-        return Err(failure(Reply::AlreadyEnded(job, status)));
-    };
-    let Some(checkpointing) = &graph.config().checkpointing else {
-        return Err(failure(Reply::WithoutCheckpoints(job)));
-    };
+    let checkpointing = checkpointing(&details)?;
     // The cluster's may have been set after the job was submitted.
     let of_cluster = rest.job_defaults.get(DIRECTORY).map(String::as_str);
     let directory = match checkpointing.savepoint_dir.as_str() {
@@ -171,32 +168,24 @@ async fn default_directory(rest: &Rest, job: JobId, trigger: TriggerId) -> Resul
     }
 }
 
+/// How a job takes checkpoints; one that has ended takes none any more.
+pub(super) fn checkpointing(details: &JobDetails) -> Result<&CheckpointConfig, Failure> {
+    let JobSummary { id, status, .. } = details.summary;
+    let Some(graph) = &details.graph else {
+        return Err(failure(Reply::AlreadyEnded(id, status)));
+    };
+    let config = graph.config().checkpointing.as_ref();
+    config.ok_or_else(|| failure(Reply::WithoutCheckpoints(id)))
+}
+
 pub(super) fn parse_trigger(text: &str) -> Result<TriggerId, Failure> {
     let parsed = text.parse();
     parsed.map_err(|error| Failure::bad_request(format!("`{}` is {error}", text.escape_debug())))
 }
 
-/// The savepoint that a path names.
-pub(super) struct SavepointOf(JobId, TriggerId);
-
-impl<S: Send + Sync> FromRequestParts<S> for SavepointOf {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<SavepointOf, Failure> {
-        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
-        let Path((job, trigger)) = path.map_err(|error| Failure::bad_request(error.body_text()))?;
-        Ok(SavepointOf(
-            super::parse_job(&job)?,
-            parse_trigger(&trigger)?,
-        ))
-    }
-}
-
 /// `GET /jobs/:id/savepoints/:triggerid`
-pub(super) async fn status(
-    State(rest): State<Rest>,
-    SavepointOf(job, trigger): SavepointOf,
-) -> Answer {
+pub(super) async fn status(State(rest): State<Rest>, names: Names) -> Answer {
+    let (job, trigger) = (names.job()?, parse_trigger(names.text("trigger"))?);
     let absent = || {
         Failure::not_found(format!(
             "Savepoint {trigger} of job {job} not found: nobody asked for it, or it is forgotten by now"
@@ -207,12 +196,7 @@ pub(super) async fn status(
 }
 
 fn shown(record: &SavepointRecord) -> Value {
-    let Some(outcome) = &record.outcome else {
-        return json!({ "status": { "id": "IN_PROGRESS" }, "operation": null });
-    };
-    let operation = match &outcome.result {
-        Ok(completed) => json!({ "location": completed.location }),
-        Err(cause) => json!({ "failure-cause": failure_cause(CLASS, cause) }),
-    };
-    json!({ "status": { "id": "COMPLETED" }, "operation": operation })
+    let completed = |it: &CompletedSavepoint| json!({ "location": it.location });
+    let outcome = record.outcome.as_ref().map(|it| it.result.as_ref());
+    operation(CLASS, outcome.map(|result| result.map(completed)))
 }

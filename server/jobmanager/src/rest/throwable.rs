@@ -24,6 +24,16 @@ pub(super) fn failure_cause(class: &str, words: &str) -> Value {
     })
 }
 
+/// An operation that goes on after the answer to its request: what came of it, once that is known.
+pub(super) fn operation<E: AsRef<str>>(class: &str, outcome: Option<Result<Value, E>>) -> Value {
+    let operation = match outcome {
+        None => return json!({ "status": { "id": "IN_PROGRESS" }, "operation": null }),
+        Some(Ok(result)) => result,
+        Some(Err(words)) => json!({ "failure-cause": failure_cause(class, words.as_ref()) }),
+    };
+    json!({ "status": { "id": "COMPLETED" }, "operation": operation })
+}
+
 fn serialized(original: &str, words: &str) -> Vec<u8> {
     let mut bytes = vec![0xac, 0xed, 0, 5, b's'];
     describe(&mut bytes);

@@ -3,21 +3,21 @@
 //!
 //! A request is remembered by this process alone.
 
-use super::commands::{Accepted, failure, fresh_id};
+use super::commands::{Accepted, fresh_id};
 use super::error::{Answer, Failure};
 use super::path::Names;
-use super::savepoints::{parse_trigger, read};
-use super::throwable::failure_cause;
+use super::savepoints::{checkpointing, parse_trigger, read};
+use super::throwable::operation;
 use super::{JobOf, Rest, job_not_found};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jobmanager_core::id::{CheckpointId, JobId, TriggerId};
-use jobmanager_core::jobmanager::{CheckpointOutcome, CheckpointsDetails, Coordinator, Reply};
+use jobmanager_core::jobmanager::{CheckpointOutcome, CheckpointsDetails, Coordinator};
 use jobmanager_core::time::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The class that a failed checkpoint is of for Flink's clients.
 const CLASS: &str = "org.apache.flink.runtime.checkpoint.CheckpointException";
@@ -63,12 +63,7 @@ pub(super) async fn trigger(State(rest): State<Rest>, JobOf(job): JobOf, body: B
     };
     let view = move |coordinator: &Coordinator, now| Some((coordinator.job(job)?, now));
     let (details, asked) = rest.find(|| job_not_found(job), view).await?;
-    let Some(graph) = details.graph else {
-        return Err(failure(Reply::AlreadyEnded(job, details.summary.status)));
-    };
-    if graph.config().checkpointing.is_none() {
-        return Err(failure(Reply::WithoutCheckpoints(job)));
-    }
+    checkpointing(&details)?;
     if rest.wishes.get(trigger).is_none() {
         let outcome = None;
         let wish = Wish {
@@ -100,7 +95,9 @@ pub(super) async fn status(State(rest): State<Rest>, names: Names) -> Answer {
         wish.outcome = outcome(&checkpoints, wish.asked, ended);
         rest.wishes.put(trigger, wish.clone());
     }
-    Ok(Json(outcome_json(wish.outcome)))
+    let completed = |id: CheckpointId| json!({ "checkpointId": id.0 });
+    let outcome = wish.outcome.map(|outcome| outcome.map(completed));
+    Ok(Json(operation(CLASS, outcome)))
 }
 
 /// What came of the first checkpoint that was triggered after the wish, or if that is forgotten, of a later one.
@@ -125,20 +122,6 @@ fn outcome(
             "the job has ended before its next checkpoint".to_owned(),
         )),
         Some((CheckpointOutcome::InProgress, _)) | None => None,
-    }
-}
-
-fn outcome_json(outcome: Option<Result<CheckpointId, String>>) -> Value {
-    match outcome {
-        None => json!({ "status": { "id": "IN_PROGRESS" }, "operation": null }),
-        Some(Ok(id)) => json!({
-            "status": { "id": "COMPLETED" },
-            "operation": { "checkpointId": id.0 },
-        }),
-        Some(Err(words)) => json!({
-            "status": { "id": "COMPLETED" },
-            "operation": { "failure-cause": failure_cause(CLASS, &words) },
-        }),
     }
 }
 

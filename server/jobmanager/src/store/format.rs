@@ -156,13 +156,18 @@ fn check_no_strangers(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn take_lock(path: PathBuf) -> Result<File, StoreError> {
+/// A file for its lock alone, which is made if it does not exist.
+pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
     let lock = File::options()
         .create(true)
         .write(true)
         .truncate(false)
-        .open(&path)
-        .map_err(|error| system(&path, &error))?;
+        .open(path);
+    lock.map_err(|error| system(path, &error))
+}
+
+fn take_lock(path: PathBuf) -> Result<File, StoreError> {
+    let lock = open_lock(&path)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),

@@ -21,7 +21,7 @@ pub use chosen::{ChosenStore, StorePlace};
 pub use embedded::EmbeddedStore;
 pub(crate) use format::{
     ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, RECORDINGS_FOLDER, check_data_folder,
-    system,
+    open_lock,
 };
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]

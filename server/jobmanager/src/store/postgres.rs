@@ -13,7 +13,7 @@ use super::records::decode;
 use super::{Leadership, Store, StoreError};
 use crate::election::ClusterId;
 use crate::postgres::{Connection, Database, Failure, SchemaProblem, answered, words};
-use jobmanager_core::id::{Epoch, JobId};
+use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
 use jobmanager_proto::{encode_record, key_text};
@@ -272,21 +272,10 @@ impl Batch {
             };
             batch.keys.push(key_text(&key));
             batch.kinds.push(kind(record));
-            batch.jobs.push(job_of(&key).to_string());
+            batch.jobs.push(key.job().to_string());
             batch.records.push(encode_record(record));
             batch.facts.push(facts(record).to_string());
         }
         batch
-    }
-}
-
-fn job_of(key: &RecordKey) -> JobId {
-    match key {
-        RecordKey::Job(job)
-        | RecordKey::Cancel(job)
-        | RecordKey::CheckpointMark(job)
-        | RecordKey::Checkpoint(job, _)
-        | RecordKey::Savepoint(job, _)
-        | RecordKey::Result(job) => *job,
     }
 }

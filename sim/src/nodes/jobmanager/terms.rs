@@ -213,13 +213,7 @@ pub(super) fn about(coordinator: &Coordinator) -> LeftBehind {
 
 /// In what a recovered coordinator and a record disagree.
 fn disagreement(coordinator: &Coordinator, record: &Record) -> Option<String> {
-    let job = match record {
-        Record::Job(job) => job.graph.id(),
-        Record::Cancel(job) | Record::CheckpointMark { job, .. } => *job,
-        Record::Checkpoint(checkpoint) => checkpoint.job,
-        Record::Savepoint(savepoint) => savepoint.job,
-        Record::Result(result) => result.job,
-    };
+    let job = record.key().job();
     let Some(view) = coordinator.job(job) else {
         return Some(format!("job {job} is stored and unknown"));
     };

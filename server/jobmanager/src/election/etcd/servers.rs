@@ -1,9 +1,9 @@
 //! Which servers an etcd cluster has, and how to reach one of them.
 
-use crate::election::words;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use taskmanager::words;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// How long one server may take to let somebody connect before the next one is tried.
