@@ -4,6 +4,10 @@
 //! later epoch ignores it. Every message from a TaskManager travels on a session, which belongs to one
 //! incarnation, and names the attempt it speaks of.
 
+mod state;
+
+pub use state::{ListPart, StateHandle, StateLocation, StateParts, SubtaskState};
+
 use crate::config::CheckpointMode;
 use crate::graph::JobEdge;
 use crate::id::{
@@ -296,45 +300,11 @@ pub struct TaskDeployment {
     pub task: TaskId,
     /// In which slot of this TaskManager.
     pub slot: SlotIndex,
-    /// The state to start from; empty without a checkpoint, or if there is none of this operator in it.
+    /// It starts after the end of its input: it reads nothing, and what it emitted at the end is not emitted again.
+    pub end_of_data: bool,
+    /// The state to start from; empty without a checkpoint, or if there is none of this operator in it. An operator
+    /// of which there is some gives each of its subtasks something, be it a snapshot of which no part is meant.
     pub state: Vec<StateHandle>,
-}
-
-/// Where a snapshot is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum StateLocation {
-    /// Here.
-    Inline(Vec<u8>),
-    /// In the checkpoint storage, under this path relative to the job's folder.
-    File(String),
-    /// At this URL: a file of a savepoint.
-    Url(String),
-}
-
-/// The snapshot of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct StateHandle {
-    /// Where it is.
-    pub location: StateLocation,
-    /// Its size in bytes.
-    pub size: u64,
-}
-
-impl StateHandle {
-    /// The snapshot of a task of which there is none.
-    #[must_use]
-    pub fn nothing() -> Self {
-        StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        }
-    }
-
-    /// Whether there is nothing in it to start from.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        matches!(&self.location, StateLocation::Inline(bytes) if bytes.is_empty())
-    }
 }
 
 /// From a TaskManager, on a session.
@@ -400,8 +370,6 @@ pub struct Acknowledgement {
     pub checkpoint: CheckpointId,
     /// The snapshot.
     pub state: StateHandle,
-    /// Whether the snapshot was taken after the end of the task's input.
-    pub end_of_data: bool,
 }
 
 /// Why a task cannot take part in a checkpoint (Flink's `CheckpointFailureReason`, the task's part).

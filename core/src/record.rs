@@ -6,7 +6,7 @@
 
 use crate::graph::JobGraph;
 use crate::id::{Attempt, CheckpointId, JobId, RegionIndex, TriggerId};
-use crate::message::{AfterSavepoint, StateHandle};
+use crate::message::{AfterSavepoint, SubtaskState};
 use crate::state::JobStatus;
 use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
@@ -117,8 +117,8 @@ pub struct CheckpointRecord {
     pub completed: Timestamp,
     /// Of every region; `None` for one that has not completed any.
     pub regions: Vec<Option<RegionSnapshot>>,
-    /// The snapshot of every subtask, by its position in the job; an empty one if its region has none.
-    pub states: Vec<StateHandle>,
+    /// From what every subtask starts, by its position in the job; nothing if its region has no snapshot.
+    pub states: Vec<SubtaskState>,
 }
 
 /// A snapshot that all tasks of a region have completed.
@@ -189,7 +189,7 @@ impl CheckpointRecord {
     /// The bytes of all its snapshots.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.states.iter().map(|state| state.size).sum()
+        self.states.iter().map(SubtaskState::size).sum()
     }
 }
 

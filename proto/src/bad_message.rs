@@ -41,6 +41,9 @@ pub enum Problem {
     /// The same thing is listed twice.
     #[error("lists the same thing twice")]
     Repeated,
+    /// The names in it do not ascend.
+    #[error("does not ascend by name")]
+    NotSorted,
     /// It contradicts another field.
     #[error("does not fit {0}")]
     DoesNotFit(&'static str),

@@ -23,6 +23,11 @@ pub const MAX_SUBTASKS: usize = MAX_VERTICES * MAX_PARALLELISM as usize;
 /// The largest snapshot of one subtask in bytes, 256 GiB: [`MAX_SUBTASKS`] of them still add up in 63
 /// bits.
 pub const MAX_STATE_BYTES: u64 = 1 << 38;
+/// The most snapshots from which a task starts: of each old subtask one, and a few more where snapshots that had
+/// been divided were divided again.
+pub(crate) const MAX_HANDLES: usize = 4 * MAX_PARALLELISM as usize;
+/// The most lists of one snapshot: they are named by people.
+pub const MAX_LISTS: usize = 1_000;
 /// The longest path or URL in bytes, that of the usual file systems.
 pub const MAX_PATH: usize = 4_096;
 /// The longest text for people in bytes; what is longer is cut. A stack trace fits.

@@ -37,8 +37,8 @@ pub use wire::{
 /// What a peer may say at most.
 pub mod limits {
     pub use crate::check::{
-        MAX_ATTEMPT_NUMBER, MAX_ATTEMPTS, MAX_COUNTER, MAX_NAME, MAX_OPERATORS, MAX_PATH,
-        MAX_PROSE, MAX_SLOTS, MAX_STATE_BYTES, MAX_SUBTASKS,
+        MAX_ATTEMPT_NUMBER, MAX_ATTEMPTS, MAX_COUNTER, MAX_LISTS, MAX_NAME, MAX_OPERATORS,
+        MAX_PATH, MAX_PROSE, MAX_SLOTS, MAX_STATE_BYTES, MAX_SUBTASKS,
     };
 }
 

@@ -144,10 +144,7 @@ mod tests {
     use jobmanager_core::id::{CheckpointId, JobId};
 
     fn savepoint(folder: &str) -> Savepoint {
-        let file = StateHandle {
-            location: StateLocation::Url(format!("{folder}/0-1")),
-            size: 7,
-        };
+        let file = StateHandle::whole(StateLocation::Url(format!("{folder}/0-1")), 7);
         Savepoint {
             job: JobId(1),
             checkpoint: CheckpointId(3),

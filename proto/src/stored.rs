@@ -12,6 +12,7 @@ use jobmanager_core::graph::{
     EdgeSpec, JobEdge, JobGraph, JobGraphSpec, JobVertex, MAX_VERTICES, VertexSpec,
 };
 use jobmanager_core::id::{CheckpointId, VertexIndex};
+use jobmanager_core::message::SubtaskState;
 use jobmanager_core::record::{
     CheckpointRecord, CompletedSavepoint, JobRecord, JobResult, Record, RecordKey, RegionSnapshot,
     SavepointOutcome, SavepointRecord, VertexResult,
@@ -191,7 +192,7 @@ impl From<&CheckpointRecord> for v1::CheckpointRecord {
             id: record.id.0,
             triggered_ms: record.triggered.0,
             completed_ms: record.completed.0,
-            states: record.states.iter().cloned().map(state_to_wire).collect(),
+            states: record.states.iter().map(subtask_to_wire).collect(),
             regions: record.regions.iter().map(region_to_wire).collect(),
         }
     }
@@ -212,7 +213,7 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
             triggered: Timestamp(wire.triggered_ms),
             completed: Timestamp(wire.completed_ms),
             states: states
-                .map(|state| state_from_wire(state, field))
+                .map(|state| subtask_from_wire(state, field))
                 .collect::<Result<_, _>>()?,
             regions: wire
                 .regions
@@ -220,6 +221,30 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
                 .map(region_from_wire)
                 .collect::<Result<_, _>>()?,
         })
+    }
+}
+
+fn subtask_to_wire(state: &SubtaskState) -> v1::SubtaskState {
+    let handles = state.handles().iter().cloned();
+    v1::SubtaskState {
+        handles: handles.map(state_to_wire).collect(),
+        own: matches!(state, SubtaskState::Own(_)),
+    }
+}
+
+fn subtask_from_wire(
+    wire: v1::SubtaskState,
+    field: &'static str,
+) -> Result<SubtaskState, BadMessage> {
+    check::at_most(wire.handles.len(), check::MAX_HANDLES, field)?;
+    let handles = wire.handles.into_iter();
+    let mut handles = handles.map(|handle| state_from_wire(handle, field));
+    if !wire.own {
+        return Ok(SubtaskState::Given(handles.collect::<Result<_, _>>()?));
+    }
+    match (handles.next(), handles.next()) {
+        (Some(own), None) => Ok(SubtaskState::Own(own?)),
+        (None, _) | (Some(_), Some(_)) => Err(Problem::DoesNotFit("own").at(field)),
     }
 }
 

@@ -326,6 +326,10 @@ pub enum Mark {
     StartedAtItsEnd,
     /// A job started from a savepoint of which a part had ended, and another one had not.
     StartedPartlyEnded,
+    /// A job was to start from a savepoint with another parallelism.
+    StartedRescaled,
+    /// It could not, as a vertex was partly at its end.
+    PartlyAtItsEnd,
     /// A savepoint was given up, and tried again.
     SavepointTriedAgain,
     /// A job stopped with a savepoint, and one of its regions had to be started once more to finish.
@@ -346,7 +350,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 168] = [
+    pub const ALL: [Mark; 170] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -507,6 +511,8 @@ impl Mark {
         Mark::RestartedFromSavepoint,
         Mark::StartedAtItsEnd,
         Mark::StartedPartlyEnded,
+        Mark::StartedRescaled,
+        Mark::PartlyAtItsEnd,
         Mark::SavepointTriedAgain,
         Mark::FinishedFromSavepoint,
         Mark::SavepointOfAnEndingJob,

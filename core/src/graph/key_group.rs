@@ -6,12 +6,13 @@
 //! cover every group.
 
 use super::MAX_PARALLELISM;
+use serde::{Deserialize, Serialize};
 
 /// The smallest max parallelism that is chosen by default: room to grow for a small job.
 const SMALLEST_DEFAULT: u32 = 128;
 
 /// The key groups of one subtask, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyGroupRange {
     /// The first one.
     pub first: u32,

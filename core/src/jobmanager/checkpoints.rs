@@ -17,7 +17,7 @@ use crate::config::CheckpointConfig;
 use crate::graph::Regions;
 use crate::id::{CheckpointId, JobId, RegionIndex};
 use crate::kept::Kept;
-use crate::message::{Acknowledgement, StateHandle};
+use crate::message::{Acknowledgement, SubtaskState};
 use crate::record::{CheckpointRecord, RegionSnapshot};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -292,7 +292,7 @@ impl Checkpoints {
             let (snapshot, handles) = pending.store(region);
             regions[region.0 as usize] = Some(snapshot);
             for (&position, handle) in layout.members(region).iter().zip(handles) {
-                states[position as usize] = handle;
+                states[position as usize] = SubtaskState::Own(handle);
             }
         }
         let triggered = self.pending.iter().find(|pending| pending.id == id);
@@ -315,8 +315,8 @@ impl Checkpoints {
     }
 
     /// No snapshot of any region or task.
-    fn nothing(&self, layout: &Regions) -> (Vec<Option<RegionSnapshot>>, Vec<StateHandle>) {
-        let states = vec![StateHandle::nothing(); layout.subtasks() as usize];
+    fn nothing(&self, layout: &Regions) -> (Vec<Option<RegionSnapshot>>, Vec<SubtaskState>) {
+        let states = vec![SubtaskState::nothing(); layout.subtasks() as usize];
         (vec![None; self.lines.len()], states)
     }
 

@@ -10,12 +10,13 @@ use super::execution::Phase;
 use super::job::Job;
 use super::supply::{KindKey, Supply};
 use super::taskmanagers::{SlotRef, SlotUse, TmKey};
-use crate::graph::{JobGraph, JobVertex, SlotSharingGroup};
+use crate::graph::{JobGraph, JobVertex, Regions, SlotSharingGroup};
 use crate::id::{Attempt, CheckpointId, RegionIndex, TaskId, VertexIndex};
 use crate::message::{
-    Deployment, JobTable, TableCheckpoints, TableVertex, TaskDeployment, ToTaskManager,
+    Deployment, JobTable, StateHandle, TableCheckpoints, TableVertex, TaskDeployment, ToTaskManager,
 };
 use crate::record::CheckpointRecord;
+use crate::redistribute::{United, united};
 use crate::state::ExecutionState;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
@@ -24,6 +25,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// What the tasks of one deployment have in common: the checkpoint is that from which they start, and may be
 /// one after which nothing comes.
@@ -113,6 +115,7 @@ impl Job {
     /// Sends every scheduled region to the TaskManagers of its slots.
     fn deploy(&mut self, cx: &mut Cx<'_>) {
         let latest = self.checkpoints.latest().cloned();
+        let start = Start::new(latest, &self.graph, self.execution.layout());
         let mut restored = None;
         let regions: Vec<RegionIndex> = self.execution.scheduled().iter().copied().collect();
         let mut orders: BTreeMap<Order, Vec<TaskDeployment>> = BTreeMap::new();
@@ -125,9 +128,13 @@ impl Job {
             let finish = snapshot.is_some_and(|snapshot| snapshot.is_final);
             self.checkpoints.line_mut(index).finish_announced = finish;
             let restore = snapshot.map(|snapshot| snapshot.checkpoint);
-            let record = latest.as_deref().filter(|_| restore.is_some());
             restored = restored.max(restore);
-            let task = |position, task, at| Some(task_deployment(position, task, at, record));
+            let task = |position, task, at| {
+                Some(match restore {
+                    Some(_) => start.task(position, task, at),
+                    None => fresh(task, at),
+                })
+            };
             for (tm, mut tasks) in self.execution.by_taskmanager(index, task) {
                 match orders.entry((attempt, restore, finish, tm)) {
                     Entry::Vacant(order) => {
@@ -160,8 +167,7 @@ impl Job {
 
     fn deployed_at(&mut self, cx: &Cx<'_>) {
         for vertex in 0..self.graph.vertices().len() {
-            let index =
-                VertexIndex(u32::try_from(vertex).expect("vertices are counted in 32 bits"));
+            let index = vertex_index(vertex);
             if self.execution.counts(index).get(ExecutionState::Deploying) > 0 {
                 self.execution.deployed[vertex] = Some(cx.now);
             }
@@ -244,19 +250,60 @@ impl Kinds {
     }
 }
 
-fn task_deployment(
-    position: u32,
-    task: TaskId,
-    at: SlotRef,
-    restore: Option<&CheckpointRecord>,
-) -> TaskDeployment {
-    let state = restore.map(|restore| &restore.states[position as usize]);
-    let state = state.filter(|state| !state.is_nothing()).cloned();
+/// From what the tasks of a deployment start.
+struct Start {
+    record: Option<Arc<CheckpointRecord>>,
+    /// By vertex.
+    united: Vec<Option<United>>,
+}
+
+impl Start {
+    fn new(record: Option<Arc<CheckpointRecord>>, graph: &JobGraph, layout: &Regions) -> Self {
+        let united = |record: &Arc<CheckpointRecord>| {
+            let vertices = (0..graph.vertices().len()).map(vertex_index);
+            let positions = vertices.map(|vertex| layout.positions(vertex));
+            let states = |positions: Range<u32>| {
+                &record.states[positions.start as usize..positions.end as usize]
+            };
+            positions.map(|it| united(states(it).iter())).collect()
+        };
+        Start {
+            united: record.as_ref().map(united).unwrap_or_default(),
+            record,
+        }
+    }
+
+    /// A task that starts from the record.
+    fn task(&self, position: u32, task: TaskId, at: SlotRef) -> TaskDeployment {
+        let record = self.record.as_deref();
+        let own = record.map(|record| record.states[position as usize].handles());
+        let own = own.unwrap_or_default().iter();
+        let own: Vec<StateHandle> = own.filter(|it| !it.is_nothing()).cloned().collect();
+        let united = self.united.get(task.vertex.0 as usize);
+        TaskDeployment {
+            task,
+            slot: at.slot,
+            end_of_data: !own.is_empty() && own.iter().all(|handle| handle.end_of_data),
+            state: match united.and_then(Option::as_ref) {
+                Some(united) => united.with(task.subtask, &own),
+                None => own,
+            },
+        }
+    }
+}
+
+/// A task that starts from nothing.
+fn fresh(task: TaskId, at: SlotRef) -> TaskDeployment {
     TaskDeployment {
         task,
         slot: at.slot,
-        state: state.into_iter().collect(),
+        end_of_data: false,
+        state: Vec::new(),
     }
+}
+
+fn vertex_index(vertex: usize) -> VertexIndex {
+    VertexIndex(u32::try_from(vertex).expect("vertices are counted in 32 bits"))
 }
 
 fn count_u32(slots: usize) -> u32 {

@@ -191,7 +191,7 @@ impl Pending {
             return Acknowledged::Duplicate;
         }
         part.missing -= 1;
-        part.end_of_data &= ack.end_of_data;
+        part.end_of_data &= ack.state.end_of_data;
         self.acknowledged += 1;
         self.size += ack.state.size;
         self.latest_ack = Some(now);

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::config::cluster_config;
     use crate::graph::{JobGraph, JobGraphSpec, VertexSpec};
-    use crate::message::{StateHandle, StateLocation};
+    use crate::message::SubtaskState;
     use std::vec;
 
     fn job(parallelism: u32) -> Record {
@@ -270,17 +270,13 @@ mod tests {
     }
 
     fn checkpoint(states: usize) -> Record {
-        let state = StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
         Record::Checkpoint(Arc::new(CheckpointRecord {
             job: JobId(1),
             id: CheckpointId(1),
             triggered: Timestamp(0),
             completed: Timestamp(0),
             regions: Vec::new(),
-            states: vec![state; states],
+            states: vec![SubtaskState::nothing(); states],
         }))
     }
 

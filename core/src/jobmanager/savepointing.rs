@@ -303,7 +303,7 @@ impl Job {
     }
 
     /// The savepoint whose turn it is cannot be taken; the job goes on. What was drained has come to the end of its
-    /// data, and goes on from its latest checkpoint.
+    /// data, and goes on from its latest checkpoint, unless nothing comes after that one anyway.
     fn fail_savepoint(&mut self, cx: &mut Cx<'_>, cause: String) {
         self.checkpoints.withdraw_savepoint();
         let this = |pending: &Pending| pending.is_savepoint;
@@ -327,9 +327,11 @@ impl Job {
             let cause = format!("the job was drained, but its savepoint failed: {cause}");
             self.remember(cx, None, None, cause.clone());
             let regions = self.execution.region_indices();
-            let deployed =
-                |region: &RegionIndex| self.execution.region(*region).phase == Phase::Active;
-            let regions = regions.filter(deployed).collect();
+            let goes_on = |region: &RegionIndex| {
+                let deployed = self.execution.region(*region).phase == Phase::Active;
+                deployed && !self.checkpoints.is_final(*region)
+            };
+            let regions = regions.filter(goes_on).collect();
             self.fail_regions(cx, &regions, cause);
         }
     }

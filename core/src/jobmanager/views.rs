@@ -169,7 +169,7 @@ impl Coordinator {
         let size = |position: u32| {
             let snapshot = record.region(layout.of(position))?;
             let took_part = snapshot.checkpoint == checkpoint;
-            took_part.then(|| record.states[position as usize].size)
+            took_part.then(|| record.states[position as usize].size())
         };
         Some(layout.positions(vertex).map(size).collect())
     }

@@ -4,13 +4,15 @@
 //! nothing starts from nothing. The snapshots become the first checkpoint record of the job, from which its
 //! regions start as they would after a failure, until they have completed one of their own.
 
-use super::{OperatorSnapshots, Savepoint};
+use super::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use crate::config::UnclaimedState;
 use crate::graph::{JobGraph, JobGraphSpec, JobVertex, operator_id, regions};
 use crate::id::{CheckpointId, RegionIndex, VertexIndex};
-use crate::message::StateHandle;
+use crate::message::SubtaskState;
 use crate::record::{CheckpointRecord, RegionSnapshot};
-use crate::redistribute::{MaxParallelism, MaxParallelismConflict, adopt_max_parallelism};
+use crate::redistribute::{
+    Indivisible, MaxParallelism, MaxParallelismConflict, adopt_max_parallelism, redistribute,
+};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -37,19 +39,22 @@ pub enum RestoreProblem {
         /// The operator's id.
         id: u128,
     },
-    /// The state would have to be divided anew.
+    /// The state cannot be divided anew.
     #[error(
-        "vertex `{vertex}` has parallelism {wanted}, and had {found} when the savepoint was taken: \
-         give it parallelism {found}"
+        "vertex `{vertex}` has another parallelism than when the savepoint was taken: {problem}"
     )]
-    Parallelism {
+    Indivisible {
         /// The vertex.
         vertex: String,
-        /// What it has.
-        wanted: u32,
-        /// What it had.
-        found: u32,
+        /// Why not.
+        problem: Indivisible,
     },
+    /// A subtask would have emitted at the end of its input what it has to emit again.
+    #[error(
+        "some subtasks of vertex `{0}` had processed all of their input when the savepoint was taken, and others had \
+         not: keep its parallelism"
+    )]
+    PartlyAtEnd(String),
     /// Keys would change their groups.
     #[error("vertex `{vertex}`: {conflict}")]
     KeyGroups {
@@ -98,15 +103,21 @@ impl Savepoint {
         now: Timestamp,
     ) -> Result<Option<CheckpointRecord>, Vec<RestoreProblem>> {
         let operators = self.by_id();
-        let vertices = graph.vertices().iter();
-        let taken: Vec<_> = vertices
-            .map(|vertex| operators.get(&vertex.operator_id).copied())
-            .collect();
-        let problems = self.problems(graph, unclaimed, &taken);
+        let mut problems = self.problems(graph, unclaimed);
+        let mut taken = Vec::with_capacity(graph.vertices().len());
+        for (index, vertex) in (0..).map(VertexIndex).zip(graph.vertices()) {
+            let has_input = graph.edges().iter().any(|edge| edge.target == index);
+            let operator = operators.get(&vertex.operator_id);
+            match operator.map(|operator| operator.divided(vertex, has_input)) {
+                None => taken.push(None),
+                Some(Ok(subtasks)) => taken.push(Some(subtasks)),
+                Some(Err(problem)) => problems.push(problem),
+            }
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let record = self.record(graph, &taken, now)?;
+        let record = self.record(graph, taken, now)?;
         Ok(record.regions.iter().any(Option::is_some).then_some(record))
     }
 
@@ -115,12 +126,8 @@ impl Savepoint {
         operators.map(|it| (it.operator_id, it)).collect()
     }
 
-    fn problems(
-        &self,
-        graph: &JobGraph,
-        unclaimed: UnclaimedState,
-        taken: &[Option<&OperatorSnapshots>],
-    ) -> Vec<RestoreProblem> {
+    /// What is wrong with it as a whole.
+    fn problems(&self, graph: &JobGraph, unclaimed: UnclaimedState) -> Vec<RestoreProblem> {
         let mut problems = Vec::new();
         if self.checkpoint > MAX_CHECKPOINT {
             problems.push(RestoreProblem::Exhausted(self.checkpoint));
@@ -135,36 +142,34 @@ impl Savepoint {
                 id: it.operator_id,
             }));
         }
-        for (vertex, operator) in graph.vertices().iter().zip(taken) {
-            problems.extend(operator.and_then(|operator| misfit(vertex, operator)));
-        }
         problems
     }
 
-    /// With what each region starts, and each subtask; `taken` fits the graph.
+    /// With what each region starts, and each subtask, by vertex.
     fn record(
         &self,
         graph: &JobGraph,
-        taken: &[Option<&OperatorSnapshots>],
+        mut taken: Vec<Option<Vec<Start>>>,
         now: Timestamp,
     ) -> Result<CheckpointRecord, Vec<RestoreProblem>> {
         let layout = regions(graph);
         let id = |vertex: VertexIndex| graph.vertices()[vertex.0 as usize].id.clone();
-        let mut states = vec![StateHandle::nothing(); layout.subtasks() as usize];
+        let mut states = vec![SubtaskState::nothing(); layout.subtasks() as usize];
         let mut snapshots = Vec::with_capacity(layout.count() as usize);
         let mut problems = Vec::new();
         for region in (0..layout.count()).map(RegionIndex) {
             let (mut known, mut ended, mut other) = (false, None, None);
             for (position, task) in layout.tasks(region) {
-                let operator = taken[task.vertex.0 as usize];
-                let subtask = operator.map(|it| &it.subtasks[task.subtask.0 as usize]);
-                match subtask {
+                let starts = taken[task.vertex.0 as usize].as_mut();
+                let subtask = starts.map(|it| &mut it[task.subtask.0 as usize]);
+                match &subtask {
                     Some(subtask) if subtask.ended => ended = Some(task.vertex),
                     Some(_) | None => other = Some(task.vertex),
                 }
                 if let Some(subtask) = subtask {
                     known = true;
-                    states[position as usize] = subtask.state.clone();
+                    states[position as usize] =
+                        core::mem::replace(&mut subtask.state, SubtaskState::nothing());
                 }
             }
             if let (Some(ended), Some(other)) = (ended, other) {
@@ -200,23 +205,54 @@ impl OperatorSnapshots {
         let mut subtasks = self.subtasks.iter();
         subtasks.any(|subtask| !subtask.state.is_nothing())
     }
+
+    /// With what each subtask of this vertex starts.
+    fn divided(&self, vertex: &JobVertex, has_input: bool) -> Result<Vec<Start>, RestoreProblem> {
+        let name = || vertex.id.clone();
+        let set = MaxParallelism::Set(vertex.max_parallelism);
+        if let Err(conflict) = adopt_max_parallelism(set, vertex.parallelism, self.max_parallelism)
+        {
+            let vertex = name();
+            return Err(RestoreProblem::KeyGroups { vertex, conflict });
+        }
+        let own = self.subtasks.iter().map(|subtask| Start {
+            state: SubtaskState::Own(subtask.state.clone()),
+            ended: subtask.ended,
+        });
+        if self.subtasks.len() == vertex.parallelism as usize {
+            return Ok(own.collect());
+        }
+        if has_input && self.is_partly_at_end() {
+            return Err(RestoreProblem::PartlyAtEnd(name()));
+        }
+        let states: Vec<SubtaskState> = own.map(|start| start.state).collect();
+        let divided = redistribute(&states, self.max_parallelism, vertex.parallelism);
+        let ended = self.subtasks.iter().all(|subtask| subtask.ended);
+        match divided {
+            Ok(states) => Ok(states
+                .into_iter()
+                .map(|state| Start { state, ended })
+                .collect()),
+            Err(problem) => Err(RestoreProblem::Indivisible {
+                vertex: name(),
+                problem,
+            }),
+        }
+    }
+
+    /// Whether some of its subtasks had processed the end of their input, and others had not.
+    fn is_partly_at_end(&self) -> bool {
+        let at_end = |subtask: &SubtaskSnapshot| subtask.ended || subtask.state.end_of_data;
+        let first = self.subtasks.first().is_some_and(at_end);
+        self.subtasks.iter().any(|subtask| at_end(subtask) != first)
+    }
 }
 
-/// Why a vertex cannot take these snapshots.
-fn misfit(vertex: &JobVertex, operator: &OperatorSnapshots) -> Option<RestoreProblem> {
-    let vertex_id = || vertex.id.clone();
-    let set = MaxParallelism::Set(vertex.max_parallelism);
-    if let Err(conflict) = adopt_max_parallelism(set, vertex.parallelism, operator.max_parallelism)
-    {
-        let vertex = vertex_id();
-        return Some(RestoreProblem::KeyGroups { vertex, conflict });
-    }
-    let found = u32::try_from(operator.subtasks.len()).expect("subtasks are counted in 32 bits");
-    (found != vertex.parallelism).then(|| RestoreProblem::Parallelism {
-        vertex: vertex_id(),
-        wanted: vertex.parallelism,
-        found,
-    })
+/// With what a subtask starts.
+struct Start {
+    state: SubtaskState,
+    /// It is not to be run again.
+    ended: bool,
 }
 
 #[cfg(test)]
@@ -224,9 +260,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::graph::{EdgeSpec, Partitioning, VertexSpec};
+    use crate::graph::{EdgeSpec, Partitioning, VertexSpec, key_group_range};
     use crate::id::JobId;
-    use crate::message::StateLocation;
+    use crate::message::{ListPart, StateHandle, StateLocation, StateParts};
+    use crate::redistribute::DistributionMode;
     use crate::savepoint::SubtaskSnapshot;
     use std::string::ToString;
 
@@ -264,8 +301,7 @@ mod tests {
     }
 
     fn state(byte: u8) -> StateHandle {
-        let location = StateLocation::Inline(vec![byte]);
-        StateHandle { location, size: 1 }
+        StateHandle::whole(StateLocation::Inline(vec![byte]), 1)
     }
 
     fn subtask(byte: u8, ended: bool) -> SubtaskSnapshot {
@@ -305,8 +341,8 @@ mod tests {
         let spec = spec(&[("in", 2), ("count", 2), ("new", 1)]);
         let record = restored(&savepoint, spec, UnclaimedState::Refused);
         let record = record.unwrap().unwrap();
-        let states = [1, 2, 3, 4].map(state).into_iter();
-        let states: Vec<_> = states.chain([StateHandle::nothing()]).collect();
+        let own = [1, 2, 3, 4].map(|byte| SubtaskState::Own(state(byte)));
+        let states: Vec<_> = own.into_iter().chain([SubtaskState::nothing()]).collect();
         assert_eq!(record.states, states);
         assert_eq!((record.job, record.id), (JobId(2), CheckpointId(40)));
         let snapshot = RegionSnapshot {
@@ -315,6 +351,83 @@ mod tests {
             is_final: false,
         };
         assert_eq!(record.regions, [Some(snapshot)]);
+    }
+
+    /// A snapshot with the key groups of one of two subtasks, and one split.
+    fn divisible(subtask: u32) -> StateHandle {
+        let partitions = ListPart {
+            name: "splits".into(),
+            mode: DistributionMode::Split,
+            partitions: 0..1,
+        };
+        state(0).narrowed(StateParts {
+            key_groups: Some(key_group_range(8, 2, subtask)),
+            lists: vec![partitions],
+        })
+    }
+
+    #[test]
+    fn state_is_divided_among_another_number_of_subtasks() {
+        let mut savepoint = savepoint(&[("in", false, &[0, 0]), ("count", false, &[0, 0])]);
+        for operator in &mut savepoint.operators {
+            for (subtask, snapshot) in (0..).zip(&mut operator.subtasks) {
+                snapshot.state = divisible(subtask);
+            }
+        }
+        let record = restored(
+            &savepoint,
+            spec(&[("in", 3), ("count", 4)]),
+            UnclaimedState::Refused,
+        );
+        let states = record.unwrap().unwrap().states;
+        let handles: Vec<usize> = states.iter().map(|state| state.handles().len()).collect();
+        assert_eq!(handles, [1, 2, 1, 1, 2, 1, 1]);
+        let kept = restored(
+            &savepoint,
+            spec(&[("in", 2), ("count", 2)]),
+            UnclaimedState::Refused,
+        );
+        assert!(matches!(
+            kept.unwrap().unwrap().states[0],
+            SubtaskState::Own(_)
+        ));
+        let too_many = restored(
+            &savepoint,
+            spec(&[("in", 2), ("count", 9)]),
+            UnclaimedState::Refused,
+        );
+        let problem = &too_many.unwrap_err()[0];
+        assert!(
+            problem.contains("lower the parallelism to at most 8"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn a_vertex_that_is_partly_at_its_end_keeps_its_parallelism_unless_it_is_a_source() {
+        let mut savepoint = savepoint(&[("in", false, &[0, 0]), ("out", false, &[0, 0])]);
+        for operator in &mut savepoint.operators {
+            for (subtask, snapshot) in (0..).zip(&mut operator.subtasks) {
+                snapshot.state = divisible(subtask);
+            }
+            operator.subtasks[1].state.end_of_data = true;
+        }
+        let source = restored(
+            &savepoint,
+            spec(&[("in", 1), ("out", 2)]),
+            UnclaimedState::Refused,
+        );
+        assert!(source.is_ok());
+        let sink = restored(
+            &savepoint,
+            spec(&[("in", 2), ("out", 1)]),
+            UnclaimedState::Refused,
+        );
+        let problem = &sink.unwrap_err()[0];
+        assert!(
+            problem.starts_with("some subtasks of vertex `out`"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -338,7 +451,7 @@ mod tests {
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("the state of `gone`"), "{problems:?}");
         assert!(
-            problems[1].contains("parallelism 2, and had 1"),
+            problems[1].contains("subtask 0 can only be taken as a whole"),
             "{problems:?}"
         );
         wrong.vertices[0].parallelism = 1;

@@ -242,6 +242,7 @@ impl Attempts {
             slot: task.slot,
             table: deployment.table.clone(),
             restore: deployment.restore,
+            end_of_data: task.end_of_data,
             state: task.state.clone(),
             finish: deployment.finish,
         }));
@@ -482,11 +483,7 @@ impl Attempts {
                 self.forget(attempt);
                 state_change(attempt, TaskReport::Failed { cause })
             }
-            TaskEvent::Snapshotted {
-                checkpoint,
-                state,
-                end_of_data,
-            } if alive => {
+            TaskEvent::Snapshotted { checkpoint, state } if alive => {
                 held.acknowledged.insert(checkpoint);
                 if held.acknowledged.len() > ACKNOWLEDGED {
                     held.acknowledged.pop_first();
@@ -495,7 +492,6 @@ impl Attempts {
                     attempt,
                     checkpoint,
                     state,
-                    end_of_data,
                 })
             }
             TaskEvent::Declined {

@@ -74,8 +74,6 @@ pub enum TaskEvent {
         checkpoint: CheckpointId,
         /// The snapshot.
         state: StateHandle,
-        /// Whether it was taken after the end of its input.
-        end_of_data: bool,
     },
     /// It cannot take part in a checkpoint.
     Declined {
@@ -153,6 +151,8 @@ pub struct TaskStart {
     pub table: Arc<JobTable>,
     /// The checkpoint to restore, if any.
     pub restore: Option<CheckpointId>,
+    /// It starts after the end of its input.
+    pub end_of_data: bool,
     /// The state of that checkpoint.
     pub state: Vec<StateHandle>,
     /// Nothing comes after it: publish what it has, and finish without reading.

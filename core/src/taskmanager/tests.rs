@@ -7,8 +7,8 @@ use crate::id::{
     TaskManagerId, VertexIndex,
 };
 use crate::message::{
-    Deployment, Envelope, FromTaskManager, Hardware, JobTable, Refusal, StateHandle, StateLocation,
-    TableVertex, TaskDeployment, TaskReport, ToTaskManager, Welcome,
+    Deployment, Envelope, FromTaskManager, Hardware, JobTable, Refusal, StateHandle, TableVertex,
+    TaskDeployment, TaskReport, ToTaskManager, Welcome,
 };
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -121,6 +121,7 @@ impl Scene {
         let task = TaskDeployment {
             task: SOURCE,
             slot: SlotIndex(0),
+            end_of_data: false,
             state: Vec::new(),
         };
         self.told(ToTaskManager::Deploy(Deployment {
@@ -134,14 +135,12 @@ impl Scene {
     }
 
     fn snapshot(&mut self, number: u32, checkpoint: u64) {
-        let state = StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
         let event = TaskEvent::Snapshotted {
             checkpoint: CheckpointId(checkpoint),
-            state,
-            end_of_data: true,
+            state: StateHandle {
+                end_of_data: true,
+                ..StateHandle::nothing()
+            },
         };
         self.task(number, event);
     }

@@ -102,11 +102,10 @@ fn acknowledgement(attempt: AttemptId, checkpoint: CheckpointId) -> FromTaskMana
     FromTaskManager::Acknowledge(Acknowledgement {
         attempt,
         checkpoint,
-        state: StateHandle {
-            location: StateLocation::File(format!("{}/{vertex}-{subtask}", checkpoint.0)),
-            size: 1 << 20,
-        },
-        end_of_data: false,
+        state: StateHandle::whole(
+            StateLocation::File(format!("{}/{vertex}-{subtask}", checkpoint.0)),
+            1 << 20,
+        ),
     })
 }
 

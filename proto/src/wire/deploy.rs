@@ -6,7 +6,7 @@ use crate::check;
 use crate::v1;
 use crate::v1::checkpoints::Mode;
 use jobmanager_core::config::CheckpointMode;
-use jobmanager_core::graph::{JobEdge, MAX_EDGES, MAX_PARALLELISM, MAX_VERTICES, Partitioning};
+use jobmanager_core::graph::{JobEdge, MAX_EDGES, MAX_VERTICES, Partitioning};
 use jobmanager_core::id::{SlotIndex, VertexIndex};
 use jobmanager_core::message::{
     Deployment, JobTable, TableCheckpoints, TableVertex, TaskDeployment,
@@ -31,6 +31,7 @@ impl From<TaskDeployment> for v1::TaskDeployment {
         v1::TaskDeployment {
             task: Some(deployment.task.into()),
             slot: deployment.slot.0,
+            end_of_data: deployment.end_of_data,
             state: deployment.state.into_iter().map(state_to_wire).collect(),
         }
     }
@@ -97,7 +98,7 @@ impl TryFrom<v1::Deploy> for Deployment {
         let mut tasks = Vec::with_capacity(wire.tasks.len());
         for task in wire.tasks {
             let task = task_deployment(task, &table)?;
-            if restore.is_none() && !task.state.is_empty() {
+            if restore.is_none() && (task.end_of_data || !task.state.is_empty()) {
                 return Err(Problem::DoesNotFit("restore_checkpoint").at("deploy.tasks.state"));
             }
             tasks.push(task);
@@ -124,11 +125,12 @@ fn task_deployment(
     check::index(task.subtask.0, parallelism, "deploy.tasks.task.subtask")?;
     let slot = check::index(wire.slot, check::MAX_SLOTS as usize, "deploy.tasks.slot")?;
     let field = "deploy.tasks.state";
-    check::at_most(wire.state.len(), MAX_PARALLELISM as usize, field)?;
+    check::at_most(wire.state.len(), check::MAX_HANDLES, field)?;
     let state = wire.state.into_iter();
     Ok(TaskDeployment {
         task,
         slot: SlotIndex(slot),
+        end_of_data: wire.end_of_data,
         state: state
             .map(|state| state_from_wire(state, field))
             .collect::<Result<_, _>>()?,

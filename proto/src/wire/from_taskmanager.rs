@@ -119,7 +119,6 @@ impl From<&Acknowledgement> for v1::Acknowledge {
             attempt: Some(acknowledgement.attempt.into()),
             checkpoint: acknowledgement.checkpoint.0,
             state: Some(state_to_wire(acknowledgement.state.clone())),
-            end_of_data: acknowledgement.end_of_data,
         }
     }
 }
@@ -204,7 +203,6 @@ impl TryFrom<v1::Acknowledge> for Acknowledgement {
             attempt: ids::attempt_id(wire.attempt, "acknowledge.attempt")?,
             checkpoint: check::checkpoint(wire.checkpoint, "acknowledge.checkpoint")?,
             state: state_from_wire(state, "acknowledge.state")?,
-            end_of_data: wire.end_of_data,
         })
     }
 }

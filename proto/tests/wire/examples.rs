@@ -1,10 +1,13 @@
 //! One example of every message and record.
 
 use jobmanager_core::config::CheckpointMode;
-use jobmanager_core::graph::{EdgeSpec, JobEdge, JobGraph, JobGraphSpec, Partitioning, VertexSpec};
+use jobmanager_core::graph::{
+    EdgeSpec, JobEdge, JobGraph, JobGraphSpec, KeyGroupRange, Partitioning, VertexSpec,
+};
 use jobmanager_core::id::*;
 use jobmanager_core::message::*;
 use jobmanager_core::record::*;
+use jobmanager_core::redistribute::DistributionMode;
 use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
@@ -131,6 +134,7 @@ fn deployment() -> Deployment {
         tasks: vec![TaskDeployment {
             task: TASK,
             slot: SlotIndex(1),
+            end_of_data: true,
             state: states(),
         }],
     }
@@ -163,15 +167,33 @@ fn table() -> JobTable {
     }
 }
 
+fn parts() -> StateParts {
+    let list = |name: &str, mode, partitions| ListPart {
+        name: name.into(),
+        mode,
+        partitions,
+    };
+    StateParts {
+        key_groups: Some(KeyGroupRange { first: 0, last: 63 }),
+        lists: vec![
+            list("closed", DistributionMode::Split, 0..3),
+            list("rules", DistributionMode::Broadcast, 0..1),
+            list("watermark", DistributionMode::Union, 2..3),
+        ],
+    }
+}
+
 fn states() -> Vec<StateHandle> {
     vec![
         StateHandle {
-            location: StateLocation::Inline(vec![1, 2, 3]),
-            size: 3,
+            end_of_data: true,
+            ..StateHandle::whole(StateLocation::Inline(vec![1, 2, 3]), 3)
         },
         StateHandle {
             location: StateLocation::File("chk-300/1-3".into()),
             size: 4_096,
+            end_of_data: false,
+            parts: Some(Arc::new(parts())),
         },
     ]
 }
@@ -232,7 +254,6 @@ pub(crate) fn from_taskmanager() -> Vec<(&'static str, FromTaskManager)> {
                 attempt: ATTEMPT_ID,
                 checkpoint: CHECKPOINT,
                 state: inline,
-                end_of_data: true,
             }),
         ),
         (
@@ -289,7 +310,10 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                     }),
                     None,
                 ],
-                states: states(),
+                states: vec![
+                    SubtaskState::Own(states().remove(0)),
+                    SubtaskState::Given(states()),
+                ],
             })),
         ),
         (

@@ -2,11 +2,12 @@
 
 use jobmanager_core::config::CheckpointMode;
 use jobmanager_core::graph::{
-    EdgeSpec, JobEdge, JobGraphSpec, MAX_PARALLELISM, Partitioning, VertexSpec,
+    EdgeSpec, JobEdge, JobGraphSpec, KeyGroupRange, MAX_PARALLELISM, Partitioning, VertexSpec,
 };
 use jobmanager_core::id::*;
 use jobmanager_core::message::*;
 use jobmanager_core::record::*;
+use jobmanager_core::redistribute::DistributionMode;
 use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
@@ -67,21 +68,57 @@ pub(crate) fn prose() -> impl Strategy<Value = String> {
 }
 
 fn state() -> impl Strategy<Value = StateHandle> {
-    let inline = vec(any::<u8>(), 0..20).prop_map(|bytes| StateHandle {
-        size: bytes.len() as u64,
-        location: StateLocation::Inline(bytes),
+    let inline = vec(any::<u8>(), 0..20).prop_map(|bytes| {
+        let size = bytes.len() as u64;
+        (StateLocation::Inline(bytes), size)
     });
-    let path = "chk-[0-9]{1,3}/[a-z0-9.-]{3,10}x";
-    let file = (path, 0..=MAX_STATE_BYTES).prop_map(|(path, size)| StateHandle {
-        location: StateLocation::File(path),
-        size,
-    });
-    let url =
-        ("(file|s3)://[a-z/]{1,20}", 0..=MAX_STATE_BYTES).prop_map(|(url, size)| StateHandle {
-            location: StateLocation::Url(url),
+    let path = "chk-[0-9]{1,3}/[a-z0-9.-]{3,10}x".prop_map(StateLocation::File);
+    let url = "(file|s3)://[a-z/]{1,20}".prop_map(StateLocation::Url);
+    let place = prop_oneof![
+        inline,
+        (path, 0..=MAX_STATE_BYTES),
+        (url, 0..=MAX_STATE_BYTES)
+    ];
+    (place, any::<bool>(), option::of(parts())).prop_map(
+        |((location, size), end_of_data, parts)| StateHandle {
+            location,
             size,
-        });
-    prop_oneof![inline, file, url]
+            end_of_data,
+            parts: parts.map(Arc::new),
+        },
+    )
+}
+
+fn parts() -> impl Strategy<Value = StateParts> {
+    let range = |first: u32, more: u32| first..first.saturating_add(more);
+    let key_groups = (0..1_000_u32, 0..1_000_u32).prop_map(|(first, more)| KeyGroupRange {
+        first,
+        last: first + more,
+    });
+    let mode = select(vec![
+        DistributionMode::Split,
+        DistributionMode::Union,
+        DistributionMode::Broadcast,
+    ]);
+    let lists = btree_map(name(), (mode, any::<u32>(), any::<u32>()), 0..3);
+    (option::of(key_groups), lists).prop_map(move |(key_groups, lists)| StateParts {
+        key_groups,
+        lists: lists
+            .into_iter()
+            .map(|(name, (mode, first, more))| ListPart {
+                name,
+                mode,
+                partitions: range(first, more),
+            })
+            .collect(),
+    })
+}
+
+fn subtask_state() -> impl Strategy<Value = SubtaskState> {
+    prop_oneof![
+        state().prop_map(SubtaskState::Own),
+        vec(state(), 0..4).prop_map(SubtaskState::Given),
+    ]
 }
 
 fn partitioning() -> impl Strategy<Value = Partitioning> {
@@ -140,15 +177,18 @@ prop_compose! {
 prop_compose! {
     fn deployment()(
         job in job(), attempt in attempt(), table in table(), restore in option::of(checkpoint()),
-        tasks in vec((any::<u32>(), any::<u32>(), 0..MAX_SLOTS, vec(state(), 0..3)), 0..4),
+        tasks in vec(
+            (any::<u32>(), any::<u32>(), 0..MAX_SLOTS, any::<bool>(), vec(state(), 0..3)), 0..4,
+        ),
         finish in any::<bool>(),
     ) -> Deployment {
-        let task = |(vertex, subtask, slot, state): (u32, u32, u32, Vec<StateHandle>)| {
+        let task = |(vertex, subtask, slot, ended, state): (u32, u32, u32, bool, Vec<StateHandle>)| {
             let vertex = vertex % table.vertices.len() as u32;
             let subtask = subtask % table.vertices[vertex as usize].parallelism;
             TaskDeployment {
                 task: TaskId { vertex: VertexIndex(vertex), subtask: SubtaskIndex(subtask) },
                 slot: SlotIndex(slot),
+                end_of_data: ended && restore.is_some(),
                 state: if restore.is_some() { state } else { Vec::new() },
             }
         };
@@ -311,16 +351,15 @@ pub(crate) fn from_taskmanager() -> impl Strategy<Value = FromTaskManager> {
         DeclineReason::AsyncException,
         DeclineReason::Subsumed,
     ]);
-    let acknowledgement = (attempt_id(), checkpoint(), state(), any::<bool>());
+    let acknowledgement = (attempt_id(), checkpoint(), state());
     prop_oneof![
         any::<u64>().prop_map(|sequence| FromTaskManager::Heartbeat { sequence }),
         vec(change(), 0..5).prop_map(FromTaskManager::TaskStates),
-        acknowledgement.prop_map(|(attempt, checkpoint, state, end_of_data)| {
+        acknowledgement.prop_map(|(attempt, checkpoint, state)| {
             FromTaskManager::Acknowledge(Acknowledgement {
                 attempt,
                 checkpoint,
                 state,
-                end_of_data,
             })
         }),
         (attempt_id(), checkpoint(), reason, prose()).prop_map(
@@ -392,7 +431,7 @@ prop_compose! {
 prop_compose! {
     fn checkpoint_record()(
         job in job(), id in checkpoint(), triggered in timestamp(), completed in timestamp(),
-        states in vec(state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
+        states in vec(subtask_state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
     ) -> CheckpointRecord {
         CheckpointRecord { job, id, triggered, completed, regions, states }
     }

@@ -79,7 +79,26 @@ const DEPLOY: &[Breaks<v1::Deploy>] = &[
         d.tasks[0].state[0].location = None
     }),
     ("deploy.tasks.state", |d| d.tasks[0].state[0].size = 4),
+    ("deploy.tasks.state", |d| parts(d).lists.reverse()),
+    ("deploy.tasks.state", |d| parts(d).lists[0].first = 4),
+    ("deploy.tasks.state", |d| parts(d).lists[0].mode = 0),
+    ("deploy.tasks.state", |d| parts(d).lists[0].name.clear()),
+    ("deploy.tasks.state", |d| {
+        parts(d).key_groups.as_mut().unwrap().first = 64;
+    }),
+    ("deploy.tasks.state", |d| {
+        parts(d).key_groups.as_mut().unwrap().last = 1 << 15;
+    }),
+    ("deploy.tasks.state", |d| {
+        d.tasks[0].state.clear();
+        d.restore_checkpoint = 0;
+    }),
 ];
+
+/// What the snapshot of the example's task can be divided into.
+fn parts(deploy: &mut v1::Deploy) -> &mut v1::StateParts {
+    deploy.tasks[0].state[1].parts.as_mut().unwrap()
+}
 
 const TABLE: &[Breaks<v1::Deploy>] = &[
     ("deploy.table", |d| d.table = None),
@@ -403,7 +422,11 @@ fn a_snapshot_cannot_be_outside_its_jobs_folder() {
             panic!("another example");
         };
         let location = Some(Location::File(path.into()));
-        wire.state = Some(v1::StateHandle { location, size });
+        wire.state = Some(v1::StateHandle {
+            location,
+            size,
+            ..v1::StateHandle::default()
+        });
         received(Acknowledge(wire))
     };
     assert_eq!(acknowledge("chk-1/a..b", 1), Ok(()));
@@ -496,7 +519,11 @@ fn records() {
     let breaks: &[Breaks<v1::CheckpointRecord>] = &[
         ("checkpoint.job", |c| c.job = None),
         ("checkpoint.id", |c| c.id = 0),
-        ("checkpoint.states", |c| c.states[0].location = None),
+        ("checkpoint.states", |c| {
+            c.states[0].handles[0].location = None
+        }),
+        ("checkpoint.states", |c| c.states[0].handles.clear()),
+        ("checkpoint.states", |c| c.states[1].own = true),
         ("checkpoint.regions.attempt", |c| {
             c.regions[0].attempt.as_mut().unwrap().epoch = 0;
         }),

@@ -171,15 +171,11 @@ impl Cluster {
                         "chk-{}/{}-{}",
                         checkpoint.0, attempt.task.vertex.0, attempt.task.subtask.0
                     );
-                    let state = StateHandle {
-                        location: StateLocation::File(path),
-                        size: 1_000,
-                    };
+                    let state = StateHandle::whole(StateLocation::File(path), 1_000);
                     let ack = Acknowledgement {
                         attempt: *attempt,
                         checkpoint,
                         state,
-                        end_of_data: false,
                     };
                     let message = FromTaskManager::Acknowledge(ack);
                     self.inputs.push_back(Input::Message { session, message });

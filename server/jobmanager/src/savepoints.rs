@@ -331,10 +331,7 @@ mod tests {
     async fn a_savepoint_is_disposed_of_with_its_files_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let (folder, url) = begun(directory.path());
-        let state = StateHandle {
-            location: StateLocation::Url(format!("{url}/0-0-1.0")),
-            size: 5,
-        };
+        let state = StateHandle::whole(StateLocation::Url(format!("{url}/0-0-1.0")), 5);
         let operator = OperatorSnapshots {
             operator_id: 1,
             name: "a".to_owned(),

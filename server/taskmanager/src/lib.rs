@@ -12,7 +12,8 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //! use clap::Parser;
-//! use taskmanager::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+//! use taskmanager::sdk::DistributionMode::Split;
+//! use taskmanager::sdk::{Operator, OperatorContext, OperatorError, Output, Record, State};
 //! use taskmanager::{Args, CheckpointId, main_with, operators};
 //!
 //! struct Number {
@@ -20,15 +21,16 @@
 //! }
 //!
 //! impl Number {
-//!     /// Starts where the restored checkpoint was, or at the configured place.
+//!     /// Starts behind the highest number that the restored checkpoint has for it, or at the configured place.
 //!     fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
-//!         let Some(state) = cx.state.first() else {
-//!             let next = cx.config["from"].as_u64().unwrap_or(0);
-//!             return Ok(Number { next });
-//!         };
-//!         let state = state.as_slice().try_into();
-//!         let state = state.map_err(|_| OperatorError::about("number", "not 8 bytes of state"))?;
-//!         Ok(Number { next: u64::from_le_bytes(state) })
+//!         let mut next = cx.config["from"].as_u64().unwrap_or(0);
+//!         // With another parallelism than before there may be several, or none.
+//!         for restored in cx.state.iter().flat_map(|state| state.list("next")) {
+//!             let restored = restored.as_slice().try_into();
+//!             let problem = |_| OperatorError::about("number", "not 8 bytes of state");
+//!             next = next.max(u64::from_le_bytes(restored.map_err(problem)?));
+//!         }
+//!         Ok(Number { next })
 //!     }
 //! }
 //!
@@ -45,8 +47,8 @@
 //!     }
 //!
 //!     /// Whatever is kept between records is in here: after a failure, it comes back to `new`.
-//!     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-//!         Ok(self.next.to_le_bytes().to_vec())
+//!     fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+//!         state.append("next", Split, [self.next.to_le_bytes().to_vec()])
 //!     }
 //! }
 //!
@@ -65,6 +67,7 @@
 //! |---|---|
 //! | [`sdk`] | what users implement |
 //! | [`operators`] | the built-in operators |
+//! | `state` | what a subtask keeps, in parts, and the bytes of a snapshot |
 //! | `session`, `link` | the conversation with the JobManager; decisions are the core's [`Worker`] |
 //! | `jobmanagers`, `leader` | which of several JobManagers to converse with |
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
@@ -86,6 +89,7 @@ pub mod operators;
 mod options;
 pub mod sdk;
 mod session;
+mod state;
 mod storage;
 mod task;
 mod tasks;

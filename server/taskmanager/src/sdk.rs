@@ -9,6 +9,26 @@
 //! Exactly once: whatever a source or operator keeps between records must be in its snapshot. A sink
 //! writes into a transaction; `snapshot` closes the transaction, `commit` publishes every transaction
 //! up to a checkpoint, and must tolerate being called again for what is already published.
+//!
+//! A job may start from a savepoint with another parallelism. So a snapshot is a [`State`], which is made of parts,
+//! and a subtask may be given parts that several others wrote, or none:
+//!
+//! | what is kept | goes into | another number of subtasks gets |
+//! |---|---|---|
+//! | something for each key | a key group, see [`KeyGroups`] | each group where a hash edge sends its keys |
+//! | things of which each must be somewhere, such as positions to go on from | a [`Split`] list | each partition once, in equal shares |
+//! | something that everybody has to know of everybody | a [`Union`] list | all partitions, each of them |
+//! | something that all have in common | a [`Broadcast`] list | the copy of one, each of them |
+//!
+//! A subtask reads the whole of every snapshot of which it gets a part: keep what is in a [`Union`] list small, and do
+//! not use one beside much other state without need.
+//!
+//! [`Split`]: DistributionMode::Split
+//! [`Union`]: DistributionMode::Union
+//! [`Broadcast`]: DistributionMode::Broadcast
+
+pub use crate::state::{KeyGroups, State};
+pub use jobmanager_core::redistribute::DistributionMode;
 
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use std::collections::BTreeMap;
@@ -72,11 +92,16 @@ pub trait Source: Send {
     /// The task fails.
     fn poll(&mut self, output: &mut dyn Output) -> Result<SourceStatus, OperatorError>;
 
-    /// The position after the last record emitted.
+    /// Writes the position after the last record emitted. One that has come to its end writes that, too, be it as an
+    /// empty list: from no state it would start from the beginning.
     ///
     /// # Errors
     /// The checkpoint is declined.
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError>;
+    fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        state: &mut State,
+    ) -> Result<(), OperatorError>;
 }
 
 /// Makes records from records.
@@ -107,11 +132,15 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// Everything that must survive.
+    /// Writes everything that must survive.
     ///
     /// # Errors
     /// The checkpoint is declined.
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError>;
+    fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        state: &mut State,
+    ) -> Result<(), OperatorError>;
 }
 
 /// Takes records out of the system.
@@ -122,12 +151,16 @@ pub trait Sink: Send {
     /// The task fails.
     fn process(&mut self, record: Record<'_>) -> Result<(), OperatorError>;
 
-    /// Closes the open transaction under this checkpoint (first phase) and describes every transaction
-    /// that is closed but not committed. What a closed transaction holds must survive a crash.
+    /// Closes the open transaction under this checkpoint (first phase) and writes which transactions are
+    /// closed but not committed. What a closed transaction holds must survive a crash.
     ///
     /// # Errors
     /// The checkpoint is declined; the transaction stays open.
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError>;
+    fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        state: &mut State,
+    ) -> Result<(), OperatorError>;
 
     /// Publishes every closed transaction up to this checkpoint (second phase). May be repeated, also
     /// by a later attempt that was restored from the checkpoint, whose factory must publish what the
@@ -170,8 +203,9 @@ pub struct OperatorContext {
     pub checkpoints: bool,
     /// The checkpoint that is restored, if any.
     pub restored: Option<CheckpointId>,
-    /// The snapshots to start from; none without a checkpoint, or if there was nothing in the snapshot.
-    pub state: Vec<Vec<u8>>,
+    /// What to go on from, even if nothing is in it: there may be more subtasks now than things to do. `None`
+    /// without a checkpoint, or if this operator has no state in it: the subtask starts from the beginning.
+    pub state: Option<State>,
 }
 
 impl OperatorContext {
@@ -179,6 +213,12 @@ impl OperatorContext {
     #[must_use]
     pub fn job(&self) -> JobId {
         self.attempt.job
+    }
+
+    /// The key groups of the vertex.
+    #[must_use]
+    pub fn key_groups(&self) -> KeyGroups {
+        KeyGroups::new(self.max_parallelism, self.parallelism, self.subtask)
     }
 }
 

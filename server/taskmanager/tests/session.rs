@@ -18,7 +18,7 @@ use jobmanager_proto::{Received, TaskMetrics, v1};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use taskmanager::sdk::{OperatorError, Output, Registry, Source, SourceStatus};
+use taskmanager::sdk::{OperatorError, Output, Registry, Source, SourceStatus, State};
 use taskmanager::{Options, operators, run};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -211,6 +211,7 @@ fn deployment(
     let task = |vertex| TaskDeployment {
         task: task(vertex),
         slot: SlotIndex(0),
+        end_of_data: false,
         state: Vec::new(),
     };
     ToTaskManager::Deploy(Deployment {
@@ -283,7 +284,7 @@ async fn a_job_with_checkpoints_ends_with_its_final_checkpoint() {
     };
     session.say(trigger).await;
     let acknowledged = session.acknowledgements(2).await;
-    assert!(acknowledged.iter().all(|ack| ack.end_of_data));
+    assert!(acknowledged.iter().all(|ack| ack.state.end_of_data));
     let complete = ToTaskManager::NotifyComplete {
         job,
         tasks: Vec::new(),
@@ -347,8 +348,8 @@ impl Source for Broken {
         Err(OperatorError::about("/dev/tape", "no tape in drive"))
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use super::oracle::Failure;
 use super::{Ack, Checks, History, Part, Verdict, ensure};
 use crate::world::event::Instance;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, JobId, RegionIndex, TaskId};
-use jobmanager_core::message::{StateHandle, StateLocation};
+use jobmanager_core::message::SubtaskState;
 use jobmanager_core::record::{CheckpointRecord, RegionSnapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -245,7 +245,7 @@ impl History {
         &'a self,
         record: &'a CheckpointRecord,
         region: usize,
-    ) -> BTreeMap<TaskId, &'a StateHandle> {
+    ) -> BTreeMap<TaskId, &'a SubtaskState> {
         let tasks = self.tasks.iter().copied().zip(&record.states);
         let tasks = tasks.filter(|(task, _)| self.region(*task) == Some(region));
         tasks.collect()
@@ -318,9 +318,7 @@ impl History {
         let latest = self.latest.as_ref();
         let snapshot = record.region(index(region));
         let states = self.states_in(record, region);
-        let nothing = |state: &&StateHandle| {
-            state.size == 0 && state.location == StateLocation::Inline(Vec::new())
-        };
+        let nothing = |state: &&SubtaskState| state.handles().is_empty();
         let same = match latest.filter(|_| snapshot.is_some()) {
             Some(latest) => self.states_in(latest, region) == states,
             None => states.values().all(nothing),
@@ -420,7 +418,6 @@ mod tests {
                 attempt,
                 checkpoint: CheckpointId(id),
                 state: state(u8::try_from(id).unwrap()),
-                end_of_data: false,
             };
             checks.received(&Input::Message {
                 session: jobmanager_core::id::SessionId(1),
@@ -431,18 +428,16 @@ mod tests {
 
     /// A record with these snapshots.
     fn record(id: u64, snapshots: [Option<u64>; 2]) -> Record {
-        let nothing = StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
         let snapshot = |id| RegionSnapshot {
             checkpoint: CheckpointId(id),
             attempt: Some(attempt(0)),
             is_final: false,
         };
-        let handle =
-            |id: Option<u64>| id.map_or(nothing.clone(), |id| state(u8::try_from(id).unwrap()));
-        let states = snapshots.map(handle);
+        let state = |id: Option<u64>| match id {
+            None => SubtaskState::nothing(),
+            Some(id) => SubtaskState::Own(state(u8::try_from(id).unwrap())),
+        };
+        let states = snapshots.map(state);
         let Record::Checkpoint(record) = checkpoint(id) else {
             unreachable!("it was just made");
         };

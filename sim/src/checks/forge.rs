@@ -8,8 +8,8 @@ use jobmanager_core::graph::{JobGraph, Partitioning};
 use jobmanager_core::id::{CommitId, Incarnation, SessionId, TaskManagerId};
 use jobmanager_core::jobmanager::{Effect, Input};
 use jobmanager_core::message::{
-    Acknowledgement, Deployment, Envelope, FromTaskManager, Hello, JobTable, StateLocation,
-    TaskDeployment, ToTaskManager,
+    Acknowledgement, Deployment, Envelope, FromTaskManager, Hello, JobTable, StateHandle,
+    StateLocation, SubtaskState, TaskDeployment, ToTaskManager,
 };
 use jobmanager_core::record::{JobRecord, JobResult, Record, RecordOp, RegionSnapshot};
 use jobmanager_core::taskmanager::TaskStart;
@@ -32,6 +32,7 @@ pub(crate) fn plan() -> JobPlan {
         group: 0,
     };
     let source = OperatorPlan::Source {
+        splits: 1,
         count: None,
         keys: 1,
         batch: 1,
@@ -77,10 +78,7 @@ pub(crate) fn attempt_id(vertex: u32, number: u32) -> AttemptId {
 }
 
 pub(crate) fn state(byte: u8) -> StateHandle {
-    StateHandle {
-        location: StateLocation::File(format!("chk-{byte}/a")),
-        size: 1,
-    }
+    StateHandle::whole(StateLocation::File(format!("chk-{byte}/a")), 1)
 }
 
 pub(crate) fn job_record() -> Record {
@@ -119,7 +117,7 @@ pub(crate) fn checkpoint(id: u64) -> Record {
             attempt: Some(attempt(0)),
             is_final: false,
         })],
-        states: vec![state(byte), state(byte)],
+        states: vec![SubtaskState::Own(state(byte)); 2],
     };
     Record::Checkpoint(record.into())
 }
@@ -180,6 +178,7 @@ pub(crate) fn deploy(number: u32, restore: Option<u64>) -> Effect {
     let deployment = |vertex| TaskDeployment {
         task: task(vertex, 0),
         slot: SlotIndex(0),
+        end_of_data: false,
         state: restore
             .map(|id| state(u8::try_from(id).unwrap()))
             .into_iter()
@@ -252,7 +251,6 @@ pub(crate) fn acknowledge(checks: &mut Checks, vertex: u32, number: u32, id: u64
         attempt: attempt_id(vertex, number),
         checkpoint: CheckpointId(id),
         state: state(u8::try_from(id).unwrap()),
-        end_of_data: false,
     };
     checks.received(&Input::Message {
         session: SessionId(1),
@@ -296,6 +294,7 @@ pub(crate) fn start(vertex: u32, number: u32, job: JobId) -> TaskStart {
         table: deployment.table,
         restore: None,
         finish: false,
+        end_of_data: false,
         state: Vec::new(),
     }
 }

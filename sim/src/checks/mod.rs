@@ -19,6 +19,7 @@ mod regions;
 mod replay;
 mod routes;
 mod savepoints;
+mod shares;
 mod state;
 mod steps;
 mod storage;
@@ -35,6 +36,7 @@ pub(crate) use steps::Step;
 pub(crate) use workers::refused;
 
 use crate::checks::oracle::Failure;
+use crate::dataflow::contents::Contents;
 use crate::model::Plans;
 use crate::plan::Survives;
 use crate::plan::job::{JobPlan, OperatorPlan};
@@ -42,7 +44,7 @@ use crate::world::event::{Instance, Process};
 use contract::Contract;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Input, JobLine};
-use jobmanager_core::message::{FromTaskManager, StateHandle, TaskReport};
+use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
 use jobmanager_core::record::CheckpointRecord;
 use jobmanager_core::state::JobStatus;
 use past::Past;
@@ -71,7 +73,7 @@ pub(crate) fn ensure(holds: bool, name: &'static str, detail: impl FnOnce() -> S
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ack {
     attempt: Attempt,
-    state: StateHandle,
+    state: SubtaskState,
     end_of_data: bool,
 }
 
@@ -112,7 +114,7 @@ struct History {
     /// Checkpoints that every task of a region had acknowledged at some time, with the acknowledgements.
     acknowledged: BTreeMap<Part, BTreeMap<TaskId, Ack>>,
     /// What each attempt snapshotted.
-    snapshots: BTreeMap<(CheckpointId, TaskId, Attempt), Vec<u8>>,
+    snapshots: BTreeMap<(CheckpointId, TaskId, Attempt), Contents>,
     /// The last checkpoint of which each task was told that it is durable.
     told: BTreeMap<TaskId, CheckpointId>,
     /// Records of checkpoints that are on their way to the store: they may become durable.
@@ -210,8 +212,8 @@ impl Checks {
                     let acks = history.acks.entry(ack.checkpoint).or_default();
                     acks.entry(ack.attempt.task).or_default().push(Ack {
                         attempt: ack.attempt.attempt,
-                        state: ack.state.clone(),
-                        end_of_data: ack.end_of_data,
+                        state: SubtaskState::Own(ack.state.clone()),
+                        end_of_data: ack.state.end_of_data,
                     });
                     // Of what a durable one is made does not change with what is said of it later.
                     if let Some(region) = history.region(ack.attempt.task)

@@ -7,10 +7,11 @@
 //! rows up to a checkpoint that every sink knows of are among the published ones.
 
 use super::routes::Routes;
+use super::state::Offsets;
 use crate::plan::job::{JobPlan, OperatorPlan, Row, map_row, source_row};
 use crate::storage::external::Published;
 use jobmanager_core::graph::Partitioning;
-use jobmanager_core::id::{JobId, SubtaskIndex, TaskId, VertexIndex};
+use jobmanager_core::id::{JobId, TaskId, VertexIndex};
 use jobmanager_core::message::AfterSavepoint;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,8 @@ pub(crate) enum Promise {
 pub(crate) struct JobOracle {
     plan: JobPlan,
     promise: Promise,
-    /// The first offset of each source subtask that was never made.
-    fed: BTreeMap<(u32, u32), u64>,
+    /// The first offset of each split of a source that was never made.
+    fed: Offsets,
     counts: BTreeMap<u32, BTreeMap<u64, u64>>,
     flushed: BTreeSet<u32>,
     expected: BTreeMap<u32, Counted>,
@@ -60,7 +61,7 @@ pub(crate) struct JobOracle {
 /// Where a job starts that goes on from where another one stopped.
 #[derive(Clone)]
 struct Start {
-    fed: BTreeMap<(u32, u32), u64>,
+    fed: Offsets,
     counts: BTreeMap<u32, BTreeMap<u64, u64>>,
     flushed: BTreeSet<u32>,
     /// Who was drained has nothing left to do.
@@ -77,10 +78,10 @@ impl Oracle {
         Oracle(plans.iter().map(oracle).collect())
     }
 
-    /// A source's subtask made its rows up to this offset.
-    pub(crate) fn feed(&mut self, job: JobId, task: TaskId, until: u64) {
+    /// The rows of a source's split were made up to this offset.
+    pub(crate) fn feed(&mut self, job: JobId, source: VertexIndex, split: u32, until: u64) {
         if let Some(oracle) = self.0.get_mut(&job) {
-            oracle.feed(task.vertex.0, task.subtask.0, until);
+            oracle.feed(source.0, split, until);
         }
     }
 
@@ -96,11 +97,7 @@ impl Oracle {
     }
 
     /// Every row that follows from the sources' rows up to these offsets is published.
-    pub(crate) fn contains_up_to(
-        &self,
-        job: JobId,
-        offsets: &BTreeMap<TaskId, u64>,
-    ) -> Result<(), Failure> {
+    pub(crate) fn contains_up_to(&self, job: JobId, offsets: &Offsets) -> Result<(), Failure> {
         let oracle = self.0.get(&job);
         oracle.map_or(Ok(()), |oracle| oracle.contains_up_to(offsets))
     }
@@ -109,7 +106,7 @@ impl Oracle {
     pub(crate) fn stop(
         &mut self,
         job: JobId,
-        offsets: &BTreeMap<TaskId, u64>,
+        offsets: &Offsets,
         after: AfterSavepoint,
     ) -> Result<(), Failure> {
         let oracle = self.0.get_mut(&job);
@@ -149,7 +146,7 @@ impl JobOracle {
         let mut oracle = JobOracle {
             plan,
             promise,
-            fed: BTreeMap::new(),
+            fed: Offsets::new(),
             counts: BTreeMap::new(),
             flushed: BTreeSet::new(),
             expected: BTreeMap::new(),
@@ -182,7 +179,7 @@ impl JobOracle {
         self.start = Some(start);
     }
 
-    fn feed(&mut self, vertex: u32, subtask: u32, until: u64) {
+    fn feed(&mut self, vertex: u32, split: u32, until: u64) {
         // What attempts make that nobody can stop is of no use any more.
         if self.stopped.is_some() {
             return;
@@ -190,33 +187,25 @@ impl JobOracle {
         let OperatorPlan::Source { keys, .. } = self.plan.vertices[vertex as usize].operator else {
             return;
         };
-        let fed = self.fed.entry((vertex, subtask)).or_default();
+        let fed = self.fed.entry((vertex, split)).or_default();
         let from = std::mem::replace(fed, until.max(*fed));
         for offset in from..until {
-            self.leave(vertex, source_row(subtask, offset, keys));
+            self.leave(vertex, source_row(split, offset, keys));
         }
         if from < until {
             self.flush();
         }
     }
 
-    fn stop(
-        &mut self,
-        offsets: &BTreeMap<TaskId, u64>,
-        after: AfterSavepoint,
-    ) -> Result<(), Failure> {
+    fn stop(&mut self, offsets: &Offsets, after: AfterSavepoint) -> Result<(), Failure> {
         let mut until = self.fresh();
-        for (task, offset) in offsets {
-            until.feed(task.vertex.0, task.subtask.0, *offset);
+        for ((source, split), offset) in offsets {
+            until.feed(*source, *split, *offset);
         }
         // Who had finished before is not in the savepoint.
-        for ((vertex, subtask), fed) in &self.fed {
-            let task = TaskId {
-                vertex: VertexIndex(*vertex),
-                subtask: SubtaskIndex(*subtask),
-            };
-            if !offsets.contains_key(&task) {
-                until.feed(*vertex, *subtask, *fed);
+        for (split, fed) in &self.fed {
+            if !offsets.contains_key(split) {
+                until.feed(split.0, split.1, *fed);
             }
         }
         until.stopped = Some(after);
@@ -312,10 +301,10 @@ impl JobOracle {
     /// Whether no more rows come into or out of a vertex.
     fn has_ended(&self, vertex: u32) -> bool {
         let plan = &self.plan.vertices[vertex as usize];
-        if let OperatorPlan::Source { count, .. } = plan.operator {
-            let fed = |subtask| self.fed.get(&(vertex, subtask)).copied().unwrap_or(0);
+        if let OperatorPlan::Source { splits, count, .. } = plan.operator {
+            let fed = |split| self.fed.get(&(vertex, split)).copied().unwrap_or(0);
             let drained = self.stopped == Some(AfterSavepoint::Drain);
-            return drained || (0..plan.parallelism).all(|subtask| Some(fed(subtask)) == count);
+            return drained || (0..splits).all(|split| Some(fed(split)) == count);
         }
         let mut inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
         inputs.all(|edge| self.has_ended(edge.source))
@@ -384,13 +373,13 @@ impl JobOracle {
         })
     }
 
-    fn contains_up_to(&self, offsets: &BTreeMap<TaskId, u64>) -> Result<(), Failure> {
+    fn contains_up_to(&self, offsets: &Offsets) -> Result<(), Failure> {
         if self.promise == Promise::AtLeastOnce {
             return Ok(());
         }
         let mut until = self.fresh();
-        for (task, offset) in offsets {
-            until.feed(task.vertex.0, task.subtask.0, *offset);
+        for ((source, split), offset) in offsets {
+            until.feed(*source, *split, *offset);
         }
         let rows = until.expected.iter();
         let rows = rows.flat_map(|(vertex, rows)| rows.iter().map(move |row| (vertex, row)));
@@ -468,6 +457,7 @@ mod tests {
             group: 0,
         };
         let source = OperatorPlan::Source {
+            splits: 1,
             count: Some(2),
             keys: 1,
             batch: 1,
@@ -538,12 +528,8 @@ mod tests {
         let mut oracle = counting();
         oracle.feed(0, 0, 2);
         oracle.publish(SINK, &counted(1)).unwrap();
-        let source = TaskId {
-            vertex: VertexIndex(0),
-            subtask: SubtaskIndex(0),
-        };
-        assert_eq!(oracle.contains_up_to(&[(source, 1)].into()), Ok(()));
-        let failure = oracle.contains_up_to(&[(source, 2)].into()).unwrap_err();
+        assert_eq!(oracle.contains_up_to(&[((0, 0), 1)].into()), Ok(()));
+        let failure = oracle.contains_up_to(&[((0, 0), 2)].into()).unwrap_err();
         assert_eq!(failure.name, "output_is_complete_up_to_a_checkpoint");
     }
 

@@ -4,8 +4,12 @@ use super::{Checks, History, Verdict, ensure};
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
-use jobmanager_core::message::{Deployment, Envelope, TaskDeployment, ToTaskManager};
+use jobmanager_core::message::{
+    Deployment, Envelope, ListPart, StateHandle, StateLocation, SubtaskState, TaskDeployment,
+    ToTaskManager,
+};
 use jobmanager_core::record::{Record, RecordOp};
+use jobmanager_core::redistribute::DistributionMode;
 use std::collections::BTreeSet;
 
 /// Who orders, and when.
@@ -396,9 +400,23 @@ impl History {
         let record = self.latest.as_ref().filter(|_| restore.is_some());
         let position = self.tasks.iter().position(|task| *task == deployment.task);
         let acknowledged = record.zip(position).map(|(record, at)| &record.states[at]);
-        let acknowledged = acknowledged.filter(|state| !state.is_nothing());
-        let given: Vec<_> = deployment.state.iter().collect();
-        let expected: Vec<_> = acknowledged.into_iter().collect();
+        let expected = acknowledged.map(SubtaskState::handles).unwrap_or_default();
+        let expected: Vec<_> = expected.iter().filter(|it| !it.is_nothing()).collect();
+        // What the others of its vertex have comes on top, with no more than lists that all get.
+        let own = |handle: &&StateHandle| {
+            expected.contains(handle) || handle.lists().any(|it| it.mode != DistributionMode::Union)
+        };
+        let given: Vec<_> = deployment.state.iter().filter(own).collect();
+        let tasks = record
+            .into_iter()
+            .flat_map(|record| self.tasks.iter().zip(&record.states));
+        let of_vertex = tasks.filter(|(task, _)| task.vertex == deployment.task.vertex);
+        let all = of_vertex.flat_map(|(_, state)| state.handles());
+        ensure(
+            for_all(&deployment.state).eq(for_all(all)),
+            "a_task_is_given_what_goes_to_all_of_its_vertex",
+            || format!("job {job} {:?}: {:?}", deployment.task, deployment.state),
+        )?;
         ensure(
             given == expected,
             "a_task_restores_what_it_acknowledged",
@@ -410,4 +428,13 @@ impl History {
             },
         )
     }
+}
+
+/// The partitions of lists of which every subtask gets all.
+fn for_all<'a>(
+    handles: impl IntoIterator<Item = &'a StateHandle>,
+) -> impl Iterator<Item = (&'a StateLocation, &'a ListPart)> {
+    let lists = |handle: &'a StateHandle| handle.lists().map(|list| (&handle.location, list));
+    let lists = handles.into_iter().flat_map(lists);
+    lists.filter(|(_, list)| list.mode == DistributionMode::Union)
 }

@@ -6,6 +6,7 @@
 //! checkpoint from that one.
 
 use super::{Ack, Checks, History};
+use crate::dataflow::contents::Contents;
 use crate::model::Plans;
 use crate::plan::JobPlan;
 use crate::world::event::Instance;
@@ -26,12 +27,18 @@ pub(crate) struct PastJob {
     pub(crate) deployed: Vec<(TaskId, Attempt, Option<CheckpointId>, String)>,
 }
 
+/// What a task starts from for which there is nothing.
+static NOTHING: Contents = Contents {
+    groups: BTreeMap::new(),
+    lists: BTreeMap::new(),
+};
+
 /// What is remembered of it.
 #[derive(Debug)]
 pub(super) struct Past {
     last: CheckpointId,
     /// What the tasks start from, if the job starts from a savepoint.
-    states: Option<BTreeMap<TaskId, Vec<u8>>>,
+    states: Option<BTreeMap<TaskId, Contents>>,
     /// Nothing is left to do after it.
     drained: bool,
 }
@@ -122,7 +129,7 @@ impl History {
     pub(super) fn begins_with(
         &mut self,
         id: CheckpointId,
-        states: BTreeMap<TaskId, Vec<u8>>,
+        states: BTreeMap<TaskId, Contents>,
         drained: bool,
     ) {
         self.past = Some(Past {
@@ -139,10 +146,10 @@ impl History {
     }
 
     /// What a task of a job that starts from a savepoint is to find in it; none if that is not known.
-    pub(super) fn inherited(&self, task: TaskId) -> Option<&[u8]> {
+    pub(super) fn inherited(&self, task: TaskId) -> Option<&Contents> {
         let states = self.past.as_ref()?.states.as_ref()?;
         // Of who had finished before there is nothing.
-        Some(states.get(&task).map_or(&[], Vec::as_slice))
+        Some(states.get(&task).unwrap_or(&NOTHING))
     }
 
     fn recall_job(&mut self, job: &PastJob) {
@@ -202,13 +209,17 @@ mod tests {
     fn a_start_from_what_the_savepoint_does_not_have_is_seen() {
         let mut checks = running();
         let (sink, id) = (attempt_id(1, 0), CheckpointId(7));
-        let states = BTreeMap::from([(sink.task, vec![1, 2])]);
+        let [known, other] = [2, 3].map(|number| Contents {
+            groups: [(0, vec![1, number])].into(),
+            ..Contents::default()
+        });
+        let states = BTreeMap::from([(sink.task, known.clone())]);
         let history = checks.jobs.get_mut(&JOB).unwrap();
         history.begins_with(id, states, false);
         let mut restores = |restore, state| checks.restored(sink, restore, state);
-        assert_eq!(restores(Some(id), Some(&[1, 2][..])), Ok(()));
+        assert_eq!(restores(Some(id), Some(&known)), Ok(()));
         let name = "a_job_starts_from_what_its_savepoint_has";
-        assert_eq!(broken(restores(Some(id), Some(&[1, 3]))), name);
+        assert_eq!(broken(restores(Some(id), Some(&other))), name);
         assert_eq!(broken(restores(Some(id), None)), name);
         assert_eq!(broken(restores(None, None)), name);
     }

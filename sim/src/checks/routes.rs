@@ -2,7 +2,7 @@
 //! themselves.
 
 use super::oracle::Failure;
-use crate::plan::job::{JobPlan, OperatorPlan, Row};
+use crate::plan::job::{EdgePlan, JobPlan, OperatorPlan, Row};
 use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::TaskId;
 use std::collections::BTreeMap;
@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 /// What a sink is fed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Feed {
-    /// By nothing but one source vertex: then a row says which subtask made it, and when.
+    /// By nothing but one source vertex: then a row says of which split it is, and when it was made.
     source: bool,
+    /// Each subtask of that has the split of its own number.
+    own_split: bool,
     /// Over forward edges only.
     forward: bool,
     /// Over edges to subtask 0 only.
@@ -24,7 +26,7 @@ struct Feed {
 pub(super) struct Routes {
     feeds: BTreeMap<u32, Feed>,
     parallelism: BTreeMap<u32, u64>,
-    /// The last offset of each source's subtask that a sink's subtask published.
+    /// The last offset of each split that a sink's subtask published.
     last: BTreeMap<(TaskId, u64), u64>,
     /// How often each subtask published a row that each gets.
     times: BTreeMap<(TaskId, Row), u64>,
@@ -40,11 +42,16 @@ impl Routes {
             }
             let edges: Vec<_> = plan.edges.iter().filter(|edge| edge.target == at).collect();
             let over = |kind| edges.iter().all(|edge| edge.partitioning == kind);
-            let operator = |source: u32| plan.vertices[source as usize].operator;
-            let source = edges.len() == 1
-                && matches!(operator(edges[0].source), OperatorPlan::Source { .. });
+            let producer = |edge: &EdgePlan| &plan.vertices[edge.source as usize];
+            let splits = |edge: &EdgePlan| match producer(edge).operator {
+                OperatorPlan::Source { splits, .. } => Some(splits),
+                OperatorPlan::Map { .. } | OperatorPlan::Count { .. } | OperatorPlan::Sink => None,
+            };
+            let only = edges.first().filter(|_| edges.len() == 1);
+            let splits = only.and_then(|edge| Some((splits(edge)?, producer(edge).parallelism)));
             let feed = Feed {
-                source,
+                source: splits.is_some(),
+                own_split: splits.is_some_and(|(splits, parallelism)| splits == parallelism),
                 forward: over(Partitioning::Forward),
                 global: over(Partitioning::Global),
                 broadcast: over(Partitioning::Broadcast),
@@ -64,12 +71,11 @@ impl Routes {
     pub(super) fn publish(&mut self, task: TaskId, row: Row, expected: u64) -> Result<(), Failure> {
         let vertex = task.vertex.0;
         let feed = self.feeds.get(&vertex).copied().unwrap_or_default();
-        let (producer, offset) = (row.value >> 40, row.value & ((1 << 40) - 1));
+        let (split, offset) = (row.value >> 40, row.value & ((1 << 40) - 1));
         let subtask = u64::from(task.subtask.0);
-        let astray =
-            (feed.global && subtask != 0) || (feed.source && feed.forward && producer != subtask);
-        if astray {
-            let detail = format!("{task:?} published {row:?} of subtask {producer}");
+        let of_another = feed.own_split && feed.forward && split != subtask;
+        if (feed.global && subtask != 0) || of_another {
+            let detail = format!("{task:?} published {row:?} of split {split}");
             return Err(Failure::new("output_comes_over_the_edges", detail));
         }
         if feed.broadcast {
@@ -82,7 +88,7 @@ impl Routes {
             }
         }
         if feed.source {
-            let last = self.last.insert((task, producer), offset);
+            let last = self.last.insert((task, split), offset);
             if last.is_some_and(|last| last >= offset) {
                 let detail = format!("{task:?} published {row:?} after offset {last:?}");
                 return Err(Failure::new(
@@ -119,8 +125,10 @@ mod tests {
 
     fn routes(partitioning: Partitioning) -> Routes {
         let mut plan = plan();
-        plan.vertices[0].parallelism = 2;
-        plan.vertices[1].parallelism = 2;
+        for vertex in &mut plan.vertices {
+            vertex.parallelism = 2;
+            vertex.operator = vertex.operator.split_for(2);
+        }
         plan.edges[0].partitioning = partitioning;
         Routes::new(&plan)
     }

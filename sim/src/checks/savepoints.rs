@@ -1,7 +1,11 @@
 //! What is seen of savepoints: what clients were told, what is durable, of what they are made, and that nobody
 //! deletes one.
 
+use super::shares::{Rescaled, divided};
+use super::state::{Offsets, offsets};
 use super::{Ack, Checks, History, Verdict, ensure};
+use crate::dataflow::contents::Contents;
+use crate::plan::JobPlan;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId, TriggerId};
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::message::AfterSavepoint;
@@ -116,7 +120,8 @@ impl Checks {
             match acks.and_then(|acks| Some((acks.get(*task)?, acks))) {
                 Some((ack, acks)) => {
                     let ended = acks.values().all(|ack| ack.end_of_data);
-                    (&ack.state, ended) != (&found.state, found.ended)
+                    (ack.state.handles(), ended)
+                        != (std::slice::from_ref(&found.state), found.ended)
                 }
                 // Of who has finished there is nothing, and nothing is left to do.
                 None => !found.state.is_nothing() || !found.ended,
@@ -158,12 +163,20 @@ impl Checks {
     }
 
     /// A job will start from the savepoint with which this one stopped.
-    pub(crate) fn follows(&mut self, job: JobId, stopped: JobId, id: CheckpointId) {
-        let Some(old) = self.jobs.get(&stopped) else {
+    pub(crate) fn follows(&mut self, plan: &JobPlan, savepoint: &Savepoint) {
+        let (job, id) = (plan.id, savepoint.checkpoint);
+        let Some(old) = self.jobs.get(&savepoint.job) else {
             return;
         };
-        let state = |task: &TaskId| Some((*task, old.snapshot(id, *task)?.to_vec()));
-        let states = old.tasks.iter().filter_map(state).collect();
+        let state = |task: &TaskId| Some((*task, old.snapshot(id, *task)?.clone()));
+        let states: BTreeMap<TaskId, Contents> = old.tasks.iter().filter_map(state).collect();
+        let vertices = savepoint.operators.iter().zip(&plan.vertices);
+        let rescaled = vertices.map(|(old, new)| Rescaled {
+            before: u32::try_from(old.subtasks.len()).expect("a handful of subtasks"),
+            now: new.parallelism,
+            max_parallelism: old.max_parallelism,
+        });
+        let states = divided(&states, &rescaled.collect::<Vec<_>>());
         let after = old.savepoints.stopped.map(|(_, after)| after);
         let drained = after == Some(AfterSavepoint::Drain);
         if let Some(history) = self.jobs.get_mut(&job) {
@@ -187,15 +200,15 @@ impl Checks {
     }
 
     /// Where the sources of a job were when a checkpoint was taken.
-    pub(crate) fn offsets_at(&self, job: JobId, id: CheckpointId) -> BTreeMap<TaskId, u64> {
+    pub(crate) fn offsets_at(&self, job: JobId, id: CheckpointId) -> Offsets {
         let Some(history) = self.jobs.get(&job) else {
-            return BTreeMap::new();
+            return Offsets::new();
         };
-        let offset = |task: &TaskId| {
-            let bytes = history.snapshot(id, *task)?.try_into().ok()?;
-            Some((*task, u64::from_le_bytes(bytes)))
-        };
-        history.sources.iter().filter_map(offset).collect()
+        let snapshot = |task: &TaskId| Some((task.vertex, history.snapshot(id, *task)?));
+        let snapshots = history.sources.iter().filter_map(snapshot);
+        snapshots
+            .flat_map(|(source, parts)| offsets(source, parts))
+            .collect()
     }
 }
 

@@ -2,8 +2,38 @@
 //! sinks were told so is published.
 
 use super::{Checks, History, Verdict, ensure};
-use jobmanager_core::id::{AttemptId, CheckpointId, JobId, TaskId};
+use crate::dataflow::contents::Contents;
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId, TaskId, VertexIndex};
 use std::collections::BTreeMap;
+
+/// Of the splits of sources, each given by its vertex and its number, the offset of the next row.
+pub(crate) type Offsets = BTreeMap<(u32, u32), u64>;
+
+/// How far a subtask of a source was with its splits.
+pub(super) fn offsets(source: VertexIndex, parts: &Contents) -> Offsets {
+    let split = |split: &Vec<u64>| {
+        let [number, offset] = split[..] else {
+            return None;
+        };
+        Some(((source.0, u32::try_from(number).ok()?), offset))
+    };
+    parts
+        .list(Contents::SPLITS)
+        .iter()
+        .filter_map(split)
+        .collect()
+}
+
+/// Whether a task starts from this. What the others of its vertex have snapshotted comes on top.
+fn is_of(state: Option<&Contents>, snapshot: &Contents) -> bool {
+    let own = |parts: &Contents| {
+        let mut own = parts.clone();
+        own.lists.remove(Contents::TOTALS);
+        own
+    };
+    // There is nothing to start from in an empty one.
+    own(state.unwrap_or(&Contents::default())) == own(snapshot)
+}
 
 impl Checks {
     /// A task snapshotted: once for each checkpoint, so that no two files have one name.
@@ -11,13 +41,13 @@ impl Checks {
         &mut self,
         attempt: AttemptId,
         id: CheckpointId,
-        state: &[u8],
+        state: &Contents,
     ) -> Verdict {
         let Some(history) = self.jobs.get_mut(&attempt.job) else {
             return Ok(());
         };
         let key = (id, attempt.task, attempt.attempt);
-        let before = history.snapshots.insert(key, state.to_vec());
+        let before = history.snapshots.insert(key, state.clone());
         let name = "an_attempt_snapshots_a_checkpoint_once";
         ensure(before.is_none(), name, || format!("{attempt} {id:?}"))
     }
@@ -27,7 +57,7 @@ impl Checks {
         &mut self,
         attempt: AttemptId,
         restore: Option<CheckpointId>,
-        state: Option<&[u8]>,
+        state: Option<&Contents>,
     ) -> Verdict {
         let Some(history) = self.jobs.get_mut(&attempt.job) else {
             return Ok(());
@@ -39,7 +69,7 @@ impl Checks {
             && restore.is_none_or(|id| history.is_of_the_past(Some(id)))
         {
             return ensure(
-                state.unwrap_or_default() == inherited,
+                is_of(state, inherited),
                 "a_job_starts_from_what_its_savepoint_has",
                 || format!("{attempt} restores {state:?} of {restore:?}, not {inherited:?}"),
             );
@@ -60,7 +90,7 @@ impl Checks {
         };
         // There is nothing to start from in an empty one.
         ensure(
-            state.unwrap_or_default() == known,
+            is_of(state, known),
             "restored_state_is_what_was_snapshotted",
             || format!("{attempt} restores {state:?} of {id:?}, snapshotted {known:?}"),
         )
@@ -68,17 +98,18 @@ impl Checks {
 
     /// The offsets up to which every sink of the same region was told that its rows may be published, by
     /// source.
-    pub(crate) fn settled_offsets(&self, job: JobId) -> BTreeMap<TaskId, u64> {
+    pub(crate) fn settled_offsets(&self, job: JobId) -> Offsets {
         let Some(history) = self.jobs.get(&job) else {
-            return BTreeMap::new();
+            return Offsets::new();
         };
-        let offset = |task: &TaskId| {
+        let settled = |task: &TaskId| {
             let id = history.settled(history.region(*task)?)?;
-            let bytes = history.snapshot(id, *task)?;
-            let number = bytes.try_into().ok()?;
-            Some((*task, u64::from_le_bytes(number)))
+            Some((task.vertex, history.snapshot(id, *task)?))
         };
-        history.sources.iter().filter_map(offset).collect()
+        let settled = history.sources.iter().filter_map(settled);
+        settled
+            .flat_map(|(source, parts)| offsets(source, parts))
+            .collect()
     }
 }
 
@@ -101,13 +132,12 @@ impl History {
     }
 
     /// What the attempt of the task that took part in a durable checkpoint snapshotted for it.
-    pub(super) fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&[u8]> {
+    pub(super) fn snapshot(&self, id: CheckpointId, task: TaskId) -> Option<&Contents> {
         let ack = self
             .acknowledged
             .get(&(self.region(task)?, id))?
             .get(&task)?;
-        let state = self.snapshots.get(&(id, task, ack.attempt));
-        state.map(Vec::as_slice)
+        self.snapshots.get(&(id, task, ack.attempt))
     }
 
     /// Forgets what nobody will restore or ask for any more.

@@ -2,7 +2,7 @@
 
 use super::{Checks, History, Verdict, ensure};
 use jobmanager_core::id::{Epoch, JobId};
-use jobmanager_core::message::StateLocation;
+use jobmanager_core::message::{StateLocation, SubtaskState};
 use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
 use std::sync::Arc;
 
@@ -124,6 +124,7 @@ impl Checks {
         let history = self.jobs.get(&job).filter(|h| h.result.is_none());
         let latest = history.and_then(|history| history.retained.values().last());
         let states = latest.into_iter().flat_map(|record| &record.states);
+        let states = states.flat_map(SubtaskState::handles);
         let file = |location: &StateLocation| match location {
             StateLocation::File(file) => Some(file.clone()),
             StateLocation::Inline(_) | StateLocation::Url(_) => None,
@@ -142,7 +143,8 @@ impl Checks {
             let durable = history.retained.values();
             durable.chain(history.on_their_way.values())
         });
-        let mut states = records.flat_map(|record| &record.states);
+        let states = records.flat_map(|record| &record.states);
+        let mut states = states.flat_map(SubtaskState::handles);
         let referenced = states.any(|state| match &state.location {
             StateLocation::File(file) => file == path,
             StateLocation::Inline(_) | StateLocation::Url(_) => false,

@@ -363,13 +363,17 @@ fn a_job_shown_as_ended_too_early_is_seen() {
 fn state_that_is_not_what_was_snapshotted_is_seen() {
     let mut checks = with_checkpoint(1);
     let (attempt, id) = (attempt_id(1, 0), CheckpointId(1));
-    checks.snapshotted(attempt, id, &[1, 2]).unwrap();
-    let again = checks.snapshotted(attempt, id, &[1, 2]);
+    let [known, other] = [2, 3].map(|number| Contents {
+        groups: [(0, vec![1, number])].into(),
+        ..Contents::default()
+    });
+    checks.snapshotted(attempt, id, &known).unwrap();
+    let again = checks.snapshotted(attempt, id, &known);
     assert_eq!(broken(again), "an_attempt_snapshots_a_checkpoint_once");
     let mut restores = |state| checks.restored(attempt_id(1, 1), Some(id), state);
-    assert_eq!(restores(Some(&[1, 2])), Ok(()));
+    assert_eq!(restores(Some(&known)), Ok(()));
     let name = "restored_state_is_what_was_snapshotted";
-    assert_eq!(broken(restores(Some(&[1, 3]))), name);
+    assert_eq!(broken(restores(Some(&other))), name);
     assert_eq!(broken(restores(None)), name);
 }
 
@@ -377,14 +381,16 @@ fn state_that_is_not_what_was_snapshotted_is_seen() {
 fn sinks_settle_what_all_of_them_know_of() {
     let mut checks = with_checkpoint(1);
     let (source, id) = (attempt_id(0, 0), CheckpointId(1));
-    checks
-        .snapshotted(source, id, &7_u64.to_le_bytes())
-        .unwrap();
+    let contents = Contents {
+        lists: [(Contents::SPLITS, vec![vec![3, 7]])].into(),
+        ..Contents::default()
+    };
+    checks.snapshotted(source, id, &contents).unwrap();
     assert_eq!(checks.settled_offsets(JOB), BTreeMap::new());
     checks
         .told_complete(attempt_id(1, 0), id, false, false)
         .unwrap();
-    assert_eq!(checks.settled_offsets(JOB), [(source.task, 7)].into());
+    assert_eq!(checks.settled_offsets(JOB), [((0, 3), 7)].into());
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! What a task does with a row, what it keeps between rows, and how that becomes a snapshot.
 
+use super::contents::Contents;
+use super::frame::key_bytes;
 use crate::plan::job::{OperatorPlan, Row, map_row, source_row};
 use crate::plan::options::Micros;
 use crate::storage::external::{External, SinkId, Transaction};
-use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch};
-use std::collections::BTreeMap;
+use jobmanager_core::graph::key_group;
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, SubtaskIndex};
+use jobmanager_proto::records::key_hash;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A running operator with its state.
 #[derive(Debug)]
@@ -24,28 +28,32 @@ pub(crate) struct StandIn {
     pub(crate) ended: bool,
 }
 
-/// What a stand-in's own snapshots begin with; after it comes whether it was at its end. A snapshot of the
+/// What a stand-in's own rule begins with; after it comes whether it was at its end. A snapshot of the
 /// operator that it stands in for says nothing to it.
-const STAND_IN: &[u8] = b"\xffstand-in ";
+const STAND_IN: u64 = u64::MAX;
 
-/// Makes rows in the order of their offsets.
+/// Makes rows of its splits, of each in the order of their offsets.
 #[derive(Debug)]
 pub(crate) struct Source {
-    subtask: u32,
     count: Option<u64>,
     keys: u64,
     batch: u64,
     pub(crate) pause: u64,
-    pub(crate) offset: u64,
+    /// The offset of the next row of each of its splits.
+    splits: BTreeMap<u32, u64>,
 }
 
 /// Counts rows per key.
 #[derive(Debug)]
 pub(crate) struct Count {
     at_end: bool,
+    max_parallelism: u32,
     counts: BTreeMap<u64, u64>,
     /// The counts were emitted at the end of the input, and are not emitted again.
     finished: bool,
+    subtask: u32,
+    /// How many rows this subtask has counted since it started.
+    total: u64,
 }
 
 /// Collects rows into transactions.
@@ -57,28 +65,44 @@ pub(crate) struct Sink {
     closed: Vec<Transaction>,
 }
 
+/// What an operator cannot go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misfit(pub(crate) String);
+
 impl Operator {
-    /// A fresh operator for this attempt.
-    pub(crate) fn new(plan: OperatorPlan, attempt: AttemptId) -> Self {
+    /// A fresh operator for this attempt, of a vertex with so many subtasks and key groups.
+    pub(crate) fn new(
+        plan: OperatorPlan,
+        attempt: AttemptId,
+        parallelism: u32,
+        max_parallelism: u32,
+    ) -> Self {
+        let subtask = attempt.task.subtask.0;
         match plan {
             OperatorPlan::Source {
+                splits,
                 count,
                 keys,
                 batch,
                 pause,
             } => Operator::Source(Source {
-                subtask: attempt.task.subtask.0,
                 count,
                 keys,
                 batch,
                 pause,
-                offset: 0,
+                splits: (subtask..splits)
+                    .step_by(parallelism as usize)
+                    .map(|split| (split, 0))
+                    .collect(),
             }),
             OperatorPlan::Map { salt } => Operator::Map { salt },
             OperatorPlan::Count { at_end } => Operator::Count(Count {
                 at_end,
+                max_parallelism,
                 counts: BTreeMap::new(),
                 finished: false,
+                subtask,
+                total: 0,
             }),
             OperatorPlan::Sink => Operator::Sink(Sink {
                 id: SinkId {
@@ -100,6 +124,7 @@ impl Operator {
             Operator::Count(count) => {
                 let n = count.counts.entry(row.key).or_default();
                 *n += 1;
+                count.total += 1;
                 if count.at_end {
                     return Vec::new();
                 }
@@ -139,15 +164,28 @@ impl Operator {
         &mut self,
         checkpoint: CheckpointId,
         external: &mut External,
-    ) -> Vec<u8> {
+    ) -> Contents {
+        let mut parts = Contents::default();
         match self {
-            Operator::Source(source) => encode(&[source.offset]),
-            Operator::Map { .. } => Vec::new(),
-            Operator::StandIn(stand_in) => [STAND_IN, &[u8::from(stand_in.ended)]].concat(),
+            Operator::Source(source) => {
+                let split = |(split, offset): (&u32, &u64)| vec![u64::from(*split), *offset];
+                let splits = source.splits.iter().map(split).collect();
+                parts.lists.insert(Contents::SPLITS, splits);
+            }
+            Operator::Map { .. } => {}
+            Operator::StandIn(stand_in) => {
+                let rules = vec![vec![STAND_IN, u64::from(stand_in.ended)]];
+                parts.lists.insert(Contents::RULES, rules);
+            }
             Operator::Count(count) => {
-                let mut numbers = vec![u64::from(count.finished)];
-                numbers.extend(count.counts.iter().flat_map(|(key, n)| [*key, *n]));
-                encode(&numbers)
+                for (key, n) in &count.counts {
+                    let of_group = parts.groups.entry(count.group(*key)).or_default();
+                    of_group.extend([*key, *n]);
+                }
+                let rules = vec![vec![u64::from(count.at_end)]];
+                parts.lists.insert(Contents::RULES, rules);
+                let total = vec![vec![u64::from(count.subtask), count.total]];
+                parts.lists.insert(Contents::TOTALS, total);
             }
             Operator::Sink(sink) => {
                 let transaction = Transaction {
@@ -156,54 +194,72 @@ impl Operator {
                 };
                 external.prepare(sink.id, transaction, std::mem::take(&mut sink.open));
                 sink.closed.push(transaction);
-                let numbers = |t: &Transaction| {
-                    [
+                let task = sink.id.task;
+                let closed = |t: &Transaction| {
+                    vec![
+                        u64::from(task.subtask.0),
                         t.attempt.epoch.0,
                         u64::from(t.attempt.number),
                         t.checkpoint.0,
                     ]
                 };
-                let numbers: Vec<u64> = sink.closed.iter().flat_map(numbers).collect();
-                encode(&numbers)
+                let closed = sink.closed.iter().map(closed).collect();
+                parts.lists.insert(Contents::CLOSED, closed);
             }
         }
+        parts
     }
 
-    /// Starts from a snapshot, or from nothing. A sink publishes what the snapshot describes. It leaves the
-    /// rest alone: another attempt may still be the one that goes on, if an old leader ordered this one.
-    pub(crate) fn restore(&mut self, state: Option<&[u8]>, external: &mut External) {
-        let numbers = state.map(decode).unwrap_or_default();
+    /// Goes on from what it is given. A sink publishes what that describes. It leaves the rest alone: another
+    /// attempt may still be the one that goes on, if an old leader ordered this one.
+    pub(crate) fn restore(
+        &mut self,
+        parts: &Contents,
+        end_of_data: bool,
+        external: &mut External,
+    ) -> Result<(), Misfit> {
+        let misfit = || Misfit(format!("{parts:?}"));
         match self {
             Operator::StandIn(stand_in) => {
-                let ended = state.and_then(|state| state.strip_prefix(STAND_IN));
-                stand_in.ended |= ended == Some(&[1]);
+                let rules = parts.list(Contents::RULES);
+                stand_in.ended |= rules.iter().any(|rule| *rule == [STAND_IN, 1]);
             }
-            Operator::Source(source) => source.offset = numbers.first().copied().unwrap_or(0),
+            Operator::Source(source) => {
+                source.splits.clear();
+                for split in parts.list(Contents::SPLITS) {
+                    let [split, offset] = split[..] else {
+                        return Err(misfit());
+                    };
+                    let split = u32::try_from(split).map_err(|_| misfit())?;
+                    if source.splits.insert(split, offset).is_some() {
+                        return Err(misfit());
+                    }
+                }
+                if end_of_data {
+                    source.skip_to_end();
+                }
+            }
             Operator::Map { .. } => {}
             Operator::Count(count) => {
-                let Some((finished, pairs)) = numbers.split_first() else {
-                    return;
-                };
-                count.finished = *finished == 1;
-                count.counts = pairs
-                    .chunks_exact(2)
-                    .map(|pair| (pair[0], pair[1]))
-                    .collect();
+                let rules = parts.list(Contents::RULES);
+                let wrong = |rule: &Vec<u64>| *rule != [u64::from(count.at_end)];
+                let totals = parts.list(Contents::TOTALS).iter().map(|it| it[0]);
+                let others: BTreeSet<u64> = totals.clone().collect();
+                if rules.len() != 1 || rules.iter().any(wrong) || others.len() < totals.count() {
+                    return Err(misfit());
+                }
+                count.finished = end_of_data;
+                let pairs = parts.groups.values().flat_map(|it| it.chunks_exact(2));
+                count.counts = pairs.map(|pair| (pair[0], pair[1])).collect();
             }
             Operator::Sink(sink) => {
-                for described in numbers.chunks_exact(3) {
-                    let number = u32::try_from(described[1]).expect("it was a u32 before");
-                    let transaction = Transaction {
-                        attempt: Attempt {
-                            epoch: Epoch(described[0]),
-                            number,
-                        },
-                        checkpoint: CheckpointId(described[2]),
-                    };
-                    external.commit(sink.id, transaction);
+                for closed in parts.list(Contents::CLOSED) {
+                    let (id, transaction) = sink.closed(closed).ok_or_else(misfit)?;
+                    external.commit(id, transaction);
                 }
             }
         }
+        Ok(())
     }
 
     /// A sink publishes every closed transaction up to this checkpoint. If it took part in it, what
@@ -259,32 +315,58 @@ impl Operator {
 impl Source {
     /// How long it makes rows yet, without any pause; `None` if it has no end.
     fn time_left(&self) -> Option<Micros> {
-        let rows = self.count?.saturating_sub(self.offset);
-        Some(rows.div_ceil(self.batch) * self.pause)
+        let count = self.count?;
+        let frames = |offset: &u64| count.saturating_sub(*offset).div_ceil(self.batch);
+        Some(self.splits.values().map(frames).sum::<u64>() * self.pause)
     }
 
     /// Every row that it has was made.
     fn skip_to_end(&mut self) {
-        self.offset = self.count.unwrap_or(self.offset);
+        for offset in self.splits.values_mut() {
+            *offset = self.count.unwrap_or(*offset);
+        }
     }
 
-    /// The next rows, and whether they are the last ones.
-    pub(crate) fn next_rows(&mut self) -> (Vec<Row>, bool) {
+    /// The next rows, with the split of which they are and the offset after them, and whether they are the last
+    /// ones. The split that is furthest behind comes first.
+    pub(crate) fn next_rows(&mut self) -> (Option<(u32, u64)>, Vec<Row>, bool) {
         let end = self.count.unwrap_or(u64::MAX);
-        let until = end.min(self.offset + self.batch);
-        let rows = (self.offset..until)
-            .map(|offset| source_row(self.subtask, offset, self.keys))
+        let behind = self.splits.iter_mut().min_by_key(|(_, offset)| **offset);
+        let Some((&split, offset)) = behind else {
+            return (None, Vec::new(), true);
+        };
+        let until = end.min(*offset + self.batch);
+        let rows = (*offset..until)
+            .map(|offset| source_row(split, offset, self.keys))
             .collect();
-        self.offset = self.offset.max(until);
-        (rows, self.offset >= end)
+        *offset = until.max(*offset);
+        let made = (split, *offset);
+        let last = self.splits.values().all(|offset| *offset >= end);
+        (Some(made), rows, last)
     }
 }
 
-fn encode(numbers: &[u64]) -> Vec<u8> {
-    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+impl Count {
+    fn group(&self, key: u64) -> u32 {
+        key_group(key_hash(&key_bytes(key)), self.max_parallelism)
+    }
 }
 
-fn decode(bytes: &[u8]) -> Vec<u64> {
-    let number = |chunk: &[u8]| u64::from_le_bytes(chunk.try_into().expect("chunks of 8 bytes"));
-    bytes.chunks_exact(8).map(number).collect()
+impl Sink {
+    /// A closed transaction, of whichever subtask.
+    fn closed(&self, numbers: &[u64]) -> Option<(SinkId, Transaction)> {
+        let [subtask, epoch, number, checkpoint] = *numbers else {
+            return None;
+        };
+        let mut id = self.id;
+        id.task.subtask = SubtaskIndex(u32::try_from(subtask).ok()?);
+        let transaction = Transaction {
+            attempt: Attempt {
+                epoch: Epoch(epoch),
+                number: u32::try_from(number).ok()?,
+            },
+            checkpoint: CheckpointId(checkpoint),
+        };
+        Some((id, transaction))
+    }
 }

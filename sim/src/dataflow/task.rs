@@ -4,6 +4,7 @@
 //! what happened in an [`Outcome`].
 
 use super::channels::Channels;
+use super::contents::Contents;
 use super::frame::{Element, key_bytes};
 use super::operator::{Operator, StandIn};
 use crate::plan::job::{OperatorPlan, Row};
@@ -13,10 +14,11 @@ use jobmanager_core::graph::{
 };
 use jobmanager_core::id::{AttemptId, CheckpointId, SubtaskIndex};
 use jobmanager_core::message::{
-    AfterSavepoint, ChannelId, DeclineReason, JobTable, SavepointOrder,
+    AfterSavepoint, ChannelId, DeclineReason, JobTable, SavepointOrder, StateHandle, StateLocation,
 };
 use jobmanager_core::taskmanager::{Aligner, Barrier, TaskEvent, TaskStart};
 use jobmanager_proto::records::key_hash;
+use std::sync::Arc;
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +71,32 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) checkpoint: CheckpointId,
-    pub(crate) state: Vec<u8>,
+    pub(crate) state: Contents,
     pub(crate) end_of_data: bool,
     /// The folder of the savepoint, if it is for one.
     pub(crate) location: Option<String>,
+}
+
+impl Snapshot {
+    /// None, if there is nothing to write down.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match self.state.is_empty() {
+            true => Vec::new(),
+            false => self.state.encode(),
+        }
+    }
+
+    /// What the coordinator is told of it, once it is at this place.
+    pub(crate) fn handle(&self, location: StateLocation, size: u64) -> StateHandle {
+        let end_of_data = self.end_of_data;
+        let parts = (!self.state.is_empty() || end_of_data).then(|| Arc::new(self.state.shape()));
+        StateHandle {
+            location,
+            size,
+            end_of_data,
+            parts,
+        }
+    }
 }
 
 /// What happened while a task worked.
@@ -82,8 +106,8 @@ pub(crate) struct Outcome {
     pub(crate) snapshots: Vec<Snapshot>,
     /// Channels from which an element was taken.
     pub(crate) taken: Vec<ChannelId>,
-    /// The offset after the rows that a source made.
-    pub(crate) made: Option<u64>,
+    /// Of which split a source made rows, and the offset after them.
+    pub(crate) made: Option<(u32, u64)>,
     /// A row of a key that is not this subtask's.
     pub(crate) misplaced: Option<Row>,
     /// A checkpoint whose barrier would mean something if it came twice.
@@ -102,7 +126,8 @@ impl Task {
         let plan = OperatorPlan::parse(&vertex.operator, &vertex.config)
             .ok_or_else(|| format!("operator {} cannot be made", vertex.operator))?;
         let keyed = matches!(plan, OperatorPlan::Count { .. });
-        Ok(Task::of(start, Operator::new(plan, attempt), keyed))
+        let operator = Operator::new(plan, attempt, vertex.parallelism, vertex.max_parallelism);
+        Ok(Task::of(start, operator, keyed))
     }
 
     /// A task whose operator is not simulated. If all that it restores was taken at the end of its data, it
@@ -165,8 +190,8 @@ impl Task {
             if self.end_of_data {
                 return outcome;
             }
-            let (rows, last) = source.next_rows();
-            outcome.made = Some(source.offset);
+            let (made, rows, last) = source.next_rows();
+            outcome.made = made;
             self.emit(rows, channels);
             if last {
                 self.reach_end(channels, external, &mut outcome);

@@ -7,7 +7,7 @@ use super::state::{Leader, Prepared, State};
 use super::step::Step;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, RegionIndex, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
-use jobmanager_core::message::{Deployment, StateLocation, ToTaskManager};
+use jobmanager_core::message::{Deployment, StateHandle, StateLocation, ToTaskManager};
 use jobmanager_core::record::{
     CheckpointRecord, JobResult, Record, RecordKey, RecordOp, RegionSnapshot,
 };
@@ -308,9 +308,13 @@ impl Step<'_> {
         }
         // Of a region that has completed nothing there is nothing.
         let whole = record.regions.iter().all(Option::is_some);
-        let missing = record.states.iter().find(|state| match &state.location {
+        let is_missing = |state: &StateHandle| match &state.location {
             StateLocation::File(path) => !self.state.blobs.contains_key(path),
-            StateLocation::Inline(_) | StateLocation::Url(_) => whole,
+            StateLocation::Inline(_) | StateLocation::Url(_) => true,
+        };
+        let missing = record.states.iter().find(|state| {
+            let handles = state.handles();
+            (whole && handles.is_empty()) || handles.iter().any(is_missing)
         });
         let missing = missing.cloned();
         self.ensure(

@@ -140,10 +140,9 @@ impl Step<'_> {
         let stored = TaskEvent::Snapshotted {
             checkpoint: snapshot.checkpoint,
             state: StateHandle {
-                location: StateLocation::File(path),
-                size: 1,
+                end_of_data: snapshot.end_of_data,
+                ..StateHandle::whole(StateLocation::File(path), 1)
             },
-            end_of_data: snapshot.end_of_data,
         };
         self.task_tells(tm, attempt, stored);
     }

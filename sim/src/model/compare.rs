@@ -4,10 +4,13 @@ use super::Model;
 use super::cluster::Session;
 use super::job::{Job, Life, Stage};
 use super::orders::Order;
+use super::shares::with_all;
 use crate::checks::oracle::Failure;
 use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{CheckpointOutcome, Coordinator, Effect, Input, JobLine};
-use jobmanager_core::message::{Deployment, FromTaskManager, TaskDeployment, ToTaskManager};
+use jobmanager_core::message::{
+    Deployment, FromTaskManager, StateHandle, TaskDeployment, ToTaskManager,
+};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,11 +232,22 @@ impl Job {
             .retained
             .last()
             .filter(|_| latest.is_some());
-        let state: Vec<_> = record
-            .map(|record| record.states[position].clone())
-            .filter(|state| !state.is_nothing())
-            .into_iter()
-            .collect();
+        let (own, state) = record.map_or_else(Default::default, |record| {
+            let vertex = self.plan.tasks[position].vertex;
+            let of_vertex = |at: &usize| self.plan.tasks[*at].vertex == vertex;
+            let all = (0..self.plan.tasks.len()).filter(of_vertex);
+            let handles = |at: usize| {
+                let handles = record.states[at].handles().iter();
+                handles.filter(|it| !it.is_nothing()).cloned().collect()
+            };
+            let states: Vec<Vec<StateHandle>> = all.map(handles).collect();
+            let subtask = self.plan.tasks[position].subtask.0 as usize;
+            (states[subtask].clone(), with_all(subtask, &states))
+        });
+        let at_end = !own.is_empty() && own.iter().all(|handle| handle.end_of_data);
+        if task.end_of_data != at_end {
+            return Err(wrong("told wrongly whether it is at its end"));
+        }
         if deployment.restore != latest.map(|latest| latest.checkpoint) || task.state != state {
             return Err(wrong("not deployed from the latest snapshot of its region"));
         }
@@ -344,7 +358,10 @@ impl Job {
         let own_counts = (self.checkpoints.completed, self.checkpoints.failed);
         let latest = shown.latest_completed.map(|entry| entry.id);
         let own_latest = self.checkpoints.retained.last().map(|record| record.id);
-        if pending == own && counts == own_counts && latest == own_latest {
+        // If there are too many to show all, those that are shown are the last ones.
+        let all = pending.len() == own.len() || pending.len() == shown.history.len();
+        let same = all && own.ends_with(&pending) && shown.in_progress == own.len() as u64;
+        if same && counts == own_counts && latest == own_latest {
             return Ok(());
         }
         Err(disagree(format!(

@@ -19,6 +19,7 @@ mod plan;
 mod reconcile;
 mod restarts;
 mod savepoints;
+mod shares;
 mod submission;
 #[cfg(test)]
 mod tests;

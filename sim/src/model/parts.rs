@@ -5,7 +5,7 @@ use super::job::Job;
 use super::orders::{Order, Room, Write};
 use jobmanager_core::id::{AttemptId, CheckpointId, SessionId};
 use jobmanager_core::jobmanager::Discard;
-use jobmanager_core::message::{Acknowledgement, DeclineReason, StateHandle, StateLocation};
+use jobmanager_core::message::{Acknowledgement, DeclineReason, StateLocation, SubtaskState};
 use jobmanager_core::record::{CheckpointRecord, RecordKey, RegionSnapshot};
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
@@ -57,7 +57,7 @@ impl Job {
         if part.acks.contains_key(&position) {
             return;
         }
-        let snapshot = (ack.state.clone(), ack.end_of_data);
+        let snapshot = (ack.state.clone(), ack.state.end_of_data);
         part.acks.insert(position, snapshot);
         *acknowledged += 1;
         if part.acks.len() == plan.regions[part.region].len() {
@@ -117,13 +117,9 @@ impl Job {
 
     /// The latest record with every part in it that all of a region's tasks have acknowledged.
     fn composition(&self, now: Timestamp) -> CheckpointRecord {
-        let nothing = StateHandle {
-            location: StateLocation::Inline(Vec::new()),
-            size: 0,
-        };
         let base = self.checkpoints.retained.last();
         let mut regions = vec![None; self.regions.len()];
-        let mut states = vec![nothing; self.tasks.len()];
+        let mut states = vec![SubtaskState::nothing(); self.tasks.len()];
         let mut triggered = now;
         if let Some(base) = base {
             regions.clone_from(&base.regions);
@@ -141,7 +137,7 @@ impl Job {
                     is_final: part.acks.values().all(|(_, end_of_data)| *end_of_data),
                 });
                 for (position, (state, _)) in &part.acks {
-                    states[*position] = state.clone();
+                    states[*position] = SubtaskState::Own(state.clone());
                 }
                 if base.is_none_or(|base| base.id <= pending.id) {
                     triggered = pending.triggered;

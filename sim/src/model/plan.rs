@@ -255,6 +255,7 @@ mod tests {
             group: 0,
         };
         let source = OperatorPlan::Source {
+            splits: 1,
             count: None,
             keys: 1,
             batch: 1,

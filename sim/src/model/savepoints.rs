@@ -5,7 +5,7 @@ use super::job::{Job, Life, Stage};
 use super::orders::{Fate, Order, Room, Write};
 use jobmanager_core::id::{CheckpointId, JobId, RequestId, TriggerId};
 use jobmanager_core::jobmanager::{Discard, Reply, SavepointRequest, StorageOutcome};
-use jobmanager_core::message::{AfterSavepoint, StateHandle};
+use jobmanager_core::message::{AfterSavepoint, StateHandle, SubtaskState};
 use jobmanager_core::record::{
     CheckpointRecord, Record, RecordKey, RegionSnapshot, SavepointRecord,
 };
@@ -266,7 +266,7 @@ impl Job {
         let mut regions = base.map_or(vec![None; self.regions.len()], |it| it.regions.clone());
         let mut states = match base {
             Some(base) => base.states.clone(),
-            None => vec![StateHandle::nothing(); self.tasks.len()],
+            None => vec![SubtaskState::nothing(); self.tasks.len()],
         };
         let mut triggered = now;
         for pending in self.checkpoints.pending.iter().filter(|it| it.id == id) {
@@ -278,7 +278,7 @@ impl Job {
                     is_final: true,
                 });
                 for (position, (state, _)) in &part.acks {
-                    states[*position] = state.clone();
+                    states[*position] = SubtaskState::Own(state.clone());
                 }
             }
         }
@@ -333,8 +333,12 @@ impl Job {
             .push(vec![Write::Savepoint(self.id, trigger, Fate::Failed)]);
         if drained {
             let regions = 0..self.regions.len();
-            let deployed = |at: &usize| self.regions[*at].stage == Stage::Active;
-            self.fail_regions(room, &regions.filter(deployed).collect());
+            let goes_on = |at: &usize| {
+                let latest = self.checkpoints.snapshot(*at);
+                let is_final = latest.is_some_and(|latest| latest.is_final);
+                self.regions[*at].stage == Stage::Active && !is_final
+            };
+            self.fail_regions(room, &regions.filter(goes_on).collect());
         }
     }
 

@@ -4,12 +4,13 @@ use super::Model;
 use super::checkpoints::Checkpoints;
 use super::job::{Job, Life};
 use super::orders::{Order, Write};
+use super::shares::dealt;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::RequestId;
 use jobmanager_core::jobmanager::{Command, Input, Reply};
-use jobmanager_core::message::StateHandle;
+use jobmanager_core::message::SubtaskState;
 use jobmanager_core::record::{CheckpointRecord, RegionSnapshot};
-use jobmanager_core::savepoint::{Savepoint, SubtaskSnapshot};
+use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint};
 use jobmanager_core::time::Timestamp;
 use std::sync::Arc;
 
@@ -90,18 +91,26 @@ impl Model {
 impl Job {
     /// The record with which it begins: of each region what its operators have in the savepoint.
     fn start(&self, savepoint: &Savepoint, now: Timestamp) -> CheckpointRecord {
-        let snapshot = |position: usize| -> Option<&SubtaskSnapshot> {
+        let starts: Vec<Option<Vec<Start>>> = self
+            .graph
+            .vertices()
+            .iter()
+            .map(|vertex| {
+                let mut operators = savepoint.operators.iter();
+                let operator = operators.find(|it| it.operator_id == vertex.operator_id)?;
+                Some(starts(operator, vertex.parallelism))
+            })
+            .collect();
+        let start = |position: usize| -> Option<&Start> {
             let task = self.plan.tasks[position];
-            let id = self.graph.vertices()[task.vertex.0 as usize].operator_id;
-            let mut operators = savepoint.operators.iter();
-            let operator = operators.find(|it| it.operator_id == id)?;
-            operator.subtasks.get(task.subtask.0 as usize)
+            let of_vertex = starts[task.vertex.0 as usize].as_ref()?;
+            of_vertex.get(task.subtask.0 as usize)
         };
         let state = |position: usize| {
-            snapshot(position).map_or(StateHandle::nothing(), |found| found.state.clone())
+            start(position).map_or(SubtaskState::nothing(), |found| found.state.clone())
         };
         let region = |members: &Vec<usize>| {
-            let found = members.iter().filter_map(|position| snapshot(*position));
+            let found = members.iter().filter_map(|position| start(*position));
             let ended: Vec<bool> = found.map(|subtask| subtask.ended).collect();
             (!ended.is_empty()).then(|| RegionSnapshot {
                 checkpoint: savepoint.checkpoint,
@@ -118,6 +127,32 @@ impl Job {
             states: (0..self.plan.tasks.len()).map(state).collect(),
         }
     }
+}
+
+/// With what a subtask begins.
+struct Start {
+    state: SubtaskState,
+    ended: bool,
+}
+
+/// With what the subtasks of a vertex begin.
+fn starts(operator: &OperatorSnapshots, parallelism: u32) -> Vec<Start> {
+    let subtasks = operator.subtasks.iter();
+    if operator.subtasks.len() == parallelism as usize {
+        let own = subtasks.map(|subtask| Start {
+            state: SubtaskState::Own(subtask.state.clone()),
+            ended: subtask.ended,
+        });
+        return own.collect();
+    }
+    let ended = subtasks.clone().all(|subtask| subtask.ended);
+    let old: Vec<_> = subtasks.map(|it| vec![it.state.clone()]).collect();
+    let dealt = dealt(&old, operator.max_parallelism, parallelism);
+    let state = |handles| Start {
+        state: SubtaskState::Given(handles),
+        ended,
+    };
+    dealt.into_iter().map(state).collect()
 }
 
 fn is_conflict(reply: &Reply) -> bool {

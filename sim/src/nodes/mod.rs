@@ -7,5 +7,6 @@ pub(crate) mod election;
 mod exchange;
 pub(crate) mod jobmanager;
 pub(crate) mod passage;
+mod restoring;
 pub(crate) mod taskmanager;
 mod tasks;

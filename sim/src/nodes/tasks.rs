@@ -1,19 +1,17 @@
-//! The lives of tasks on a TaskManager: start, restore, work, snapshot, commit, end.
+//! The lives of tasks on a TaskManager: start, work, snapshot, commit, end. How they come to their state is in
+//! [`restoring`](super::restoring).
 
 use crate::dataflow::operator::Operator;
 use crate::dataflow::task::{Outcome, Phase, Snapshot, Task};
 use crate::marks::Mark;
 use crate::nodes::passage::Signal;
 use crate::plan::Tier;
-use crate::storage::blobs::Unreadable;
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Process};
 use jobmanager_core::id::{AttemptId, CheckpointId};
-use jobmanager_core::message::{
-    AfterSavepoint, DeclineReason, SavepointOrder, StateHandle, StateLocation,
-};
+use jobmanager_core::message::{AfterSavepoint, DeclineReason, SavepointOrder, StateLocation};
 use jobmanager_core::taskmanager::{TaskEvent, TaskStart};
 
 impl World {
@@ -88,103 +86,14 @@ impl World {
     }
 
     /// The task of this attempt, if it is in this phase.
-    fn task(&mut self, process: Process, attempt: AttemptId, phase: Phase) -> Option<&mut Task> {
+    pub(super) fn task(
+        &mut self,
+        process: Process,
+        attempt: AttemptId,
+        phase: Phase,
+    ) -> Option<&mut Task> {
         let task = self.node(process)?.tasks.get_mut(&attempt)?;
         (task.phase == phase).then_some(task)
-    }
-
-    pub(crate) fn task_restores(&mut self, process: Process, attempt: AttemptId, failed: bool) {
-        let Some(task) = self.task(process, attempt, Phase::Restoring) else {
-            return;
-        };
-        let restore = task.start.restore;
-        let location = task.start.state.first().map(|state| state.location.clone());
-        let state = match &location {
-            None => None,
-            Some(StateLocation::Inline(bytes)) => Some(bytes.clone()),
-            Some(StateLocation::File(_)) if failed => {
-                self.faults.unrestored.insert((attempt.job, attempt.task));
-                self.task_fails(process, attempt, "the storage is busy");
-                return;
-            }
-            // It is where it was written, which is not simulated.
-            Some(StateLocation::File(_) | StateLocation::Url(_))
-                if self.checks.is_unseen(attempt.job, restore) =>
-            {
-                Some(Vec::new())
-            }
-            Some(StateLocation::Url(url)) => match self.read_url(attempt, url, failed) {
-                Ok(bytes) => Some(bytes),
-                Err(cause) => {
-                    self.task_fails(process, attempt, &cause);
-                    return;
-                }
-            },
-            Some(StateLocation::File(path)) => match self.read_state(attempt, path) {
-                Ok(bytes) => Some(bytes),
-                Err(cause) => {
-                    self.task_fails(process, attempt, &cause);
-                    return;
-                }
-            },
-        };
-        let verdict = self.checks.restored(attempt, restore, state.as_deref());
-        self.verdict(verdict);
-        let node = self.taskmanagers.get_mut(process.index);
-        let Some(task) = node.and_then(|node| node.tasks.get_mut(&attempt)) else {
-            return;
-        };
-        task.operator.restore(state.as_deref(), &mut self.external);
-        task.phase = Phase::Running;
-        let finishes = task.start.finish;
-        self.look_outside();
-        self.tell_worker(process, attempt, TaskEvent::Running);
-        if finishes {
-            self.marks.hit(Mark::FinishedFromSavepoint);
-            self.task_finishes(process, attempt);
-            return;
-        }
-        match self.options.tier {
-            Tier::Dataflow => self.wake_task(process, attempt),
-            Tier::ControlPlane => self.source_runs(process, attempt),
-        }
-    }
-
-    /// The bytes of a file of a savepoint, or why it cannot be restored.
-    fn read_url(&mut self, attempt: AttemptId, url: &str, failed: bool) -> Result<Vec<u8>, String> {
-        if failed {
-            return Err("the storage is busy".to_owned());
-        }
-        let bytes = self.blobs.read_url(url).map(<[u8]>::to_vec);
-        bytes.map_err(|problem| {
-            let detail = format!("{attempt} restores {url}: {problem}");
-            self.fail("a_complete_savepoint_has_all_of_its_files", detail);
-            format!("{url}: {problem}")
-        })
-    }
-
-    /// The bytes of a state file, or why it cannot be restored.
-    fn read_state(&mut self, attempt: AttemptId, path: &str) -> Result<Vec<u8>, String> {
-        let restored = (attempt.job, attempt.task);
-        let problem = match self.blobs.read(attempt.job, path) {
-            Ok(bytes) => {
-                if self.faults.unrestored.remove(&restored) {
-                    self.marks.hit(Mark::RestoreFailedThenSucceeded);
-                }
-                return Ok(bytes.to_vec());
-            }
-            Err(problem) => problem,
-        };
-        let spoiled = self.blobs.is_spoiled(attempt.job, path);
-        match (spoiled, problem) {
-            (true, Unreadable::Missing) => self.marks.hit(Mark::RestoreSourceMissing),
-            (true, Unreadable::Damaged) => self.marks.hit(Mark::RestoreSourceDamaged),
-            (false, _) => {
-                let verdict = self.checks.state_is_missing(attempt, path);
-                self.verdict(verdict);
-            }
-        }
-        Err(format!("{path}: {problem}"))
     }
 
     /// Has a task look for work soon.
@@ -224,8 +133,8 @@ impl World {
     }
 
     fn worked(&mut self, process: Process, attempt: AttemptId, outcome: Outcome) {
-        if let (Some(until), Some(oracle)) = (outcome.made, &mut self.oracle) {
-            oracle.feed(attempt.job, attempt.task, until);
+        if let (Some((split, until)), Some(oracle)) = (outcome.made, &mut self.oracle) {
+            oracle.feed(attempt.job, attempt.task.vertex, split, until);
         }
         if let Some(row) = outcome.misplaced {
             let detail = format!("{attempt} got {row:?}");
@@ -282,7 +191,7 @@ impl World {
     }
 
     /// Shows the checkers what became visible outside.
-    fn look_outside(&mut self) {
+    pub(super) fn look_outside(&mut self) {
         for published in std::mem::take(&mut self.external.published) {
             self.note_told(Lane::Outside, "publish", &published);
             let verdict = self.checks.published(&published);
@@ -368,21 +277,14 @@ impl World {
         let (checkpoint, state) = (snapshot.checkpoint, &snapshot.state);
         let verdict = self.checks.snapshotted(attempt, checkpoint, state);
         self.verdict(verdict);
-        let size = snapshot.state.len() as u64;
-        if size <= threshold {
-            let state = StateHandle {
-                location: StateLocation::Inline(snapshot.state),
-                size,
-            };
-            let stored = TaskEvent::Snapshotted {
-                checkpoint: snapshot.checkpoint,
-                state,
-                end_of_data: snapshot.end_of_data,
-            };
+        let bytes = snapshot.bytes();
+        if bytes.len() as u64 <= threshold {
+            let size = bytes.len() as u64;
+            let state = snapshot.handle(StateLocation::Inline(bytes), size);
+            let stored = TaskEvent::Snapshotted { checkpoint, state };
             self.tell_worker(process, attempt, stored);
             return;
         }
-        let checkpoint = snapshot.checkpoint;
         if let Some(node) = self.node(process) {
             node.snapshots.insert((attempt, checkpoint), snapshot);
         }
@@ -423,29 +325,29 @@ impl World {
             }
         } else {
             self.marks.hit(Mark::StateInFile);
-            let size = snapshot.state.len() as u64;
+            let bytes = snapshot.bytes();
+            let size = bytes.len() as u64;
             let (task, tried) = (attempt.task, attempt.attempt);
             let name = format!(
                 "{}-{}-{}-{}",
                 task.vertex.0, task.subtask.0, tried.epoch.0, tried.number
             );
-            let location = match snapshot.location {
+            let location = match &snapshot.location {
                 Some(folder) => {
                     let url = format!("{folder}/{name}");
-                    self.blobs.write_url(url.clone(), snapshot.state);
+                    self.blobs.write_url(url.clone(), bytes);
                     StateLocation::Url(url)
                 }
                 None => {
                     self.notes_file(process, attempt.job, checkpoint);
                     let blobs = &mut self.blobs;
-                    let path = blobs.write(attempt.job, checkpoint, &name, snapshot.state);
+                    let path = blobs.write(attempt.job, checkpoint, &name, bytes);
                     StateLocation::File(path)
                 }
             };
             TaskEvent::Snapshotted {
                 checkpoint,
-                state: StateHandle { location, size },
-                end_of_data: snapshot.end_of_data,
+                state: snapshot.handle(location, size),
             }
         };
         self.tell_worker(process, attempt, event);

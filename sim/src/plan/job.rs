@@ -21,9 +21,11 @@ pub struct Row {
 /// What a vertex does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperatorPlan {
-    /// Each subtask makes rows 0, 1, 2, …
+    /// Of each split, rows 0, 1, 2, …
     Source {
-        /// How many; without end if `None`.
+        /// How many splits there are, for its subtasks together.
+        splits: u32,
+        /// How many rows a split has; without end if `None`.
         count: Option<u64>,
         /// How many different keys.
         keys: u64,
@@ -61,11 +63,21 @@ impl OperatorPlan {
         }
     }
 
+    /// The same, with a split for each of so many subtasks.
+    #[must_use]
+    pub(crate) fn split_for(mut self, parallelism: u32) -> OperatorPlan {
+        if let OperatorPlan::Source { splits, .. } = &mut self {
+            *splits = parallelism;
+        }
+        self
+    }
+
     /// Its configuration as a JSON object.
     #[must_use]
     pub fn config(self) -> String {
         match self {
             OperatorPlan::Source {
+                splits,
                 count,
                 keys,
                 batch,
@@ -74,7 +86,7 @@ impl OperatorPlan {
                 let endless = u64::from(count.is_none());
                 let count = count.unwrap_or(0);
                 format!(
-                    r#"{{"endless":{endless},"count":{count},"keys":{keys},"batch":{batch},"pause":{pause}}}"#
+                    r#"{{"splits":{splits},"endless":{endless},"count":{count},"keys":{keys},"batch":{batch},"pause":{pause}}}"#
                 )
             }
             OperatorPlan::Map { salt } => format!(r#"{{"salt":{salt}}}"#),
@@ -93,6 +105,7 @@ impl OperatorPlan {
         };
         match name {
             "source" => Some(OperatorPlan::Source {
+                splits: u32::try_from(number("splits")?).ok()?,
                 count: if number("endless")? == 1 {
                     None
                 } else {
@@ -114,13 +127,13 @@ impl OperatorPlan {
     }
 }
 
-/// Row `offset` of a source's subtask.
+/// Row `offset` of a source's split.
 #[must_use]
-pub fn source_row(subtask: u32, offset: u64, keys: u64) -> Row {
-    let subtask = u64::from(subtask);
+pub fn source_row(split: u32, offset: u64, keys: u64) -> Row {
+    let split = u64::from(split);
     Row {
-        key: mix(&[subtask, offset]) % keys,
-        value: (subtask << 40) | offset,
+        key: mix(&[split, offset]) % keys,
+        value: (split << 40) | offset,
     }
 }
 
@@ -208,6 +221,28 @@ impl JobPlan {
         }
     }
 
+    /// The same with other numbers of subtasks: the same for those that forward edges connect.
+    #[must_use]
+    pub(crate) fn rescaled(&self, seed: u64) -> JobPlan {
+        let mut plan = self.clone();
+        let mut class: Vec<usize> = (0..self.vertices.len()).collect();
+        for _ in 0..self.vertices.len() {
+            let forward = |edge: &&EdgePlan| edge.partitioning == Partitioning::Forward;
+            for edge in self.edges.iter().filter(forward) {
+                let ends = [edge.source as usize, edge.target as usize];
+                let least = class[ends[0]].min(class[ends[1]]);
+                for end in ends {
+                    class[end] = least;
+                }
+            }
+        }
+        for (vertex, class) in plan.vertices.iter_mut().zip(class) {
+            let drawn = mix(&[seed, class as u64]) % 4;
+            vertex.parallelism = 1 + u32::try_from(drawn).expect("below 4");
+        }
+        plan
+    }
+
     /// Whether every source ends.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
@@ -233,11 +268,12 @@ impl JobPlan {
     pub fn duration(&self) -> u64 {
         let duration = |vertex: &VertexPlan| match vertex.operator {
             OperatorPlan::Source {
+                splits,
                 count: Some(count),
                 batch,
                 pause,
                 ..
-            } => count.div_ceil(batch) * pause,
+            } => u64::from(splits.div_ceil(vertex.parallelism)) * count.div_ceil(batch) * pause,
             OperatorPlan::Source { .. }
             | OperatorPlan::Map { .. }
             | OperatorPlan::Count { .. }
@@ -255,12 +291,14 @@ mod tests {
     #[test]
     fn an_operator_reads_the_configuration_it_wrote() {
         let endless = OperatorPlan::Source {
+            splits: 2,
             count: None,
             keys: 3,
             batch: 4,
             pause: 5,
         };
         let bounded = OperatorPlan::Source {
+            splits: 1,
             count: Some(0),
             keys: 3,
             batch: 4,

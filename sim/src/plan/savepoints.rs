@@ -13,6 +13,9 @@ use std::fmt;
 /// Savepoints of a job with which it goes on, at most.
 const SAVEPOINTS: u64 = 3;
 
+/// From how many numbers a parallelism is drawn.
+const RESCALES: u64 = 8;
+
 /// When a savepoint is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -42,6 +45,8 @@ pub struct SavepointPlan {
     pub repeats: u64,
     /// So long after its job stopped with it, another one is submitted that starts from it.
     pub successor: Option<Micros>,
+    /// What the parallelism of that one is drawn from; it keeps that of the job if it is 0.
+    pub rescale: u64,
 }
 
 impl SavepointPlan {
@@ -50,7 +55,11 @@ impl SavepointPlan {
         self.successor?;
         let mut plan = jobs.iter().find(|job| job.id == self.request.job)?.clone();
         plan.id = JobId(plan.id.0 + 1);
-        Some(plan)
+        // There must be room for it.
+        let others = (0..RESCALES).map(|turn| plan.rescaled(self.rescale + turn * RESCALES));
+        let mut others = others.filter(|other| other.slots() <= plan.slots());
+        let fitting = others.next();
+        Some(fitting.filter(|_| self.rescale > 0).unwrap_or(plan))
     }
 }
 
@@ -86,6 +95,7 @@ pub(crate) fn draw(
         if decisions.chance(Stream::Successors, 250) {
             last.when = When::Sees(Sight::PartEnds);
         }
+        last.rescale = decisions.below(Stream::Rescales, RESCALES);
         plans.extend(stops.then_some(last));
     }
     plans
@@ -115,6 +125,7 @@ fn one(decisions: &mut Decisions, job: JobId, safety: Micros, trigger: u128) -> 
         when,
         repeats: decisions.choice(Stream::Savepoints, &[0, 0, 1, 2]),
         successor: None,
+        rescale: 0,
     }
 }
 
@@ -127,7 +138,13 @@ impl fmt::Display for SavepointPlan {
             "savepoint    {job} {after:?} {when:?}, {repeats} times more"
         )?;
         match self.successor {
-            Some(delay) => writeln!(f, ", another job from it {delay} us later"),
+            Some(delay) => {
+                let rescale = self.rescale;
+                writeln!(
+                    f,
+                    ", another job from it {delay} us later, rescale {rescale}"
+                )
+            }
             None => writeln!(f),
         }
     }

@@ -54,6 +54,7 @@ impl JobPlan {
 
     fn gets(&mut self, strand: &Strand) {
         let source = OperatorPlan::Source {
+            splits: strand.width,
             count: strand.count,
             keys: 3,
             batch: 5,

@@ -125,6 +125,7 @@ impl Draft {
         };
         let count = decisions.choice(Stream::Options, &counts);
         OperatorPlan::Source {
+            splits: 1,
             count: self.bounded.then_some(count),
             keys: decisions.choice(Stream::Options, &[3, 1, 8, 50]),
             batch: decisions.choice(Stream::Options, &[5, 1, 20]),
@@ -145,9 +146,10 @@ impl Draft {
     fn add(&mut self, decisions: &mut Decisions, operator: OperatorPlan, group: u32) -> u32 {
         let position = u32::try_from(self.vertices.len()).expect("a handful of vertices");
         let max_parallelism = decisions.choice(Stream::Options, &[None, Some(8), Some(5)]);
+        let parallelism = decisions.choice(Stream::Options, &[1, 2, 2, 3, 4]);
         self.vertices.push(VertexPlan {
-            operator,
-            parallelism: decisions.choice(Stream::Options, &[1, 2, 2, 3, 4]),
+            operator: operator.split_for(parallelism),
+            parallelism,
             max_parallelism,
             group,
         });

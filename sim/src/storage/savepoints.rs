@@ -1,6 +1,7 @@
 //! How savepoints become complete, and what that means for a job's output.
 
 use crate::marks::Mark;
+use crate::plan::JobPlan;
 use crate::storage::blobs::metadata_url;
 use crate::world::World;
 use crate::world::event::Instance;
@@ -111,6 +112,14 @@ impl World {
         if self.options.jobs.iter().any(|known| known.id == plan.id) {
             return;
         }
+        match fits(&plan, &savepoint) {
+            Fit::AsItIs => {}
+            Fit::Divided => self.marks.hit(Mark::StartedRescaled),
+            Fit::Not => {
+                self.marks.hit(Mark::PartlyAtItsEnd);
+                return;
+            }
+        }
         let path = "execution.state-recovery.path".to_owned();
         plan.configuration.insert(path, location);
         let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
@@ -118,7 +127,7 @@ impl World {
         if ended.len() == 2 {
             self.marks.hit(Mark::StartedPartlyEnded);
         }
-        self.checks.follows(plan.id, job, savepoint.checkpoint);
+        self.checks.follows(&plan, &savepoint);
         self.external.inherits(plan.id, job);
         if let Some(oracle) = &mut self.oracle {
             oracle.follow(plan.id, job);
@@ -134,4 +143,31 @@ impl World {
         let savepoint = decode_savepoint(bytes, &location).ok()?;
         Some((location, savepoint))
     }
+}
+
+/// How a job can start from a savepoint of one with the same vertices.
+enum Fit {
+    AsItIs,
+    /// Some vertices have another parallelism.
+    Divided,
+    /// Such a vertex had processed all of its input in some subtasks, and in others not.
+    Not,
+}
+
+fn fits(plan: &JobPlan, savepoint: &Savepoint) -> Fit {
+    let mut fit = Fit::AsItIs;
+    for ((index, vertex), operator) in (0..).zip(&plan.vertices).zip(&savepoint.operators) {
+        if operator.subtasks.len() == vertex.parallelism as usize {
+            continue;
+        }
+        let subtasks = operator.subtasks.iter();
+        let at_end: BTreeSet<bool> = subtasks
+            .map(|it| it.ended || it.state.end_of_data)
+            .collect();
+        if at_end.len() == 2 && plan.edges.iter().any(|edge| edge.target == index) {
+            return Fit::Not;
+        }
+        fit = Fit::Divided;
+    }
+    fit
 }

@@ -49,11 +49,13 @@ pub enum Stream {
     Savepoints,
     /// Which jobs start from the savepoint of another one.
     Successors,
+    /// With which parallelism.
+    Rescales,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 16] = [
+    pub const ALL: [Stream; 17] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -70,6 +72,7 @@ impl Stream {
         Stream::Regions,
         Stream::Savepoints,
         Stream::Successors,
+        Stream::Rescales,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -91,6 +94,7 @@ impl Stream {
             Stream::Regions => "regions",
             Stream::Savepoints => "savepoints",
             Stream::Successors => "successors",
+            Stream::Rescales => "rescales",
         }
     }
 

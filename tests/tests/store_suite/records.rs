@@ -1,7 +1,7 @@
 //! Records to write.
 
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId};
-use jobmanager_core::message::{StateHandle, StateLocation};
+use jobmanager_core::message::{StateHandle, StateLocation, SubtaskState};
 use jobmanager_core::record::{CheckpointRecord, Record, RecordOp, RegionSnapshot};
 use jobmanager_core::time::Timestamp;
 use std::sync::Arc;
@@ -20,10 +20,7 @@ pub(crate) fn put(record: Record) -> RecordOp {
 
 /// A completed checkpoint whose state of this many bytes is inside.
 pub(crate) fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
-    let state = StateHandle {
-        location: StateLocation::Inline(vec![0x5a; bytes]),
-        size: bytes as u64,
-    };
+    let state = StateHandle::whole(StateLocation::Inline(vec![0x5a; bytes]), bytes as u64);
     Record::Checkpoint(Arc::new(CheckpointRecord {
         job: JobId(job),
         id: CheckpointId(id),
@@ -37,7 +34,7 @@ pub(crate) fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
             }),
             is_final: false,
         })],
-        states: vec![state],
+        states: vec![SubtaskState::Own(state)],
     }))
 }
 

@@ -3,7 +3,7 @@
 use super::script::{Script, Task};
 use jobmanager_core::id::{AttemptId, CheckpointId, TaskId};
 use jobmanager_core::jobmanager::{Discard, Effect, Reply};
-use jobmanager_core::message::{Deployment, SavepointOrder, ToTaskManager};
+use jobmanager_core::message::{Deployment, SavepointOrder, StateHandle, ToTaskManager};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::ExecutionState;
 
@@ -134,7 +134,8 @@ impl Script {
                 task: task.task,
                 attempt: deployment.attempt,
             };
-            names.push(format!("{} in slot {}", name(attempt), task.slot.0));
+            let given = given(&task.state);
+            names.push(format!("{} in slot {}{given}", name(attempt), task.slot.0));
             let state = ExecutionState::Deploying;
             self.tasks.insert(
                 attempt,
@@ -215,5 +216,17 @@ fn op(op: &RecordOp) -> String {
         }
         RecordOp::Put(record) => format!("put {:?}", record.key()),
         RecordOp::Delete(key) => format!("delete {key:?}"),
+    }
+}
+
+/// Of which lists a task is given which partitions.
+fn given(state: &[StateHandle]) -> String {
+    let lists = state.iter().flat_map(StateHandle::lists);
+    let lists: Vec<_> = lists
+        .map(|list| format!("{} {:?}", list.name, list.partitions))
+        .collect();
+    match lists.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", lists.join(" and ")),
     }
 }

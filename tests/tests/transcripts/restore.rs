@@ -94,6 +94,17 @@ fn a_job_that_starts_from_a_drained_one_has_nothing_left_to_do() {
 }
 
 #[test]
+fn state_is_divided_anew_among_another_number_of_subtasks() {
+    let mut script = running(&["a"], 2, JOB);
+    script.snapshots_have_parts();
+    taken(&mut script, AfterSavepoint::GoOn);
+    script.connect("b", 3).cut();
+    let wider = second(JOB, FROM).replace("\"parallelism\": 2", "\"parallelism\": 3");
+    script.submit_from_savepoint(&wider).stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn a_job_that_cannot_take_all_state_is_told_every_reason_and_is_not_there() {
     let mut script = stopped(TWO, AfterSavepoint::Suspend);
     let without = r#"{"name": "one", "jobId": "00000000000000000000000000000002",

@@ -161,3 +161,14 @@ fn a_job_without_checkpoints_or_about_to_end_has_no_savepoints() {
         .savepoint(AfterSavepoint::GoOn);
     insta::assert_snapshot!(script.text());
 }
+
+#[test]
+fn what_was_drained_is_not_started_again_if_nothing_comes_after_its_checkpoint() {
+    let short = r#""execution.checkpointing.timeout": "2 s", "execution.checkpointing.interval""#;
+    let job = JOB.replace(r#""execution.checkpointing.interval""#, short);
+    let mut script = running(&["a"], 2, &job);
+    script.all_at_end_of_data().acknowledge_all().stored("done");
+    script.cut().savepoint(AfterSavepoint::Drain).stored("done");
+    script.pass(2_000).stored("done").all_finished();
+    insta::assert_snapshot!(script.text());
+}

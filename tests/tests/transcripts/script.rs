@@ -13,10 +13,11 @@ use jobmanager_core::jobmanager::{
     Command, Coordinator, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
 };
 use jobmanager_core::message::{
-    Acknowledgement, AfterSavepoint, FromTaskManager, Hardware, Hello, InventoryItem, StateHandle,
-    StateLocation, TaskReport, TaskStateChange,
+    Acknowledgement, AfterSavepoint, FromTaskManager, Hardware, Hello, InventoryItem, ListPart,
+    StateHandle, StateLocation, StateParts, TaskReport, TaskStateChange,
 };
 use jobmanager_core::record::{Record, RecordKey, RecordOp};
+use jobmanager_core::redistribute::DistributionMode;
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
@@ -60,6 +61,8 @@ pub(crate) struct Script {
     /// The savepoint whose metadata was to be written last.
     pub(super) savepoint: Option<Arc<Savepoint>>,
     pub(super) job: Option<JobId>,
+    /// Snapshots can be divided.
+    have_parts: bool,
 }
 
 impl Script {
@@ -85,6 +88,7 @@ impl Script {
             checkpoint: None,
             savepoint: None,
             job: None,
+            have_parts: false,
         }
     }
 
@@ -434,19 +438,25 @@ impl Script {
         self.acknowledge(|attempt| vertices.contains(&attempt.task.vertex.0))
     }
 
+    /// From now on snapshots have a list of which each partition goes to one subtask, and one of which each goes to
+    /// all.
+    pub(crate) fn snapshots_have_parts(&mut self) -> &mut Self {
+        self.have_parts = true;
+        self
+    }
+
     fn acknowledge(&mut self, which: impl Fn(&AttemptId) -> bool) -> &mut Self {
         let checkpoint = self.checkpoint.unwrap();
         for attempt in self.alive().into_iter().filter(which) {
             let state = StateHandle {
-                location: StateLocation::Inline(vec![7]),
-                size: 1,
+                end_of_data: self.tasks[&attempt].end_of_data,
+                parts: self.have_parts.then(|| Arc::new(parts())),
+                ..StateHandle::whole(StateLocation::Inline(vec![7]), 1)
             };
-            let end_of_data = self.tasks[&attempt].end_of_data;
             let ack = Acknowledgement {
                 attempt,
                 checkpoint,
                 state,
-                end_of_data,
             };
             let what = format!("{} acknowledges {}", name(attempt), checkpoint.0);
             self.say(attempt, &what, FromTaskManager::Acknowledge(ack));
@@ -523,5 +533,20 @@ impl Script {
     pub(super) fn say(&mut self, attempt: AttemptId, what: &str, message: FromTaskManager) {
         let session = self.sessions[&self.tasks[&attempt].tm];
         self.step(what, Input::Message { session, message });
+    }
+}
+
+fn parts() -> StateParts {
+    let list = |name: &str, mode, partitions| ListPart {
+        name: name.into(),
+        mode,
+        partitions,
+    };
+    StateParts {
+        key_groups: None,
+        lists: vec![
+            list("splits", DistributionMode::Split, 0..2),
+            list("times", DistributionMode::Union, 0..1),
+        ],
     }
 }

@@ -4,6 +4,7 @@ use super::{Checkpoints, Storing};
 use crate::graph::Regions;
 use crate::id::{CheckpointId, JobId, RegionIndex};
 use crate::jobmanager::pending::Pending;
+use crate::message::SubtaskState;
 use crate::record::{CheckpointRecord, RegionSnapshot};
 use crate::time::Timestamp;
 use alloc::collections::BTreeSet;
@@ -41,7 +42,7 @@ impl Checkpoints {
                 ..snapshot
             });
             for (&position, handle) in layout.members(region).iter().zip(handles) {
-                states[position as usize] = handle;
+                states[position as usize] = SubtaskState::Own(handle);
             }
         }
         if stops {

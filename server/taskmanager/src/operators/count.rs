@@ -2,13 +2,13 @@
 //!
 //! With `emit: final` it emits `key<TAB>count` for every key at the end of the input, sorted by key;
 //! with `emit: updates` it does so for the record's key at every record. A record without a key counts
-//! under its value.
+//! under its value. The counts are keyed state.
 
 use super::config::{Config, wrong};
 use super::decimal::push_decimal;
-use super::keyed::{KeyRange, key_of};
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+use super::keyed::{self, KeyedWriter, key_of};
+use crate::sdk::{KeyGroups, Operator, OperatorContext, OperatorError, Output, Record, State};
+use crate::state::compact::StateReader;
 use jobmanager_core::id::CheckpointId;
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ enum Emit {
 /// The counts of one subtask. The map's own order is random and never shows.
 pub(super) struct Count {
     emit: Emit,
-    range: KeyRange,
+    key_groups: KeyGroups,
     counts: HashMap<Box<[u8]>, u64>,
     line: Vec<u8>,
 }
@@ -37,26 +37,23 @@ impl Count {
         };
         let mut count = Count {
             emit,
-            range: KeyRange::of(cx),
+            key_groups: cx.key_groups(),
             counts: HashMap::new(),
             line: Vec::new(),
         };
-        for snapshot in &cx.state {
-            count.restore(snapshot)?;
+        for part in cx.state.iter().flat_map(keyed::parts) {
+            count.restore(part)?;
         }
         Ok(count)
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), OperatorError> {
-        let mut state = StateReader::new(snapshot)?;
-        let ours = self.range.is_written_by(&mut state)?;
-        for _ in 0..state.number()? {
-            let (key, count) = (state.bytes()?, state.number()?);
-            if ours || self.range.contains(key) {
-                self.add(key, count);
-            }
+    fn restore(&mut self, part: &[u8]) -> Result<(), OperatorError> {
+        let mut reader = StateReader::new(part)?;
+        while !reader.is_at_end() {
+            let (key, count) = (reader.bytes()?, reader.number()?);
+            self.add(key, count);
         }
-        state.end()
+        Ok(())
     }
 
     /// Adds to a key's count and returns the sum.
@@ -102,15 +99,14 @@ impl Operator for Count {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        let mut state = StateWriter::new();
-        self.range.write(&mut state);
-        state.number(self.counts.len() as u64);
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+        let mut keyed = KeyedWriter::new(self.key_groups);
         for (key, count) in self.sorted() {
-            state.bytes(key);
-            state.number(count);
+            let part = keyed.part_of(key);
+            part.bytes(key);
+            part.number(count);
         }
-        Ok(state.into_bytes())
+        keyed.put_into(state)
     }
 }
 
@@ -136,11 +132,16 @@ fn emit(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::harness::{Collected, context, keyed, restored, subtask, value};
+    use super::super::harness::{
+        Collected, RESCALED, context, keyed, rescaled, restored, subtask, subtasks, value, written,
+    };
     use super::*;
     use serde_json::json;
+    use std::collections::BTreeMap;
 
-    const CHECKPOINT: CheckpointId = CheckpointId(1);
+    fn snapshot(cx: &OperatorContext, count: &mut Count) -> State {
+        written(cx, |state| count.snapshot(CheckpointId(1), state))
+    }
 
     fn fed(cx: &OperatorContext, keys: &[&str]) -> (Count, Collected) {
         let mut count = Count::new(cx).unwrap();
@@ -190,8 +191,7 @@ mod tests {
         let expected = finished(fed(&cx, &keys).0);
         for position in 0..=keys.len() {
             let (mut count, mut output) = fed(&cx, &keys[..position]);
-            let state = count.snapshot(CHECKPOINT).unwrap();
-            let mut again = Count::new(&restored(&cx, &[state])).unwrap();
+            let mut again = Count::new(&restored(&cx, Some(&snapshot(&cx, &mut count)))).unwrap();
             for key in &keys[position..] {
                 again.process(keyed(key, 0), &mut output).unwrap();
             }
@@ -204,10 +204,8 @@ mod tests {
         let cx = context(json!({}));
         let (mut one, _) = fed(&cx, &["a", "b", "c", "a"]);
         let (mut other, _) = fed(&cx, &["c", "a", "a", "b"]);
-        assert_eq!(
-            one.snapshot(CHECKPOINT).unwrap(),
-            other.snapshot(CHECKPOINT).unwrap()
-        );
+        let (one, other) = (snapshot(&cx, &mut one), snapshot(&cx, &mut other));
+        assert_eq!(one.to_bytes(), other.to_bytes());
     }
 
     #[test]
@@ -215,32 +213,68 @@ mod tests {
         for index in 0..4 {
             let cx = subtask(json!({}), index, 4);
             let (mut count, _) = fed(&cx, &["a", "b", "c", "d", "e"]);
-            let state = count.snapshot(CHECKPOINT).unwrap();
-            let again = Count::new(&restored(&cx, &[state])).unwrap();
+            let state = snapshot(&cx, &mut count);
+            let again = Count::new(&restored(&cx, Some(&state))).unwrap();
             assert_eq!(finished(again).len(), 5);
         }
     }
 
-    #[test]
-    fn with_another_parallelism_every_key_is_restored_in_one_place() {
-        let keys: Vec<String> = (0..200).map(|key| format!("key-{key}")).collect();
-        let mut states = Vec::new();
-        for index in 0..2 {
-            let cx = subtask(json!({}), index, 2);
-            let here = |key: &&str| KeyRange::of(&cx).contains(key.as_bytes());
-            let here: Vec<&str> = keys.iter().map(String::as_str).filter(here).collect();
-            states.push(fed(&cx, &here).0.snapshot(CHECKPOINT).unwrap());
+    /// The sum of each key over all lines.
+    fn sums(lines: &[String]) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for line in lines {
+            let (key, count) = line.split_once('\t').unwrap();
+            *sums.entry(key.to_owned()).or_default() += count.parse::<u64>().unwrap();
         }
-        for parallelism in [1, 3, 7] {
-            let part = |index| {
-                let cx = subtask(json!({}), index, parallelism);
-                finished(Count::new(&restored(&cx, &states)).unwrap())
+        sums
+    }
+
+    #[test]
+    fn with_another_parallelism_every_key_is_counted_on_in_one_place() {
+        let keys: Vec<String> = (0..200).map(|key| format!("key-{key}")).collect();
+        let config = json!({});
+        for (old, new) in RESCALED {
+            let here = |cx: &OperatorContext| -> Vec<&str> {
+                let own = |key: &&str| cx.key_groups().contains(cx.key_groups().of(key.as_bytes()));
+                keys.iter().map(String::as_str).filter(own).collect()
             };
-            let mut all: Vec<String> = (0..parallelism).flat_map(part).collect();
-            all.sort_unstable();
-            let mut expected: Vec<String> = keys.iter().map(|key| format!("{key}\t1")).collect();
+            let mut states = Vec::new();
+            for cx in subtasks(&config, old) {
+                let (mut count, _) = fed(&cx, &here(&cx));
+                states.push(snapshot(&cx, &mut count));
+            }
+            let mut lines = Vec::new();
+            for cx in rescaled(&config, &states, new) {
+                lines.extend(finished(fed(&cx, &here(&cx)).0));
+            }
+            lines.sort_unstable();
+            let mut expected: Vec<String> = keys.iter().map(|key| format!("{key}\t2")).collect();
             expected.sort_unstable();
-            assert_eq!(all, expected, "{parallelism}");
+            assert_eq!(lines, expected, "{old} to {new}");
+        }
+    }
+
+    #[test]
+    fn with_another_parallelism_nothing_is_lost_of_what_no_hash_edge_brought() {
+        let config = json!({});
+        for (old, new) in RESCALED {
+            let mut states = Vec::new();
+            for cx in subtasks(&config, old) {
+                let (mut count, _) = fed(&cx, &["a", "b", "c", "d", "a"]);
+                states.push(snapshot(&cx, &mut count));
+            }
+            let contexts = rescaled(&config, &states, new);
+            let finished = contexts
+                .iter()
+                .flat_map(|cx| finished(Count::new(cx).unwrap()));
+            let old = u64::from(old);
+            let expected = [("a", 2), ("b", 1), ("c", 1), ("d", 1)];
+            let expected = expected.map(|(key, count)| (key.to_owned(), count * old));
+            assert_eq!(
+                sums(&finished.collect::<Vec<_>>()),
+                expected.into(),
+                "{old} to {new}"
+            );
         }
     }
 
@@ -251,7 +285,9 @@ mod tests {
             refused(&context(json!({ "emit": "always" }))),
             "config.emit: `final` or `updates` is expected"
         );
-        let cx = restored(&context(json!({})), &[vec![1, 0]]);
+        let cx = context(json!({}));
+        let damaged = written(&cx, |state| state.put_key_group(7, vec![2, 0]));
+        let cx = restored(&cx, Some(&damaged));
         assert_eq!(refused(&cx), "restored state: it ends too early");
     }
 }

@@ -1,16 +1,25 @@
 //! `datagen-source`: records that anyone can compute again.
 //!
 //! The record with sequence number `n` has the key `key-<k>`, where `k` follows from the seed and `n`,
-//! the value `n` and the event time `n` milliseconds. Subtask `s` of `p` makes `s`, `s + p`, `s + 2p`…,
-//! so the union over the subtasks does not depend on `p`. The state is how many it has made.
+//! the value `n` and the event time `n` milliseconds.
+//!
+//! Numbers that leave the same remainder by the max parallelism are a class. A subtask has some classes, at the start
+//! those of every p-th remainder if there are p subtasks, so the union over the subtasks does not depend on their
+//! number. It makes the lowest number next, so that its event times ascend. The state is the next number of each
+//! class: with another parallelism, classes go to other subtasks.
 
 use super::config::Config;
 use super::decimal::push_decimal;
 use super::pacer::{Pacer, SystemClock};
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{OperatorContext, OperatorError, Output, Record, Source, SourceStatus};
+use crate::sdk::{
+    DistributionMode, OperatorContext, OperatorError, Output, Record, Source, SourceStatus, State,
+};
+use crate::state::compact::{StateReader, StateWriter};
 use jobmanager_core::id::CheckpointId;
+use std::collections::VecDeque;
 
+/// The list of the next numbers.
+const NEXT: &str = "next-numbers";
 /// The most records of one poll, followed by a watermark.
 const BATCH: u32 = 256;
 /// How many different keys there are if `keys` is not given.
@@ -26,9 +35,7 @@ pub(super) struct DatagenSource {
     keys: u64,
     /// The sequence ends before this number.
     end: u64,
-    subtask: u64,
-    parallelism: u64,
-    made: u64,
+    classes: Classes,
     pacer: Option<Pacer>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -39,6 +46,11 @@ impl DatagenSource {
     pub(super) fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
         let config = Config::read(cx, &["count", "keys", "rate", "seed"])?;
         let rate = config.rate("rate", LEAST_RATE)?;
+        let classes = match &cx.state {
+            None => Classes::share(cx),
+            Some(state) => Classes::restored(cx, state.list(NEXT))?,
+        };
+        let rate = rate.map(|rate| rate * classes.part_of_average(cx));
         Ok(DatagenSource {
             seed: config.integer("seed", 0..=u64::MAX)?.unwrap_or(0),
             keys: config
@@ -47,10 +59,11 @@ impl DatagenSource {
             end: config
                 .integer("count", 0..=LAST_SEQUENCE)?
                 .unwrap_or(LAST_SEQUENCE),
-            subtask: u64::from(cx.subtask),
-            parallelism: u64::from(cx.parallelism),
-            made: restore(&cx.state)?,
-            pacer: rate.map(|rate| Pacer::new(rate, SystemClock::new())),
+            // Without classes there is nothing to make.
+            pacer: rate
+                .filter(|rate| *rate > 0.0)
+                .map(|rate| Pacer::new(rate, SystemClock::new())),
+            classes,
             key: Vec::new(),
             value: Vec::new(),
         })
@@ -58,9 +71,7 @@ impl DatagenSource {
 
     /// The next sequence number of this subtask, or none at the end.
     fn sequence(&self) -> Option<u64> {
-        let sequence = self.made.checked_mul(self.parallelism)?;
-        let sequence = sequence.checked_add(self.subtask)?;
-        (sequence < self.end).then_some(sequence)
+        self.classes.lowest().filter(|lowest| *lowest < self.end)
     }
 
     fn emit(&mut self, sequence: u64, output: &mut dyn Output) -> Result<i64, OperatorError> {
@@ -75,7 +86,7 @@ impl DatagenSource {
             value: &self.value,
             time,
         })?;
-        self.made += 1;
+        self.classes.advance();
         Ok(time)
     }
 }
@@ -103,26 +114,71 @@ impl Source for DatagenSource {
         Ok(SourceStatus::Ready)
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        let mut state = StateWriter::new();
-        state.number(self.made);
-        Ok(state.into_bytes())
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+        let next = self.classes.next.iter().map(|number| {
+            let mut partition = StateWriter::new();
+            partition.number(*number);
+            partition.into_bytes()
+        });
+        state.append(NEXT, DistributionMode::Split, next)
     }
 }
 
-fn restore(snapshots: &[Vec<u8>]) -> Result<u64, OperatorError> {
-    match snapshots {
-        [] => Ok(0),
-        [snapshot] => {
-            let mut state = StateReader::new(snapshot)?;
-            let made = state.number()?;
-            state.end()?;
-            Ok(made)
+/// The classes of one subtask.
+struct Classes {
+    /// How many there are in all: the step from one number of a class to the next.
+    count: u64,
+    /// The next number of each, ascending.
+    next: VecDeque<u64>,
+}
+
+impl Classes {
+    /// Those of a subtask that starts from the beginning.
+    fn share(cx: &OperatorContext) -> Self {
+        let remainders = u64::from(cx.subtask)..u64::from(cx.max_parallelism);
+        Classes {
+            count: u64::from(cx.max_parallelism),
+            next: remainders.step_by(cx.parallelism as usize).collect(),
         }
-        _ => Err(OperatorError::about(
-            "restored state",
-            "datagen-source cannot change its parallelism",
-        )),
+    }
+
+    fn restored(cx: &OperatorContext, partitions: &[Vec<u8>]) -> Result<Self, OperatorError> {
+        let mut next = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let mut reader = StateReader::new(partition)?;
+            next.push(reader.number()?);
+            reader.end()?;
+        }
+        next.sort_unstable();
+        Ok(Classes {
+            count: u64::from(cx.max_parallelism),
+            next: next.into(),
+        })
+    }
+
+    fn lowest(&self) -> Option<u64> {
+        self.next.front().copied()
+    }
+
+    /// The lowest number is made. Its class goes to the end, unless others are far ahead of it.
+    fn advance(&mut self) {
+        let Some(lowest) = self.next.pop_front() else {
+            return;
+        };
+        let next = lowest.saturating_add(self.count);
+        if self.next.back().is_none_or(|last| *last <= next) {
+            self.next.push_back(next);
+        } else {
+            let at = self.next.partition_point(|other| *other < next);
+            self.next.insert(at, next);
+        }
+    }
+
+    /// How many classes there are here for each that a subtask has on average. The rate follows it, so that event
+    /// time passes equally fast in all subtasks.
+    fn part_of_average(&self, cx: &OperatorContext) -> f64 {
+        let here = self.next.len() as f64 * f64::from(cx.parallelism);
+        here / f64::from(cx.max_parallelism)
     }
 }
 
@@ -144,7 +200,9 @@ fn mix(seed: u64, number: u64) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::harness::{Collected, OwnedRecord, context, restored, subtask};
+    use super::super::harness::{
+        Collected, OwnedRecord, RESCALED, context, rescaled, restored, subtask, subtasks, written,
+    };
     use super::*;
     use serde_json::json;
     use std::collections::BTreeSet;
@@ -210,10 +268,63 @@ mod tests {
                 let sequence = source.sequence().unwrap();
                 source.emit(sequence, &mut output).unwrap();
             }
-            let state = source.snapshot(CheckpointId(1)).unwrap();
-            let rest = run(&restored(&cx, &[state])).records;
+            let state = snapshot(&cx, &mut source);
+            let rest = run(&restored(&cx, Some(&state))).records;
             assert_eq!(rest, all[position..], "{position}");
         }
+    }
+
+    fn snapshot(cx: &OperatorContext, source: &mut DatagenSource) -> State {
+        written(cx, |state| source.snapshot(CheckpointId(1), state))
+    }
+
+    #[test]
+    fn with_another_parallelism_the_records_are_the_same_and_their_times_ascend() {
+        let config = json!({ "count": 3_000, "keys": 7 });
+        let alone = run(&context(config.clone())).records;
+        for (old, new) in RESCALED {
+            let (mut states, mut output) = (Vec::new(), Collected::default());
+            for cx in subtasks(&config, old) {
+                let mut source = DatagenSource::new(&cx).unwrap();
+                // The first ones are far ahead of the others, some at their end.
+                for _ in 0..(old - 1 - cx.subtask) * 300 {
+                    let Some(sequence) = source.sequence() else {
+                        break;
+                    };
+                    source.emit(sequence, &mut output).unwrap();
+                }
+                states.push(snapshot(&cx, &mut source));
+            }
+            for cx in rescaled(&config, &states, new) {
+                let rest = run(&cx);
+                assert!(rest.records.is_sorted_by_key(|record| record.time));
+                assert!(rest.watermarks.is_sorted());
+                output.records.extend(rest.records);
+            }
+            assert!(sorted(output.records) == alone, "{old} to {new}");
+        }
+    }
+
+    #[test]
+    fn the_rate_of_all_subtasks_is_the_same_with_any_shares() {
+        let config = json!({});
+        let mut part = 0.0;
+        for cx in subtasks(&config, 3) {
+            let classes = Classes::share(&cx);
+            let own = classes.part_of_average(&cx);
+            assert!((0.98..1.02).contains(&own), "{own}");
+            assert_eq!(own > 1.0, classes.next.len() == 43, "{own}");
+            part += own;
+        }
+        assert!((part - 3.0).abs() < 1e-9, "{part}");
+    }
+
+    #[test]
+    fn a_subtask_that_got_no_class_ends() {
+        let cx = subtask(json!({ "rate": 5 }), 0, 2);
+        let nothing = State::new(cx.key_groups());
+        let output = run(&restored(&cx, Some(&nothing)));
+        assert!(output.records.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A transaction is a file. A checkpoint closes it under a hidden name; when the checkpoint has
 //! completed, the file gets its final name by a rename. The state is the list of closed files that are
-//! not published, so that whoever restores it can publish them.
+//! not published, so that whoever restores it can publish them, be it another subtask: the names say who wrote them.
 //!
 //! ```text
 //! first record: create hidden file ─► snapshot(C): flush, fsync, close ─► commit(≥ C): rename
@@ -19,11 +19,16 @@
 
 use super::config::Config;
 use super::part_file::{OpenPart, PartFolder};
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{OperatorContext, OperatorError, Record, Sink};
+use crate::sdk::DistributionMode::Split;
+use crate::sdk::{OperatorContext, OperatorError, Record, Sink, State};
+use crate::state::compact::{StateReader, StateWriter};
 use jobmanager_core::id::CheckpointId;
 use std::collections::VecDeque;
 
+/// The list of the closed files.
+const CLOSED: &str = "closed-parts";
+/// The list of the numbers from which subtasks number their files on.
+const SEQUENCE: &str = "next-sequence";
 /// The most closed files that wait for a checkpoint to complete. They are part of every snapshot; a
 /// job that aborts this many checkpoints in a row is restarted instead.
 const MAX_CLOSED: usize = 10_000;
@@ -33,6 +38,25 @@ const MAX_CLOSED: usize = 10_000;
 struct ClosedPart {
     checkpoint: CheckpointId,
     name: String,
+}
+
+impl ClosedPart {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = StateWriter::new();
+        writer.number(self.checkpoint.0);
+        writer.bytes(self.name.as_bytes());
+        writer.into_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, OperatorError> {
+        let mut reader = StateReader::new(bytes)?;
+        let part = ClosedPart {
+            checkpoint: CheckpointId(reader.number()?),
+            name: reader.text()?.to_owned(),
+        };
+        reader.end()?;
+        Ok(part)
+    }
 }
 
 /// One subtask's files.
@@ -63,8 +87,8 @@ impl FileSink {
             clean: false,
             broken: None,
         };
-        for snapshot in &cx.state {
-            sink.restore(snapshot)?;
+        if let Some(state) = &cx.state {
+            sink.restore(state)?;
         }
         sink.publish_up_to(CheckpointId(u64::MAX))?;
         sink.folder.refuse_later()?;
@@ -75,16 +99,16 @@ impl FileSink {
         Ok(sink)
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), OperatorError> {
-        let mut state = StateReader::new(snapshot)?;
-        self.next_sequence = self.next_sequence.max(state.number()?);
-        for _ in 0..state.number()? {
-            self.closed.push_back(ClosedPart {
-                checkpoint: CheckpointId(state.number()?),
-                name: state.text()?.to_owned(),
-            });
+    fn restore(&mut self, state: &State) -> Result<(), OperatorError> {
+        for partition in state.list(SEQUENCE) {
+            let mut reader = StateReader::new(partition)?;
+            self.next_sequence = self.next_sequence.max(reader.number()?);
+            reader.end()?;
         }
-        state.end()
+        let closed = state.list(CLOSED).iter();
+        let closed = closed.map(|partition| ClosedPart::read(partition));
+        self.closed = closed.collect::<Result<_, OperatorError>>()?;
+        Ok(())
     }
 
     /// Closes the open part, if there is one: from now on it survives a crash.
@@ -138,7 +162,11 @@ impl Sink for FileSink {
         part.write_line(record.value)
     }
 
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+    fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        state: &mut State,
+    ) -> Result<(), OperatorError> {
         self.check()?;
         self.close(checkpoint)?;
         self.first_snapshot.get_or_insert(checkpoint);
@@ -147,14 +175,10 @@ impl Sink for FileSink {
             self.broken = Some(problem);
         }
         self.check()?;
-        let mut state = StateWriter::new();
-        state.number(self.next_sequence);
-        state.number(self.closed.len() as u64);
-        for part in &self.closed {
-            state.number(part.checkpoint.0);
-            state.bytes(part.name.as_bytes());
-        }
-        Ok(state.into_bytes())
+        let mut sequence = StateWriter::new();
+        sequence.number(self.next_sequence);
+        state.append(SEQUENCE, Split, [sequence.into_bytes()])?;
+        state.append(CLOSED, Split, self.closed.iter().map(ClosedPart::to_bytes))
     }
 
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {

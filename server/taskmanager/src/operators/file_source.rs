@@ -2,18 +2,21 @@
 //!
 //! The input is split among the subtasks by byte range (see [`super::input_plan`]). The state is what
 //! is left to read, with the sizes that the files had at the start, so that a restored source follows
-//! the same plan. The files must not change meanwhile: one that vanished or shrank is an error, and
+//! the same plan. With another parallelism the spans that are left are shared out anew; none is cut. The files must not change meanwhile: one that vanished or shrank is an error, and
 //! what is appended is not read.
 
 use super::config::Config;
 use super::input_plan::{self, Span};
 use super::lines::LineReader;
 use super::pacer::{Pacer, SystemClock};
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{OperatorContext, OperatorError, Output, Record, Source, SourceStatus};
+use crate::sdk::{
+    DistributionMode, OperatorContext, OperatorError, Output, Record, Source, SourceStatus, State,
+};
 use jobmanager_core::id::CheckpointId;
 use std::collections::VecDeque;
 
+/// The list of what is left to read.
+const SPANS: &str = "spans";
 /// The longest line. A record travels in one frame and is held in memory several times.
 const LONGEST_LINE: usize = 64 * 1024 * 1024;
 /// The most records of one poll: barriers wait for its end.
@@ -32,14 +35,17 @@ pub(super) struct FileSource {
 }
 
 impl FileSource {
-    /// Makes the plan, or takes it from the snapshots.
+    /// Makes the plan, or goes on with what is left of it.
     pub(super) fn new(cx: &OperatorContext) -> Result<Self, OperatorError> {
         let config = Config::read(cx, &["path", "rate"])?;
         let path = config.required_text("path")?;
         let rate = config.rate("rate", LEAST_RATE)?;
-        let spans = match cx.state.as_slice() {
-            [] => input_plan::plan(path, cx.subtask, cx.parallelism)?,
-            snapshots => restore(snapshots)?,
+        let spans = match &cx.state {
+            None => input_plan::plan(path, cx.subtask, cx.parallelism)?,
+            Some(state) => {
+                let spans = state.list(SPANS).iter().map(|bytes| Span::read(bytes));
+                spans.collect::<Result<_, OperatorError>>()?
+            }
         };
         Ok(FileSource {
             spans,
@@ -92,28 +98,19 @@ impl Source for FileSource {
         Ok(SourceStatus::Ready)
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        let mut state = StateWriter::new();
-        input_plan::write(&self.spans, &mut state);
-        Ok(state.into_bytes())
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+        let spans = self.spans.iter().map(Span::to_bytes);
+        state.append(SPANS, DistributionMode::Split, spans)
     }
-}
-
-fn restore(snapshots: &[Vec<u8>]) -> Result<VecDeque<Span>, OperatorError> {
-    let mut spans = VecDeque::new();
-    for snapshot in snapshots {
-        let mut state = StateReader::new(snapshot)?;
-        input_plan::read(&mut state, &mut spans)?;
-        state.end()?;
-    }
-    Ok(spans)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::harness::{Collected, restored, subtask};
+    use super::super::harness::{
+        Collected, RESCALED, rescaled, restored, subtask, subtasks, written,
+    };
     use super::super::pacer::tests::ManualClock;
     use super::*;
     use serde_json::json;
@@ -229,9 +226,42 @@ mod tests {
             while output.records.len() < position {
                 source.emit(1, &mut output).unwrap();
             }
-            let state = source.snapshot(CheckpointId(1)).unwrap();
-            let mut again = FileSource::new(&restored(cx, &[state])).unwrap();
+            let state = snapshot(cx, &mut source);
+            let mut again = FileSource::new(&restored(cx, Some(&state))).unwrap();
             assert_eq!(run(&mut again), expected[position..], "{position}");
+        }
+    }
+
+    fn snapshot(cx: &OperatorContext, source: &mut FileSource) -> State {
+        written(cx, |state| source.snapshot(CheckpointId(1), state))
+    }
+
+    #[test]
+    fn with_another_parallelism_every_line_is_read_once() {
+        let files = odd_files();
+        let folder = folder_of(&files);
+        let mut expected = naive(&files);
+        expected.sort_unstable();
+        let config = json!({ "path": folder.path().to_str().unwrap() });
+        // How many lines each subtask reads before; in the end all of them.
+        for before in [0, 1, 5, 1_000] {
+            for (old, new) in RESCALED {
+                let (mut states, mut lines) = (Vec::new(), Vec::new());
+                for cx in subtasks(&config, old) {
+                    let mut source = FileSource::new(&cx).unwrap();
+                    let mut output = Collected::default();
+                    while output.records.len() < before && !source.spans.is_empty() {
+                        source.emit(1, &mut output).unwrap();
+                    }
+                    lines.extend(output.records.into_iter().map(|record| record.value));
+                    states.push(snapshot(&cx, &mut source));
+                }
+                for cx in rescaled(&config, &states, new) {
+                    lines.extend(run(&mut FileSource::new(&cx).unwrap()));
+                }
+                lines.sort_unstable();
+                assert_eq!(lines, expected, "{old} to {new} after {before}");
+            }
         }
     }
 
@@ -241,8 +271,8 @@ mod tests {
         let folder = folder_of(&files);
         let read = |index| {
             let cx = context_of(folder.path(), index, 7);
-            let state = FileSource::new(&cx).unwrap().snapshot(CheckpointId(1));
-            run(&mut FileSource::new(&restored(&cx, &[state.unwrap()])).unwrap())
+            let state = snapshot(&cx, &mut FileSource::new(&cx).unwrap());
+            run(&mut FileSource::new(&restored(&cx, Some(&state))).unwrap())
         };
         assert_eq!((0..7).flat_map(read).collect::<Vec<_>>(), naive(&files));
     }
@@ -251,16 +281,13 @@ mod tests {
     fn a_restored_source_keeps_to_the_files_it_started_with() {
         let folder = folder_of(&[b"one\ntwo\n".to_vec(), b"three\n".to_vec()]);
         let cx = context_of(folder.path(), 0, 1);
-        let state = FileSource::new(&cx)
-            .unwrap()
-            .snapshot(CheckpointId(1))
-            .unwrap();
+        let state = snapshot(&cx, &mut FileSource::new(&cx).unwrap());
         fs::write(folder.path().join("new"), "not planned\n").unwrap();
-        let mut again = FileSource::new(&restored(&cx, std::slice::from_ref(&state))).unwrap();
+        let mut again = FileSource::new(&restored(&cx, Some(&state))).unwrap();
         assert_eq!(run(&mut again).len(), 3);
 
         fs::remove_file(folder.path().join("001")).unwrap();
-        let mut again = FileSource::new(&restored(&cx, &[state])).unwrap();
+        let mut again = FileSource::new(&restored(&cx, Some(&state))).unwrap();
         let mut output = Collected::default();
         let error = loop {
             match again.poll(&mut output) {

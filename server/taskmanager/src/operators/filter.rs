@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::lines::find_byte;
-use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record, State};
 use jobmanager_core::id::CheckpointId;
 
 /// Has no state.
@@ -31,8 +31,8 @@ impl Operator for Filter {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@
 //! they have at the start, and the sequence is cut into as many ranges as there are subtasks. A line
 //! belongs to the subtask in whose range its first byte lies.
 
-use super::state::{StateReader, StateWriter};
 use crate::sdk::OperatorError;
+use crate::state::compact::{StateReader, StateWriter};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,29 @@ pub(super) struct Span {
     pub(super) size: u64,
     pub(super) from: u64,
     pub(super) to: u64,
+}
+
+impl Span {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = StateWriter::new();
+        writer.bytes(self.path.as_bytes());
+        for number in [self.size, self.from, self.to] {
+            writer.number(number);
+        }
+        writer.into_bytes()
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, OperatorError> {
+        let mut reader = StateReader::new(bytes)?;
+        let span = Span {
+            path: reader.text()?.to_owned(),
+            size: reader.number()?,
+            from: reader.number()?,
+            to: reader.number()?,
+        };
+        reader.end()?;
+        Ok(span)
+    }
 }
 
 /// What one subtask of several reads of a file, or of a folder and everything below it. Names that
@@ -55,35 +78,6 @@ pub(super) fn plan(
         }
     }
     Ok(spans)
-}
-
-/// Appends spans to a snapshot.
-pub(super) fn write(spans: &VecDeque<Span>, state: &mut StateWriter) {
-    state.number(spans.len() as u64);
-    for span in spans {
-        state.bytes(span.path.as_bytes());
-        state.number(span.size);
-        state.number(span.from);
-        state.number(span.to);
-    }
-}
-
-/// Reads the spans of a snapshot.
-pub(super) fn read(
-    state: &mut StateReader<'_>,
-    spans: &mut VecDeque<Span>,
-) -> Result<(), OperatorError> {
-    for _ in 0..state.number()? {
-        let path = state.text()?.to_owned();
-        let (size, from, to) = (state.number()?, state.number()?, state.number()?);
-        spans.push_back(Span {
-            path,
-            size,
-            from,
-            to,
-        });
-    }
-    Ok(())
 }
 
 /// Every file with its size, in no order.
@@ -216,13 +210,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "one\ntwo\n").unwrap();
         let spans = plan(folder.path().to_str().unwrap(), 1, 2).unwrap();
-        let mut writer = StateWriter::new();
-        write(&spans, &mut writer);
-        let snapshot = writer.into_bytes();
-        let mut reader = StateReader::new(&snapshot).unwrap();
-        let mut restored = VecDeque::new();
-        read(&mut reader, &mut restored).unwrap();
-        assert_eq!(restored, spans);
-        reader.end().unwrap();
+        assert_eq!(Span::read(&spans[0].to_bytes()).unwrap(), spans[0]);
     }
 }

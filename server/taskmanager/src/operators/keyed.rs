@@ -1,52 +1,70 @@
-//! What keyed operators share: which key a record counts under, and whose keys a snapshot holds.
+//! What keyed operators share: which key a record counts under, and how keys get into a snapshot and out of it.
+//!
+//! Keys that a hash edge brought here are in the subtask's key groups. An edge of another kind brings any keys. Those
+//! of other subtasks' groups are partitions of a list, one for each group, and each of them goes to some subtask: as
+//! before, what a key has is then in several places, and nothing of it is lost or doubled.
 
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{OperatorContext, OperatorError, Record};
-use jobmanager_core::graph::{key_group, subtask_of_key_group};
-use jobmanager_proto::records::key_hash;
+use crate::sdk::{DistributionMode, KeyGroups, OperatorError, Record, State};
+use crate::state::compact::StateWriter;
+use std::collections::BTreeMap;
+
+/// The list of the keys that no hash edge brought here.
+const ELSEWHERE: &str = "keys-of-other-subtasks";
 
 /// The key of a record; its value, if it has none.
 pub(super) fn key_of<'a>(record: &Record<'a>) -> &'a [u8] {
     record.key.unwrap_or(record.value)
 }
 
-/// A subtask's place among the key groups. It stands in front of every keyed snapshot: whoever
-/// restores its own takes all of it, and whoever restores that of a job with another parallelism takes
-/// what is in its key groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyRange {
-    subtask: u32,
-    parallelism: u32,
-    max_parallelism: u32,
+/// Collects what a snapshot has of each key.
+pub(super) struct KeyedWriter {
+    key_groups: KeyGroups,
+    /// With what each part begins.
+    beginning: StateWriter,
+    parts: BTreeMap<u32, StateWriter>,
 }
 
-impl KeyRange {
-    pub(super) fn of(cx: &OperatorContext) -> Self {
-        KeyRange {
-            subtask: cx.subtask,
-            parallelism: cx.parallelism,
-            max_parallelism: cx.max_parallelism,
+impl KeyedWriter {
+    pub(super) fn new(key_groups: KeyGroups) -> Self {
+        KeyedWriter {
+            key_groups,
+            beginning: StateWriter::new(),
+            parts: BTreeMap::new(),
         }
     }
 
-    pub(super) fn write(self, state: &mut StateWriter) {
-        for number in [self.subtask, self.parallelism, self.max_parallelism] {
-            state.number(u64::from(number));
+    /// There is a part of every key group of the subtask, and each begins with this.
+    pub(super) fn in_every_group(key_groups: KeyGroups, beginning: StateWriter) -> Self {
+        let part = |group| (group, beginning.clone());
+        KeyedWriter {
+            key_groups,
+            parts: key_groups.own().map(part).collect(),
+            beginning,
         }
     }
 
-    /// Reads the range of a snapshot's writer; answers whether all its keys are ours.
-    pub(super) fn is_written_by(self, state: &mut StateReader<'_>) -> Result<bool, OperatorError> {
-        let mut same = true;
-        for number in [self.subtask, self.parallelism, self.max_parallelism] {
-            same &= state.number()? == u64::from(number);
-        }
-        Ok(same)
+    /// Where to write what a key has.
+    pub(super) fn part_of(&mut self, key: &[u8]) -> &mut StateWriter {
+        let group = self.key_groups.of(key);
+        let fresh = || self.beginning.clone();
+        self.parts.entry(group).or_insert_with(fresh)
     }
 
-    /// Whether a hash edge sends this key here.
-    pub(super) fn contains(self, key: &[u8]) -> bool {
-        let group = key_group(key_hash(key), self.max_parallelism);
-        subtask_of_key_group(group, self.max_parallelism, self.parallelism) == self.subtask
+    pub(super) fn put_into(self, state: &mut State) -> Result<(), OperatorError> {
+        for (group, part) in self.parts {
+            let part = part.into_bytes();
+            if self.key_groups.contains(group) {
+                state.put_key_group(group, part)?;
+            } else {
+                state.append(ELSEWHERE, DistributionMode::Split, [part])?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// What was written by [`KeyedWriter`]s, each part from its first key to its end.
+pub(super) fn parts(state: &State) -> impl Iterator<Item = &[u8]> {
+    let owned = state.key_groups().map(|(_, part)| part);
+    owned.chain(state.list(ELSEWHERE).iter().map(Vec::as_slice))
 }

@@ -16,6 +16,8 @@
 //! They use nothing that a user's own operators could not. A field of `config` that is not in the
 //! table, or has the wrong type, fails the task with the field's name. Rates are records per second
 //! and subtask. A relative `path` starts at the TaskManager's working directory.
+//!
+//! All of them go on with another parallelism, and nothing is lost or doubled by that.
 
 mod config;
 mod count;
@@ -32,7 +34,6 @@ mod pacer;
 mod part_file;
 mod print_sink;
 mod split_words;
-mod state;
 mod throttle;
 mod window_count;
 

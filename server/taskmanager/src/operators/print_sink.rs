@@ -3,7 +3,7 @@
 //! Neither has transactions: what is printed before a failure is printed again after it.
 
 use super::config::Config;
-use crate::sdk::{OperatorContext, OperatorError, Record, Sink};
+use crate::sdk::{OperatorContext, OperatorError, Record, Sink, State};
 use jobmanager_core::id::CheckpointId;
 use std::io::{self, Write};
 
@@ -44,8 +44,8 @@ impl Sink for PrintSink {
         printed.map_err(|error| OperatorError::about("standard output", error))
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 
     fn commit(&mut self, _: CheckpointId) -> Result<(), OperatorError> {
@@ -73,8 +73,8 @@ impl Sink for BlackholeSink {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 
     fn commit(&mut self, _: CheckpointId) -> Result<(), OperatorError> {

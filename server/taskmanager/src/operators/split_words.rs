@@ -4,7 +4,7 @@
 //! are not UTF-8 separate words.
 
 use super::config::Config;
-use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record, State};
 use jobmanager_core::id::CheckpointId;
 
 /// Has no state but a buffer that is used again for every word.
@@ -67,8 +67,8 @@ impl Operator for SplitWords {
         }
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 }
 

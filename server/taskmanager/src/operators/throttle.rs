@@ -5,7 +5,7 @@
 
 use super::config::{Config, wrong};
 use super::pacer::{Pacer, SystemClock};
-use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record, State};
 use jobmanager_core::id::CheckpointId;
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ impl Operator for Throttle {
         output.record(record)
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 }
 

@@ -4,14 +4,22 @@
 //! reaches its last millisecond: `key<TAB>window start<TAB>count` for each key, sorted. A record that
 //! comes later than that, but within the allowed lateness, fires its key again with the new count; one
 //! that comes later still is dropped and counted. At the end of the input all that is left fires.
+//!
+//! The windows are keyed state. With another parallelism, a subtask gets keys from several others. Each entry knows
+//! whether it has fired, so none fires twice. The watermark is in every key group, with keys or without, and a subtask
+//! begins with the lowest one of those that it gets: with a higher one, it would take records for late that are not.
 
 use super::config::{Config, wrong};
 use super::decimal::{push_decimal, push_signed};
-use super::keyed::{KeyRange, key_of};
-use super::state::{StateReader, StateWriter};
-use crate::sdk::{Operator, OperatorContext, OperatorError, Output, Record};
+use super::keyed::{self, KeyedWriter, key_of};
+use crate::sdk::DistributionMode::Split;
+use crate::sdk::{KeyGroups, Operator, OperatorContext, OperatorError, Output, Record, State};
+use crate::state::compact::{StateReader, StateWriter};
 use jobmanager_core::id::CheckpointId;
 use std::collections::{BTreeMap, HashMap};
+
+/// The list of how many records each subtask dropped.
+const DROPPED: &str = "dropped";
 
 /// The records of one key in one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +37,7 @@ pub(super) struct WindowCount {
     size: i64,
     /// How long after its end a window is kept. Milliseconds.
     lateness: i64,
-    range: KeyRange,
+    key_groups: KeyGroups,
     windows: BTreeMap<i64, Window>,
     watermark: i64,
     dropped: u64,
@@ -47,39 +55,45 @@ impl WindowCount {
         let mut operator = WindowCount {
             size,
             lateness: config.duration_ms("allowedLateness")?.unwrap_or(0),
-            range: KeyRange::of(cx),
+            key_groups: cx.key_groups(),
             windows: BTreeMap::new(),
             watermark: i64::MIN,
             dropped: 0,
             line: Vec::new(),
         };
-        operator.restore(&cx.state)?;
+        if let Some(state) = &cx.state {
+            operator.restore(state)?;
+        }
         Ok(operator)
     }
 
-    /// Merges snapshots. The watermark is the lowest of them; entries know whether they have fired, so
-    /// none fires twice.
-    fn restore(&mut self, snapshots: &[Vec<u8>]) -> Result<(), OperatorError> {
-        let mut watermark: Option<i64> = None;
-        for snapshot in snapshots {
-            let mut state = StateReader::new(snapshot)?;
-            let ours = self.range.is_written_by(&mut state)?;
-            let theirs = state.signed()?;
-            watermark = Some(watermark.map_or(theirs, |lowest| lowest.min(theirs)));
-            self.dropped = self.dropped.saturating_add(state.number()?);
-            for _ in 0..state.number()? {
-                let (start, key) = (state.signed()?, state.bytes()?);
-                let (count, fired) = (state.number()?, state.number()? != 0);
-                if ours || self.range.contains(key) {
-                    let entry = entry(self.windows.entry(start).or_default(), key);
-                    entry.count = entry.count.saturating_add(count);
-                    entry.fired |= fired;
-                }
-            }
-            state.end()?;
+    fn restore(&mut self, state: &State) -> Result<(), OperatorError> {
+        for partition in state.list(DROPPED) {
+            let mut reader = StateReader::new(partition)?;
+            self.dropped = self.dropped.saturating_add(reader.number()?);
+            reader.end()?;
         }
-        self.watermark = watermark.unwrap_or(i64::MIN);
+        let mut lowest: Option<i64> = None;
+        for part in keyed::parts(state) {
+            let watermark = self.restore_windows(part)?;
+            lowest = Some(lowest.map_or(watermark, |lowest| lowest.min(watermark)));
+        }
+        self.watermark = lowest.unwrap_or(i64::MIN);
         Ok(())
+    }
+
+    /// Takes over the windows of some keys; tells the watermark with which they were written.
+    fn restore_windows(&mut self, part: &[u8]) -> Result<i64, OperatorError> {
+        let mut reader = StateReader::new(part)?;
+        let watermark = reader.signed()?;
+        while !reader.is_at_end() {
+            let (start, key) = (reader.signed()?, reader.bytes()?);
+            let (count, fired) = (reader.number()?, reader.number()? != 0);
+            let entry = entry(self.windows.entry(start).or_default(), key);
+            entry.count = entry.count.saturating_add(count);
+            entry.fired |= fired;
+        }
+        Ok(watermark)
     }
 
     /// The last millisecond of a window.
@@ -168,24 +182,25 @@ impl Operator for WindowCount {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        let mut state = StateWriter::new();
-        self.range.write(&mut state);
-        state.signed(self.watermark);
-        state.number(self.dropped);
-        let entries: usize = self.windows.values().map(HashMap::len).sum();
-        state.number(entries as u64);
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+        let mut watermark = StateWriter::new();
+        watermark.signed(self.watermark);
+        let mut keyed = KeyedWriter::in_every_group(self.key_groups, watermark);
         for (start, window) in &self.windows {
             let mut sorted: Vec<_> = window.iter().collect();
             sorted.sort_unstable_by(|one, other| one.0.cmp(other.0));
             for (key, entry) in sorted {
-                state.signed(*start);
-                state.bytes(key);
-                state.number(entry.count);
-                state.number(u64::from(entry.fired));
+                let part = keyed.part_of(key);
+                part.signed(*start);
+                part.bytes(key);
+                part.number(entry.count);
+                part.number(u64::from(entry.fired));
             }
         }
-        Ok(state.into_bytes())
+        keyed.put_into(state)?;
+        let mut dropped = StateWriter::new();
+        dropped.number(self.dropped);
+        state.append(DROPPED, Split, [dropped.into_bytes()])
     }
 }
 
@@ -223,7 +238,9 @@ fn fire(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::harness::{Collected, context, keyed, restored, subtask};
+    use super::super::harness::{
+        Collected, RESCALED, context, keyed, rescaled, restored, subtasks, written,
+    };
     use super::*;
     use serde_json::json;
 
@@ -232,6 +249,10 @@ mod tests {
             json!({ "size": size, "allowedLateness": lateness }),
         ))
         .unwrap()
+    }
+
+    fn snapshot(cx: &OperatorContext, operator: &mut WindowCount) -> State {
+        written(cx, |state| operator.snapshot(CheckpointId(1), state))
     }
 
     fn feed(operator: &mut WindowCount, records: &[(&str, i64)]) -> Vec<String> {
@@ -370,8 +391,8 @@ mod tests {
         for position in 0..=STEPS.len() {
             let mut operator = WindowCount::new(&cx).unwrap();
             let mut output = run(&mut operator, &STEPS[..position]);
-            let state = operator.snapshot(CheckpointId(1)).unwrap();
-            let mut again = WindowCount::new(&restored(&cx, &[state])).unwrap();
+            let state = snapshot(&cx, &mut operator);
+            let mut again = WindowCount::new(&restored(&cx, Some(&state))).unwrap();
             output.extend(run(&mut again, &STEPS[position..]));
             output.extend(finish(&mut again));
             assert_eq!(output, expected, "{position}");
@@ -379,40 +400,92 @@ mod tests {
         }
     }
 
-    #[test]
-    fn merged_snapshots_fire_what_has_not_fired_once() {
-        let config = json!({ "size": 10, "allowedLateness": 100 });
-        let mut states = Vec::new();
-        for (index, watermark) in [(0, 9), (1, 25)] {
-            let cx = subtask(config.clone(), index, 2);
-            let here = |key: &&str| KeyRange::of(&cx).contains(key.as_bytes());
-            let keys = ["a", "b", "c", "d", "e", "f", "g", "h"].into_iter();
-            let records: Vec<_> = keys.filter(here).flat_map(|k| [(k, 1), (k, 11)]).collect();
-            let mut operator = WindowCount::new(&cx).unwrap();
-            feed(&mut operator, &records);
-            assert_eq!(
-                advance(&mut operator, watermark).len(),
-                if watermark == 9 {
-                    records.len() / 2
-                } else {
-                    records.len()
-                }
-            );
-            let waiting = operator.windows.values().flat_map(HashMap::values);
-            let waiting = waiting.filter(|entry| !entry.fired).count();
-            states.push((waiting, operator.snapshot(CheckpointId(1)).unwrap()));
-        }
-        let waiting: usize = states.iter().map(|(waiting, _)| waiting).sum();
-        let states: Vec<_> = states.into_iter().map(|(_, state)| state).collect();
-        let cx = restored(&context(config), &states);
-        assert_eq!(finish(&mut WindowCount::new(&cx).unwrap()).len(), waiting);
+    const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-        // A record for a window that one of the two had fired changes its count again.
-        let mut operator = WindowCount::new(&cx).unwrap();
-        let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
-        feed(&mut operator, &keys.map(|key| (key, 12)));
-        let expected = keys.map(|key| format!("{key}\t10\t2"));
-        assert_eq!(advance(&mut operator, 19), expected);
+    /// Those of the keys that a hash edge brings to a subtask.
+    fn keys_of(cx: &OperatorContext) -> Vec<&'static str> {
+        let groups = cx.key_groups();
+        let here = |key: &&str| groups.contains(groups.of(key.as_bytes()));
+        KEYS.into_iter().filter(here).collect()
+    }
+
+    /// Each key once in the windows that start at 0 and 10.
+    fn in_two_windows(cx: &OperatorContext, watermark: i64) -> (WindowCount, Vec<String>) {
+        let records: Vec<_> = keys_of(cx)
+            .into_iter()
+            .flat_map(|key| [(key, 1), (key, 11)])
+            .collect();
+        let mut operator = WindowCount::new(cx).unwrap();
+        feed(&mut operator, &records);
+        let fired = advance(&mut operator, watermark);
+        (operator, fired)
+    }
+
+    #[test]
+    fn with_another_parallelism_what_has_not_fired_fires_once() {
+        let config = json!({ "size": 10, "allowedLateness": 100 });
+        for (old, new) in RESCALED {
+            let (mut states, mut fired) = (Vec::new(), Vec::new());
+            for cx in subtasks(&config, old) {
+                let (mut operator, early) = in_two_windows(&cx, 9);
+                fired.extend(early);
+                states.push(snapshot(&cx, &mut operator));
+            }
+            assert_eq!(fired.len(), KEYS.len());
+            for cx in rescaled(&config, &states, new) {
+                fired.extend(finish(&mut WindowCount::new(&cx).unwrap()));
+            }
+            fired.sort_unstable();
+            let expected = KEYS
+                .iter()
+                .flat_map(|key| [format!("{key}\t0\t1"), format!("{key}\t10\t1")]);
+            assert_eq!(fired, expected.collect::<Vec<_>>(), "{old} to {new}");
+        }
+    }
+
+    #[test]
+    fn every_subtask_goes_on_with_the_lowest_watermark_of_its_keys_and_none_fires_again() {
+        let config = json!({ "size": 10, "allowedLateness": 100 });
+        for parallelism in 1..5 {
+            let mut states = Vec::new();
+            for (cx, watermark) in subtasks(&config, 2).iter().zip([9, 25]) {
+                let (mut operator, fired) = in_two_windows(cx, watermark);
+                let windows = if watermark == 9 { 1 } else { 2 };
+                assert_eq!(fired.len(), windows * keys_of(cx).len());
+                states.push(snapshot(cx, &mut operator));
+            }
+            let mut fired = Vec::new();
+            for cx in rescaled(&config, &states, parallelism) {
+                // A record for a window that one of the two had fired changes its count again.
+                let mut operator = WindowCount::new(&cx).unwrap();
+                let from_the_first = cx.key_groups().own().start() < &64;
+                assert_eq!(operator.watermark, if from_the_first { 9 } else { 25 });
+                let records: Vec<_> = keys_of(&cx).into_iter().map(|key| (key, 12)).collect();
+                fired.extend(feed(&mut operator, &records));
+                fired.extend(advance(&mut operator, 19));
+            }
+            fired.sort_unstable();
+            assert_eq!(fired, KEYS.map(|key| format!("{key}\t10\t2")));
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_is_counted_once_with_any_parallelism() {
+        let config = json!({ "size": 10 });
+        for (old, new) in RESCALED {
+            let mut states = Vec::new();
+            for cx in subtasks(&config, old) {
+                let mut operator = WindowCount::new(&cx).unwrap();
+                advance(&mut operator, 9);
+                feed(&mut operator, &[("a", 1), ("b", 2)]);
+                states.push(snapshot(&cx, &mut operator));
+            }
+            let contexts = rescaled(&config, &states, new);
+            let dropped = contexts
+                .iter()
+                .map(|cx| WindowCount::new(cx).unwrap().dropped);
+            assert_eq!(dropped.sum::<u64>(), u64::from(old) * 2, "{old} to {new}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) use metrics::Counters;
 
 use crate::channel::{Canceled, Hub, Inbox};
 use crate::exchange::Peers;
-use crate::sdk::{Behaviour, OperatorContext, OperatorError, Registry};
+use crate::sdk::{Behaviour, KeyGroups, OperatorContext, OperatorError, Registry};
 use crate::storage::Storage;
 use jobmanager_core::id::AttemptId;
 use jobmanager_core::message::{JobTable, TableVertex};
@@ -117,7 +117,8 @@ impl Task {
             return self.finish();
         }
         let wiring = wiring::connect(&self)?;
-        let (end_of_data, behaviour) = self.restore()?;
+        let behaviour = self.restore()?;
+        let end_of_data = self.start.end_of_data;
         self.restored()?;
         let inputs = !wiring.inlets.is_empty();
         let outputs = wiring.has_outputs;
@@ -155,10 +156,10 @@ impl Task {
         Ok(())
     }
 
-    /// Makes the operator with its restored state, and tells whether that is of after its end of data.
-    fn restore(&self) -> Result<(bool, Behaviour), Stop> {
-        let restored = snapshot::restore(self)?;
+    /// Makes the operator with its restored state.
+    fn restore(&self) -> Result<Behaviour, Stop> {
         let vertex = self.vertex()?;
+        let state = snapshot::restore(self, self.key_groups(vertex))?;
         let config = serde_json::from_str(&vertex.config).map_err(|problem| {
             let name = &vertex.name;
             Stop::Failed(format!(
@@ -175,14 +176,20 @@ impl Task {
             config,
             checkpoints: self.table().checkpoints.is_some(),
             restored: self.start.restore,
-            state: restored.state,
+            state,
         };
-        let behaviour = self.shared.registry.make(&vertex.operator, &cx)?;
-        Ok((restored.end_of_data, behaviour))
+        Ok(self.shared.registry.make(&vertex.operator, &cx)?)
     }
 
-    fn snapshots(&self) -> Snapshots {
-        Snapshots::new(self.start.attempt, self.table(), self.shared.clone())
+    fn snapshots(&self) -> Result<Snapshots, Stop> {
+        let key_groups = self.key_groups(self.vertex()?);
+        let (attempt, shared) = (self.start.attempt, self.shared.clone());
+        Ok(Snapshots::new(attempt, key_groups, self.table(), shared))
+    }
+
+    fn key_groups(&self, vertex: &TableVertex) -> KeyGroups {
+        let subtask = self.start.attempt.task.subtask.0;
+        KeyGroups::new(vertex.max_parallelism, vertex.parallelism, subtask)
     }
 
     fn report(&self, event: TaskEvent) {

@@ -6,7 +6,7 @@ use super::snapshot::Snapshots;
 use super::wiring::Wiring;
 use super::{Counters, Stop, Task};
 use crate::channel::Order;
-use crate::sdk::{Operator, OperatorError, Record, Sink};
+use crate::sdk::{Operator, OperatorError, Record, Sink, State};
 use bytes::Bytes;
 use jobmanager_core::id::CheckpointId;
 use jobmanager_core::taskmanager::TaskEvent;
@@ -31,7 +31,7 @@ pub(crate) fn run(
         work,
         gate: Gate::new(Arc::clone(&task.inbox), wiring.inlets, mode),
         outputs: wiring.outputs,
-        snapshots: task.snapshots(),
+        snapshots: task.snapshots()?,
         counters: Arc::clone(&task.counters),
         restored_at_end,
         finished: false,
@@ -113,8 +113,9 @@ impl Running {
             end_of_data,
         } = aligned;
         self.outputs.barrier(&barrier)?;
-        let snapshot = self.work.snapshot(barrier.checkpoint);
-        self.snapshots.taken(&barrier, end_of_data, snapshot);
+        self.snapshots.take(&barrier, end_of_data, |state| {
+            self.work.snapshot(barrier.checkpoint, state)
+        });
         Ok(())
     }
 
@@ -151,10 +152,14 @@ impl Running {
 }
 
 impl Work {
-    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+    fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        state: &mut State,
+    ) -> Result<(), OperatorError> {
         match self {
-            Work::Operator(operator) => operator.snapshot(checkpoint),
-            Work::Sink(sink) => sink.snapshot(checkpoint),
+            Work::Operator(operator) => operator.snapshot(checkpoint, state),
+            Work::Sink(sink) => sink.snapshot(checkpoint, state),
         }
     }
 }

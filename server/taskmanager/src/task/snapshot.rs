@@ -1,38 +1,25 @@
-//! Snapshots of a task: their envelope, storing them, and reading them back.
+//! Snapshots of a task: storing them, and reading them back.
 //!
-//! Around the operator's bytes there is one byte of version, [`VERSION`], and one byte that is 1 if the
-//! snapshot was taken after the end of the task's data, else 0. A large one is a file: of a checkpoint in the
-//! checkpoint storage, of a savepoint in the folder that its order names. An operator without state, amid its data,
-//! has nothing to snapshot, so that a job may go on without it.
+//! A small one travels with its acknowledgement, a large one is a file: of a checkpoint in the checkpoint storage, of a
+//! savepoint in the folder that its order names. An operator without state, amid its data, has nothing to snapshot, so
+//! that a job may go on without it. What the bytes are is the affair of [`State`].
 
 use super::{Shared, Stop, Task};
 use crate::channel::Barrier;
-use crate::sdk::OperatorError;
+use crate::sdk::{KeyGroups, OperatorError, State};
 use crate::storage::{Storage, StorageError};
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use jobmanager_core::message::{DeclineReason, JobTable, StateHandle, StateLocation};
 use jobmanager_core::taskmanager::TaskEvent;
 use std::convert::Infallible;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-/// The version of the envelope.
-const VERSION: u8 = 1;
-
-/// What a task is restored from.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Restored {
-    /// The operator's bytes, one per handle.
-    pub(crate) state: Vec<Vec<u8>>,
-    /// Whether each of them was taken after the end of its task's data; false without any.
-    pub(crate) end_of_data: bool,
-}
-
-/// Reads what the deployment says the task starts from.
-pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
-    let mut restored = Restored {
-        state: Vec::new(),
-        end_of_data: !task.start.state.is_empty(),
-    };
+/// Reads what the deployment says the task starts from; `None` if it starts from the beginning.
+pub(crate) fn restore(task: &Task, key_groups: KeyGroups) -> Result<Option<State>, Stop> {
+    if task.start.state.is_empty() {
+        return Ok(None);
+    }
+    let mut state = State::new(key_groups);
     for handle in &task.start.state {
         let (bytes, place) = match &handle.location {
             StateLocation::Inline(bytes) => (bytes.clone(), "an inline snapshot"),
@@ -46,12 +33,10 @@ pub(crate) fn restore(task: &Task) -> Result<Restored, Stop> {
                 (read(task, &storage, name, handle.size)?, url.as_str())
             }
         };
-        let (end_of_data, state) =
-            open(bytes).map_err(|problem| Stop::Failed(format!("restore: {place}: {problem}")))?;
-        restored.end_of_data &= end_of_data;
-        restored.state.push(state);
+        let taken = state.take(&bytes, handle.parts.as_deref());
+        taken.map_err(|problem| Stop::Failed(format!("restore: {place}: {problem}")))?;
     }
-    Ok(restored)
+    Ok(Some(state))
 }
 
 fn read(task: &Task, storage: &Storage, name: &str, size: u64) -> Result<Vec<u8>, Stop> {
@@ -67,6 +52,7 @@ fn unreadable(problem: StorageError) -> Stop {
 /// nothing of it is written any more, because what its job left is removed after that.
 pub(crate) struct Snapshots {
     attempt: AttemptId,
+    key_groups: KeyGroups,
     inline_threshold: u64,
     shared: Shared,
     /// Every write under way has a copy of the sender. Nothing is sent: it tells when there is none any more.
@@ -82,41 +68,49 @@ impl Drop for Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn new(attempt: AttemptId, table: &JobTable, shared: Shared) -> Snapshots {
+    pub(crate) fn new(
+        attempt: AttemptId,
+        key_groups: KeyGroups,
+        table: &JobTable,
+        shared: Shared,
+    ) -> Snapshots {
         let (writing, written) = mpsc::channel();
         Snapshots {
             writing: Some(writing),
             written,
             attempt,
+            key_groups,
             inline_threshold: table.checkpoints.map_or(0, |how| how.inline_threshold),
             shared,
         }
     }
 
-    /// Takes over what the operator answered. A small snapshot is reported at once, a large one when it
-    /// is stored.
-    pub(crate) fn taken(
+    /// Has the operator write its snapshot. A small one is reported at once, a large one when it is stored.
+    pub(crate) fn take(
         &self,
         barrier: &Barrier,
         end_of_data: bool,
-        snapshot: Result<Vec<u8>, OperatorError>,
+        write: impl FnOnce(&mut State) -> Result<(), OperatorError>,
     ) {
         let checkpoint = barrier.checkpoint;
-        let bytes = match snapshot {
-            Ok(bytes) if bytes.is_empty() && !end_of_data => {
-                return self.report(snapshotted(checkpoint, end_of_data, StateHandle::nothing()));
-            }
-            Ok(bytes) => seal(end_of_data, &bytes),
-            Err(OperatorError(problem)) => {
-                let reason = DeclineReason::AsyncException;
-                return self.decline(checkpoint, reason, problem);
-            }
-        };
+        let mut state = State::new(self.key_groups);
+        if let Err(OperatorError(problem)) = write(&mut state) {
+            return self.decline(checkpoint, DeclineReason::AsyncException, problem);
+        }
+        if state.is_nothing() && !end_of_data {
+            return self.report(snapshotted(checkpoint, StateHandle::nothing()));
+        }
+        let (bytes, parts) = (state.to_bytes(), state.parts());
         let size = bytes.len() as u64;
+        let handle = move |location| StateHandle {
+            location,
+            size,
+            end_of_data,
+            parts: Some(Arc::new(parts)),
+        };
         if size <= self.inline_threshold {
             let location = StateLocation::Inline(bytes);
-            let state = StateHandle { location, size };
-            return self.report(snapshotted(checkpoint, end_of_data, state));
+            return self.report(snapshotted(checkpoint, handle(location)));
         }
         let file = SnapshotFile::new(self.attempt, barrier);
         let (attempt, shared) = (self.attempt, self.shared.clone());
@@ -124,9 +118,7 @@ impl Snapshots {
         self.shared.runtime.spawn(async move {
             let _writing = writing;
             let event = match file.write(&shared, bytes).await {
-                Ok(location) => {
-                    snapshotted(checkpoint, end_of_data, StateHandle { location, size })
-                }
+                Ok(location) => snapshotted(checkpoint, handle(location)),
                 Err(problem) => TaskEvent::Declined {
                     checkpoint,
                     reason: DeclineReason::AsyncException,
@@ -158,12 +150,8 @@ impl Snapshots {
     }
 }
 
-fn snapshotted(checkpoint: CheckpointId, end_of_data: bool, state: StateHandle) -> TaskEvent {
-    TaskEvent::Snapshotted {
-        checkpoint,
-        state,
-        end_of_data,
-    }
+fn snapshotted(checkpoint: CheckpointId, state: StateHandle) -> TaskEvent {
+    TaskEvent::Snapshotted { checkpoint, state }
 }
 
 /// Where a snapshot is written.
@@ -204,48 +192,5 @@ impl SnapshotFile {
                 Ok(StateLocation::Url(format!("{folder}/{name}")))
             }
         }
-    }
-}
-
-fn seal(end_of_data: bool, state: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(state.len() + 2);
-    bytes.extend([VERSION, u8::from(end_of_data)]);
-    bytes.extend_from_slice(state);
-    bytes
-}
-
-fn open(mut bytes: Vec<u8>) -> Result<(bool, Vec<u8>), String> {
-    match bytes.as_slice() {
-        [VERSION, end_of_data @ (0 | 1), ..] => {
-            let end_of_data = *end_of_data == 1;
-            bytes.drain(..2);
-            Ok((end_of_data, bytes))
-        }
-        [VERSION, ..] | [] => Err("the snapshot is damaged".to_owned()),
-        [version, ..] => Err(format!(
-            "the snapshot has version {version}, this TaskManager reads version {VERSION}"
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn an_envelope_gives_back_what_was_put_in() {
-        for end_of_data in [false, true] {
-            let sealed = seal(end_of_data, b"state");
-            assert_eq!(open(sealed).unwrap(), (end_of_data, b"state".to_vec()));
-        }
-    }
-
-    #[test]
-    fn a_snapshot_that_is_not_ours_is_refused() {
-        assert!(open(vec![]).is_err());
-        assert!(open(vec![VERSION]).is_err());
-        assert!(open(vec![VERSION, 2]).is_err());
-        assert!(open(vec![9, 0]).unwrap_err().contains("version 9"));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(
     let mut running = Running {
         task,
         source,
-        snapshots: task.snapshots(),
+        snapshots: task.snapshots()?,
         inbox: Arc::clone(&task.inbox),
         outputs: wiring.outputs,
         triggered: CheckpointId(0),
@@ -126,8 +126,9 @@ impl Running<'_> {
         }
         self.outputs.barrier(barrier)?;
         self.suspension.passed(barrier);
-        let snapshot = self.source.snapshot(barrier.checkpoint);
-        self.snapshots.taken(barrier, self.end_of_data, snapshot);
+        self.snapshots.take(barrier, self.end_of_data, |state| {
+            self.source.snapshot(barrier.checkpoint, state)
+        });
         Ok(())
     }
 }

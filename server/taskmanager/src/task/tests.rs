@@ -18,7 +18,10 @@ use jobmanager_core::graph::{JobEdge, Partitioning};
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, SubtaskIndex, TaskId, VertexIndex,
 };
-use jobmanager_core::message::{JobTable, StateHandle, TableCheckpoints, TableVertex};
+use jobmanager_core::message::{
+    JobTable, StateHandle, SubtaskState, TableCheckpoints, TableVertex,
+};
+use jobmanager_core::redistribute::redistribute;
 use jobmanager_core::taskmanager::{TaskEvent, TaskStart};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -43,11 +46,14 @@ struct Cluster {
     _running: watch::Sender<()>,
 }
 
+/// What tasks have acknowledged.
+type States = BTreeMap<TaskId, StateHandle>;
+
 /// A job with its vertices in a row: name, operator, parallelism, config.
 struct Job {
     table: JobTable,
     attempt: u32,
-    restore: BTreeMap<TaskId, StateHandle>,
+    restore: BTreeMap<TaskId, Vec<StateHandle>>,
     finish: bool,
 }
 
@@ -116,7 +122,8 @@ impl Cluster {
                     slot: SlotIndex(s),
                     table: Arc::clone(&table),
                     restore: (!job.restore.is_empty()).then_some(CheckpointId(1)),
-                    state: job.restore.get(&task).cloned().into_iter().collect(),
+                    end_of_data: job.restored_at_end(task),
+                    state: job.restore.get(&task).cloned().unwrap_or_default(),
                     finish: job.finish,
                 };
                 let on = table.slots[(vertex.first_slot + s) as usize] as usize;
@@ -170,32 +177,23 @@ impl Cluster {
     }
 
     /// Triggers a checkpoint and waits for all acknowledgements.
-    fn checkpoint(
-        &mut self,
-        attempts: &[AttemptId],
-        checkpoint: u64,
-    ) -> BTreeMap<TaskId, (StateHandle, bool)> {
+    fn checkpoint(&mut self, attempts: &[AttemptId], checkpoint: u64) -> States {
         let checkpoint = CheckpointId(checkpoint);
         self.order(attempts, &Order::Trigger(checkpoint.into()));
         self.snapshots(attempts, checkpoint)
     }
 
     /// Waits for the acknowledgements of these attempts.
-    fn snapshots(
-        &mut self,
-        attempts: &[AttemptId],
-        checkpoint: CheckpointId,
-    ) -> BTreeMap<TaskId, (StateHandle, bool)> {
+    fn snapshots(&mut self, attempts: &[AttemptId], checkpoint: CheckpointId) -> States {
         self.each(attempts, |event| {
             let TaskEvent::Snapshotted {
                 checkpoint: of,
                 state,
-                end_of_data,
             } = event
             else {
                 return None;
             };
-            (*of == checkpoint).then(|| (state.clone(), *end_of_data))
+            (*of == checkpoint).then(|| state.clone())
         })
     }
 
@@ -266,11 +264,35 @@ impl Job {
     }
 
     /// The next attempt, from these snapshots.
-    fn restored(mut self, states: BTreeMap<TaskId, (StateHandle, bool)>) -> Job {
+    fn restored(mut self, states: States) -> Job {
         self.attempt += 1;
-        let handles = states.into_iter().map(|(task, (state, _))| (task, state));
-        self.restore = handles.filter(|(_, state)| !state.is_nothing()).collect();
+        let states = states.into_iter().filter(|(_, state)| !state.is_nothing());
+        self.restore = states.map(|(task, state)| (task, vec![state])).collect();
         self
+    }
+
+    /// The next attempt, from these snapshots, with this number of subtasks of each vertex.
+    fn rescaled(self, states: &States, parallelisms: &[u32]) -> Job {
+        let mut job = self.restored(States::new());
+        let mut slots = 0;
+        for (v, (vertex, new)) in (0..).zip(job.table.vertices.iter_mut().zip(parallelisms)) {
+            let old =
+                (0..vertex.parallelism).map(|s| SubtaskState::Own(states[&task(v, s)].clone()));
+            let old: Vec<_> = old.collect();
+            let given = redistribute(&old, vertex.max_parallelism, *new).unwrap();
+            let given = given.iter().map(|state| state.handles().to_vec());
+            job.restore.extend((0..).map(|s| task(v, s)).zip(given));
+            vertex.parallelism = *new;
+            vertex.first_slot = slots;
+            slots += *new;
+        }
+        job.table.slots = (0..slots).collect();
+        job
+    }
+
+    fn restored_at_end(&self, task: TaskId) -> bool {
+        let handles = self.restore.get(&task).map_or(&[][..], Vec::as_slice);
+        !handles.is_empty() && handles.iter().all(|handle| handle.end_of_data)
     }
 
     fn attempt(&self, task: TaskId) -> AttemptId {

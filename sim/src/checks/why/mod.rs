@@ -141,8 +141,13 @@ impl Asked<'_> {
                 goes_on && self.facts.triggered.range(every).next().is_some()
             }
             Reason::Savepoint(_) => !status.is_terminal(),
+            // There are so many checkpoints.
+            Reason::NotShown(it) => {
+                let shown = self.coordinator.checkpoints(id);
+                shown.is_some_and(|shown| shown.in_progress > u64::from(it.count))
+            }
             // These stand below others.
-            Reason::Write(_) | Reason::Filter(_) | Reason::NotShown(_) => false,
+            Reason::Write(_) | Reason::Filter(_) => false,
         }
     }
 

@@ -273,7 +273,6 @@ fn a_task_that_is_blamed_and_has_acknowledged_is_seen() {
         attempt: attempt_id(0, 0),
         checkpoint: CheckpointId(1),
         state: state(1),
-        end_of_data: false,
     };
     scene.says(FromTaskManager::Acknowledge(ack));
     assert_eq!(scene.lies(|causes| *causes = said), name);

@@ -118,6 +118,7 @@ pub(super) fn job(graph: &JobGraph) -> JobPlan {
         let index = VertexIndex(index);
         let operator = if edges.iter().all(|edge| edge.target != index) {
             OperatorPlan::Source {
+                splits: 1,
                 count: None,
                 keys: 1,
                 batch: 1,

@@ -11,7 +11,7 @@ use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Input;
 use jobmanager_core::message::{
-    Deployment, Envelope, StateHandle, StateLocation, TaskDeployment, ToTaskManager, Welcome,
+    Deployment, Envelope, StateHandle, TaskDeployment, ToTaskManager, Welcome,
 };
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::taskmanager::{
@@ -148,6 +148,7 @@ impl Novice {
             tasks: vec![TaskDeployment {
                 task: task.id,
                 slot,
+                end_of_data: false,
                 state: Vec::new(),
             }],
         }));
@@ -191,14 +192,9 @@ impl Novice {
 }
 
 fn acknowledged(checkpoint: CheckpointId) -> TaskEvent {
-    let state = StateHandle {
-        location: StateLocation::Inline(Vec::new()),
-        size: 0,
-    };
     TaskEvent::Snapshotted {
         checkpoint,
-        state,
-        end_of_data: false,
+        state: StateHandle::nothing(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::super::harness::{context, value};
+use super::super::harness::{RESCALED, context, rescaled, subtasks, value, written};
 use super::*;
 use jobmanager_core::id::{Attempt, Epoch};
 use serde_json::json;
@@ -18,12 +18,19 @@ fn first(folder: &Path) -> OperatorContext {
 }
 
 /// The context of another attempt, restored from a snapshot or started without.
-fn attempt(folder: &Path, number: u32, state: Option<&Vec<u8>>) -> OperatorContext {
+fn attempt(folder: &Path, number: u32, state: Option<&State>) -> OperatorContext {
     let mut cx = first(folder);
     cx.attempt.attempt.number = number;
     cx.restored = state.map(|_| CheckpointId(1));
-    cx.state = state.cloned().into_iter().collect();
+    cx.state = state.cloned();
     cx
+}
+
+/// What the only subtask writes at a checkpoint, or why it does not.
+fn snapshot(sink: &mut FileSink, checkpoint: u64) -> Result<State, OperatorError> {
+    let mut state = State::new(context(json!({})).key_groups());
+    sink.snapshot(CheckpointId(checkpoint), &mut state)?;
+    Ok(state)
 }
 
 fn write(sink: &mut FileSink, lines: &[&str]) {
@@ -69,12 +76,12 @@ fn files_appear_only_when_their_checkpoint_has_completed() {
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a", "b"]);
     assert!(published(folder.path()).is_empty());
-    sink.snapshot(CheckpointId(1)).unwrap();
+    snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["c"]);
     assert!(published(folder.path()).is_empty());
     sink.commit(CheckpointId(1)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
-    sink.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut sink, 2).unwrap();
     sink.commit(CheckpointId(2)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b", "c"]);
     assert_eq!(hidden(folder.path()), 0);
@@ -85,11 +92,11 @@ fn an_aborted_checkpoints_file_appears_with_the_next_completed_one() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    sink.snapshot(CheckpointId(1)).unwrap();
+    snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["b"]);
-    sink.snapshot(CheckpointId(4)).unwrap();
+    snapshot(&mut sink, 4).unwrap();
     write(&mut sink, &["c"]);
-    sink.snapshot(CheckpointId(5)).unwrap();
+    snapshot(&mut sink, 5).unwrap();
     sink.commit(CheckpointId(4)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
 }
@@ -99,7 +106,7 @@ fn a_commit_may_be_repeated() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     for _ in 0..3 {
         sink.commit(CheckpointId(1)).unwrap();
     }
@@ -116,7 +123,7 @@ fn a_part_without_records_is_not_written() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     for checkpoint in 1..4 {
-        sink.snapshot(CheckpointId(checkpoint)).unwrap();
+        snapshot(&mut sink, checkpoint).unwrap();
         sink.commit(CheckpointId(checkpoint)).unwrap();
     }
     sink.finish().unwrap();
@@ -127,13 +134,13 @@ fn a_part_without_records_is_not_written() {
 fn a_crash_before_the_snapshot_leaves_nothing_once_the_next_attempt_has_a_checkpoint() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["lost"]);
     sink.open.as_mut().unwrap().flush().unwrap();
     crash(sink);
     assert_eq!(hidden(folder.path()), 1);
     let mut again = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
-    again.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut again, 2).unwrap();
     again.commit(CheckpointId(2)).unwrap();
     assert!(names(folder.path()).is_empty());
 }
@@ -143,14 +150,14 @@ fn an_attempt_that_an_old_leader_ordered_takes_nothing_from_the_one_that_goes_on
     let folder = folder();
     let mut current = FileSink::new(&first(folder.path())).unwrap();
     write(&mut current, &["a"]);
-    let state = current.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut current, 1).unwrap();
     current.commit(CheckpointId(1)).unwrap();
     write(&mut current, &["b"]);
-    current.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut current, 2).unwrap();
     let mut stray = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
     stray.commit(CheckpointId(1)).unwrap();
     write(&mut stray, &["b"]);
-    stray.snapshot(CheckpointId(3)).unwrap();
+    snapshot(&mut stray, 3).unwrap();
     FileSink::new(&attempt(folder.path(), 2, None)).unwrap();
     current.commit(CheckpointId(2)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
@@ -161,14 +168,14 @@ fn a_crash_between_snapshot_and_commit_is_made_up_for_by_the_restored_attempt() 
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["not in the checkpoint"]);
     crash(sink);
     let mut again = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
     assert_eq!(published(folder.path()), ["a"]);
     assert_eq!(hidden(folder.path()), 1);
     write(&mut again, &["b"]);
-    again.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut again, 2).unwrap();
     again.commit(CheckpointId(2)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
     assert_eq!(hidden(folder.path()), 0);
@@ -179,7 +186,7 @@ fn a_crash_after_the_commit_publishes_nothing_twice() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     sink.commit(CheckpointId(1)).unwrap();
     crash(sink);
     FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
@@ -190,15 +197,15 @@ fn a_crash_after_the_commit_publishes_nothing_twice() {
 fn parts_are_numbered_on_over_attempts() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
-    let mut state = Vec::new();
+    let mut state = None;
     for (checkpoint, line) in [(1, "a"), (2, "b")] {
         write(&mut sink, &[line]);
-        state = sink.snapshot(CheckpointId(checkpoint)).unwrap();
+        state = Some(snapshot(&mut sink, checkpoint).unwrap());
     }
     crash(sink);
-    let mut again = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
+    let mut again = FileSink::new(&attempt(folder.path(), 1, state.as_ref())).unwrap();
     write(&mut again, &["c"]);
-    again.snapshot(CheckpointId(3)).unwrap();
+    snapshot(&mut again, 3).unwrap();
     again.commit(CheckpointId(3)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b", "c"]);
 }
@@ -209,9 +216,9 @@ fn a_crash_in_the_middle_of_a_commit_is_finished_by_the_restored_attempt() {
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     for (checkpoint, line) in [(1, "a"), (2, "b"), (3, "c")] {
         write(&mut sink, &[line]);
-        sink.snapshot(CheckpointId(checkpoint)).unwrap();
+        snapshot(&mut sink, checkpoint).unwrap();
     }
-    let state = sink.snapshot(CheckpointId(4)).unwrap();
+    let state = snapshot(&mut sink, 4).unwrap();
     sink.commit(CheckpointId(2)).unwrap();
     crash(sink);
     FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
@@ -223,13 +230,13 @@ fn a_restore_from_an_older_checkpoint_drops_what_came_later() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    let older = sink.snapshot(CheckpointId(1)).unwrap();
+    let older = snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["b, of a checkpoint that was aborted"]);
-    sink.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut sink, 2).unwrap();
     crash(sink);
     let mut again = FileSink::new(&attempt(folder.path(), 1, Some(&older))).unwrap();
     write(&mut again, &["b"]);
-    again.snapshot(CheckpointId(3)).unwrap();
+    snapshot(&mut again, 3).unwrap();
     again.commit(CheckpointId(3)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
     assert_eq!(hidden(folder.path()), 0);
@@ -261,11 +268,11 @@ fn an_attempt_that_wakes_up_late_touches_nothing_of_a_later_one() {
     let folder = folder();
     let mut zombie = FileSink::new(&first(folder.path())).unwrap();
     write(&mut zombie, &["a"]);
-    let state = zombie.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut zombie, 1).unwrap();
     write(&mut zombie, &["b"]);
     let mut later = FileSink::new(&attempt(folder.path(), 1, Some(&state))).unwrap();
     write(&mut later, &["b"]);
-    later.snapshot(CheckpointId(2)).unwrap();
+    snapshot(&mut later, 2).unwrap();
     zombie.commit(CheckpointId(1)).unwrap();
     later.commit(CheckpointId(2)).unwrap();
     assert_eq!(published(folder.path()), ["a", "b"]);
@@ -283,7 +290,7 @@ fn an_attempt_of_a_later_epoch_is_later() {
     cx.attempt.attempt.number = 9;
     let mut sink = FileSink::new(&cx).unwrap();
     write(&mut sink, &["a"]);
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     crash(sink);
     let mut cx = attempt(folder.path(), 0, Some(&state));
     cx.attempt.attempt = Attempt {
@@ -307,7 +314,7 @@ fn jobs_vertices_and_subtasks_share_a_folder_in_peace() {
         cx.subtask = subtask;
         let mut sink = FileSink::new(&cx).unwrap();
         write(&mut sink, &[&format!("{job} {vertex} {subtask}")]);
-        sink.snapshot(CheckpointId(1)).unwrap();
+        snapshot(&mut sink, 1).unwrap();
         sinks.push(sink);
     }
     for mut sink in sinks {
@@ -337,7 +344,7 @@ fn an_attempt_that_is_canceled_takes_its_open_part_with_it() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    sink.snapshot(CheckpointId(1)).unwrap();
+    snapshot(&mut sink, 1).unwrap();
     write(&mut sink, &["b"]);
     assert_eq!(hidden(folder.path()), 2);
     drop(sink);
@@ -349,7 +356,7 @@ fn a_closed_part_that_vanished_is_an_error_with_its_path() {
     let folder = folder();
     let mut sink = FileSink::new(&first(folder.path())).unwrap();
     write(&mut sink, &["a"]);
-    let state = sink.snapshot(CheckpointId(1)).unwrap();
+    let state = snapshot(&mut sink, 1).unwrap();
     for name in names(folder.path()) {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
@@ -395,7 +402,7 @@ fn a_full_disk_declines_the_checkpoint_and_fails_the_task_that_goes_on() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     sink.open.as_mut().unwrap().redirect(full);
     write(&mut sink, &["b"]);
-    let error = sink.snapshot(CheckpointId(1)).unwrap_err().to_string();
+    let error = snapshot(&mut sink, 1).unwrap_err().to_string();
     assert!(
         error.starts_with(folder.path().to_str().unwrap()),
         "{error}"
@@ -416,12 +423,9 @@ fn after_a_failed_sync_nothing_more_is_promised() {
     // A device that takes everything and cannot be synced.
     let null = fs::File::options().write(true).open("/dev/null").unwrap();
     sink.open.as_mut().unwrap().redirect(null);
-    let first = sink.snapshot(CheckpointId(1)).unwrap_err().to_string();
+    let first = snapshot(&mut sink, 1).unwrap_err().to_string();
     assert!(first.contains(".inprogress: "), "{first}");
-    assert_eq!(
-        sink.snapshot(CheckpointId(2)).unwrap_err().to_string(),
-        first
-    );
+    assert_eq!(snapshot(&mut sink, 2).unwrap_err().to_string(), first);
     assert_eq!(sink.process(value("b")).unwrap_err().to_string(), first);
     assert_eq!(sink.finish().unwrap_err().to_string(), first);
 }
@@ -435,9 +439,53 @@ fn closed_parts_do_not_pile_up_without_bound() {
         name: String::new(),
     };
     sink.closed.extend((0..10_000).map(part));
-    sink.snapshot(CheckpointId(10_000)).unwrap();
+    snapshot(&mut sink, 10_000).unwrap();
     write(&mut sink, &["one too many"]);
-    let error = sink.snapshot(CheckpointId(10_001)).unwrap_err();
+    let error = snapshot(&mut sink, 10_001).unwrap_err();
     assert!(error.to_string().starts_with("10000 files wait"), "{error}");
     assert!(sink.process(value("x")).is_err(), "the task restarts");
+}
+
+#[test]
+fn with_another_parallelism_everything_that_was_closed_is_published_once() {
+    for (old, new) in RESCALED {
+        let folder = folder();
+        let config = json!({ "path": folder.path().to_str().unwrap() });
+        let mut expected = Vec::new();
+        let mut write = |sink: &mut FileSink, line: String| {
+            sink.process(value(&line)).unwrap();
+            expected.push(line);
+        };
+        let mut states = Vec::new();
+        for cx in subtasks(&config, old) {
+            let mut sink = FileSink::new(&cx).unwrap();
+            // Some are published before, some have several parts that are not.
+            for checkpoint in 1..=u64::from(cx.subtask) + 2 {
+                write(&mut sink, format!("{}-{checkpoint}", cx.subtask));
+                states.truncate(cx.subtask as usize);
+                states.push(written(&cx, |state| {
+                    sink.snapshot(CheckpointId(checkpoint), state)
+                }));
+            }
+            sink.commit(CheckpointId(1)).unwrap();
+            crash(sink);
+        }
+        // All are there before the first checkpoint completes.
+        let contexts = rescaled(&config, &states, new);
+        let closed = |state: &State| state.list(CLOSED).len();
+        let given = contexts.iter().filter_map(|cx| cx.state.as_ref());
+        let before = states.iter().map(closed).sum::<usize>();
+        assert_eq!(given.map(closed).sum::<usize>(), before);
+        let sinks = contexts.iter().map(|cx| FileSink::new(cx).unwrap());
+        for (cx, mut sink) in contexts.iter().zip(sinks.collect::<Vec<_>>()) {
+            write(&mut sink, format!("again-{}", cx.subtask));
+            written(cx, |state| sink.snapshot(CheckpointId(9), state));
+            sink.commit(CheckpointId(9)).unwrap();
+        }
+        expected.sort_unstable();
+        let mut lines = published(folder.path());
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "{old} to {new}");
+        assert_eq!(hidden(folder.path()), 0);
+    }
 }

@@ -1,12 +1,19 @@
 //! Small operators to test with.
 
+use crate::sdk::DistributionMode::Split;
 use crate::sdk::{
-    Operator, OperatorContext, OperatorError, Output, Record, Registry, Sink, Source, SourceStatus,
+    KeyGroups, Operator, OperatorContext, OperatorError, Output, Record, Registry, Sink, Source,
+    SourceStatus, State,
 };
 use jobmanager_core::id::CheckpointId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// The list of the turns of `numbers`.
+pub(super) const TURNS: &str = "turns";
+/// The list of the lines that `collect` has closed.
+const CLOSED: &str = "closed";
 
 /// What sinks have committed, by all attempts.
 pub(super) type Committed = Arc<Mutex<Vec<String>>>;
@@ -34,8 +41,8 @@ fn number(bytes: &[u8]) -> u64 {
 /// Numbers below `count`, dealt to the subtasks in turn, each keyed by its remainder by 10. Pauses at
 /// `pauseAt` for ever, and at `holdAt` until it is snapshotted, unless it was restored.
 struct Numbers {
-    next: u64,
-    step: u64,
+    /// What is left of each turn: the next number, and the step to the one after it.
+    turns: VecDeque<(u64, u64)>,
     count: u64,
     pause_at: Option<u64>,
     hold_at: Option<u64>,
@@ -43,13 +50,18 @@ struct Numbers {
 
 impl Numbers {
     fn new(cx: &OperatorContext) -> Result<Numbers, OperatorError> {
-        let restored = cx.state.first().map(|state| number(state));
+        let restored = cx.state.as_ref().map(|state| {
+            let turns = state.list(TURNS).iter();
+            let turns = turns.map(|turn| serde_json::from_slice(turn).expect("written below"));
+            turns.collect()
+        });
+        let fresh = restored.is_none();
+        let turn = (cx.subtask.into(), cx.parallelism.into());
         Ok(Numbers {
-            next: restored.unwrap_or(cx.subtask.into()),
-            step: cx.parallelism.into(),
+            turns: restored.unwrap_or_else(|| VecDeque::from([turn])),
             count: cx.config["count"].as_u64().unwrap_or(u64::MAX),
-            pause_at: cx.config["pauseAt"].as_u64().filter(|_| restored.is_none()),
-            hold_at: cx.config["holdAt"].as_u64().filter(|_| restored.is_none()),
+            pause_at: cx.config["pauseAt"].as_u64().filter(|_| fresh),
+            hold_at: cx.config["holdAt"].as_u64().filter(|_| fresh),
         })
     }
 }
@@ -57,29 +69,35 @@ impl Numbers {
 impl Source for Numbers {
     fn poll(&mut self, output: &mut dyn Output) -> Result<SourceStatus, OperatorError> {
         for _ in 0..100 {
-            if self.next >= self.count {
+            let Some((next, step)) = self.turns.front_mut() else {
                 return Ok(SourceStatus::Ended);
+            };
+            if *next >= self.count {
+                self.turns.pop_front();
+                continue;
             }
-            if self.pause_at.is_some_and(|at| self.next >= at) {
+            if self.pause_at.is_some_and(|at| *next >= at) {
                 return Ok(SourceStatus::Idle(Duration::from_secs(3_600)));
             }
-            if self.hold_at.is_some_and(|at| self.next >= at) {
+            if self.hold_at.is_some_and(|at| *next >= at) {
                 return Ok(SourceStatus::Idle(Duration::from_millis(1)));
             }
-            let (key, value) = ((self.next % 10).to_string(), self.next.to_string());
+            let (key, value) = ((*next % 10).to_string(), next.to_string());
             output.record(Record {
                 key: Some(key.as_bytes()),
                 value: value.as_bytes(),
                 time: 0,
             })?;
-            self.next += self.step;
+            *next += *step;
         }
         Ok(SourceStatus::Ready)
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
         self.hold_at = None;
-        Ok(self.next.to_string().into_bytes())
+        let turns = self.turns.iter();
+        let turns = turns.map(|turn| serde_json::to_vec(turn).expect("two numbers"));
+        state.append(TURNS, Split, turns)
     }
 }
 
@@ -91,26 +109,27 @@ impl Source for Stuck {
         Ok(SourceStatus::Idle(Duration::from_secs(3_600)))
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
         Err(OperatorError("will not".to_owned()))
     }
 }
 
 /// The sum per key, as `key=sum`, at the end.
 struct Sum {
+    key_groups: KeyGroups,
     sums: BTreeMap<String, u64>,
 }
 
 impl Sum {
     fn new(cx: &OperatorContext) -> Result<Sum, OperatorError> {
-        let sums = cx.state.iter().map(|state| {
-            let sums: BTreeMap<String, u64> = serde_json::from_slice(state)
+        let mut sums = BTreeMap::new();
+        for (_, group) in cx.state.iter().flat_map(State::key_groups) {
+            let group: BTreeMap<String, u64> = serde_json::from_slice(group)
                 .map_err(|problem| OperatorError::about("sum", problem))?;
-            Ok(sums)
-        });
-        let sums: Vec<_> = sums.collect::<Result<_, OperatorError>>()?;
-        let sums = sums.into_iter().flatten().collect();
-        Ok(Sum { sums })
+            sums.extend(group);
+        }
+        let key_groups = cx.key_groups();
+        Ok(Sum { key_groups, sums })
     }
 }
 
@@ -130,8 +149,18 @@ impl Operator for Sum {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        serde_json::to_vec(&self.sums).map_err(|problem| OperatorError::about("sum", problem))
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
+        let mut groups = BTreeMap::<u32, BTreeMap<&str, u64>>::new();
+        for (key, sum) in &self.sums {
+            let group = groups
+                .entry(self.key_groups.of(key.as_bytes()))
+                .or_default();
+            group.insert(key, *sum);
+        }
+        for (group, sums) in groups {
+            state.put_key_group(group, serde_json::to_vec(&sums).expect("texts and numbers"))?;
+        }
+        Ok(())
     }
 }
 
@@ -142,8 +171,8 @@ impl Operator for Panic {
         panic!("cannot bear {}", number(record.value));
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
-        Ok(Vec::new())
+    fn snapshot(&mut self, _: CheckpointId, _: &mut State) -> Result<(), OperatorError> {
+        Ok(())
     }
 }
 
@@ -156,14 +185,11 @@ struct Collect {
 
 impl Collect {
     fn new(cx: &OperatorContext, committed: Committed) -> Result<Collect, OperatorError> {
-        for state in &cx.state {
-            let closed: Vec<String> = serde_json::from_slice(state)
-                .map_err(|problem| OperatorError::about("collect", problem))?;
+        for line in cx.state.iter().flat_map(|state| state.list(CLOSED)) {
+            let line = String::from_utf8_lossy(line).into_owned();
             let mut published = committed.lock().expect("no panic under the lock");
-            for line in closed {
-                if !published.contains(&line) {
-                    published.push(line);
-                }
+            if !published.contains(&line) {
+                published.push(line);
             }
         }
         Ok(Collect {
@@ -186,9 +212,10 @@ impl Sink for Collect {
         Ok(())
     }
 
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<u8>, OperatorError> {
+    fn snapshot(&mut self, _: CheckpointId, state: &mut State) -> Result<(), OperatorError> {
         self.closed.append(&mut self.open);
-        serde_json::to_vec(&self.closed).map_err(|problem| OperatorError::about("collect", problem))
+        let closed = self.closed.iter().map(|line| line.clone().into_bytes());
+        state.append(CLOSED, Split, closed)
     }
 
     fn commit(&mut self, _: CheckpointId) -> Result<(), OperatorError> {

@@ -3,6 +3,7 @@
 use super::super::Snapshots;
 use super::operators::{Committed, registry};
 use super::*;
+use crate::sdk::KeyGroups;
 use jobmanager_core::message::StateLocation;
 use serde_json::json;
 
@@ -49,18 +50,18 @@ fn with_checkpoints_tasks_finish_with_the_final_one_and_not_before() {
     cluster.all(&attempts, &TaskEvent::EndOfData);
     assert_eq!(sorted(&committed), Vec::<String>::new());
     let states = cluster.checkpoint(&attempts, 1);
-    assert!(states.values().all(|(_, end_of_data)| *end_of_data));
+    assert!(states.values().all(|state| state.end_of_data));
     cluster.complete(&attempts, 1, true);
     cluster.all(&attempts, &TaskEvent::Finished);
     assert_eq!(sorted(&committed), expected());
 }
 
 /// Runs until the sources pause, takes checkpoint 1 there, and gives its states back.
-fn interrupted(cluster: &mut Cluster, job: &Job) -> BTreeMap<TaskId, (StateHandle, bool)> {
+fn interrupted(cluster: &mut Cluster, job: &Job) -> States {
     let attempts = cluster.deploy(job);
     cluster.all(&attempts, &TaskEvent::Running);
     let states = cluster.checkpoint(&attempts, 1);
-    assert!(states.values().all(|(_, end_of_data)| !*end_of_data));
+    assert!(states.values().all(|state| !state.end_of_data));
     for attempt in &attempts {
         cluster.cancel(*attempt);
     }
@@ -86,13 +87,47 @@ fn a_restored_job_goes_on_where_its_snapshots_were_taken() {
         let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
         let job = sums(config, exactly_once(inline_threshold));
         let states = interrupted(&mut cluster, &job);
-        for (task, (state, _)) in &states {
+        for (task, state) in &states {
             let is_file = matches!(state.location, StateLocation::File(_));
             assert_eq!(is_file, inline_threshold == 0, "{task:?}");
         }
         finish(&mut cluster, &job.restored(states));
         assert_eq!(sorted(&committed), expected());
     }
+}
+
+#[test]
+fn a_job_goes_on_with_another_parallelism_of_each_vertex() {
+    for (inline_threshold, parallelisms) in [(0, [3, 1, 2]), (100_000, [1, 5, 3]), (0, [5, 7, 1])] {
+        let folder = tempfile::tempdir().unwrap();
+        let (registry, committed) = registry();
+        let mut cluster = Cluster::new(2, registry);
+        cluster.store_in(folder.path());
+        let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
+        let job = sums(config, exactly_once(inline_threshold));
+        let states = interrupted(&mut cluster, &job);
+        finish(&mut cluster, &job.rescaled(&states, &parallelisms));
+        assert_eq!(sorted(&committed), expected(), "{parallelisms:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_lacks_what_the_deployment_names_fails_the_task() {
+    let (registry, _) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    let config = json!({"count": COUNT, "pauseAt": COUNT / 3});
+    let job = sums(config, exactly_once(100_000));
+    let mut states = interrupted(&mut cluster, &job);
+    let source = states.get_mut(&task(0, 1)).unwrap();
+    let mut parts = source.parts.as_deref().unwrap().clone();
+    parts.lists[0].partitions = 1..2;
+    *source = source.narrowed(parts);
+    cluster.deploy(&job.restored(states));
+    let (failed, cause) = cluster.failure();
+    assert_eq!(failed, task(0, 1));
+    let expected =
+        "restore: an inline snapshot: restored state: it lacks partitions 1..2 of list `turns`";
+    assert_eq!(cause, expected);
 }
 
 #[test]
@@ -121,8 +156,11 @@ fn a_task_ends_only_when_its_snapshots_are_stored() {
     let job = sums(json!({"count": COUNT}), exactly_once(0));
     let attempt = job.attempt(task(0, 0));
     for id in 1..=8 {
-        let snapshots = Snapshots::new(attempt, &job.table, cluster.shared[0].clone());
-        snapshots.taken(&CheckpointId(id).into(), false, Ok(vec![7; 4_000_000]));
+        let (key_groups, shared) = (KeyGroups::new(128, 2, 0), cluster.shared[0].clone());
+        let snapshots = Snapshots::new(attempt, key_groups, &job.table, shared);
+        snapshots.take(&CheckpointId(id).into(), false, |state| {
+            state.put_key_group(0, vec![7; 4_000_000])
+        });
         drop(snapshots);
         let file = folder.path().join(JobId(7).to_string());
         let file = file.join(format!("chk-{id}/0-0-1.0"));
@@ -166,7 +204,7 @@ fn a_damaged_snapshot_fails_the_task_with_its_path() {
         .join(JobId(7).to_string())
         .join("chk-1/1-2-1.0");
     let whole = std::fs::read(&file).unwrap();
-    // The version, the end of data, the operator's first and last byte, the checksum's first and last one.
+    // The version, the first of the index, the operator's last byte, the checksum's first and last one.
     let end = whole.len();
     for at in [0, 1, 2, end - 9, end - 8, end - 1] {
         let mut damaged = whole.clone();
@@ -227,7 +265,7 @@ fn an_operator_without_state_has_nothing_to_snapshot_before_its_end() {
         };
         cluster.all(&attempts, &event);
         let states = cluster.checkpoint(&attempts, 1);
-        let nothing = states.values().map(|(state, _)| state.is_nothing());
+        let nothing = states.values().map(StateHandle::is_nothing);
         assert!(nothing.eq([false, !at_end, false]));
     }
 }

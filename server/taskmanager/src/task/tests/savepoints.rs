@@ -1,17 +1,16 @@
 //! Savepoints, and jobs that stop with one.
 
-use super::operators::registry;
+use super::operators::{TURNS, registry};
 use super::pipeline::{COUNT, expected, finish, sorted, sums};
 use super::*;
 use crate::channel::Barrier;
+use crate::sdk::{KeyGroups, State};
 use jobmanager_core::message::{AfterSavepoint, SavepointOrder, StateLocation};
 use serde_json::json;
 use std::path::Path;
 
 /// Where the sources hold if the savepoint is not triggered before: their end comes after it.
 const HELD: u64 = COUNT / 3;
-
-type States = BTreeMap<TaskId, (StateHandle, bool)>;
 
 fn barrier(after: AfterSavepoint, folder: &Path) -> Barrier {
     let location = format!("file://{}", folder.display());
@@ -38,13 +37,8 @@ fn snapshots_and_ends(
     while states.len() < snapshotting.len() || ended < ending.len() {
         match cluster.next() {
             (_, TaskEvent::EndOfData) => ended += 1,
-            (
-                attempt,
-                TaskEvent::Snapshotted {
-                    state, end_of_data, ..
-                },
-            ) => {
-                states.insert(attempt.task, (state, end_of_data));
+            (attempt, TaskEvent::Snapshotted { state, .. }) => {
+                states.insert(attempt.task, state);
             }
             other => panic!("{other:?}"),
         }
@@ -55,13 +49,18 @@ fn snapshots_and_ends(
 /// The sums per key of the numbers that come before the positions of the sources, or of those after.
 fn sums_of(states: &States, before: bool) -> Vec<String> {
     let position = |subtask| {
-        let (state, _) = &states[&task(0, subtask)];
-        let StateLocation::Inline(bytes) = &state.location else {
-            panic!("{state:?} is not inlined");
+        let handle = &states[&task(0, subtask)];
+        let StateLocation::Inline(bytes) = &handle.location else {
+            panic!("{handle:?} is not inlined");
         };
-        // Behind the envelope.
-        let position = std::str::from_utf8(&bytes[2..]).unwrap();
-        position.parse::<u64>().unwrap()
+        let mut state = State::new(KeyGroups::new(128, 2, subtask));
+        state.take(bytes, handle.parts.as_deref()).unwrap();
+        let [turn] = state.list(TURNS) else {
+            // It has come to its end.
+            return COUNT;
+        };
+        let (position, _): (u64, u64) = serde_json::from_slice(turn).unwrap();
+        position
     };
     let positions = [position(0), position(1)];
     let mut sums = BTreeMap::new();
@@ -89,7 +88,7 @@ fn suspended(cluster: &mut Cluster) -> (Job, Vec<AttemptId>, States) {
     let (job, attempts) = held(cluster, 100_000);
     let barrier = barrier(AfterSavepoint::Suspend, Path::new("/unused"));
     let states = savepoint(cluster, &attempts, barrier);
-    assert!(states.values().all(|(_, end_of_data)| !*end_of_data));
+    assert!(states.values().all(|state| !state.end_of_data));
     (job, attempts, states)
 }
 
@@ -124,7 +123,7 @@ fn a_savepoint_of_a_job_that_goes_on_is_in_its_own_folder_and_can_be_moved() {
     assert_eq!(std::fs::read_dir(&first).unwrap().count(), attempts.len());
 
     std::fs::rename(&first, &moved).unwrap();
-    for (task, (state, _)) in &mut states {
+    for (task, state) in &mut states {
         let name = format!("{}-{}-1.0", task.vertex.0, task.subtask.0);
         let StateLocation::Url(url) = &mut state.location else {
             panic!("{state:?} is not a file of the savepoint");
@@ -143,7 +142,7 @@ fn a_small_snapshot_of_a_savepoint_is_inlined() {
     let mut cluster = Cluster::new(1, registry);
     let (_, _, states) = suspended(&mut cluster);
     let inline = |state: &StateHandle| matches!(state.location, StateLocation::Inline(_));
-    assert!(states.values().all(|(state, _)| inline(state)));
+    assert!(states.values().all(inline));
 }
 
 #[test]
@@ -231,7 +230,7 @@ fn a_drained_job_ends_its_data_before_the_savepoint_and_publishes_everything() {
         let barrier = barrier(AfterSavepoint::Drain, Path::new("/unused"));
         cluster.order(&attempts, &Order::Trigger(barrier));
         let states = snapshots_and_ends(&mut cluster, &attempts, &attempts);
-        assert!(states.values().all(|(_, end_of_data)| *end_of_data));
+        assert!(states.values().all(|state| state.end_of_data));
         assert_eq!(sorted(&committed), Vec::<String>::new());
         cluster.complete(&attempts, 1, true);
         cluster.all(&attempts, &TaskEvent::Finished);
@@ -252,7 +251,7 @@ fn a_job_at_its_end_only_snapshots_when_it_is_drained() {
     cluster.all(&attempts, &TaskEvent::EndOfData);
     let barrier = barrier(AfterSavepoint::Drain, Path::new("/unused"));
     let states = savepoint(&mut cluster, &attempts, barrier);
-    assert!(states.values().all(|(_, end_of_data)| *end_of_data));
+    assert!(states.values().all(|state| state.end_of_data));
     cluster.complete(&attempts, 1, true);
     cluster.all(&attempts, &TaskEvent::Finished);
     assert_eq!(sorted(&committed), expected());

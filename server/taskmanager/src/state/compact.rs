@@ -1,22 +1,23 @@
-//! The compact form in which the built-in operators write their snapshots: a version byte, then
+//! The compact form of a snapshot, and of the parts that the built-in operators put into it: a version byte, then
 //! numbers as base-128 varints and byte strings with their length in front.
 
 use crate::sdk::OperatorError;
 
-/// The first byte of every snapshot. A reader that finds another one refuses the snapshot.
-const VERSION: u8 = 1;
+/// The first byte. A reader that finds another one refuses the rest.
+const VERSION: u8 = 2;
 /// A varint of 64 bits has at most this many bytes.
 const MAX_VARINT: u32 = 10;
 
-/// Builds a snapshot.
-pub(super) struct StateWriter(Vec<u8>);
+/// Builds a snapshot or a part of one.
+#[derive(Clone)]
+pub(crate) struct StateWriter(Vec<u8>);
 
 impl StateWriter {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         StateWriter(vec![VERSION])
     }
 
-    pub(super) fn number(&mut self, mut number: u64) {
+    pub(crate) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number.to_le_bytes()[0] | 0x80);
             number >>= 7;
@@ -24,27 +25,32 @@ impl StateWriter {
         self.0.push(number.to_le_bytes()[0]);
     }
 
-    pub(super) fn signed(&mut self, number: i64) {
+    pub(crate) fn signed(&mut self, number: i64) {
         self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    /// Bytes whose length is known to the reader.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 }
 
-/// Takes a snapshot apart.
-pub(super) struct StateReader<'a> {
+/// Takes one apart.
+pub(crate) struct StateReader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> StateReader<'a> {
-    pub(super) fn new(snapshot: &'a [u8]) -> Result<Self, OperatorError> {
+    pub(crate) fn new(snapshot: &'a [u8]) -> Result<Self, OperatorError> {
         match snapshot.split_first() {
             Some((&VERSION, rest)) => Ok(StateReader { rest }),
             Some((version, _)) => Err(damaged(format_args!(
@@ -54,10 +60,10 @@ impl<'a> StateReader<'a> {
         }
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, OperatorError> {
+    pub(crate) fn number(&mut self) -> Result<u64, OperatorError> {
         let mut number = 0_u64;
         for position in 0..MAX_VARINT {
-            let [byte] = *self.take(1)? else { break };
+            let [byte] = *self.raw(1)? else { break };
             let part = u64::from(byte & 0x7f);
             if position == MAX_VARINT - 1 && part > 1 {
                 break;
@@ -70,38 +76,45 @@ impl<'a> StateReader<'a> {
         Err(damaged("a number in it is too long"))
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, OperatorError> {
+    pub(crate) fn signed(&mut self) -> Result<i64, OperatorError> {
         let number = self.number()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], OperatorError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], OperatorError> {
         let length = self.number()?;
-        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+        self.raw(length)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, OperatorError> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, OperatorError> {
         std::str::from_utf8(self.bytes()?).map_err(damaged)
     }
 
-    /// Nothing may be left.
-    pub(super) fn end(self) -> Result<(), OperatorError> {
-        match self.rest.len() {
-            0 => Ok(()),
-            left => Err(damaged(format_args!("{left} bytes too many"))),
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], OperatorError> {
+    /// Bytes of which there are so many.
+    pub(crate) fn raw(&mut self, length: u64) -> Result<&'a [u8], OperatorError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {
             return Err(damaged("it ends too early"));
         };
         self.rest = rest;
         Ok(taken)
     }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Result<(), OperatorError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(damaged(format_args!("{left} bytes too many"))),
+        }
+    }
 }
 
-fn damaged(problem: impl std::fmt::Display) -> OperatorError {
+/// What was written is not what is read.
+pub(crate) fn damaged(problem: impl std::fmt::Display) -> OperatorError {
     OperatorError::about("restored state", problem)
 }
 
