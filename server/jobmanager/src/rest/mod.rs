@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod disposal;
 mod error;
+mod events;
 mod exposition;
 mod job;
 mod latest;
@@ -39,6 +40,7 @@ use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::middleware;
 use error::{Answer, Failure};
+pub(crate) use events::Events;
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
@@ -75,6 +77,8 @@ pub struct Rest {
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
     pub address: Arc<str>,
+    /// What happens, as it happens.
+    pub(crate) events: Events,
     /// What came of the savepoints that clients want deleted.
     pub(crate) disposals: Latest<disposal::Outcome>,
     /// The checkpoints that clients have asked for.
@@ -93,7 +97,9 @@ impl Rest {
             Some(folder) => web::with_files(router, folder),
             None => router.fallback(not_found),
         };
-        let worth_it = SizeAbove::new(SMALL).and(NotForContentType::IMAGES);
+        let worth_it = SizeAbove::new(SMALL)
+            .and(NotForContentType::IMAGES)
+            .and(NotForContentType::SSE);
         let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
         router.layer(gzip.compress_when(worth_it)).with_state(self)
     }

@@ -2,8 +2,8 @@
 
 use super::{
     Rest, absent, applications, checkpoint_details, checkpoints, cluster, commands, disposal,
-    exposition, job, metrics, plan, recording, result, savepoints, settings, triggered, vertex,
-    why,
+    events, exposition, job, metrics, plan, recording, result, savepoints, settings, triggered,
+    vertex, why,
 };
 use axum::Router;
 use axum::routing::{get, patch, post};
@@ -20,6 +20,7 @@ fn of_cluster() -> Router<Rest> {
     Router::new()
         .route("/overview", get(cluster::overview))
         .route("/config", get(cluster::config))
+        .route("/events", get(events::events))
         .route("/flight-recording", get(recording::recording))
         .route("/metrics", get(exposition::exposition))
         .route("/cluster", axum::routing::delete(absent::shut_down))
