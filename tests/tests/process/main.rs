@@ -13,6 +13,7 @@ mod jobs;
 mod kills;
 mod local;
 mod metrics;
+mod openapi;
 mod process;
 mod recording;
 mod rest;

@@ -17,6 +17,7 @@ mod exposition;
 mod job;
 mod latest;
 mod metrics;
+mod openapi;
 mod path;
 mod plan;
 mod recording;
@@ -88,7 +89,7 @@ pub struct Rest {
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes::all().layer(middleware::from_fn(tag::tag));
+        let routes = routes::router().layer(middleware::from_fn(tag::tag));
         let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
