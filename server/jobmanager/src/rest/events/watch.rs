@@ -18,6 +18,10 @@ use jobmanager_core::time::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// So many jobs are looked at one by one when a deadline may have changed any of them; of more, the lines of all jobs
+/// tell which it has.
+const FEW: usize = 64;
+
 /// Something that was seen to have happened.
 #[derive(Debug)]
 pub(super) struct News {
@@ -87,17 +91,18 @@ impl Watch {
         watch
     }
 
-    /// Who has to be looked at. After the loss of a TaskManager these are all jobs of which the line has changed.
+    /// Who has to be looked at: who was touched, and those who may have changed without being named, if their line has.
     pub(super) fn candidates(
         &self,
         coordinator: &Coordinator,
         touched: &Touched,
     ) -> BTreeSet<JobId> {
         let mut jobs = touched.jobs.clone();
-        if touched.deadline {
+        let few_wait = self.waiting.len() <= FEW;
+        if touched.deadline && few_wait {
             jobs.extend(&self.waiting);
         }
-        if touched.lost {
+        if touched.lost || (touched.deadline && !few_wait) {
             let is_known = |line: &JobLine| {
                 let known = self.jobs.get(&line.id);
                 known.is_some_and(|known| known.line == *line)
