@@ -1,7 +1,8 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{
-    self, CancelArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE, WhyArgs,
+    self, CancelArgs, EventsArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE,
+    WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
@@ -40,6 +41,8 @@ enum Command {
     Status(StatusArgs),
     /// Tell what a job waits for, and what would help
     Why(WhyArgs),
+    /// Follow what happens to jobs and TaskManagers
+    Events(EventsArgs),
     /// Cancel a job
     Cancel(CancelArgs),
     /// Take a savepoint of a job
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => cli::list(&args),
         Command::Status(args) => cli::status(&args),
         Command::Why(args) => cli::why(&args),
+        Command::Events(args) => cli::events(&args),
         Command::Cancel(args) => cli::cancel(&args),
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),

@@ -6,12 +6,14 @@
 mod bad_input;
 mod clients;
 mod cluster;
+mod events;
 mod failures;
 mod flink;
 mod jobs;
 mod kills;
 mod local;
 mod metrics;
+mod openapi;
 mod process;
 mod recording;
 mod rest;

@@ -1,5 +1,9 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
+mod stream;
+
+pub(crate) use stream::{Sent, Stream};
+
 use super::answer::{
     Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, SavepointStatus, Submitted,
     Triggered,
@@ -12,8 +16,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use ureq::http::Request;
-use ureq::{Agent, Error, SendBody, Timeout};
+use ureq::http::{Request, Response};
+use ureq::{Agent, Body, Error, SendBody, Timeout};
 
 /// A JobManager on the same network accepts a connection at once, or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,11 +142,14 @@ pub(crate) struct Client {
 }
 
 /// An answer from anybody.
-struct Answer {
-    status: u16,
-    text: String,
-    /// Where the leader is, or else that nobody is known to lead.
-    standby: Option<Option<String>>,
+enum Answer<T> {
+    /// What was asked for.
+    Leader(T),
+    /// This one stands by: where the leader is, if that is known, and its words.
+    Standby {
+        leader: Option<String>,
+        text: String,
+    },
 }
 
 impl Client {
@@ -233,17 +240,23 @@ impl Client {
         self.ask("GET", path, Vec::new())
     }
 
-    /// Asks each JobManager in turn until one leads or knows who does.
+    /// Asks the leader.
     fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, ClientError> {
+        let ask = |address: &str| self.exchange(method, address, path, &body);
+        self.try_each(|| self.of_leader(ask))
+    }
+
+    /// Asks each JobManager in turn until one leads or knows who does.
+    fn try_each<T>(&self, ask: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
         let mut tries = self.addresses.len();
         loop {
             tries -= 1;
-            match self.ask_one(method, path, &body) {
+            match ask() {
                 Err(problem) if problem.is_about_where() && tries > 0 => {
                     self.current.fetch_add(1, Ordering::Relaxed);
                 }
@@ -253,32 +266,22 @@ impl Client {
     }
 
     /// Asks one JobManager, and whomever it names.
-    fn ask_one<T: DeserializeOwned>(
+    fn of_leader<T>(
         &self,
-        method: &str,
-        path: &str,
-        body: &[u8],
+        ask: impl Fn(&str) -> Result<Answer<T>, ClientError>,
     ) -> Result<T, ClientError> {
         let mut address = self.address().to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.exchange(method, &format!("{address}{path}"), body);
-            let answer = answer.map_err(|problem| explain(&address, problem))?;
-            match answer.standby {
-                Some(Some(leader)) => address = leader,
-                Some(None) => {
-                    let refusal: Refusal = parse(&address, &answer.text)?;
+            match ask(&address)? {
+                Answer::Leader(answer) => return Ok(answer),
+                Answer::Standby {
+                    leader: Some(leader),
+                    ..
+                } => address = leader,
+                Answer::Standby { leader: None, text } => {
+                    let refusal: Refusal = parse(&address, &text)?;
                     let problem = refusal.errors.join("; ");
                     return Err(ClientError::NoLeader { address, problem });
-                }
-                None if (200..300).contains(&answer.status) => {
-                    return parse(&address, &answer.text);
-                }
-                None => {
-                    let refusal: Refusal = parse(&address, &answer.text)?;
-                    return Err(ClientError::Refused {
-                        status: answer.status,
-                        problems: refusal.errors,
-                    });
                 }
             }
         }
@@ -286,27 +289,50 @@ impl Client {
         Err(ClientError::NoLeader { address, problem })
     }
 
-    fn exchange(&self, method: &str, uri: &str, body: &[u8]) -> Result<Answer, Error> {
-        let request = Request::builder().method(method).uri(uri);
-        let mut response = if body.is_empty() {
-            self.agent.run(request.body(SendBody::none())?)?
-        } else {
-            let mut request = request.header("content-type", "application/json");
-            if body.len() > MAX_UNASKED {
-                request = request.header("expect", "100-continue");
-            }
-            self.agent.run(request.body(body)?)?
+    fn exchange<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        address: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Answer<T>, ClientError> {
+        let send = || -> Result<_, Error> {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("{address}{path}"));
+            let mut response = if body.is_empty() {
+                self.agent.run(request.body(SendBody::none())?)?
+            } else {
+                let mut request = request.header("content-type", "application/json");
+                if body.len() > MAX_UNASKED {
+                    request = request.header("expect", "100-continue");
+                }
+                self.agent.run(request.body(body)?)?
+            };
+            let text = response.body_mut().read_to_string()?;
+            Ok((response, text))
         };
-        let header = |name| response.headers().get(name)?.to_str().ok();
-        let standby = (header(ROLE.as_str()) == STANDBY.to_str().ok())
-            .then(|| header("location").and_then(address_of));
-        let text = response.body_mut().read_to_string()?;
-        Ok(Answer {
-            status: response.status().as_u16(),
-            text,
-            standby,
+        let (response, text) = send().map_err(|problem| explain(address, problem))?;
+        if let Some(leader) = standby(&response) {
+            return Ok(Answer::Standby { leader, text });
+        }
+        let status = response.status();
+        if status.is_success() {
+            return parse(address, &text).map(Answer::Leader);
+        }
+        let refusal: Refusal = parse(address, &text)?;
+        Err(ClientError::Refused {
+            status: status.as_u16(),
+            problems: refusal.errors,
         })
     }
+}
+
+/// Of an answer of one that stands by: where the leader is, if that is known.
+fn standby(response: &Response<Body>) -> Option<Option<String>> {
+    let headers = response.headers();
+    let location = || address_of(headers.get("location")?.to_str().ok()?);
+    (headers.get(ROLE) == Some(&STANDBY)).then(location)
 }
 
 /// An address as it is used.
@@ -440,7 +466,7 @@ mod tests {
     }
 
     /// A standby that sends everybody there, or knows of nobody.
-    fn standby(leader: Option<&str>) -> String {
+    fn one_that_stands_by(leader: Option<&str>) -> String {
         let answer = match leader {
             Some(leader) => format!("307 x\r\nlocation: {leader}/jobs/overview"),
             None => "503 x".to_owned(),
@@ -457,8 +483,8 @@ mod tests {
         let leader = answered_with("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"jobs\":[]}");
         let addresses = [
             nobody.to_string(),
-            standby(None),
-            standby(Some(leader.address())),
+            one_that_stands_by(None),
+            one_that_stands_by(Some(leader.address())),
         ];
         let client = Client::new(&addresses.join(",")).unwrap();
         assert_eq!(client.jobs().unwrap().len(), 0);
@@ -467,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_cluster_without_a_leader_is_told_from_a_refusal() {
-        let client = Client::new(&standby(None)).unwrap();
+        let client = Client::new(&one_that_stands_by(None)).unwrap();
         let error = client.jobs().unwrap_err();
         assert_eq!(error.exit_code(), UNREACHABLE);
         assert!(error.may_pass());

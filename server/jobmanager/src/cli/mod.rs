@@ -1,10 +1,11 @@
-//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `cancel`,
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`, `cancel`,
 //! `savepoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
 mod answer;
 mod client;
+mod events;
 mod follow;
 mod output;
 mod progress;
@@ -13,6 +14,7 @@ mod text;
 mod why;
 
 pub(crate) use client::{Client, ClientError};
+pub use events::{EventsArgs, events};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;

@@ -1,5 +1,6 @@
 //! How everybody else speaks with the driver: events in, and closures that look at the coordinator.
 
+use super::touched::Touches;
 use crate::recorder::{Flight, NoRecording};
 use crate::telemetry::Telemetry;
 use jobmanager_core::id::SessionId;
@@ -87,11 +88,25 @@ pub enum Unavailable {
 pub struct Driver {
     events: mpsc::Sender<Event>,
     telemetry: Telemetry,
+    touches: Touches,
 }
 
 impl Driver {
-    pub(super) fn new(events: mpsc::Sender<Event>, telemetry: Telemetry) -> Driver {
-        Driver { events, telemetry }
+    pub(super) fn new(
+        events: mpsc::Sender<Event>,
+        telemetry: Telemetry,
+        touches: Touches,
+    ) -> Driver {
+        Driver {
+            events,
+            telemetry,
+            touches,
+        }
+    }
+
+    /// What its steps are about.
+    pub(crate) fn touches(&self) -> Touches {
+        self.touches.clone()
     }
 
     /// How the driver does.

@@ -7,10 +7,12 @@
 
 mod handle;
 mod sessions;
+mod touched;
 mod writes;
 
 pub(crate) use handle::OUTBOX;
 pub use handle::{Driver, Outbox, Session, Unavailable};
+pub(crate) use touched::{Touched, Touches};
 
 use crate::clock::Clock;
 use crate::discard::DiscardQueue;
@@ -30,6 +32,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
+use touched::Notes;
 use tracing::{debug, error};
 use writes::{Commit, WriteQueue};
 
@@ -73,6 +76,7 @@ pub struct DriverLoop {
     follow_ups: VecDeque<Input>,
     effects: Vec<Effect>,
     recorder: Option<Recording>,
+    notes: Notes,
     lease: Lease,
 }
 
@@ -92,7 +96,8 @@ pub fn driver<S: Store>(
     checkpoint_storage: crate::discard::CheckpointStorage,
 ) -> (Driver, DriverLoop) {
     let (sender, events) = mpsc::channel(WAITING_EVENTS);
-    let driver = Driver::new(sender, Telemetry::new(epoch, clock.now()));
+    let (notes, touches) = touched::notes();
+    let driver = Driver::new(sender, Telemetry::new(epoch, clock.now()), touches);
     let writes = WriteQueue::start(store, epoch, driver.clone());
     let discards = DiscardQueue::start(checkpoint_storage, driver.clone());
     let driver_loop = DriverLoop {
@@ -108,6 +113,7 @@ pub fn driver<S: Store>(
         follow_ups: VecDeque::new(),
         effects: Vec::new(),
         recorder: None,
+        notes,
         lease: Lease::endless(),
     };
     (driver, driver_loop)
@@ -216,9 +222,13 @@ impl DriverLoop {
         if let Some(Recording { recorder, .. }) = &mut self.recorder {
             recorder.input(now, &input);
         }
+        let deadline = self.coordinator.next_deadline();
+        let is_due = deadline.is_some_and(|deadline| deadline <= now);
+        let touched = self.notes.input(&input, is_due);
         let begun = Instant::now();
         self.coordinator.step(now, input, &mut self.effects);
         self.driver.telemetry().step(begun.elapsed());
+        self.notes.effects(touched, &self.effects[known..]);
         if let Some(Recording { recorder, .. }) = &mut self.recorder {
             recorder.stepped(now, &mut self.coordinator, &self.effects[known..]);
         }

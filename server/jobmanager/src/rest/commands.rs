@@ -189,8 +189,10 @@ mod tests {
     use crate::clock::Clock;
     use crate::discard::CheckpointStorage;
     use crate::driver::driver;
+    use crate::election::Lease;
     use crate::metrics::MetricsTable;
     use crate::options::Options;
+    use crate::rest::Events;
     use crate::store::{Leadership, MemoryStore, Store, StoreError};
     use axum::response::IntoResponse;
     use jobmanager_core::id::Epoch;
@@ -231,6 +233,8 @@ mod tests {
         let (driver, driver_loop) =
             driver(coordinator.unwrap(), epoch, clock, disk.clone(), storage);
         tokio::spawn(driver_loop.run());
+        let address: Arc<str> = "127.0.0.1:0".into();
+        let events = Events::of(&driver, Lease::endless(), address.clone());
         Rest {
             driver,
             metrics: MetricsTable::default(),
@@ -239,7 +243,8 @@ mod tests {
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
             web: None,
-            address: "127.0.0.1:0".into(),
+            address,
+            events,
             disposals: crate::rest::Latest::default(),
             wishes: crate::rest::Latest::default(),
         }

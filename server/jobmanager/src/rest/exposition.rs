@@ -217,17 +217,14 @@ fn see_job(
     let (epoch, since) = term;
     // A job of this term has no attempts of an earlier one.
     let recovered = job.summary.started < since;
-    let lines = recovered.then(|| coordinator.subtask_lines(id)).flatten();
-    let is_adopted =
-        |state: ExecutionState| !state.is_terminal() && state != ExecutionState::Created;
-    let adopted = lines
-        .into_iter()
-        .flatten()
-        .filter(|line| line.attempt.epoch < epoch && is_adopted(line.state));
+    let adopted = match recovered {
+        true => super::events::adopted(coordinator, id, epoch),
+        false => 0,
+    };
     Some(SeenJob {
         id,
         metrics: job_metrics(coordinator, id, now, storage)?,
-        adopted: u32::try_from(adopted.count()).unwrap_or(u32::MAX),
+        adopted,
         name: job.summary.name,
         vertices: job.vertices,
     })

@@ -12,10 +12,12 @@ mod cluster;
 mod commands;
 mod disposal;
 mod error;
+mod events;
 mod exposition;
 mod job;
 mod latest;
 mod metrics;
+mod openapi;
 mod path;
 mod plan;
 mod recording;
@@ -39,6 +41,7 @@ use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::middleware;
 use error::{Answer, Failure};
+pub(crate) use events::Events;
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
@@ -75,6 +78,8 @@ pub struct Rest {
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
     pub address: Arc<str>,
+    /// What happens, as it happens.
+    pub(crate) events: Events,
     /// What came of the savepoints that clients want deleted.
     pub(crate) disposals: Latest<disposal::Outcome>,
     /// The checkpoints that clients have asked for.
@@ -84,7 +89,7 @@ pub struct Rest {
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes::all().layer(middleware::from_fn(tag::tag));
+        let routes = routes::router().layer(middleware::from_fn(tag::tag));
         let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)
@@ -93,7 +98,9 @@ impl Rest {
             Some(folder) => web::with_files(router, folder),
             None => router.fallback(not_found),
         };
-        let worth_it = SizeAbove::new(SMALL).and(NotForContentType::IMAGES);
+        let worth_it = SizeAbove::new(SMALL)
+            .and(NotForContentType::IMAGES)
+            .and(NotForContentType::SSE);
         let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
         router.layer(gzip.compress_when(worth_it)).with_state(self)
     }

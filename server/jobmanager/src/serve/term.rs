@@ -12,7 +12,7 @@ use crate::gate::{Gate, Leading};
 use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
-use crate::rest::{Latest, Rest};
+use crate::rest::{Events, Latest, Rest};
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::Coordinator;
@@ -197,7 +197,7 @@ impl Office {
             problem,
         })?;
         let Addresses { rest, rpc } = &self.addresses;
-        let address = rest.as_str().into();
+        let address: Arc<str> = rest.as_str().into();
         info!(epoch = epoch.0, records, store = %options.store, rest, rpc, "leading");
         let (driver, driver_loop) = driver(coordinator, epoch, clock, store, storage);
         let files = RecordingFiles::new(options.flight_recorder.dir.clone());
@@ -206,6 +206,7 @@ impl Office {
             driver_loop = driver_loop.recorded(recorder, files.clone());
         }
         let metrics = MetricsTable::default();
+        let events = Events::of(&driver, lease.clone(), address.clone());
         let rest = Rest {
             driver: driver.clone(),
             metrics: metrics.clone(),
@@ -215,6 +216,7 @@ impl Office {
             checkpoint_storage: url.into(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
+            events,
             disposals: Latest::default(),
             wishes: Latest::default(),
         };

@@ -5,6 +5,7 @@
 
 mod binary;
 mod conformance;
+mod events;
 mod exposition;
 mod http;
 mod rest;

@@ -78,6 +78,7 @@ async fn answers_have_the_shapes_of_flinks() {
     }
     routes::check_mistakes(&cluster).await;
     routes::check_triggers(&cluster).await;
+    routes::check_document(&cluster).await;
     routes::check(&cluster).await;
     cluster.stop().await;
     let known: BTreeSet<String> = DIFFERENCES.iter().map(|(it, _)| (*it).to_owned()).collect();

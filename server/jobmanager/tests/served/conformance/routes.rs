@@ -106,6 +106,71 @@ pub(super) async fn check(cluster: &Cluster) {
     assert_eq!(absent, BTreeSet::from(NOT_THERE));
 }
 
+/// A path of `/openapi.json`, with something of the cluster in place of every name.
+fn of_document(path: &str, cluster: &Cluster) -> String {
+    let flinks = path.replace('{', ":").replace('}', "");
+    let names = [
+        (":job", ":jobid"),
+        (":vertex", ":vertexid"),
+        (":taskmanager", ":taskmanagerid"),
+        (":subtask", ":subtaskindex"),
+        (":checkpoint", ":checkpointid"),
+        (":trigger", ":triggerid"),
+    ];
+    let parts = flinks.split('/').map(|part| {
+        let renamed = names.iter().find(|(ours, _)| *ours == part);
+        renamed.map_or(part, |(_, flinks)| flinks)
+    });
+    filled(&parts.collect::<Vec<_>>().join("/"), cluster)
+}
+
+/// Every route that the document describes is there and answers with a status that the document names, and every
+/// route of Flink is described.
+pub(super) async fn check_document(cluster: &Cluster) {
+    let document = cluster.running.get("/openapi.json").await;
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let filled = of_document(path, cluster);
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = method.to_uppercase();
+            let shape = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { ":" } else { part });
+            described.insert(format!("{method} {}", shape.collect::<Vec<_>>().join("/")));
+            let is_endless =
+                operation["responses"]["200"]["content"]["text/event-stream"].is_object();
+            let changes = method != "GET" || path.ends_with("yarn-cancel");
+            if is_endless || changes {
+                continue;
+            }
+            let (head, body) = cluster.running.fetch(&method, &filled, &[], "").await;
+            let status = head.status.as_u16();
+            let is_named = operation["responses"][status.to_string()].is_object();
+            // What is not there cannot be asked for in vain: the path of a route is right.
+            let is_absent = status == 404 && path.contains("/{trigger}");
+            assert!(
+                is_named || is_absent,
+                "{path}: {status} {}",
+                String::from_utf8_lossy(&body)
+            );
+            let kind = head.headers["content-type"].to_str().unwrap();
+            let kinds = operation["responses"][status.to_string()]["content"].as_object();
+            let named = kinds.into_iter().flat_map(|kinds| kinds.keys());
+            assert!(
+                is_absent || named.clone().any(|name| kind.starts_with(name.as_str())),
+                "{path}: {kind}"
+            );
+        }
+    }
+    for route in file("tests/flink-2.3.0/routes.txt").lines() {
+        let shape = route
+            .split('/')
+            .map(|part| if part.starts_with(':') { ":" } else { part });
+        let shape = shape.collect::<Vec<_>>().join("/");
+        assert!(described.contains(&shape), "{route} is not described");
+    }
+}
+
 /// What Flink answers to mistakes.
 const ERRORS: [&str; 7] = [
     "err-cancel-notfound",

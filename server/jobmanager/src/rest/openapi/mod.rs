@@ -1,0 +1,148 @@
+//! The routes as an OpenAPI document, made from the table that the router is made from, and a page to try them.
+//!
+//! What an answer looks like is shown by an example, and its schema is that of the example: Flink's fields are those that
+//! were recorded, so an answer may have more.
+
+mod parameters;
+mod schema;
+
+pub(super) use parameters::{
+    AFTER, AGG, CHOSEN_JOBS, CHOSEN_SUBTASKS, GET, JOBS, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET, Query,
+};
+
+use super::routes::{Answer, Group, Route, groups};
+use axum::Json;
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName};
+use axum::response::{Html, IntoResponse};
+use parameters::of_path;
+use schema::schema_of;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// OpenAPI's version with the schemas of JSON Schema 2020-12.
+const VERSION: &str = "3.1.0";
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document_of(&groups()));
+
+/// `GET /openapi.json`: ours alone; Flink has a file of an earlier version in its documentation.
+pub(super) async fn document() -> Json<&'static Value> {
+    Json(&DOCUMENT)
+}
+
+/// Nothing from anywhere else, and nothing sent elsewhere.
+const ONLY_FROM_HERE: (HeaderName, &str) = (
+    CONTENT_SECURITY_POLICY,
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// `GET /openapi`
+pub(super) async fn page() -> impl IntoResponse {
+    ([ONLY_FROM_HERE], Html(include_str!("page.html")))
+}
+
+fn document_of(groups: &[Group]) -> Value {
+    let mut paths = Map::new();
+    for group in groups {
+        for route in &group.routes {
+            let path = paths.entry(route.path).or_insert_with(|| json!({}));
+            let method = route.method.as_str().to_lowercase();
+            path[method] = operation(group.name, route);
+        }
+    }
+    let tags = groups.iter().map(|group| json!({ "name": group.name }));
+    json!({
+        "openapi": VERSION,
+        "info": {
+            "title": "JobManager",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The REST interface of a JobManager. Times are in milliseconds since 1970, -1 is a number that is not known, ids are hex digits. Each answer in JSON has a weak ETag.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }, { "url": "/v1", "description": "The same, as Flink's clients ask" }],
+        "tags": tags.collect::<Vec<Value>>(),
+        "paths": paths,
+        "components": { "responses": { "Problem": problem(), "Standby": standby() } },
+    })
+}
+
+fn operation(tag: &str, route: &Route) -> Value {
+    let named = names_in(route.path).map(of_path);
+    let asked = route.queries.iter().map(Query::json);
+    let mut operation = json!({
+        "tags": [tag],
+        "operationId": operation_id(route),
+        "summary": route.summary,
+        "parameters": named.chain(asked).collect::<Vec<Value>>(),
+        "responses": {
+            route.answer.status.to_string(): answer(route),
+            "307": { "$ref": "#/components/responses/Standby" },
+            "default": { "$ref": "#/components/responses/Problem" },
+        },
+    });
+    if let Some(body) = route.body {
+        let content = content("application/json", body);
+        operation["requestBody"] = json!({ "content": content });
+    }
+    operation
+}
+
+/// The names in the braces of a path.
+fn names_in(path: &str) -> impl Iterator<Item = &str> {
+    let parts = path.split('/');
+    parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    format!(
+        "{}_{}",
+        route.method.as_str().to_lowercase(),
+        words.join("_")
+    )
+}
+
+fn answer(route: &Route) -> Value {
+    let Answer {
+        status,
+        kind,
+        example,
+    } = route.answer;
+    let description = match status {
+        501 | 404 => "Not here, with the reason",
+        202 => "Accepted, and durable",
+        _ => "What is asked for",
+    };
+    json!({ "description": description, "content": content(kind, example) })
+}
+
+fn content(kind: &str, example: &str) -> Value {
+    let content = match serde_json::from_str::<Value>(example) {
+        Ok(example) if kind == "application/json" => {
+            json!({ "schema": schema_of(&example), "example": example })
+        }
+        Ok(_) | Err(_) => json!({ "schema": { "type": "string" }, "example": example }),
+    };
+    json!({ kind: content })
+}
+
+fn problem() -> Value {
+    let example = r#"{"errors": ["Job 7f33cc341a0ccd8f1312e04dd86817c3 not found"]}"#;
+    json!({
+        "description": "What is wrong; 4xx is the client's to change, 503 and 504 may pass",
+        "content": content("application/json", example),
+    })
+}
+
+fn standby() -> Value {
+    json!({
+        "description": "This JobManager stands by; the leader is there",
+        "headers": {
+            "location": { "schema": { "type": "string", "format": "uri" } },
+            "jobmanager-role": { "schema": { "const": "standby" } },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Checkpoints and savepoints of a job.
+
+use super::{Route, TRIGGERED, get, post, recorded};
+use crate::rest::{checkpoint_details, checkpoints, savepoints, triggered};
+
+const SAVEPOINT: &str = r#"{"target-directory": "/var/lib/savepoints", "cancel-job": false}"#;
+const STOP: &str = r#"{"targetDirectory": "/var/lib/savepoints", "drain": false}"#;
+
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/jobs/{job}/checkpoints", checkpoints::checkpoints, "The latest checkpoints, and how many there were")
+            .gives(recorded!("job-checkpoints")),
+        post("/jobs/{job}/checkpoints", triggered::trigger, "Ask for a checkpoint: the next periodic one is it")
+            .takes(r#"{"checkpointType": "FULL"}"#).with(202).gives(recorded!("trigger-checkpoint")),
+        get("/jobs/{job}/checkpoints/{trigger}", triggered::status, "What came of that")
+            .gives(recorded!("trigger-checkpoint-status")),
+        get("/jobs/{job}/checkpoints/config", checkpoint_details::config, "How the job takes checkpoints")
+            .gives(recorded!("job-checkpoints-config")),
+        get("/jobs/{job}/checkpoints/details/{checkpoint}", checkpoint_details::details, "One checkpoint")
+            .gives(recorded!("job-checkpoint-details")),
+        get("/jobs/{job}/checkpoints/details/{checkpoint}/subtasks/{vertex}", checkpoint_details::subtasks, "What the subtasks of a vertex did for it")
+            .gives(recorded!("job-checkpoint-subtasks-v0")),
+        post("/jobs/{job}/savepoints", savepoints::trigger, "Take a savepoint")
+            .takes(SAVEPOINT).with(202).gives(TRIGGERED),
+        get("/jobs/{job}/savepoints/{trigger}", savepoints::status, "What came of a savepoint, or of stopping with one")
+            .gives(recorded!("trigger-savepoint-status")),
+        post("/jobs/{job}/stop", savepoints::stop, "Stop the job with a savepoint")
+            .takes(STOP).with(202).gives(TRIGGERED),
+    ]
+}

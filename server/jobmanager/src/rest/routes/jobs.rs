@@ -1,0 +1,49 @@
+//! Jobs.
+
+use super::{Route, get, patch, post, recorded};
+use crate::rest::openapi::{AGG, CHOSEN_JOBS, GET, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET};
+use crate::rest::{commands, job, metrics, plan, result, settings, why};
+
+const GRAPH: &str = r#"{"name": "numbers",
+ "vertices": [
+   {"id": "from", "operator": "datagen-source", "parallelism": 1, "config": {"count": 1000, "rate": 100}},
+   {"id": "to", "operator": "blackhole-sink", "parallelism": 1}],
+ "edges": [{"source": "from", "target": "to", "partitioning": "hash"}],
+ "configuration": {"execution.checkpointing.interval": "500 ms"}}"#;
+const SUBMITTED: &str = r#"{"jobUrl": "/jobs/7f33cc341a0ccd8f1312e04dd86817c3", "jobid": "7f33cc341a0ccd8f1312e04dd86817c3"}"#;
+const WHY: &str = r#"{"job": "7f33cc341a0ccd8f1312e04dd86817c3", "status": "RUNNING", "causes": [
+  {"kind": "waits-for-slots", "text": "2 tasks wait for 2 slots", "unblock": "Start TaskManagers with 2 more slots", "because": []}],
+ "next-checkpoint": null}"#;
+
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/jobs", job::ids, "The ids of all jobs, with their states")
+            .asks(&[OFFSET, LIMIT]).gives(recorded!("jobs")),
+        post("/jobs", commands::submit, "Submit a job: a graph of operators")
+            .takes(GRAPH).with(202).gives(SUBMITTED),
+        get("/jobs/overview", job::overview, "All jobs, each in a line")
+            .asks(&[OFFSET, LIMIT]).gives(recorded!("jobs-overview")),
+        get("/jobs/metrics", metrics::jobs, "Metrics of jobs: their names, or aggregates of some")
+            .asks(&[GET, AGG, CHOSEN_JOBS]).gives(recorded!("jobs-metrics")),
+        get("/jobs/{job}", job::details, "One job: its vertices, states and times").gives(recorded!("job")),
+        patch("/jobs/{job}", commands::cancel, "Cancel a job").asks(&[MODE]).with(202),
+        get("/jobs/{job}/status", job::status, "Its state alone").gives(recorded!("job-status")),
+        get("/jobs/{job}/why", why::why, "What it waits for, and what would help").gives(WHY),
+        get("/jobs/{job}/config", settings::job, "Its options").gives(recorded!("job-config")),
+        get("/jobs/{job}/plan", plan::plan, "Its graph").gives(recorded!("job-plan")),
+        get("/jobs/{job}/exceptions", job::exceptions, "Its failures, the latest first")
+            .asks(&[MAX_EXCEPTIONS]).gives(recorded!("job-failed-exceptions-max1")),
+        get("/jobs/{job}/execution-result", result::execution_result, "How it ended")
+            .gives(recorded!("job-finished-execution-result")),
+        get("/jobs/{job}/accumulators", result::accumulators, "Its accumulators: none")
+            .gives(recorded!("job-accumulators")),
+        get("/jobs/{job}/metrics", metrics::job, "Its metrics: their names, or the values of some")
+            .asks(&[GET]).gives(recorded!("job-metrics")),
+        get("/jobs/{job}/yarn-cancel", commands::yarn_cancel, "Cancel a job, for clients that can only read").with(202),
+        get("/jobs/{job}/jobmanager/config", settings::cluster_of_job, "The options of its JobManager")
+            .gives(recorded!("jobmanager-config")),
+        get("/jobs/{job}/jobmanager/environment", settings::environment_of_job, "What its JobManager runs on")
+            .gives(recorded!("jobmanager-environment")),
+    ]
+}

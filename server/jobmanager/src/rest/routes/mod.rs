@@ -1,0 +1,176 @@
+//! Every route: Flink's, in the order of its documentation, and ours, each with what there is to say of it.
+//!
+//! One table makes both the router and the document of [`super::openapi`], so no route is without a description and
+//! nothing is described that is not there.
+
+mod checkpoints;
+mod cluster;
+mod jobs;
+mod refused;
+mod taskmanagers;
+mod vertices;
+
+use super::Rest;
+use super::openapi::Query;
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+/// A recorded answer of Flink, whose shape ours has.
+macro_rules! recorded {
+    ($name:literal) => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/flink-2.3.0/",
+            $name,
+            ".json"
+        ))
+    };
+}
+use recorded;
+
+/// A route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// As axum has it: what is in braces names something.
+    pub(super) path: &'static str,
+    handler: MethodRouter<Rest>,
+    /// What it is for, in a line.
+    pub(super) summary: &'static str,
+    pub(super) queries: &'static [Query],
+    /// An example of what is sent, in JSON.
+    pub(super) body: Option<&'static str>,
+    pub(super) answer: Answer,
+}
+
+/// What comes of a request in which nothing is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The type of its content.
+    pub(super) kind: &'static str,
+    pub(super) example: &'static str,
+}
+
+const JSON: &str = "application/json";
+/// What is answered to a wish that goes on after the answer.
+const TRIGGERED: &str = r#"{"request-id": "0123456789abcdef0123456789abcdef"}"#;
+
+/// Routes about one thing.
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) routes: Vec<Route>,
+}
+
+pub(super) fn groups() -> [Group; 6] {
+    let group = |name, routes| Group { name, routes };
+    [
+        group("Cluster", cluster::routes()),
+        group("Jobs", jobs::routes()),
+        group("Checkpoints and savepoints", checkpoints::routes()),
+        group("Vertices and subtasks", vertices::routes()),
+        group("TaskManagers", taskmanagers::routes()),
+        group("What is not here", refused::routes()),
+    ]
+}
+
+pub(super) fn router() -> Router<Rest> {
+    let routes = groups().into_iter().flat_map(|group| group.routes);
+    routes.fold(Router::new(), |router, route| {
+        router.route(route.path, route.handler)
+    })
+}
+
+fn route<H: Handler<T, Rest>, T: 'static>(
+    (filter, method): (MethodFilter, Method),
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route {
+        method,
+        path,
+        handler: on(filter, handler),
+        summary,
+        queries: &[],
+        body: None,
+        answer: Answer {
+            status: 200,
+            kind: JSON,
+            example: "{}",
+        },
+    }
+}
+
+fn get<H: Handler<T, Rest>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    route((MethodFilter::GET, Method::GET), path, handler, summary)
+}
+
+fn post<H: Handler<T, Rest>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    route((MethodFilter::POST, Method::POST), path, handler, summary)
+}
+
+fn patch<H: Handler<T, Rest>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    route((MethodFilter::PATCH, Method::PATCH), path, handler, summary)
+}
+
+fn put<H: Handler<T, Rest>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    route((MethodFilter::PUT, Method::PUT), path, handler, summary)
+}
+
+fn delete<H: Handler<T, Rest>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    let methods = (MethodFilter::DELETE, Method::DELETE);
+    route(methods, path, handler, summary)
+}
+
+impl Route {
+    /// What may stand behind the `?`.
+    fn asks(self, queries: &'static [Query]) -> Route {
+        Route { queries, ..self }
+    }
+
+    /// What is sent, by an example.
+    fn takes(self, example: &'static str) -> Route {
+        let body = Some(example);
+        Route { body, ..self }
+    }
+
+    /// What comes back, by an example.
+    fn gives(mut self, example: &'static str) -> Route {
+        self.answer.example = example;
+        self
+    }
+
+    /// What comes back if it is not JSON.
+    fn gives_text(mut self, kind: &'static str, example: &'static str) -> Route {
+        (self.answer.kind, self.answer.example) = (kind, example);
+        self
+    }
+
+    /// With which status, if it is not 200.
+    fn with(mut self, status: u16) -> Route {
+        self.answer.status = status;
+        self
+    }
+}
