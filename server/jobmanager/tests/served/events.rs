@@ -304,3 +304,51 @@ async fn a_taskmanager_that_owes_an_answer_is_suspected_until_it_is_heard_or_los
     follower.until("taskmanager-lost", "").await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_time_alone_changes_is_told_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let mut follower = Follower::of(&running, "/events").await;
+    // It acknowledges no checkpoint.
+    let obeying = tokio::spawn(obey(running.taskmanager("tm-1", 2).await));
+    let options = r#""configuration": {
+        "execution.checkpointing.interval": "50 ms", "execution.checkpointing.timeout": "100 ms",
+        "execution.checkpointing.tolerable-failed-checkpoints": 1000,
+        "restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.delay": "50 ms"}"#;
+    let job = submit(&running, options).await;
+    let events = follower.until("checkpoint-failed", "").await;
+    let of_first = events.iter().filter(|event| event.data["id"] == 1);
+    let kinds: Vec<&str> = of_first.clone().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["checkpoint-triggered", "checkpoint-failed"]);
+    let failed = &events.last().unwrap().data;
+    let shown = running.get(&format!("/jobs/{job}/checkpoints")).await;
+    let history = shown["history"].as_array().unwrap();
+    let entry = history.iter().find(|entry| entry["id"] == 1).unwrap();
+    for field in [
+        "status",
+        "is_savepoint",
+        "trigger_timestamp",
+        "latest_ack_timestamp",
+        "state_size",
+        "end_to_end_duration",
+        "num_subtasks",
+        "num_acknowledged_subtasks",
+        "failure_timestamp",
+        "failure_message",
+    ] {
+        assert!(!entry[field].is_null(), "{field}");
+        assert_eq!(failed[field], entry[field], "{field}");
+    }
+
+    obeying.abort();
+    let events = follower.until("job-changed", "RESTARTING").await;
+    let is_lost = |event: &Event| event.kind == "taskmanager-lost";
+    let lost_before = events.iter().any(is_lost);
+    // Nobody has a slot for it: after the delay it waits, and nothing is ordered.
+    let events = follower.until("job-changed", "RUNNING").await;
+    let again = events.last().unwrap();
+    assert_eq!(again.data["previous-state"], "RESTARTING");
+    assert!(lost_before || events.iter().any(is_lost));
+    running.stop().await;
+}

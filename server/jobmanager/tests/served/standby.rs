@@ -63,6 +63,8 @@ async fn a_standby_sends_everybody_to_the_leader_and_leads_when_it_is_gone() {
     for (method, path) in [
         ("GET", "/jobs/overview"),
         ("POST", "/v1/jobs"),
+        ("GET", "/events"),
+        ("GET", "/openapi.json"),
         ("GET", "/"),
     ] {
         let (status, answer) = second.request(method, path, "").await;

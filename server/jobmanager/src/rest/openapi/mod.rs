@@ -1,7 +1,8 @@
 //! The routes as an OpenAPI document, made from the table that the router is made from, and a page to try them.
 //!
 //! What an answer looks like is shown by an example, and its schema is that of the example: Flink's fields are those that
-//! were recorded, so an answer may have more.
+//! were recorded, so an answer may have more. The libraries for such documents want a type for each answer; ours are made
+//! as JSON.
 
 mod parameters;
 mod schema;

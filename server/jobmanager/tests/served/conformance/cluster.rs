@@ -119,7 +119,7 @@ impl Cluster {
             canceled,
             savepoint: String::new(),
             refused: String::new(),
-            taskmanager: "tm-1".to_owned(),
+            taskmanager: String::new(),
             vertices: Vec::new(),
             checkpoint: 0,
         };
@@ -160,7 +160,9 @@ impl Cluster {
             let mut subtasks = value["subtasks"].as_array().unwrap().iter();
             subtasks.all(|subtask| subtask["metrics"]["write-records-complete"] == true)
         };
-        running.until(&vertex, has_told).await;
+        let vertex = running.until(&vertex, has_told).await;
+        // One that has a task: where they are is not the test's to say.
+        self.taskmanager = text(&vertex["subtasks"][0]["taskmanager-id"]);
         (self.savepoint, self.refused) = (savepoint, refused);
         (self.vertices, self.checkpoint) = (vertices, checkpoint);
     }
