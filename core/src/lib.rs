@@ -26,6 +26,7 @@ extern crate std;
 
 pub mod config;
 pub mod digest;
+mod fitting;
 pub mod graph;
 pub mod id;
 pub mod jobmanager;
@@ -33,6 +34,7 @@ mod kept;
 pub mod message;
 pub mod record;
 pub mod redistribute;
+pub mod rewiring;
 pub mod savepoint;
 pub mod state;
 pub mod taskmanager;

@@ -282,6 +282,9 @@ pub struct TableVertex {
     pub max_parallelism: u32,
     /// The slot of subtask 0 in [`JobTable::slots`].
     pub first_slot: u32,
+    /// Attempts before this one had another parallelism, if any had: what such a one left behind is the affair of who
+    /// was given its state.
+    pub since: Option<Attempt>,
 }
 
 /// How the job takes checkpoints.

@@ -22,6 +22,8 @@ pub enum Record {
     Job(JobRecord),
     /// A client asked to cancel the job. Stays until the job is cleaned up.
     Cancel(JobId),
+    /// A client asked for another parallelism. Stays until the job is cleaned up.
+    Rescale(Arc<RescaleRecord>),
     /// Every checkpoint id of the job below this one may have been used.
     CheckpointMark {
         /// The job.
@@ -44,6 +46,7 @@ impl Record {
         match self {
             Record::Job(record) => RecordKey::Job(record.graph.id()),
             Record::Cancel(job) => RecordKey::Cancel(*job),
+            Record::Rescale(record) => RecordKey::Rescale(record.job),
             Record::CheckpointMark { job, .. } => RecordKey::CheckpointMark(*job),
             Record::Checkpoint(record) => RecordKey::Checkpoint(record.job, record.id),
             Record::Savepoint(record) => RecordKey::Savepoint(record.job, record.trigger),
@@ -59,6 +62,8 @@ pub enum RecordKey {
     Job(JobId),
     /// See [`Record::Cancel`].
     Cancel(JobId),
+    /// See [`Record::Rescale`].
+    Rescale(JobId),
     /// See [`Record::CheckpointMark`].
     CheckpointMark(JobId),
     /// See [`Record::Checkpoint`].
@@ -76,6 +81,7 @@ impl RecordKey {
         match self {
             RecordKey::Job(job)
             | RecordKey::Cancel(job)
+            | RecordKey::Rescale(job)
             | RecordKey::CheckpointMark(job)
             | RecordKey::Checkpoint(job, _)
             | RecordKey::Savepoint(job, _)
@@ -96,10 +102,56 @@ pub enum RecordOp {
 /// A job that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobRecord {
-    /// What it runs.
+    /// What was submitted.
     pub graph: Arc<JobGraph>,
     /// When it was submitted.
     pub submitted: Timestamp,
+    /// With which parallelism it runs, if that has changed since.
+    pub scale: Option<Scale>,
+}
+
+/// The parallelism with which a job runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Scale {
+    /// By vertex.
+    pub parallelism: Vec<u32>,
+    /// By vertex: attempts before this one had another parallelism, if any had.
+    pub since: Vec<Option<Attempt>>,
+}
+
+/// The parallelism that a client wants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RescaleRecord {
+    /// Of this job.
+    pub job: JobId,
+    /// By vertex.
+    pub bounds: Vec<Bounds>,
+}
+
+/// How many subtasks a vertex is to have: as many as there are slots for, within these bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bounds {
+    /// At least so many, and at least 1.
+    pub lower: u32,
+    /// At most so many.
+    pub upper: u32,
+}
+
+impl Bounds {
+    /// This number and no other one.
+    #[must_use]
+    pub fn exactly(parallelism: u32) -> Self {
+        Bounds {
+            lower: parallelism,
+            upper: parallelism,
+        }
+    }
+
+    /// Whether a number is within them.
+    #[must_use]
+    pub fn contain(&self, parallelism: u32) -> bool {
+        (self.lower..=self.upper).contains(&parallelism)
+    }
 }
 
 /// A checkpoint of a job: of every region the latest snapshot that it has completed. There is no data path
@@ -117,6 +169,8 @@ pub struct CheckpointRecord {
     pub completed: Timestamp,
     /// Of every region; `None` for one that has not completed any.
     pub regions: Vec<Option<RegionSnapshot>>,
+    /// The checkpoints to whose files regions refer that have completed none since the parallelism of the job changed.
+    pub inherited: Vec<CheckpointId>,
     /// From what every subtask starts, by its position in the job; nothing if its region has no snapshot.
     pub states: Vec<SubtaskState>,
 }
@@ -183,7 +237,15 @@ impl CheckpointRecord {
     #[must_use]
     pub fn references(&self) -> BTreeSet<CheckpointId> {
         let snapshots = self.regions.iter().flatten();
-        snapshots.map(|snapshot| snapshot.checkpoint).collect()
+        let own = snapshots.map(|snapshot| snapshot.checkpoint);
+        own.chain(self.inherited.iter().copied()).collect()
+    }
+
+    /// Whether this refers to files of a checkpoint.
+    #[must_use]
+    pub fn refers_to(&self, id: CheckpointId) -> bool {
+        let mut snapshots = self.regions.iter().flatten();
+        snapshots.any(|snapshot| snapshot.checkpoint == id) || self.inherited.contains(&id)
     }
 
     /// The bytes of all its snapshots.

@@ -37,6 +37,7 @@ pub fn job_graph(bytes: &[u8]) {
     let record = Record::Job(JobRecord {
         graph: graph.clone(),
         submitted,
+        scale: None,
     });
     assert_eq!(decode_record(&encode_record(&record)), Ok(record.clone()));
     if graph.subtasks() <= MOST_SUBTASKS {

@@ -9,13 +9,13 @@ use crate::wire::ids;
 use crate::wire::{after_from_wire, after_to_wire};
 use crate::wire::{partitioning_from_wire, partitioning_to_wire, state_from_wire, state_to_wire};
 use jobmanager_core::graph::{
-    EdgeSpec, JobEdge, JobGraph, JobGraphSpec, JobVertex, MAX_VERTICES, VertexSpec,
+    EdgeSpec, JobEdge, JobGraph, JobGraphSpec, JobVertex, MAX_PARALLELISM, MAX_VERTICES, VertexSpec,
 };
-use jobmanager_core::id::{CheckpointId, VertexIndex};
+use jobmanager_core::id::{Attempt, CheckpointId, VertexIndex};
 use jobmanager_core::message::SubtaskState;
 use jobmanager_core::record::{
-    CheckpointRecord, CompletedSavepoint, JobRecord, JobResult, Record, RecordKey, RegionSnapshot,
-    SavepointOutcome, SavepointRecord, VertexResult,
+    Bounds, CheckpointRecord, CompletedSavepoint, JobRecord, JobResult, Record, RecordKey,
+    RegionSnapshot, RescaleRecord, SavepointOutcome, SavepointRecord, Scale, VertexResult,
 };
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -50,6 +50,7 @@ pub fn key_text(key: &RecordKey) -> String {
     match key {
         RecordKey::Job(job) => format!("job/{job}"),
         RecordKey::Cancel(job) => format!("cancel/{job}"),
+        RecordKey::Rescale(job) => format!("rescale/{job}"),
         RecordKey::CheckpointMark(job) => format!("mark/{job}"),
         RecordKey::Checkpoint(job, checkpoint) => format!("checkpoint/{job}/{:016x}", checkpoint.0),
         RecordKey::Savepoint(job, trigger) => format!("savepoint/{job}/{trigger}"),
@@ -64,6 +65,7 @@ pub fn parse_key(text: &str) -> Option<RecordKey> {
     let key = match kind {
         "job" => RecordKey::Job(rest.parse().ok()?),
         "cancel" => RecordKey::Cancel(rest.parse().ok()?),
+        "rescale" => RecordKey::Rescale(rest.parse().ok()?),
         "mark" => RecordKey::CheckpointMark(rest.parse().ok()?),
         "checkpoint" => {
             let (job, checkpoint) = rest.split_once('/')?;
@@ -88,8 +90,13 @@ impl From<&Record> for v1::Record {
             Record::Job(record) => Wire::Job(v1::JobRecord {
                 graph: Some(record.graph.as_ref().into()),
                 submitted_ms: record.submitted.0,
+                scale: record.scale.as_ref().map(Into::into),
             }),
             Record::Cancel(job) => Wire::Cancel((*job).into()),
+            Record::Rescale(record) => Wire::Rescale(v1::RescaleRecord {
+                job: Some(record.job.into()),
+                bounds: record.bounds.iter().copied().map(Into::into).collect(),
+            }),
             Record::CheckpointMark { job, next } => Wire::CheckpointMark(v1::CheckpointMark {
                 job: Some((*job).into()),
                 next: next.0,
@@ -111,8 +118,13 @@ impl TryFrom<v1::Record> for Record {
             Wire::Job(wire) => Record::Job(JobRecord {
                 graph: Arc::new(check::required(wire.graph, "job.graph")?.try_into()?),
                 submitted: Timestamp(wire.submitted_ms),
+                scale: wire.scale.map(scale_from_wire).transpose()?,
             }),
             Wire::Cancel(job) => Record::Cancel(job.into()),
+            Wire::Rescale(wire) => Record::Rescale(Arc::new(RescaleRecord {
+                job: ids::job(wire.job, "rescale.job")?,
+                bounds: bounds(wire.bounds)?,
+            })),
             Wire::CheckpointMark(wire) => Record::CheckpointMark {
                 job: ids::job(wire.job, "checkpoint_mark.job")?,
                 next: check::checkpoint(wire.next, "checkpoint_mark.next")?,
@@ -122,6 +134,63 @@ impl TryFrom<v1::Record> for Record {
             Wire::Result(wire) => Record::Result(Arc::new(wire.try_into()?)),
         })
     }
+}
+
+impl From<&Scale> for v1::job_record::Scale {
+    fn from(scale: &Scale) -> Self {
+        let vertex = |(&parallelism, &since): (&u32, &Option<Attempt>)| v1::job_record::Vertex {
+            parallelism,
+            since: since.map(Into::into),
+        };
+        let vertices = scale.parallelism.iter().zip(&scale.since).map(vertex);
+        v1::job_record::Scale {
+            vertices: vertices.collect(),
+        }
+    }
+}
+
+fn scale_from_wire(wire: v1::job_record::Scale) -> Result<Scale, BadMessage> {
+    let vertices = wire.vertices.iter();
+    let parallelism = vertices.map(|vertex| vertex.parallelism).collect();
+    let since = |vertex: v1::job_record::Vertex| {
+        let since = vertex
+            .since
+            .map(|it| ids::attempt(Some(it), "job.scale.since"));
+        since.transpose()
+    };
+    Ok(Scale {
+        parallelism: self::parallelism(parallelism, "job.scale.parallelism")?,
+        since: wire
+            .vertices
+            .into_iter()
+            .map(since)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+impl From<Bounds> for v1::Bounds {
+    fn from(Bounds { lower, upper }: Bounds) -> Self {
+        v1::Bounds { lower, upper }
+    }
+}
+
+/// Of every vertex.
+fn bounds(wire: Vec<v1::Bounds>) -> Result<Vec<Bounds>, BadMessage> {
+    let field = "rescale.bounds";
+    check::at_most(wire.len(), MAX_VERTICES, field)?;
+    let valid = |v1::Bounds { lower, upper }| {
+        let upper = check::in_range_u32(upper, 1..=MAX_PARALLELISM, "rescale.bounds.upper")?;
+        let lower = check::in_range_u32(lower, 1..=upper, "rescale.bounds.lower")?;
+        Ok(Bounds { lower, upper })
+    };
+    wire.into_iter().map(valid).collect()
+}
+
+/// Of every vertex.
+fn parallelism(wire: Vec<u32>, field: &'static str) -> Result<Vec<u32>, BadMessage> {
+    check::at_most(wire.len(), MAX_VERTICES, field)?;
+    let valid = |parallelism: u32| check::in_range_u32(parallelism, 1..=MAX_PARALLELISM, field);
+    wire.into_iter().map(valid).collect()
 }
 
 impl From<&JobGraph> for v1::JobGraph {
@@ -193,6 +262,7 @@ impl From<&CheckpointRecord> for v1::CheckpointRecord {
             triggered_ms: record.triggered.0,
             completed_ms: record.completed.0,
             states: record.states.iter().map(subtask_to_wire).collect(),
+            inherited: record.inherited.iter().map(|id| id.0).collect(),
             regions: record.regions.iter().map(region_to_wire).collect(),
         }
     }
@@ -207,11 +277,18 @@ impl TryFrom<v1::CheckpointRecord> for CheckpointRecord {
         let states = wire.states.into_iter();
         let regions = "checkpoint.regions";
         check::at_most(wire.regions.len(), check::MAX_SUBTASKS, regions)?;
+        let inherited = "checkpoint.inherited";
+        check::at_most(wire.inherited.len(), check::MAX_SUBTASKS, inherited)?;
+        let inherited = wire
+            .inherited
+            .into_iter()
+            .map(|id| check::checkpoint(id, inherited));
         Ok(CheckpointRecord {
             job: ids::job(wire.job, "checkpoint.job")?,
             id: check::checkpoint(wire.id, "checkpoint.id")?,
             triggered: Timestamp(wire.triggered_ms),
             completed: Timestamp(wire.completed_ms),
+            inherited: inherited.collect::<Result<_, _>>()?,
             states: states
                 .map(|state| subtask_from_wire(state, field))
                 .collect::<Result<_, _>>()?,

@@ -128,6 +128,8 @@ pub enum Mark {
     JobAnswerLost,
     /// The wish to cancel a job was recorded and the answer lost.
     CancelAnswerLost,
+    /// Another parallelism, or the wish for one, was recorded and the answer lost.
+    RescaleAnswerLost,
     /// A checkpoint was recorded and the answer lost.
     CheckpointAnswerLost,
     /// Checkpoint ids were reserved and the answer lost.
@@ -328,8 +330,22 @@ pub enum Mark {
     StartedPartlyEnded,
     /// A job was to start from a savepoint with another parallelism.
     StartedRescaled,
-    /// It could not, as a vertex was partly at its end.
+    /// It could not, as a vertex was partly at its end; or a job that runs could not get another one for that reason.
     PartlyAtItsEnd,
+    /// A client asked for another parallelism.
+    RescaleWanted,
+    /// A job got it.
+    Rescaled,
+    /// A part of the job went on as it was.
+    RescaledBesideAnother,
+    /// A job got another parallelism before all of it had a checkpoint of its own.
+    RescaledAgain,
+    /// A job got more subtasks as there were slots for them, and nobody asked.
+    GrewWithTheSlots,
+    /// A job got fewer subtasks as there were too few slots, and nobody asked.
+    ShrankWithTheSlots,
+    /// A leader was elected that found another parallelism.
+    ElectedAfterRescale,
     /// A savepoint was given up, and tried again.
     SavepointTriedAgain,
     /// A job stopped with a savepoint, and one of its regions had to be started once more to finish.
@@ -350,7 +366,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 170] = [
+    pub const ALL: [Mark; 178] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -412,6 +428,7 @@ impl Mark {
         Mark::ElectedAfterFinished,
         Mark::JobAnswerLost,
         Mark::CancelAnswerLost,
+        Mark::RescaleAnswerLost,
         Mark::CheckpointAnswerLost,
         Mark::MarkAnswerLost,
         Mark::SavepointAnswerLost,
@@ -513,6 +530,13 @@ impl Mark {
         Mark::StartedPartlyEnded,
         Mark::StartedRescaled,
         Mark::PartlyAtItsEnd,
+        Mark::RescaleWanted,
+        Mark::Rescaled,
+        Mark::RescaledBesideAnother,
+        Mark::RescaledAgain,
+        Mark::GrewWithTheSlots,
+        Mark::ShrankWithTheSlots,
+        Mark::ElectedAfterRescale,
         Mark::SavepointTriedAgain,
         Mark::FinishedFromSavepoint,
         Mark::SavepointOfAnEndingJob,

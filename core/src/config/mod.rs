@@ -29,6 +29,38 @@ pub struct JobConfig {
     pub slot_request_timeout: Duration,
     /// What it starts from; `None` for nothing.
     pub restore: Option<RestoreConfig>,
+    /// When its parallelism changes.
+    pub rescaling: RescalingConfig,
+}
+
+/// `jobmanager.scheduler`, and options under `jobmanager.adaptive-scheduler.`
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RescalingConfig {
+    /// `jobmanager.scheduler` and `scheduler-mode`: what bounds the parallelism has of which no client said any.
+    pub scheduler: Scheduler,
+    /// `executing.cooldown-after-rescaling`: the least time from one change to the next, unless the job waits for
+    /// slots.
+    pub cooldown: Duration,
+    /// `executing.resource-stabilization-timeout`: for how long the slots must stay the same before a job that runs
+    /// gets more subtasks, but not all that it may have.
+    pub executing_stabilization: Duration,
+    /// `submission.resource-stabilization-timeout`: for how long the slots must stay the same before a job that
+    /// waits for slots goes on with fewer.
+    pub waiting_stabilization: Duration,
+    /// `rescale-trigger.max-delay`: how long the checkpoint may take after which the parallelism changes; `None` for
+    /// three times the interval of checkpoints.
+    pub max_delay: Option<Duration>,
+}
+
+/// Who decides on the parallelism of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scheduler {
+    /// Clients.
+    Default,
+    /// The slots that there are: from 1 up to what its graph says.
+    Adaptive,
+    /// The slots that there are: from 1 up to the maximum parallelism.
+    Reactive,
 }
 
 /// Options under `execution.state-recovery.`

@@ -8,8 +8,8 @@ use super::reader::{OptionProblem, Reader};
 use super::table::{OptionSpec, Scope, known_options};
 use super::value::{parse_duration_from, parse_word, show_duration};
 use super::{
-    CheckpointConfig, CheckpointMode, ClusterConfig, ExponentialDelay, JobConfig, RestartStrategy,
-    RestoreConfig, UnclaimedState,
+    CheckpointConfig, CheckpointMode, ClusterConfig, ExponentialDelay, JobConfig, RescalingConfig,
+    RestartStrategy, RestoreConfig, Scheduler, UnclaimedState,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -40,6 +40,12 @@ const MAX_MULTIPLIER: u32 = 1_000_000;
 const MAX_HISTORY: u32 = 1_000;
 /// The most ended jobs that are remembered; each is a record.
 const MAX_JOB_STORE: u32 = 1_000_000;
+
+/// Who decides on a parallelism.
+const SCHEDULERS: [(&str, Scheduler); 2] = [
+    ("default", Scheduler::Default),
+    ("adaptive", Scheduler::Adaptive),
+];
 
 /// The kinds of restart strategy, with every name that each goes by.
 const RESTART_TYPES: [(&str, RestartType); 9] = [
@@ -158,11 +164,44 @@ fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
 fn read_job(reader: &mut Reader<'_>) -> JobConfig {
     let checkpointing = read_checkpointing(reader);
     let restart_strategy = read_restart_strategy(reader, checkpointing.is_some());
+    let rescaling = read_rescaling(reader, checkpointing.is_some());
     JobConfig {
         checkpointing,
         restart_strategy,
         slot_request_timeout: reader.duration("slot.request.timeout", SHORTEST_PAUSE),
         restore: read_restore(reader),
+        rescaling,
+    }
+}
+
+/// A job without checkpoints would have nothing to go on from: its parallelism stays.
+fn read_rescaling(reader: &mut Reader<'_>, checkpointing: bool) -> RescalingConfig {
+    const PREFIX: &str = "jobmanager.adaptive-scheduler.";
+    let key = |name: &str| format!("{PREFIX}{name}");
+    let scheduler = reader.word("jobmanager.scheduler", &SCHEDULERS);
+    let is_reactive = reader.read_optional("scheduler-mode", |text| {
+        parse_word(text, &[("reactive", ())])
+    });
+    let scheduler = match is_reactive {
+        _ if !checkpointing => Scheduler::Default,
+        Some(()) => Scheduler::Reactive,
+        None => scheduler,
+    };
+    let max_delay = reader.read_optional(&key("rescale-trigger.max-delay"), |text| {
+        parse_duration_from(text, Duration::ZERO)
+    });
+    RescalingConfig {
+        scheduler,
+        cooldown: reader.duration(&key("executing.cooldown-after-rescaling"), Duration::ZERO),
+        executing_stabilization: reader.duration(
+            &key("executing.resource-stabilization-timeout"),
+            Duration::ZERO,
+        ),
+        waiting_stabilization: reader.duration(
+            &key("submission.resource-stabilization-timeout"),
+            Duration::ZERO,
+        ),
+        max_delay,
     }
 }
 

@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 36] = [
+static OPTIONS: [OptionSpec; 42] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -151,6 +151,36 @@ static OPTIONS: [OptionSpec; 36] = [
         "restart-strategy.exponential-delay.attempts-before-reset-backoff",
         "2147483647",
         "How many restarts there are before the delays start from the beginning; 2147483647: no limit.",
+    ),
+    job(
+        "jobmanager.scheduler",
+        "default",
+        "default keeps the parallelism of the graph; adaptive runs with the slots that there are, up to it.",
+    ),
+    job(
+        "scheduler-mode",
+        "",
+        "reactive for an adaptive scheduler that goes up to the maximum parallelism.",
+    ),
+    job(
+        "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling",
+        "30 s",
+        "The least time between two changes of the parallelism of a job that does not wait for slots.",
+    ),
+    job(
+        "jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout",
+        "60 s",
+        "For how long slots must stay the same before a running job takes some of those that it may have.",
+    ),
+    job(
+        "jobmanager.adaptive-scheduler.submission.resource-stabilization-timeout",
+        "10 s",
+        "For how long slots must stay the same before a job that waits for slots goes on with fewer.",
+    ),
+    job(
+        "jobmanager.adaptive-scheduler.rescale-trigger.max-delay",
+        "",
+        "How long the checkpoint before a change may take; unset: three times the interval of checkpoints.",
     ),
     job(
         "execution.state-recovery.path",

@@ -269,6 +269,27 @@ impl JobGraph {
         }
     }
 
+    /// The same graph with other numbers of subtasks, by vertex.
+    ///
+    /// # Errors
+    /// What [`JobGraph::validate`] finds wrong with them.
+    pub fn rescaled(&self, parallelism: &[u32]) -> Result<JobGraph, Vec<Problem>> {
+        let mut spec = self.to_spec();
+        for (vertex, parallelism) in spec.vertices.iter_mut().zip(parallelism) {
+            vertex.parallelism = *parallelism;
+        }
+        JobGraph::validate(spec, &BTreeMap::new())
+    }
+
+    /// How many subtasks each vertex has.
+    #[must_use]
+    pub fn parallelism(&self) -> Vec<u32> {
+        self.vertices
+            .iter()
+            .map(|vertex| vertex.parallelism)
+            .collect()
+    }
+
     /// How many slots the job needs: the sum over its slot sharing groups.
     #[must_use]
     pub fn slots(&self) -> u32 {

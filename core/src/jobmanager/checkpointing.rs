@@ -50,7 +50,9 @@ impl Job {
         if self.checkpoints.due.is_none() && self.execution.any_runs() {
             self.checkpoints.due = Some(now + config.interval);
         }
-        if self.checkpoints.due.is_some_and(|due| due <= now) {
+        // Once nothing is left to complete, nobody waits for it.
+        let is_due = self.checkpoints.due.is_some_and(|due| due <= now);
+        if is_due && self.checkpoints.unfinished() > 0 {
             let regions = self.execution.region_indices();
             let owed: Vec<_> = regions.filter(|region| !self.is_done(*region)).collect();
             self.checkpoints.owed.extend(owed);
@@ -237,7 +239,7 @@ impl Job {
     }
 
     /// Writes what is acknowledged, unless a write is under way: then it has its turn when that has ended.
-    fn store(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn store(&mut self, cx: &mut Cx<'_>) {
         let graph = self.graph.clone();
         let Some(config) = &graph.config().checkpointing else {
             return;

@@ -8,6 +8,7 @@
 //! once by each task of its region; at most one record is being written; at most `retained` are kept; what a
 //! retained record refers to is not deleted.
 
+mod rewired;
 mod shown;
 mod whole;
 
@@ -297,6 +298,7 @@ impl Checkpoints {
         }
         let triggered = self.pending.iter().find(|pending| pending.id == id);
         let triggered = triggered.map(|pending| pending.triggered);
+        let inherited = inherited(base.as_deref(), &regions);
         let record = Arc::new(CheckpointRecord {
             job,
             id,
@@ -305,6 +307,7 @@ impl Checkpoints {
                 .expect("it is under way, or the latest"),
             completed: now,
             regions,
+            inherited,
             states,
         });
         self.storing = Some(Storing {
@@ -463,10 +466,7 @@ impl Checkpoints {
 
     /// Whether anything that is retained, written or under way is of this checkpoint.
     pub(super) fn is_of_use(&self, id: CheckpointId) -> bool {
-        let refers = |record: &Arc<CheckpointRecord>| {
-            let mut snapshots = record.regions.iter().flatten();
-            snapshots.any(|snapshot| snapshot.checkpoint == id)
-        };
+        let refers = |record: &Arc<CheckpointRecord>| record.refers_to(id);
         self.pending.iter().any(|pending| pending.id == id)
             || self.completed.iter().any(refers)
             || self.storing.as_ref().is_some_and(|it| refers(&it.record))
@@ -501,6 +501,11 @@ impl Line {
         self.last_completed.map_or(Timestamp(0), |at| at + pause)
     }
 
+    /// Whether one has completed since then.
+    pub(super) fn has_completed_since(&self, then: Timestamp) -> bool {
+        self.last_completed.is_some_and(|at| at >= then)
+    }
+
     /// Counted failures since the last one that completed.
     pub(super) fn failures(&self) -> u32 {
         self.failures
@@ -510,6 +515,16 @@ impl Line {
     pub(super) fn is_full(&self, config: &CheckpointConfig) -> bool {
         self.under_way >= config.max_concurrent
     }
+}
+
+/// To whose files regions still refer that have completed nothing of their own.
+fn inherited(
+    base: Option<&CheckpointRecord>,
+    regions: &[Option<RegionSnapshot>],
+) -> Vec<CheckpointId> {
+    let began = |region: &Option<RegionSnapshot>| region.is_some_and(|it| it.attempt.is_none());
+    let base = base.filter(|_| regions.iter().any(began));
+    base.map(|base| base.inherited.clone()).unwrap_or_default()
 }
 
 /// How many regions have a snapshot after which nothing comes.
@@ -539,6 +554,7 @@ mod tests {
                 attempt: None,
                 is_final: false,
             })],
+            inherited: Vec::new(),
             states: Vec::new(),
         };
         let checkpoints =

@@ -10,9 +10,10 @@ use super::journal::{Fact, MAX_QUEUED};
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
 use crate::kept::Kept;
-use crate::record::{CheckpointRecord, RecordOp};
+use crate::record::{Bounds, CheckpointRecord, RecordOp};
 use crate::savepoint::{RestoreProblem, Savepoint};
 use crate::time::Timestamp;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,6 +35,9 @@ impl Coordinator {
                 self.submit(request, graph, from.as_deref(), effects);
             }
             Command::Cancel(job) => self.cancel(request, job, effects),
+            Command::Rescale { job, bounds } => {
+                self.rescale(request, job, &bounds, effects);
+            }
             Command::Savepoint(wanted) => self.request_savepoint(request, wanted, effects),
         }
     }
@@ -47,7 +51,7 @@ impl Coordinator {
     ) {
         let id = graph.id();
         if let Some(job) = self.jobs.get_mut(&id) {
-            let same = job.graph.computes_like(&graph);
+            let same = job.original.computes_like(&graph);
             if let JobPhase::Submitting(submitters) = &mut job.phase {
                 let waiters = if same {
                     &mut submitters.of_this
@@ -99,6 +103,26 @@ impl Coordinator {
             ));
         }
         None
+    }
+
+    fn rescale(
+        &mut self,
+        request: RequestId,
+        id: JobId,
+        bounds: &BTreeMap<String, Bounds>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(archived) = self.archive.get(id) {
+            let reply = Reply::AlreadyEnded(id, archived.result.status);
+            effects.push(Effect::Reply { request, reply });
+        } else if self.jobs.contains_key(&id) {
+            self.with_job(id, effects, |job, cx| {
+                job.rescale_requested(cx, request, bounds);
+            });
+        } else {
+            let reply = Reply::UnknownJob(id);
+            effects.push(Effect::Reply { request, reply });
+        }
     }
 
     fn cancel(&mut self, request: RequestId, id: JobId, effects: &mut Vec<Effect>) {

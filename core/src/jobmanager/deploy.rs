@@ -8,9 +8,9 @@
 use super::cx::Cx;
 use super::execution::Phase;
 use super::job::Job;
-use super::supply::{KindKey, Supply};
+use super::kinds::Kinds;
 use super::taskmanagers::{SlotRef, SlotUse, TmKey};
-use crate::graph::{JobGraph, JobVertex, Regions, SlotSharingGroup};
+use crate::graph::{JobGraph, JobVertex, Regions};
 use crate::id::{Attempt, CheckpointId, RegionIndex, TaskId, VertexIndex};
 use crate::message::{
     Deployment, JobTable, StateHandle, TableCheckpoints, TableVertex, TaskDeployment, ToTaskManager,
@@ -195,7 +195,8 @@ impl Job {
                 .graph
                 .vertices()
                 .iter()
-                .map(|vertex| self.table_vertex(vertex))
+                .enumerate()
+                .map(|(index, vertex)| self.table_vertex(index, vertex))
                 .collect(),
             edges: self.graph.edges().to_vec(),
             slots,
@@ -207,7 +208,8 @@ impl Job {
         }
     }
 
-    fn table_vertex(&self, vertex: &JobVertex) -> TableVertex {
+    fn table_vertex(&self, index: usize, vertex: &JobVertex) -> TableVertex {
+        let scale = self.scale.as_ref();
         TableVertex {
             name: vertex.name.clone(),
             operator_id: vertex.operator_id,
@@ -216,37 +218,8 @@ impl Job {
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
             first_slot: self.graph.groups()[vertex.group as usize].first_slot,
+            since: scale.and_then(|scale| scale.since[index]),
         }
-    }
-}
-
-/// The kinds of TaskManagers that qualify for the slots of a job.
-struct Kinds {
-    /// By slot sharing group: where its slots end, and who qualifies for them.
-    groups: Vec<(u32, Vec<KindKey>)>,
-    /// Whether everybody who has free slots qualifies for all of them.
-    all: bool,
-}
-
-impl Kinds {
-    fn new(graph: &JobGraph, supply: &Supply) -> Self {
-        let mut all = true;
-        let mut group = |(index, group): (u32, &SlotSharingGroup)| {
-            let in_group = graph.vertices().iter();
-            let in_group = in_group.filter(|vertex| vertex.group == index);
-            let operators = in_group.map(|vertex| vertex.operator.as_str());
-            let (kinds, for_all) = supply.suitable(operators);
-            all &= for_all;
-            (group.first_slot + group.slots, kinds)
-        };
-        let groups = (0..).zip(graph.groups()).map(&mut group).collect();
-        Kinds { groups, all }
-    }
-
-    /// Who qualifies for a slot of the job.
-    fn of(&self, job_slot: u32) -> &[KindKey] {
-        let group = self.groups.partition_point(|(end, _)| *end <= job_slot);
-        &self.groups[group].1
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a coordinator orders. An effect that has been emitted may be carried out at once.
 
 use super::input::Discard;
+use crate::graph::Problem;
 use crate::id::{CommitId, JobId, RequestId, SessionId, TriggerId};
 use crate::message::Envelope;
-use crate::record::RecordOp;
+use crate::record::{Bounds, RecordOp};
 use crate::savepoint::{RestoreProblem, Savepoint};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -55,6 +56,28 @@ pub enum Effect {
     },
 }
 
+/// Why a job cannot have a parallelism.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RescaleProblem {
+    /// There is no such vertex.
+    #[error("the job has no vertex `{0}`")]
+    UnknownVertex(String),
+    /// No number is within its bounds.
+    #[error(
+        "vertex `{vertex}`: the lower bound must be at least 1 and at most the upper one, not {}..{}",
+        bounds.lower, bounds.upper
+    )]
+    Bounds {
+        /// The vertex.
+        vertex: String,
+        /// What it was to have.
+        bounds: Bounds,
+    },
+    /// The upper bound is not valid in the job's graph.
+    #[error("{0}")]
+    Graph(Problem),
+}
+
 /// The answer to a client's command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
@@ -68,6 +91,10 @@ pub enum Reply {
     CannotRestore(JobId, Vec<RestoreProblem>),
     /// The cancellation is durable and will be carried out.
     CancelAccepted(JobId),
+    /// The wish for another parallelism is durable; it is carried out as soon as it can.
+    RescaleAccepted(JobId),
+    /// The job cannot have that parallelism, for all these reasons; nothing changed.
+    CannotRescale(JobId, Vec<RescaleProblem>),
     /// The wish for a savepoint is durable; it is tried until it has an outcome.
     SavepointAccepted(JobId, TriggerId),
     /// The job takes no checkpoints, and so no savepoints.

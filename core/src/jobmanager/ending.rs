@@ -108,7 +108,7 @@ impl Job {
             vertices: self.graph.vertices().iter().map(vertex).collect(),
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
-            computation: self.graph.computation(),
+            computation: self.original.computation(),
         });
         let mut ops = self.end_savepoints(cx.now, status);
         ops.push(RecordOp::Put(Record::Result(result.clone())));
@@ -167,6 +167,7 @@ impl Job {
         keys.extend([
             RecordKey::Cancel(job),
             RecordKey::CheckpointMark(job),
+            RecordKey::Rescale(job),
             RecordKey::Job(job),
         ]);
         cx.journal.write(

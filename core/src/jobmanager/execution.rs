@@ -15,6 +15,8 @@
 //! Invariants: every count equals a recount; a region's tasks have the region's attempt; a slot of the
 //! job is held exactly while a task that has not ended is in it.
 
+mod rewired;
+
 use super::taskmanagers::{SlotRef, TmKey};
 use super::view::TaskCounts;
 use crate::graph::{JobGraph, Regions, regions};

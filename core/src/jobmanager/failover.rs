@@ -58,7 +58,8 @@ impl Job {
         let ready = |index: &RegionIndex| {
             let region = self.execution.region(*index);
             let over = matches!(region.phase, Phase::Restarting { at } if at <= now);
-            over && region.alive == 0 && !self.checkpoints.is_storing(*index)
+            let known = !self.checkpoints.is_storing(*index) && !self.is_held(*index);
+            over && region.alive == 0 && known
         };
         let ready: BTreeSet<RegionIndex> = self
             .execution

@@ -3,9 +3,12 @@
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId, TriggerId};
 use crate::message::{AfterSavepoint, FromTaskManager, Hello};
+use crate::record::Bounds;
 use crate::savepoint::Savepoint;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,7 +108,7 @@ pub enum Discard {
         /// The job.
         job: JobId,
         /// The checkpoints that are retained.
-        keep: alloc::vec::Vec<CheckpointId>,
+        keep: Vec<CheckpointId>,
         /// The first checkpoint id that was never used.
         next: CheckpointId,
     },
@@ -123,6 +126,13 @@ pub enum Command {
     },
     /// Stop this job without regard to its output.
     Cancel(JobId),
+    /// Change the parallelism of a job.
+    Rescale {
+        /// Of this job.
+        job: JobId,
+        /// Of these vertices, by their ids; that of the others stays as it was wanted last.
+        bounds: BTreeMap<String, Bounds>,
+    },
     /// Take a savepoint. Repeated with the same trigger id, it is answered as the first one was.
     Savepoint(SavepointRequest),
 }

@@ -12,13 +12,14 @@
 use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::execution::{Execution, Phase};
+use super::rescaling::Rescaling;
 use super::restart::RestartBackoff;
 use super::savepoints::Savepoints;
 use super::view::ExceptionEntry;
 use crate::graph::JobGraph;
 use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
 use crate::kept::Kept;
-use crate::record::{CheckpointRecord, JobResult};
+use crate::record::{CheckpointRecord, JobResult, Scale};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -99,7 +100,12 @@ pub(super) enum CancelIntent {
 /// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Job {
+    /// As it was submitted.
+    pub(super) original: Arc<JobGraph>,
+    /// The same with the parallelism with which it runs.
     pub(super) graph: Arc<JobGraph>,
+    /// That parallelism, if it is not the original one.
+    pub(super) scale: Option<Scale>,
     pub(super) submitted: Timestamp,
     pub(super) phase: JobPhase,
     pub(super) cancel: CancelIntent,
@@ -108,6 +114,7 @@ pub(super) struct Job {
     pub(super) execution: Execution,
     pub(super) checkpoints: Checkpoints,
     pub(super) savepoints: Kept<Savepoints>,
+    pub(super) rescaling: Kept<Rescaling>,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
@@ -194,6 +201,7 @@ impl Job {
             execution,
             checkpoints,
             savepoints: Kept::default(),
+            rescaling: Kept::new(Rescaling::new(None)),
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,
@@ -202,6 +210,8 @@ impl Job {
             status: JobStatus::Initializing,
             timestamps,
             last_modified: now,
+            original: graph.clone(),
+            scale: None,
             graph,
         }
     }
@@ -253,6 +263,7 @@ impl Job {
         self.expire_slot_requests(cx);
         self.expire_checkpoints(cx);
         self.expire_savepoints(cx);
+        self.drive_rescaling(cx);
         self.reschedule(cx.now);
         if self.execution.all_finished() {
             self.finished(cx);
@@ -314,7 +325,8 @@ impl Job {
                 let slots = self.slot_deadline();
                 let checkpoints = self.checkpoint_deadline(now);
                 let savepoint = self.savepoint_deadline();
-                [restarts, slots, checkpoints, savepoint]
+                let rescaling = self.rescaling_deadline(now);
+                [restarts, slots, checkpoints, savepoint, rescaling]
                     .into_iter()
                     .flatten()
                     .min()

@@ -36,6 +36,10 @@ pub(super) enum Fact {
     Marked(JobId, CheckpointId),
     /// The checkpoint is completed.
     Completed(JobId),
+    /// The job will get another parallelism, as soon as it can.
+    RescaleRequested(JobId),
+    /// The job has another parallelism from this attempt on.
+    Rescaled(JobId),
     /// The savepoint will be taken, or the client will learn why not.
     SavepointRequested(JobId, TriggerId),
     /// The savepoint is complete, or will never be.

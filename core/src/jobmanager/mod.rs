@@ -8,7 +8,7 @@
 //! | `input`, `effect`, `view` | what can happen, what can be ordered, what can be seen |
 //! | `why` | what whatever waits waits for |
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
-//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `reconcile`, `ending` | one job, by what happens to it |
+//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `rescaling`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
 //! | `taskmanagers`, `supply`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
@@ -31,10 +31,12 @@ mod input;
 mod invariants;
 mod job;
 mod journal;
+mod kinds;
 mod pending;
 mod reconcile;
 mod recover;
 mod removals;
+mod rescaling;
 mod restart;
 mod savepointing;
 mod savepoints;
@@ -49,7 +51,7 @@ mod views;
 mod waiting;
 pub mod why;
 
-pub use effect::{Effect, Reply};
+pub use effect::{Effect, Reply, RescaleProblem};
 pub use input::{Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome};
 pub use invariants::Violation;
 pub use recover::RecoverError;
@@ -57,8 +59,8 @@ pub use restart::{Decision, RestartBackoff};
 pub use snapshot::Stored;
 pub use view::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
-    JobSummary, Overview, Restore, SlotCounts, SubtaskDetails, SubtaskLine, TaskCounts,
-    TaskManagerDetails, VertexDetails,
+    JobSummary, Overview, Parallelism, Restore, SlotCounts, SubtaskDetails, SubtaskLine,
+    TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
 };
 
 use crate::config::ClusterConfig;
@@ -180,6 +182,8 @@ impl Coordinator {
             Fact::CancelRequested(job) => self.with_job(job, effects, Job::cancel_durable),
             Fact::Marked(job, next) => self.with_job(job, effects, |job, _| job.marked(next)),
             Fact::Completed(job) => self.with_job(job, effects, |job, cx| job.completed(cx)),
+            Fact::RescaleRequested(job) => self.with_job(job, effects, Job::rescale_accepted),
+            Fact::Rescaled(job) => self.with_job(job, effects, Job::rescaled),
             Fact::SavepointRequested(job, trigger) => {
                 self.with_job(job, effects, |job, cx| job.savepoint_accepted(cx, trigger));
             }

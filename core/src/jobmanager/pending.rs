@@ -31,6 +31,7 @@ pub(super) enum Abort {
     TaskFailure,
     JobStopped,
     NotFinalized,
+    Rescaled,
 }
 
 impl Abort {
@@ -38,7 +39,11 @@ impl Abort {
     pub(super) fn counts(self) -> bool {
         match self {
             Abort::Expired | Abort::Declined | Abort::NotFinalized => true,
-            Abort::TaskDeclined | Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => false,
+            Abort::TaskDeclined
+            | Abort::Subsumed
+            | Abort::TaskFailure
+            | Abort::JobStopped
+            | Abort::Rescaled => false,
         }
     }
 
@@ -46,7 +51,11 @@ impl Abort {
     pub(super) fn is_snapshot_failure(self) -> bool {
         match self {
             Abort::Expired | Abort::Declined | Abort::TaskDeclined => true,
-            Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped | Abort::NotFinalized => false,
+            Abort::Subsumed
+            | Abort::TaskFailure
+            | Abort::JobStopped
+            | Abort::NotFinalized
+            | Abort::Rescaled => false,
         }
     }
 
@@ -59,6 +68,7 @@ impl Abort {
             Abort::Subsumed => "CHECKPOINT_SUBSUMED: a later checkpoint completed",
             Abort::TaskFailure => "JOB_FAILOVER_REGION: a task of the checkpoint failed",
             Abort::JobStopped => "COORDINATOR_SHUTDOWN: the job ends",
+            Abort::Rescaled => "CHECKPOINT_COORDINATOR_SUSPEND: the tasks of the checkpoint stop",
             Abort::NotFinalized => "FINALIZE_CHECKPOINT_FAILURE: it could not be completed",
         }
     }

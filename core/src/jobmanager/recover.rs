@@ -6,6 +6,7 @@ use super::execution::{Execution, Phase};
 use super::job::{CancelIntent, Job};
 use super::journal::Journal;
 use super::removals::Removals;
+use super::rescaling::Rescaling;
 use super::savepoints::Savepoints;
 use super::taskmanagers::TaskManagers;
 use super::timers::{Timer, Timers};
@@ -13,7 +14,9 @@ use super::waiting::Waiting;
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::kept::Kept;
-use crate::record::{CheckpointRecord, JobRecord, JobResult, Record, SavepointRecord};
+use crate::record::{
+    CheckpointRecord, JobRecord, JobResult, Record, RescaleRecord, SavepointRecord,
+};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -30,6 +33,9 @@ pub enum RecoverError {
         /// The job.
         job: JobId,
     },
+    /// The parallelism with which a job runs, or is to run, does not fit its graph.
+    #[error("the parallelism that is stored for job {0} does not fit its graph")]
+    Scale(JobId),
     /// A checkpoint does not fit its job: it has another number of subtasks or regions.
     #[error("checkpoint {} of job {job} is of [subtasks, regions] {found:?}, the job has {expected:?}", checkpoint.0)]
     Misfit {
@@ -51,6 +57,7 @@ struct Sorted {
     cancels: BTreeSet<JobId>,
     marks: BTreeMap<JobId, CheckpointId>,
     checkpoints: BTreeMap<JobId, BTreeMap<CheckpointId, Arc<CheckpointRecord>>>,
+    rescales: BTreeMap<JobId, Arc<RescaleRecord>>,
     savepoints: BTreeMap<JobId, Vec<Arc<SavepointRecord>>>,
     results: BTreeMap<JobId, Arc<JobResult>>,
 }
@@ -118,6 +125,9 @@ impl Sorted {
                 Record::Cancel(job) => {
                     sorted.cancels.insert(job);
                 }
+                Record::Rescale(record) => {
+                    sorted.rescales.insert(record.job, record);
+                }
                 Record::CheckpointMark { job, next } => {
                     sorted.marks.insert(job, next);
                 }
@@ -155,6 +165,9 @@ impl Sorted {
         self.cancels
             .iter()
             .try_for_each(|job| orphan("cancel", job))?;
+        self.rescales
+            .keys()
+            .try_for_each(|job| orphan("rescale", job))?;
         self.marks
             .keys()
             .try_for_each(|job| orphan("checkpoint mark", job))?;
@@ -180,14 +193,31 @@ impl Sorted {
             .unwrap_or_default()
             .into_values()
             .collect();
-        let execution = Execution::new(&record.graph, Phase::Reconciling);
+        let graph = match &record.scale {
+            None => record.graph.clone(),
+            Some(scale) => {
+                let vertices = record.graph.vertices().len();
+                let fits = [scale.parallelism.len(), scale.since.len()] == [vertices; 2];
+                let graph = record.graph.rescaled(&scale.parallelism);
+                let graph = graph.ok().filter(|_| fits);
+                Arc::new(graph.ok_or(RecoverError::Scale(id))?)
+            }
+        };
+        let wanted = self.rescales.remove(&id);
+        if let Some(wanted) = &wanted {
+            let most: Vec<u32> = wanted.bounds.iter().map(|bounds| bounds.upper).collect();
+            let fits = most.len() == graph.vertices().len();
+            let valid = fits && record.graph.rescaled(&most).is_ok();
+            valid.then_some(()).ok_or(RecoverError::Scale(id))?;
+        }
+        let execution = Execution::new(&graph, Phase::Reconciling);
         check_fit(id, &execution, &completed)?;
         let mark = self.marks.remove(&id).unwrap_or(CheckpointId(1));
         let mark = completed
             .back()
             .map_or(mark, |latest| mark.max(latest.id.next()));
         let mut job = Job::recovered(
-            record.graph,
+            graph,
             record.submitted,
             execution,
             mark,
@@ -195,6 +225,9 @@ impl Sorted {
             deadline,
             now,
         );
+        job.original = record.graph;
+        job.scale = record.scale;
+        job.rescaling = Kept::new(Rescaling::new(wanted));
         let savepoints = self.savepoints.remove(&id).unwrap_or_default();
         let until = job.savepoint_timeout(now);
         job.savepoints = Kept::new(Savepoints::recovered(savepoints, until));
@@ -266,7 +299,12 @@ mod tests {
         };
         let graph = Arc::new(JobGraph::validate(spec, &BTreeMap::new()).unwrap());
         let submitted = Timestamp(0);
-        Record::Job(JobRecord { graph, submitted })
+        let scale = None;
+        Record::Job(JobRecord {
+            graph,
+            submitted,
+            scale,
+        })
     }
 
     fn checkpoint(states: usize) -> Record {
@@ -276,6 +314,7 @@ mod tests {
             triggered: Timestamp(0),
             completed: Timestamp(0),
             regions: Vec::new(),
+            inherited: Vec::new(),
             states: vec![SubtaskState::nothing(); states],
         }))
     }

@@ -360,7 +360,11 @@ impl Job {
         };
         wish.stage = match why {
             Abort::Expired | Abort::Declined | Abort::NotFinalized => Stage::Failing { cause },
-            Abort::TaskDeclined | Abort::Subsumed | Abort::TaskFailure | Abort::JobStopped => {
+            Abort::TaskDeclined
+            | Abort::Subsumed
+            | Abort::TaskFailure
+            | Abort::JobStopped
+            | Abort::Rescaled => {
                 wish.problem = Some(cause);
                 Stage::Wanted { until }
             }

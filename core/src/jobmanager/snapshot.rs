@@ -22,7 +22,7 @@ pub struct Stored {
 impl Coordinator {
     /// The version of the serialized layout. To be raised with every change of a type in the state, and of
     /// what its digest is made of.
-    pub const LAYOUT: u32 = 10;
+    pub const LAYOUT: u32 = 11;
 
     /// To be called right before the coordinator is serialized: from then on it and the copy do the same,
     /// input by input. Without it they would give TaskManagers that register later other keys.
@@ -57,6 +57,8 @@ impl Job {
         if self.cancel == CancelIntent::Durable {
             records.push(Record::Cancel(self.id()));
         }
+        let rescale = self.rescaling.wanted.iter().cloned();
+        records.extend(rescale.map(Record::Rescale));
         if !self.is_over() {
             // Afterwards they belong to its result.
             let savepoints = self.savepoints.records();
@@ -72,8 +74,9 @@ impl Job {
 
     fn own_records(&self, mark: CheckpointId) -> Vec<Record> {
         let mut records = Vec::from([Record::Job(JobRecord {
-            graph: self.graph.clone(),
+            graph: self.original.clone(),
             submitted: self.submitted,
+            scale: self.scale.clone(),
         })]);
         if self.graph.config().checkpointing.is_some() {
             records.push(Record::CheckpointMark {

@@ -29,6 +29,8 @@ struct Kind {
     taskmanagers: u32,
     /// Those with free slots, the most first.
     free: BTreeSet<(Reverse<u32>, TmKey)>,
+    /// How many slots these are.
+    free_slots: u32,
 }
 
 /// All kinds of TaskManagers.
@@ -60,6 +62,7 @@ impl Supply {
             operators: operators.to_vec(),
             taskmanagers: 0,
             free: BTreeSet::new(),
+            free_slots: 0,
         };
         self.kinds.insert(key, kind);
         self.by_operators.insert(operators.to_vec(), key);
@@ -80,7 +83,9 @@ impl Supply {
     /// A TaskManager of this kind had `before` free slots, and has `now`.
     pub(super) fn change(&mut self, key: KindKey, tm: TmKey, before: u32, now: u32) {
         self.free_slots = self.free_slots - before + now;
-        let free = &mut self.kind_mut(key).free;
+        let kind = self.kind_mut(key);
+        kind.free_slots = kind.free_slots - before + now;
+        let free = &mut kind.free;
         if before > 0 {
             free.remove(&(Reverse(before), tm));
         }
@@ -96,6 +101,22 @@ impl Supply {
 
     pub(super) fn free_slots(&self) -> u32 {
         self.free_slots
+    }
+
+    /// By kind, how many slots are free.
+    pub(super) fn free_by_kind(&self) -> BTreeMap<KindKey, u32> {
+        let kinds = self.kinds.iter();
+        kinds.map(|(key, kind)| (*key, kind.free_slots)).collect()
+    }
+
+    /// Whether TaskManagers of a kind offer all of these operators.
+    pub(super) fn suits<'a>(
+        &self,
+        key: KindKey,
+        mut operators: impl Iterator<Item = &'a str>,
+    ) -> bool {
+        let kind = self.kinds.get(&key);
+        kind.is_some_and(|kind| operators.all(|operator| kind.offers(operator)))
     }
 
     /// Whether any TaskManager offers an operator.

@@ -58,7 +58,7 @@ pub(super) struct SlotUse {
 pub(super) struct TaskManager {
     pub(super) hello: Kept<Hello>,
     pub(super) session: SessionId,
-    kind: KindKey,
+    pub(super) kind: KindKey,
     pub(super) slots: Vec<Option<SlotUse>>,
     pub(super) free: BTreeSet<SlotIndex>,
     /// Whether it has said anything since its hello, and in the interval after it was last asked.
@@ -271,6 +271,13 @@ impl TaskManagers {
             self.change(at, Some(usage));
         }
         known
+    }
+
+    /// A slot that a job holds has another number in it.
+    pub(super) fn renumber(&mut self, at: SlotRef, usage: SlotUse) {
+        if let Some(tm) = self.all.get_mut(at.tm) {
+            tm.slots[at.slot.0 as usize] = Some(usage);
+        }
     }
 
     /// The slots that were taken are not put back.

@@ -5,6 +5,7 @@ use crate::id::{
     Attempt, CheckpointId, Incarnation, JobId, SessionId, SlotIndex, SubtaskIndex, TaskManagerId,
 };
 use crate::message::Hardware;
+use crate::record::Bounds;
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::string::String;
@@ -128,6 +129,30 @@ pub struct VertexDetails {
     pub started: Option<Timestamp>,
     /// Its subtasks.
     pub tasks: TaskCounts,
+}
+
+/// How many subtasks the vertices of a job have, and are to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parallelism {
+    /// In the order of the graph.
+    pub vertices: Vec<VertexParallelism>,
+    /// Whether it is changing.
+    pub is_changing: bool,
+    /// Why it is not as it is to be, if it cannot be now.
+    pub problem: Option<String>,
+}
+
+/// How many subtasks a vertex has, and is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VertexParallelism {
+    /// Its id.
+    pub id: String,
+    /// Its 128-bit id.
+    pub operator_id: u128,
+    /// So many it has.
+    pub current: u32,
+    /// As many as there are slots for, within these.
+    pub bounds: Bounds,
 }
 
 /// What changes most often about a subtask.

@@ -3,10 +3,11 @@
 use super::Coordinator;
 use super::archive::Archived;
 use super::job::Job;
+use super::rescaling::Stage;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
-    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview, SlotCounts,
-    SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails,
+    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview, Parallelism,
+    SlotCounts, SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails, VertexParallelism,
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
@@ -139,6 +140,24 @@ impl Coordinator {
             end_of_data: line.end_of_data,
             location: tm.zip(line.slot),
         }
+    }
+
+    /// How many subtasks the vertices of a job that has not ended have, and are to have.
+    #[must_use]
+    pub fn parallelism(&self, id: JobId) -> Option<Parallelism> {
+        let job = self.jobs.get(&id)?;
+        let vertices = job.graph.vertices().iter().zip(job.bounds());
+        let vertices = vertices.map(|(vertex, bounds)| VertexParallelism {
+            id: vertex.id.clone(),
+            operator_id: vertex.operator_id,
+            current: vertex.parallelism,
+            bounds,
+        });
+        Some(Parallelism {
+            vertices: vertices.collect(),
+            is_changing: !matches!(job.rescaling.stage, Stage::Idle { .. }),
+            problem: job.rescaling.problem.clone(),
+        })
     }
 
     /// The checkpoints of one job.

@@ -194,6 +194,7 @@ impl Savepoint {
             triggered: self.triggered,
             completed: now,
             regions: snapshots,
+            inherited: Vec::new(),
             states,
         })
     }

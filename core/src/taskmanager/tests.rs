@@ -104,6 +104,7 @@ impl Scene {
             parallelism: 1,
             max_parallelism: 128,
             first_slot: 0,
+            since: None,
         };
         let edge = JobEdge {
             source: VertexIndex(0),

@@ -13,6 +13,8 @@ use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId};
 use jobmanager_core::jobmanager::{
     Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
 };
+use jobmanager_core::record::Bounds;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) fn input_to_wire(input: &Input) -> Wire {
@@ -44,6 +46,17 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
         } => Wire::Cancel(v1::CancelInput {
             request: request.0,
             job: Some((*job).into()),
+        }),
+        Input::Command {
+            request,
+            command: Command::Rescale { job, bounds },
+        } => Wire::Rescale(v1::RescaleInput {
+            request: request.0,
+            job: Some((*job).into()),
+            bounds: bounds
+                .iter()
+                .map(|(id, it)| (id.clone(), (*it).into()))
+                .collect(),
         }),
         Input::Command {
             request,
@@ -205,6 +218,25 @@ pub(super) fn cancel(wire: v1::CancelInput) -> Result<Input, BadMessage> {
     Ok(Input::Command {
         request: RequestId(wire.request),
         command: Command::Cancel(ids::job(wire.job, "cancel.job")?),
+    })
+}
+
+/// Whatever a client has asked for: the coordinator says what is wrong with it.
+fn wanted(wire: BTreeMap<String, v1::Bounds>) -> BTreeMap<String, Bounds> {
+    let bounds = |v1::Bounds { lower, upper }| Bounds { lower, upper };
+    let wanted = wire.into_iter();
+    wanted
+        .map(|(vertex, wire)| (vertex, bounds(wire)))
+        .collect()
+}
+
+pub(super) fn rescale(wire: v1::RescaleInput) -> Result<Input, BadMessage> {
+    Ok(Input::Command {
+        request: RequestId(wire.request),
+        command: Command::Rescale {
+            job: ids::job(wire.job, "rescale.job")?,
+            bounds: wanted(wire.bounds),
+        },
     })
 }
 

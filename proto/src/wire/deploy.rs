@@ -60,6 +60,7 @@ impl From<TableVertex> for v1::TableVertex {
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
             first_slot: vertex.first_slot,
+            since: vertex.since.map(Into::into),
         }
     }
 }
@@ -200,6 +201,10 @@ fn table_vertex(wire: v1::TableVertex, slots: usize) -> Result<TableVertex, BadM
         parallelism: wire.parallelism,
         max_parallelism: wire.max_parallelism,
         first_slot: wire.first_slot,
+        since: wire
+            .since
+            .map(|since| ids::attempt(Some(since), "deploy.table.vertices.since"))
+            .transpose()?,
     })
 }
 

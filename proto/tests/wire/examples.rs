@@ -149,6 +149,7 @@ fn table() -> JobTable {
         parallelism,
         max_parallelism: 128,
         first_slot: 0,
+        since: (parallelism == 2).then_some(ATTEMPT),
     };
     JobTable {
         name: "word-count".into(),
@@ -285,9 +286,26 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
             Record::Job(JobRecord {
                 graph: Arc::new(JobGraph::validate(graph(), &BTreeMap::new()).unwrap()),
                 submitted: Timestamp(1_700_000_000_000),
+                scale: Some(Scale {
+                    parallelism: vec![2, 300],
+                    since: vec![Some(ATTEMPT), None],
+                }),
             }),
         ),
         ("cancel", Record::Cancel(JOB)),
+        (
+            "rescale",
+            Record::Rescale(Arc::new(RescaleRecord {
+                job: JOB,
+                bounds: vec![
+                    Bounds::exactly(2),
+                    Bounds {
+                        lower: 3,
+                        upper: 300,
+                    },
+                ],
+            })),
+        ),
         (
             "checkpoint_mark",
             Record::CheckpointMark {
@@ -295,27 +313,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                 next: CHECKPOINT,
             },
         ),
-        (
-            "checkpoint",
-            Record::Checkpoint(Arc::new(CheckpointRecord {
-                job: JOB,
-                id: CHECKPOINT,
-                triggered: Timestamp(1_700_000_000_000),
-                completed: Timestamp(1_700_000_000_100),
-                regions: vec![
-                    Some(RegionSnapshot {
-                        checkpoint: CHECKPOINT,
-                        attempt: Some(ATTEMPT),
-                        is_final: true,
-                    }),
-                    None,
-                ],
-                states: vec![
-                    SubtaskState::Own(states().remove(0)),
-                    SubtaskState::Given(states()),
-                ],
-            })),
-        ),
+        ("checkpoint", Record::Checkpoint(Arc::new(completed()))),
         (
             "savepoint",
             Record::Savepoint(Arc::new(SavepointRecord {
@@ -336,6 +334,28 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
         ),
         ("result", Record::Result(Arc::new(result()))),
     ]
+}
+
+fn completed() -> CheckpointRecord {
+    CheckpointRecord {
+        job: JOB,
+        id: CHECKPOINT,
+        triggered: Timestamp(1_700_000_000_000),
+        completed: Timestamp(1_700_000_000_100),
+        regions: vec![
+            Some(RegionSnapshot {
+                checkpoint: CHECKPOINT,
+                attempt: Some(ATTEMPT),
+                is_final: true,
+            }),
+            None,
+        ],
+        inherited: vec![CheckpointId(7), CheckpointId(300)],
+        states: vec![
+            SubtaskState::Own(states().remove(0)),
+            SubtaskState::Given(states()),
+        ],
+    }
 }
 
 fn result() -> JobResult {

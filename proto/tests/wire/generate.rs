@@ -140,11 +140,11 @@ fn fitting(partitioning: Partitioning, source: u32, target: u32) -> Partitioning
 prop_compose! {
     fn vertex()(
         name in prose(), operator_id in any::<u128>(), operator in name(), parallelism in 1..5_u32,
-        spare in 0..100_u32, first_slot in 0..4_u32,
+        spare in 0..100_u32, first_slot in 0..4_u32, since in option::of(attempt()),
     ) -> TableVertex {
         let max_parallelism = parallelism + spare;
         let config = "{}".into();
-        TableVertex { name, operator_id, operator, config, parallelism, max_parallelism, first_slot }
+        TableVertex { name, operator_id, operator, config, parallelism, max_parallelism, first_slot, since }
     }
 }
 
@@ -432,8 +432,9 @@ prop_compose! {
     fn checkpoint_record()(
         job in job(), id in checkpoint(), triggered in timestamp(), completed in timestamp(),
         states in vec(subtask_state(), 0..5), regions in vec(option::of(region_snapshot()), 0..3),
+        inherited in vec(checkpoint(), 0..3),
     ) -> CheckpointRecord {
-        CheckpointRecord { job, id, triggered, completed, regions, states }
+        CheckpointRecord { job, id, triggered, completed, regions, inherited, states }
     }
 }
 
@@ -504,10 +505,26 @@ prop_compose! {
     }
 }
 
+fn bounds() -> impl Strategy<Value = Bounds> {
+    (1..=MAX_PARALLELISM, 1..=MAX_PARALLELISM).prop_map(|(one, other)| Bounds {
+        lower: one.min(other),
+        upper: one.max(other),
+    })
+}
+
+pub(crate) fn scale() -> impl Strategy<Value = Scale> {
+    vec((1..=MAX_PARALLELISM, option::of(attempt())), 0..4).prop_map(|vertices| {
+        let (parallelism, since) = vertices.into_iter().unzip();
+        Scale { parallelism, since }
+    })
+}
+
 /// Every record but those of jobs.
 pub(crate) fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         job().prop_map(Record::Cancel),
+        (job(), vec(bounds(), 0..4))
+            .prop_map(|(job, bounds)| { Record::Rescale(Arc::new(RescaleRecord { job, bounds })) }),
         (job(), checkpoint()).prop_map(|(job, next)| Record::CheckpointMark { job, next }),
         checkpoint_record().prop_map(|record| Record::Checkpoint(Arc::new(record))),
         savepoint_record().prop_map(|record| Record::Savepoint(Arc::new(record))),
@@ -519,6 +536,7 @@ pub(crate) fn key() -> impl Strategy<Value = RecordKey> {
     prop_oneof![
         job().prop_map(RecordKey::Job),
         job().prop_map(RecordKey::Cancel),
+        job().prop_map(RecordKey::Rescale),
         job().prop_map(RecordKey::CheckpointMark),
         (job(), checkpoint()).prop_map(|(job, id)| RecordKey::Checkpoint(job, id)),
         (job(), trigger()).prop_map(|(job, trigger)| RecordKey::Savepoint(job, trigger)),

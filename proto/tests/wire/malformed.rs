@@ -125,6 +125,9 @@ const TABLE: &[Breaks<v1::Deploy>] = &[
     ("deploy.table.vertices.max_parallelism", |d| {
         table(d).vertices[0].max_parallelism = 32_769;
     }),
+    ("deploy.table.vertices.since", |d| {
+        table(d).vertices[0].since.as_mut().unwrap().number = u32::MAX;
+    }),
     ("deploy.table.vertices.first_slot", |d| {
         table(d).vertices[1].first_slot = 1;
     }),
@@ -479,6 +482,42 @@ const RESULT: &[Breaks<v1::JobResult>] = &[
     }),
 ];
 
+const JOB: &[Breaks<v1::JobRecord>] = &[
+    ("job.graph", |j| j.graph = None),
+    ("job.scale.parallelism", |j| {
+        j.scale.as_mut().unwrap().vertices[0].parallelism = 0;
+    }),
+    ("job.scale.since", |j| {
+        j.scale.as_mut().unwrap().vertices[0]
+            .since
+            .as_mut()
+            .unwrap()
+            .number = u32::MAX;
+    }),
+    ("job.graph", |j| j.graph.as_mut().unwrap().vertices.clear()),
+    ("job.graph", |j| {
+        j.graph.as_mut().unwrap().edges[0].target = "lines".into()
+    }),
+    ("job.graph.id", |j| j.graph.as_mut().unwrap().id = None),
+    ("job.graph.edges.partitioning", |j| {
+        j.graph.as_mut().unwrap().edges[0].partitioning = 0;
+    }),
+];
+
+const COMPLETED: &[Breaks<v1::CheckpointRecord>] = &[
+    ("checkpoint.job", |c| c.job = None),
+    ("checkpoint.id", |c| c.id = 0),
+    ("checkpoint.inherited", |c| c.inherited[0] = 0),
+    ("checkpoint.states", |c| {
+        c.states[0].handles[0].location = None
+    }),
+    ("checkpoint.states", |c| c.states[0].handles.clear()),
+    ("checkpoint.states", |c| c.states[1].own = true),
+    ("checkpoint.regions.attempt", |c| {
+        c.regions[0].attempt.as_mut().unwrap().epoch = 0;
+    }),
+];
+
 #[test]
 fn records() {
     use v1::record::Record as Wire;
@@ -489,23 +528,23 @@ fn records() {
     let examples = examples::records().into_iter();
     let examples = examples.map(|(_, record)| v1::Record::from(&record).record.unwrap());
     let examples: Vec<_> = examples.collect();
-    let [job, _, mark, checkpoint, savepoint, result] = examples.try_into().unwrap();
+    let [job, _, rescale, mark, checkpoint, savepoint, result] = examples.try_into().unwrap();
 
-    let breaks: &[Breaks<v1::JobRecord>] = &[
-        ("job.graph", |j| j.graph = None),
-        ("job.graph", |j| j.graph.as_mut().unwrap().vertices.clear()),
-        ("job.graph", |j| {
-            j.graph.as_mut().unwrap().edges[0].target = "lines".into()
-        }),
-        ("job.graph.id", |j| j.graph.as_mut().unwrap().id = None),
-        ("job.graph.edges.partitioning", |j| {
-            j.graph.as_mut().unwrap().edges[0].partitioning = 0;
-        }),
+    let breaks: &[Breaks<v1::RescaleRecord>] = &[
+        ("rescale.job", |r| r.job = None),
+        ("rescale.bounds.lower", |r| r.bounds[0].lower = 0),
+        ("rescale.bounds.lower", |r| r.bounds[1].lower = 301),
+        ("rescale.bounds.upper", |r| r.bounds[1].upper = 1 << 16),
     ];
+    let Wire::Rescale(example) = rescale else {
+        panic!("another example");
+    };
+    each_is_named(example, breaks, |wire| convert(Wire::Rescale(wire)));
+
     let Wire::Job(example) = job else {
         panic!("another example");
     };
-    each_is_named(example, breaks, |wire| convert(Wire::Job(wire)));
+    each_is_named(example, JOB, |wire| convert(Wire::Job(wire)));
 
     let breaks: &[Breaks<v1::CheckpointMark>] = &[
         ("checkpoint_mark.job", |m| m.job = None),
@@ -516,22 +555,10 @@ fn records() {
     };
     each_is_named(example, breaks, |wire| convert(Wire::CheckpointMark(wire)));
 
-    let breaks: &[Breaks<v1::CheckpointRecord>] = &[
-        ("checkpoint.job", |c| c.job = None),
-        ("checkpoint.id", |c| c.id = 0),
-        ("checkpoint.states", |c| {
-            c.states[0].handles[0].location = None
-        }),
-        ("checkpoint.states", |c| c.states[0].handles.clear()),
-        ("checkpoint.states", |c| c.states[1].own = true),
-        ("checkpoint.regions.attempt", |c| {
-            c.regions[0].attempt.as_mut().unwrap().epoch = 0;
-        }),
-    ];
     let Wire::Checkpoint(example) = checkpoint else {
         panic!("another example");
     };
-    each_is_named(example, breaks, |wire| convert(Wire::Checkpoint(wire)));
+    each_is_named(example, COMPLETED, |wire| convert(Wire::Checkpoint(wire)));
 
     let Wire::Savepoint(example) = savepoint else {
         panic!("another example");

@@ -8,10 +8,10 @@ use jobmanager_core::jobmanager::{
     Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
 };
 use jobmanager_core::message::AfterSavepoint;
-use jobmanager_core::record::Record;
+use jobmanager_core::record::{Bounds, Record};
 use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::*;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -42,6 +42,11 @@ fn store_outcome() -> impl Strategy<Value = StoreOutcome> {
     ]
 }
 
+/// Of these the coordinator says what is wrong with them.
+fn wanted() -> impl Strategy<Value = Bounds> {
+    (any::<u32>(), any::<u32>()).prop_map(|(lower, upper)| Bounds { lower, upper })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let graph = |spec| JobGraph::validate(spec, &BTreeMap::new()).unwrap();
     prop_oneof![
@@ -52,6 +57,8 @@ fn command() -> impl Strategy<Value = Command> {
             }
         }),
         generate::job().prop_map(Command::Cancel),
+        (generate::job(), btree_map("[a-z]{1,5}", wanted(), 0..3))
+            .prop_map(|(job, bounds)| Command::Rescale { job, bounds }),
         savepoint().prop_map(Command::Savepoint),
     ]
 }
@@ -294,6 +301,7 @@ fn graph() -> Arc<JobGraph> {
     let graph = records.find_map(|(_, record)| match record {
         Record::Job(job) => Some(job.graph),
         Record::Cancel(_)
+        | Record::Rescale(_)
         | Record::CheckpointMark { .. }
         | Record::Checkpoint(_)
         | Record::Savepoint(_)

@@ -11,6 +11,7 @@ use jobmanager_proto::records::{RecordReader, RecordWriter};
 use jobmanager_proto::{
     Received, decode_record, encode_record, key_text, parse_key, subscribe, v1,
 };
+use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -62,11 +63,14 @@ proptest! {
     }
 
     #[test]
-    fn a_job_is_read_as_it_was_accepted(spec in generate::graph(), submitted: u64) {
+    fn a_job_is_read_as_it_was_accepted(
+        spec in generate::graph(), submitted: u64, scale in option::of(generate::scale()),
+    ) {
         let graph = JobGraph::validate(spec, &BTreeMap::new()).unwrap();
         let record = Record::Job(JobRecord {
             graph: Arc::new(graph),
             submitted: Timestamp(submitted),
+            scale,
         });
         prop_assert_eq!(decode_record(&encode_record(&record)), Ok(record));
     }

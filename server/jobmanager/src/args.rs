@@ -1,8 +1,8 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{
-    self, CancelArgs, EventsArgs, ListArgs, RunArgs, SavepointArgs, StatusArgs, StopArgs, USAGE,
-    WhyArgs,
+    self, CancelArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs, SavepointArgs, StatusArgs,
+    StopArgs, USAGE, WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
@@ -45,6 +45,8 @@ enum Command {
     Events(EventsArgs),
     /// Cancel a job
     Cancel(CancelArgs),
+    /// Change the parallelism of a job, or show it
+    Rescale(RescaleArgs),
     /// Take a savepoint of a job
     Savepoint(SavepointArgs),
     /// Stop a job with a savepoint
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Why(args) => cli::why(&args),
         Command::Events(args) => cli::events(&args),
         Command::Cancel(args) => cli::cancel(&args),
+        Command::Rescale(args) => cli::rescale(&args),
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),
         Command::TaskManager(args) => {

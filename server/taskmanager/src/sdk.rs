@@ -10,7 +10,7 @@
 //! writes into a transaction; `snapshot` closes the transaction, `commit` publishes every transaction
 //! up to a checkpoint, and must tolerate being called again for what is already published.
 //!
-//! A job may start from a savepoint with another parallelism. So a snapshot is a [`State`], which is made of parts,
+//! A job may start from a savepoint with another parallelism, or get one while it runs. So a snapshot is a [`State`], which is made of parts,
 //! and a subtask may be given parts that several others wrote, or none:
 //!
 //! | what is kept | goes into | another number of subtasks gets |
@@ -30,7 +30,7 @@
 pub use crate::state::{KeyGroups, State};
 pub use jobmanager_core::redistribute::DistributionMode;
 
-use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, JobId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,7 +168,9 @@ pub trait Sink: Send {
     ///
     /// What other attempts closed and did not publish may be thrown away here, once a checkpoint is
     /// committed for which this attempt has snapshotted; never earlier, and never in the factory: a
-    /// leader that was replaced may have ordered this attempt while another one is the job's.
+    /// leader that was replaced may have ordered this attempt while another one is the job's. Those of attempts
+    /// before [`OperatorContext::since`] are the affair of whoever was given their state, which need not be the
+    /// subtask of the same number.
     ///
     /// # Errors
     /// The task fails.
@@ -197,6 +199,9 @@ pub struct OperatorContext {
     pub parallelism: u32,
     /// How many key groups there are.
     pub max_parallelism: u32,
+    /// Attempts of the job before this one had another parallelism, if any had: what was this subtask's then may be
+    /// another one's now.
+    pub since: Option<Attempt>,
     /// The vertex's `config` from the JobGraph: a JSON object.
     pub config: serde_json::Value,
     /// Whether the job takes checkpoints.

@@ -195,6 +195,7 @@ fn deployment(
         parallelism: 1,
         max_parallelism: 128,
         first_slot: 0,
+        since: None,
     };
     let table = JobTable {
         name: "job".to_owned(),

@@ -275,6 +275,7 @@ fn reserved(op: &RecordOp) -> Option<(JobId, CheckpointId)> {
         RecordOp::Put(
             Record::Job(_)
             | Record::Cancel(_)
+            | Record::Rescale(_)
             | Record::Checkpoint(_)
             | Record::Savepoint(_)
             | Record::Result(_),

@@ -88,18 +88,17 @@ impl Checks {
         history.map_or(BTreeSet::new(), |history| history.named(tasks))
     }
 
-    /// The positions of all tasks in the regions of these.
-    pub(crate) fn members_of(&self, job: JobId, tasks: &[TaskId]) -> Vec<usize> {
+    /// All tasks in the regions of these.
+    pub(crate) fn members_of(&self, job: JobId, tasks: &[TaskId]) -> Vec<TaskId> {
         let Some(history) = self.jobs.get(&job) else {
             return Vec::new();
         };
         let named = history.named(tasks);
-        let tasks = history.tasks.iter().enumerate();
-        let members = tasks.filter(|(_, task)| {
+        let members = history.tasks.iter().filter(|task| {
             let region = history.region(**task);
             region.is_some_and(|region| named.contains(&region))
         });
-        members.map(|(position, _)| position).collect()
+        members.copied().collect()
     }
 
     /// Whether a task goes on from a snapshot after which there is nothing to read.

@@ -209,8 +209,9 @@ impl Checks {
         let forgotten = step.worker.attempts().filter(runs).find(|(id, ..)| {
             // What comes late or again, after a later one, is not news.
             let news = |history: &History| history.told.get(&id.task) < Some(&checkpoint);
+            let now = history.filter(|it| !it.is_former(id.task, id.attempt));
             let acknowledged =
-                history.is_some_and(|history| history.made(*id, checkpoint) && news(history));
+                now.is_some_and(|history| history.made(*id, checkpoint) && news(history));
             let told = |effect: &Effect| match effect {
                 Effect::Complete {
                     attempt,
@@ -241,7 +242,8 @@ impl Checks {
     /// complete.
     pub(crate) fn gives_up_below(&self, attempt: AttemptId, next: CheckpointId) -> Verdict {
         let history = self.jobs.get(&attempt.job);
-        let forgotten = history.and_then(|history| {
+        let now = history.filter(|it| !it.is_former(attempt.task, attempt.attempt));
+        let forgotten = now.and_then(|history| {
             let region = history.region(attempt.task)?;
             let before = (region, CheckpointId(0))..(region, next);
             let (_, latest) = history.completed.range(before).next_back().copied()?;

@@ -86,6 +86,7 @@ pub(crate) fn job_record() -> Record {
     Record::Job(JobRecord {
         graph: graph.into(),
         submitted: Timestamp(0),
+        scale: None,
     })
 }
 
@@ -118,6 +119,7 @@ pub(crate) fn checkpoint(id: u64) -> Record {
             is_final: false,
         })],
         states: vec![SubtaskState::Own(state(byte)); 2],
+        inherited: Vec::new(),
     };
     Record::Checkpoint(record.into())
 }

@@ -17,6 +17,7 @@ mod past;
 mod pending;
 mod regions;
 mod replay;
+mod rescaled;
 mod routes;
 mod savepoints;
 mod shares;
@@ -45,10 +46,11 @@ use contract::Contract;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
-use jobmanager_core::record::CheckpointRecord;
+use jobmanager_core::record::{Bounds, CheckpointRecord, Scale};
 use jobmanager_core::state::JobStatus;
 use past::Past;
 use regions::Parts;
+use rescaled::RescaledJob;
 use savepoints::Savepoints;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -96,6 +98,15 @@ struct History {
     recorded: bool,
     /// The job's intended end is in the store.
     cancel_recorded: bool,
+    rescale_recorded: bool,
+    /// The parallelism that is in the store, if it is not the first one.
+    scale: Option<Scale>,
+    /// Up to which durable checkpoint attempts took part that had another parallelism.
+    former: BTreeMap<(TaskId, Attempt), CheckpointId>,
+    /// Within what its parallelism was to be so far: by its scheduler first, then by what clients want durably.
+    wishes: Vec<Vec<Bounds>>,
+    /// It got that just now.
+    rescaled: Option<RescaledJob>,
     /// A client was told that the job will be canceled.
     cancel_accepted: bool,
     result: Option<JobStatus>,
@@ -157,6 +168,8 @@ pub(crate) struct Checks {
     /// The epoch of the last leader.
     minted: Epoch,
     plans: Plans,
+    /// The jobs of a recording, of which the model knows nothing.
+    recorded: BTreeMap<JobId, JobPlan>,
     /// Coordinators are replayed when they are gone.
     replays: bool,
     /// The jobs are not of our making: how much they write and say has no bound.
@@ -352,6 +365,11 @@ impl History {
             retained_limit: retained.and_then(|text| text.parse().ok()).unwrap_or(1),
             recorded: false,
             cancel_recorded: false,
+            rescale_recorded: false,
+            scale: None,
+            former: BTreeMap::new(),
+            wishes: vec![Plans::allowed(plan)],
+            rescaled: None,
             cancel_accepted: false,
             result: None,
             mark: CheckpointId(1),

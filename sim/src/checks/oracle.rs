@@ -56,6 +56,8 @@ pub(crate) struct JobOracle {
     stopped: Option<AfterSavepoint>,
     /// Where it starts, if it does not start from nothing.
     start: Option<Start>,
+    /// Which subtask has what, and when, is not the same for all rows.
+    is_rescaled: bool,
 }
 
 /// Where a job starts that goes on from where another one stopped.
@@ -64,6 +66,8 @@ struct Start {
     fed: Offsets,
     counts: BTreeMap<u32, BTreeMap<u64, u64>>,
     flushed: BTreeSet<u32>,
+    /// What was expected before.
+    expected: BTreeMap<u32, Counted>,
     /// Who was drained has nothing left to do.
     drained: bool,
 }
@@ -113,12 +117,24 @@ impl Oracle {
         oracle.map_or(Ok(()), |oracle| oracle.stop(offsets, after))
     }
 
+    /// A job goes on with another parallelism: sources whose offsets are told from there, all others as they are.
+    pub(crate) fn rescale(
+        &mut self,
+        plan: &JobPlan,
+        offsets: &Offsets,
+        concerned: &BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        let oracle = self.0.get_mut(&plan.id);
+        oracle.map_or(Ok(()), |oracle| oracle.rescale(plan, offsets, concerned))
+    }
+
     /// A job starts where another one stopped.
     pub(crate) fn follow(&mut self, job: JobId, stopped: JobId) {
         let start = self.0.get(&stopped).map(|old| Start {
             fed: old.fed.clone(),
             counts: old.counts.clone(),
             flushed: old.flushed.clone(),
+            expected: BTreeMap::new(),
             drained: old.stopped == Some(AfterSavepoint::Drain),
         });
         if let (Some(oracle), Some(start)) = (self.0.get_mut(&job), start) {
@@ -155,6 +171,7 @@ impl JobOracle {
             routes,
             stopped: None,
             start: None,
+            is_rescaled: false,
         };
         oracle.flush();
         oracle
@@ -174,7 +191,7 @@ impl JobOracle {
         self.fed = start.fed.clone();
         self.counts = start.counts.clone();
         self.flushed = start.flushed.clone();
-        self.expected.clear();
+        self.expected = start.expected.clone();
         self.stopped = start.drained.then_some(AfterSavepoint::Drain);
         self.start = Some(start);
     }
@@ -197,6 +214,63 @@ impl JobOracle {
         }
     }
 
+    fn rescale(
+        &mut self,
+        plan: &JobPlan,
+        offsets: &Offsets,
+        concerned: &BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        let mut until = self.fresh();
+        let (restarted, others): (Offsets, Offsets) =
+            (self.fed.iter()).partition(|((source, _), _)| concerned.contains(source));
+        for split in restarted.keys() {
+            let from = offsets.get(split).copied();
+            until.feed(split.0, split.1, from.unwrap_or(0));
+        }
+        // The others begin where they began before.
+        let start = Start {
+            fed: until.fed.clone(),
+            counts: until.counts.clone(),
+            flushed: until.flushed.clone(),
+            expected: until.expected.clone(),
+            drained: self.start.as_ref().is_some_and(|start| start.drained),
+        };
+        for (split, fed) in others {
+            until.feed(split.0, split.1, fed);
+        }
+        self.has_published_no_more_than(
+            &until,
+            "a_rescaled_job_has_published_what_its_checkpoint_has",
+        )?;
+        until.plan = plan.clone();
+        until.start = Some(start);
+        until.published = std::mem::take(&mut self.published);
+        until.routes = Routes::default();
+        until.is_rescaled = true;
+        *self = until;
+        self.flush();
+        Ok(())
+    }
+
+    fn has_published_no_more_than(
+        &self,
+        until: &JobOracle,
+        name: &'static str,
+    ) -> Result<(), Failure> {
+        let none = BTreeMap::new();
+        for (vertex, rows) in &self.published {
+            let expected = until.expected.get(vertex).unwrap_or(&none);
+            let more = rows
+                .iter()
+                .find(|(row, times)| expected.get(row) < Some(times));
+            if let Some((row, times)) = more.filter(|_| self.promise == Promise::ExactlyOnce) {
+                let detail = format!("{row:?} is published {times} times");
+                return Err(Failure::new(name, detail));
+            }
+        }
+        Ok(())
+    }
+
     fn stop(&mut self, offsets: &Offsets, after: AfterSavepoint) -> Result<(), Failure> {
         let mut until = self.fresh();
         for ((source, split), offset) in offsets {
@@ -210,24 +284,14 @@ impl JobOracle {
         }
         until.stopped = Some(after);
         until.flush();
+        let name = "a_stopped_job_has_published_what_its_savepoint_has";
+        let verdict = self.has_published_no_more_than(&until, name);
         self.fed = until.fed;
         self.counts = until.counts;
         self.flushed = until.flushed;
         self.expected = until.expected;
         self.stopped = until.stopped;
-        let none = BTreeMap::new();
-        for (vertex, rows) in &self.published {
-            let expected = self.expected.get(vertex).unwrap_or(&none);
-            let more = rows
-                .iter()
-                .find(|(row, times)| expected.get(row) < Some(times));
-            if let Some((row, times)) = more.filter(|_| self.promise == Promise::ExactlyOnce) {
-                let name = "a_stopped_job_has_published_what_its_savepoint_has";
-                let detail = format!("{row:?} is published {times} times");
-                return Err(Failure::new(name, detail));
-            }
-        }
-        Ok(())
+        verdict
     }
 
     /// A row leaves a vertex over each of its edges.
@@ -312,7 +376,8 @@ impl JobOracle {
 
     pub(crate) fn publish(&mut self, task: TaskId, rows: &[Row]) -> Result<(), Failure> {
         let vertex = task.vertex.0;
-        let ordered = self.promise == Promise::ExactlyOnce && self.keeps_counts_in_order(vertex);
+        let ordered = self.promise == Promise::ExactlyOnce && !self.is_rescaled;
+        let ordered = ordered && self.keeps_counts_in_order(vertex);
         // Rows that are counted twice make counts that nobody expects.
         let counted_before = self.sees(vertex, |operator| {
             matches!(operator, OperatorPlan::Count { .. })
@@ -373,6 +438,13 @@ impl JobOracle {
         })
     }
 
+    /// Whether rows come from one of these sources.
+    fn reads_any(&self, vertex: u32, sources: &BTreeSet<u32>) -> bool {
+        let inputs = self.plan.edges.iter().filter(|edge| edge.target == vertex);
+        let mut inputs = inputs.map(|edge| edge.source);
+        inputs.any(|input| sources.contains(&input) || self.reads_any(input, sources))
+    }
+
     fn contains_up_to(&self, offsets: &Offsets) -> Result<(), Failure> {
         if self.promise == Promise::AtLeastOnce {
             return Ok(());
@@ -381,7 +453,12 @@ impl JobOracle {
         for ((source, split), offset) in offsets {
             until.feed(*source, *split, *offset);
         }
+        // Whoever was given what former subtasks have not published may never have come to it.
+        let unsettled = |split: &&(u32, u32)| self.is_rescaled && !offsets.contains_key(*split);
+        let begun = self.start.iter().flat_map(|start| start.fed.keys());
+        let unsettled: BTreeSet<u32> = begun.filter(unsettled).map(|split| split.0).collect();
         let rows = until.expected.iter();
+        let rows = rows.filter(|(vertex, _)| !self.reads_any(**vertex, &unsettled));
         let rows = rows.flat_map(|(vertex, rows)| rows.iter().map(move |row| (vertex, row)));
         for (vertex, (row, expected)) in rows {
             let published = self.published.get(vertex);
@@ -437,110 +514,4 @@ impl JobOracle {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::plan::job::{EdgePlan, VertexPlan};
-    use jobmanager_core::id::{SubtaskIndex, VertexIndex};
-
-    const SINK: TaskId = TaskId {
-        vertex: VertexIndex(2),
-        subtask: SubtaskIndex(0),
-    };
-
-    /// A source with one key and two rows → count → sink.
-    fn counting() -> JobOracle {
-        let vertex = |operator| VertexPlan {
-            operator,
-            parallelism: 1,
-            max_parallelism: None,
-            group: 0,
-        };
-        let source = OperatorPlan::Source {
-            splits: 1,
-            count: Some(2),
-            keys: 1,
-            batch: 1,
-            pause: 1,
-        };
-        let count = OperatorPlan::Count { at_end: false };
-        let edge = |source, target| EdgePlan {
-            source,
-            target,
-            partitioning: Partitioning::Hash,
-        };
-        let interval = ("execution.checkpointing.interval", "1 s");
-        JobOracle::new(JobPlan {
-            id: JobId(1),
-            vertices: vec![vertex(source), vertex(count), vertex(OperatorPlan::Sink)],
-            edges: vec![edge(0, 1), edge(1, 2)],
-            configuration: [interval].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-            survives: crate::plan::Survives::All,
-            restart_delay: 0,
-        })
-    }
-
-    fn counted(value: u64) -> [Row; 1] {
-        [Row { key: 0, value }]
-    }
-
-    #[test]
-    fn a_row_published_twice_is_seen() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 2);
-        oracle.publish(SINK, &counted(1)).unwrap();
-        let failure = oracle.publish(SINK, &counted(1)).unwrap_err();
-        assert_eq!(failure.name, "output_is_a_prefix_of_the_oracle");
-    }
-
-    #[test]
-    fn a_row_that_nobody_made_is_seen() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 1);
-        let failure = oracle.publish(SINK, &counted(2)).unwrap_err();
-        assert_eq!(failure.name, "output_is_a_prefix_of_the_oracle");
-    }
-
-    #[test]
-    fn rows_of_a_key_out_of_order_are_seen() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 2);
-        oracle.publish(SINK, &counted(2)).unwrap();
-        let failure = oracle.publish(SINK, &counted(1)).unwrap_err();
-        assert_eq!(failure.name, "output_keeps_the_order_of_each_key");
-    }
-
-    #[test]
-    fn a_missing_row_is_seen_at_the_end_and_a_complete_output_is_right() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 2);
-        oracle.publish(SINK, &counted(1)).unwrap();
-        assert_eq!(
-            oracle.finish().unwrap_err().name,
-            "output_equals_the_oracle"
-        );
-        oracle.publish(SINK, &counted(2)).unwrap();
-        assert_eq!(oracle.finish(), Ok(()));
-    }
-
-    #[test]
-    fn a_row_that_a_durable_checkpoint_covers_and_nobody_published_is_seen() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 2);
-        oracle.publish(SINK, &counted(1)).unwrap();
-        assert_eq!(oracle.contains_up_to(&[((0, 0), 1)].into()), Ok(()));
-        let failure = oracle.contains_up_to(&[((0, 0), 2)].into()).unwrap_err();
-        assert_eq!(failure.name, "output_is_complete_up_to_a_checkpoint");
-    }
-
-    #[test]
-    fn a_job_that_finishes_before_its_sources_is_seen() {
-        let mut oracle = counting();
-        oracle.feed(0, 0, 1);
-        oracle.publish(SINK, &counted(1)).unwrap();
-        assert_eq!(
-            oracle.finish().unwrap_err().name,
-            "output_equals_the_oracle"
-        );
-    }
-}
+mod tests;

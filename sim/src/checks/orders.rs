@@ -33,8 +33,10 @@ impl Checks {
             Effect::Send { message, .. } => self.said(by, message, to.unwrap_or("nobody")),
             Effect::Reply { reply, .. } => self.replied(reply),
             Effect::Store { ops, .. } => {
+                let is_other = |op: &RecordOp| matches!(op, RecordOp::Put(Record::Job(job)) if job.scale.is_some());
+                let other = ops.iter().any(is_other);
                 for op in ops {
-                    self.wrote(by, op)?;
+                    self.wrote(by, op, other)?;
                 }
                 Ok(())
             }
@@ -88,6 +90,9 @@ impl Checks {
             "every_message_carries_its_senders_epoch",
             || format!("{:?} in epoch {:?}", envelope.epoch, by.epoch),
         )?;
+        if self.is_of_before(by.epoch, &envelope.message) {
+            return Ok(());
+        }
         match &envelope.message {
             ToTaskManager::Deploy(deployment) => self.deployed(by, deployment, to),
             ToTaskManager::TriggerCheckpoint {
@@ -270,7 +275,17 @@ impl Checks {
                 })
             }
             Reply::SavepointAccepted(job, trigger) => self.savepoint_accepted(*job, *trigger),
+            Reply::RescaleAccepted(job) => {
+                let history = self.history(*job)?;
+                let durable = history.rescale_recorded || history.result.is_some();
+                ensure(
+                    durable,
+                    "a_rescale_is_acknowledged_only_when_durable",
+                    || format!("job {job}"),
+                )
+            }
             Reply::Conflict(_)
+            | Reply::CannotRescale(..)
             | Reply::CannotRestore(..)
             | Reply::Overloaded(_)
             | Reply::WithoutCheckpoints(_)
@@ -278,8 +293,30 @@ impl Checks {
         }
     }
 
-    /// A write is ordered, not yet applied.
-    fn wrote(&mut self, by: Orderer, op: &RecordOp) -> Verdict {
+    /// Whether an old leader speaks of a job that has got another parallelism since: it knows other regions.
+    pub(crate) fn is_of_before(&self, epoch: Epoch, message: &ToTaskManager) -> bool {
+        let job = match message {
+            ToTaskManager::TriggerCheckpoint { job, .. }
+            | ToTaskManager::NotifyComplete { job, .. }
+            | ToTaskManager::NotifyAborted { job, .. }
+            | ToTaskManager::Resume { job, .. } => job,
+            ToTaskManager::Welcome(_)
+            | ToTaskManager::Refused(_)
+            | ToTaskManager::Heartbeat { .. }
+            | ToTaskManager::Deploy(_)
+            | ToTaskManager::Cancel { .. }
+            | ToTaskManager::ReleaseJob { .. } => return false,
+        };
+        let scale = self
+            .jobs
+            .get(job)
+            .and_then(|history| history.scale.as_ref());
+        let since = scale.and_then(|scale| scale.since.iter().flatten().max());
+        since.is_some_and(|since| epoch < since.epoch)
+    }
+
+    /// A write is ordered, not yet applied. It gives a job another parallelism, or not.
+    fn wrote(&mut self, by: Orderer, op: &RecordOp, rescales: bool) -> Verdict {
         match op {
             RecordOp::Put(Record::Checkpoint(record)) => {
                 let history = self.history(record.job)?;
@@ -287,11 +324,15 @@ impl Checks {
                 if !durable {
                     history.on_their_way.insert(record.id, record.clone());
                 }
-                history.completes(by.instance, record)
+                match rescales {
+                    true => Ok(()),
+                    false => history.completes(by.instance, record),
+                }
             }
             RecordOp::Put(
                 Record::Job(_)
                 | Record::Cancel(_)
+                | Record::Rescale(_)
                 | Record::CheckpointMark { .. }
                 | Record::Savepoint(_)
                 | Record::Result(_),

@@ -27,18 +27,12 @@ pub(crate) struct PastJob {
     pub(crate) deployed: Vec<(TaskId, Attempt, Option<CheckpointId>, String)>,
 }
 
-/// What a task starts from for which there is nothing.
-static NOTHING: Contents = Contents {
-    groups: BTreeMap::new(),
-    lists: BTreeMap::new(),
-};
-
 /// What is remembered of it.
 #[derive(Debug)]
 pub(super) struct Past {
     last: CheckpointId,
-    /// What the tasks start from, if the job starts from a savepoint.
-    states: Option<BTreeMap<TaskId, Contents>>,
+    /// What the tasks start from that begin with a savepoint, or with another parallelism.
+    pub(super) states: Option<BTreeMap<TaskId, Contents>>,
     /// Nothing is left to do after it.
     drained: bool,
 }
@@ -56,6 +50,7 @@ impl Checks {
             jobs: plans.iter().map(history).collect(),
             // The model knows the options of simulated jobs only.
             plans: Plans::default(),
+            recorded: plans.iter().map(|plan| (plan.id, plan.clone())).collect(),
             unbounded: true,
             minted: epoch,
             stored_epoch: epoch,
@@ -78,7 +73,14 @@ impl Checks {
         };
         match record {
             Record::Savepoint(savepoint) => history.recall_savepoint(savepoint),
-            Record::Job(_) => history.recorded = true,
+            Record::Job(job) => {
+                history.recorded = true;
+                history.scale.clone_from(&job.scale);
+            }
+            Record::Rescale(rescale) => {
+                history.rescale_recorded = true;
+                history.wishes.push(rescale.bounds.clone());
+            }
             Record::Cancel(_) => {
                 history.cancel_recorded = true;
                 history.cancel_accepted = true;
@@ -118,11 +120,32 @@ impl Checks {
     }
 }
 
+impl Past {
+    /// Of a job that got another parallelism.
+    pub(super) fn rescaled(id: CheckpointId, states: Option<BTreeMap<TaskId, Contents>>) -> Past {
+        Past {
+            last: id,
+            states,
+            drained: false,
+        }
+    }
+}
+
 impl History {
     /// Whether a checkpoint was triggered before the job's history begins.
     pub(super) fn is_of_the_past(&self, checkpoint: Option<CheckpointId>) -> bool {
         let last = self.past.as_ref().map(|past| past.last);
         checkpoint.is_some_and(|id| Some(id) <= last)
+    }
+
+    /// Whether an attempt that restores this does so where the job begins. Before it got its present parallelism, it
+    /// began elsewhere.
+    pub(super) fn begins_from(&self, restore: Option<CheckpointId>) -> bool {
+        let last = self.past.as_ref().map(|past| past.last);
+        match restore {
+            None => self.scale.is_none(),
+            Some(_) => restore == last,
+        }
     }
 
     /// The job starts from a savepoint with these snapshots.
@@ -132,9 +155,12 @@ impl History {
         states: BTreeMap<TaskId, Contents>,
         drained: bool,
     ) {
+        // Of who had finished before there is nothing.
+        let tasks = self.tasks.iter();
+        let nothing = tasks.map(|task| (*task, Contents::default()));
         self.past = Some(Past {
             last: id,
-            states: Some(states),
+            states: Some(nothing.chain(states).collect()),
             drained,
         });
         self.mark = id.next();
@@ -145,11 +171,9 @@ impl History {
         past.is_some_and(|past| past.states.is_some())
     }
 
-    /// What a task of a job that starts from a savepoint is to find in it; none if that is not known.
+    /// What a task begins with, if that is known.
     pub(super) fn inherited(&self, task: TaskId) -> Option<&Contents> {
-        let states = self.past.as_ref()?.states.as_ref()?;
-        // Of who had finished before there is nothing.
-        Some(states.get(&task).unwrap_or(&NOTHING))
+        self.past.as_ref()?.states.as_ref()?.get(&task)
     }
 
     fn recall_job(&mut self, job: &PastJob) {

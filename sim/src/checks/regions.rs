@@ -49,7 +49,7 @@ pub(super) struct Known<'a> {
     pub(super) before: &'a dyn Fn(JobId) -> Option<JobStatus>,
     /// Whether an attempt has no part in the latest checkpoint.
     pub(super) left_behind: &'a dyn Fn(AttemptId) -> bool,
-    /// Whether the job is to be drained.
+    /// Whether the job is to be drained, or to get another parallelism.
     pub(super) drained: &'a dyn Fn(JobId) -> bool,
 }
 

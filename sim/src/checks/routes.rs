@@ -23,6 +23,7 @@ struct Feed {
 }
 
 /// The routes of one job.
+#[derive(Default)]
 pub(super) struct Routes {
     feeds: BTreeMap<u32, Feed>,
     parallelism: BTreeMap<u32, u64>,

@@ -66,7 +66,7 @@ impl Checks {
             history.learns_of(attempt.task, id);
         }
         if let Some(inherited) = history.inherited(attempt.task)
-            && restore.is_none_or(|id| history.is_of_the_past(Some(id)))
+            && history.begins_from(restore)
         {
             return ensure(
                 is_of(state, inherited),

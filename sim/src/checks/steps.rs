@@ -17,7 +17,7 @@ use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{AttemptId, Epoch, SessionId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
 use jobmanager_core::message::{FromTaskManager, ToTaskManager};
-use jobmanager_core::record::Record;
+use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -178,7 +178,9 @@ impl Checks {
             left_behind: &|attempt| is_left_behind(&self.jobs, attempt),
             drained: &|job| {
                 let history = self.jobs.get(&job);
-                history.is_some_and(|history| history.savepoints.is_drained())
+                history.is_some_and(|history| {
+                    history.savepoints.is_drained() || history.is_to_change()
+                })
             },
         };
         let plans = &self.plans;
@@ -189,6 +191,10 @@ impl Checks {
                 history.is_final(region) || wanted()
             })
         };
+        // What it does then is left to the model.
+        if step.effects.iter().any(gives_another_parallelism) {
+            watched.looks_no_more();
+        }
         if let Some(course) = &mut watched.course {
             course.deployed.stepped(step, survives)?;
             course.regions.stepped(step, &known)?;
@@ -231,8 +237,11 @@ impl Checks {
             return false;
         };
         // What is said of an attempt after its job's end tells that there may be something to remove.
-        let past =
-            |attempt: &AttemptId| self.is_replaced(*attempt) && self.result(attempt.job).is_none();
+        let has_ended = |job| {
+            let status = self.statuses.get(&(instance, job));
+            status.is_some_and(|status| status.is_terminal()) || self.result(job).is_some()
+        };
+        let past = |attempt: &AttemptId| self.is_replaced(*attempt) && !has_ended(attempt.job);
         leads
             && match message {
                 FromTaskManager::Heartbeat { .. } => false,
@@ -263,6 +272,11 @@ impl Checks {
 }
 
 impl Watched {
+    /// From now on only the model follows what it does.
+    pub(super) fn looks_no_more(&mut self) {
+        self.course = None;
+    }
+
     fn listen(&mut self, input: &Input) {
         match input {
             Input::Message { session, message } => {
@@ -352,6 +366,15 @@ impl Watched {
             || format!("{window:?} within a second, {sessions} sessions"),
         )
     }
+}
+
+fn gives_another_parallelism(effect: &Effect) -> bool {
+    let Effect::Store { ops, .. } = effect else {
+        return false;
+    };
+    let is_other =
+        |op: &RecordOp| matches!(op, RecordOp::Put(Record::Job(job)) if job.scale.is_some());
+    ops.iter().any(is_other)
 }
 
 fn has_consequences(input: &Input) -> bool {

@@ -15,6 +15,7 @@ impl Checks {
             || format!("{epoch:?} after {:?}", self.stored_epoch),
         )?;
         self.stored_epoch = epoch;
+        self.rescales(ops)?;
         // One transaction: what it deletes may rely on what it puts, and what it puts twice is there as it is put
         // last.
         for (at, op) in ops.iter().enumerate() {
@@ -48,6 +49,11 @@ impl Checks {
                 history.recorded = true;
             }
             Record::Cancel(job) => self.history(*job)?.cancel_recorded = true,
+            Record::Rescale(record) => {
+                let history = self.history(record.job)?;
+                history.rescale_recorded = true;
+                history.wishes.push(record.bounds.clone());
+            }
             Record::CheckpointMark { job, next } => {
                 let history = self.history(*job)?;
                 ensure(
@@ -106,6 +112,11 @@ impl Checks {
                     "a_durable_cancel_survives_until_the_job_has_ended",
                     || format!("job {job}"),
                 )
+            }
+            RecordKey::Rescale(job) => {
+                let ended = self.history(job)?.result.is_some();
+                let name = "a_durable_rescale_survives_until_the_job_has_ended";
+                ensure(ended, name, || format!("job {job}"))
             }
             RecordKey::CheckpointMark(job) => {
                 let history = self.history(job)?;

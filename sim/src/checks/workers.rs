@@ -108,6 +108,10 @@ impl Checks {
             return Ok(());
         };
         let history = self.jobs.get(&published.sink.job);
+        let of = (published.sink.task, transaction.attempt);
+        if history.is_some_and(|history| history.had_completed(of, transaction.checkpoint)) {
+            return Ok(());
+        }
         let completed = history.and_then(|history| {
             let region = history.region(published.sink.task)?;
             history.last_completed(region)
@@ -150,6 +154,10 @@ impl Checks {
         finish: bool,
         end_of_data: bool,
     ) -> Verdict {
+        let history = self.jobs.get(&attempt.job);
+        if history.is_some_and(|history| history.is_former(attempt.task, attempt.attempt)) {
+            return Ok(());
+        }
         ensure(
             self.is_completed(attempt.job, attempt.task, checkpoint),
             "a_checkpoint_is_announced_only_after_it_is_durable",

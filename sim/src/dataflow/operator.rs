@@ -6,7 +6,7 @@ use crate::plan::job::{OperatorPlan, Row, map_row, source_row};
 use crate::plan::options::Micros;
 use crate::storage::external::{External, SinkId, Transaction};
 use jobmanager_core::graph::key_group;
-use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, SubtaskIndex};
+use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SubtaskIndex};
 use jobmanager_proto::records::key_hash;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,8 +61,13 @@ pub(crate) struct Count {
 pub(crate) struct Sink {
     id: SinkId,
     attempt: Attempt,
+    /// Attempts before this one had another parallelism.
+    since: Attempt,
     open: Vec<Row>,
     closed: Vec<Transaction>,
+    /// The subtasks of other parallelisms whose transactions it was given, and the attempts that had each: what else
+    /// these left is to be forgotten.
+    inherited: BTreeSet<(u32, Attempt, Attempt)>,
 }
 
 /// What an operator cannot go on from.
@@ -74,8 +79,8 @@ impl Operator {
     pub(crate) fn new(
         plan: OperatorPlan,
         attempt: AttemptId,
-        parallelism: u32,
-        max_parallelism: u32,
+        (parallelism, max_parallelism): (u32, u32),
+        since: Attempt,
     ) -> Self {
         let subtask = attempt.task.subtask.0;
         match plan {
@@ -110,8 +115,10 @@ impl Operator {
                     task: attempt.task,
                 },
                 attempt: attempt.attempt,
+                since,
                 open: Vec::new(),
                 closed: Vec::new(),
+                inherited: BTreeSet::new(),
             }),
         }
     }
@@ -194,16 +201,20 @@ impl Operator {
                 };
                 external.prepare(sink.id, transaction, std::mem::take(&mut sink.open));
                 sink.closed.push(transaction);
-                let task = sink.id.task;
-                let closed = |t: &Transaction| {
-                    vec![
-                        u64::from(task.subtask.0),
-                        t.attempt.epoch.0,
-                        u64::from(t.attempt.number),
-                        t.checkpoint.0,
-                    ]
+                let numbers = |t: &Transaction| {
+                    let number = u64::from(t.attempt.number);
+                    [t.attempt.epoch.0, number, t.checkpoint.0]
                 };
-                let closed = sink.closed.iter().map(closed).collect();
+                let job = job_number(sink.id.job);
+                let owner = |&(subtask, since, until): &(u32, Attempt, Attempt)| {
+                    let [since, until] = [since, until].map(|it| [it.epoch.0, it.number.into()]);
+                    [&[job, u64::from(subtask)], &since[..], &until[..]].concat()
+                };
+                // Nobody knows yet which of its attempts is the last one.
+                let mut own = owner(&(sink.id.task.subtask.0, sink.since, Attempt::default()));
+                own.extend(sink.closed.iter().flat_map(numbers));
+                let of_others = sink.inherited.iter().map(owner);
+                let closed = [own].into_iter().chain(of_others).collect();
                 parts.lists.insert(Contents::CLOSED, closed);
             }
         }
@@ -254,8 +265,7 @@ impl Operator {
             }
             Operator::Sink(sink) => {
                 for closed in parts.list(Contents::CLOSED) {
-                    let (id, transaction) = sink.closed(closed).ok_or_else(misfit)?;
-                    external.commit(id, transaction);
+                    sink.take_over(closed, external).ok_or_else(misfit)?;
                 }
             }
         }
@@ -275,7 +285,10 @@ impl Operator {
                 .iter()
                 .any(|t| due(t) && t.attempt == sink.attempt)
             {
-                external.drop_leftovers(sink.id, sink.attempt);
+                external.drop_leftovers(sink.id, sink.since..sink.attempt);
+                for (owner, since, until) in std::mem::take(&mut sink.inherited) {
+                    external.drop_leftovers(sink.owner(owner), since..until);
+                }
             }
             sink.closed.retain(|t| !due(t));
         }
@@ -353,20 +366,58 @@ impl Count {
 }
 
 impl Sink {
-    /// A closed transaction, of whichever subtask.
-    fn closed(&self, numbers: &[u64]) -> Option<(SinkId, Transaction)> {
-        let [subtask, epoch, number, checkpoint] = *numbers else {
+    /// Under which the transactions of a subtask of this vertex are known.
+    fn owner(&self, subtask: u32) -> SinkId {
+        let mut id = self.id;
+        id.task.subtask = SubtaskIndex(subtask);
+        id
+    }
+
+    /// Publishes what a subtask, be it one of an earlier parallelism, has closed; none if it cannot be read.
+    fn take_over(&mut self, closed: &[u64], external: &mut External) -> Option<()> {
+        let [job, owner, since @ .., _, _] = closed.get(..6)? else {
             return None;
         };
-        let mut id = self.id;
-        id.task.subtask = SubtaskIndex(u32::try_from(subtask).ok()?);
-        let transaction = Transaction {
-            attempt: Attempt {
-                epoch: Epoch(epoch),
-                number: u32::try_from(number).ok()?,
-            },
-            checkpoint: CheckpointId(checkpoint),
+        let attempt = |numbers: &[u64]| {
+            Some(Attempt {
+                epoch: Epoch(*numbers.first()?),
+                number: u32::try_from(*numbers.get(1)?).ok()?,
+            })
         };
-        Some((id, transaction))
+        let owner = u32::try_from(*owner).ok()?;
+        let (since, until) = (attempt(since)?, attempt(&closed[4..6])?);
+        for numbers in closed[6..].chunks(3) {
+            external.commit(self.owner(owner), transaction(numbers)?);
+        }
+        // Of the attempts of another job, nothing is left here.
+        let is_own = until == Attempt::default() && since == self.since;
+        if *job == job_number(self.id.job) && !is_own {
+            let until = if until == Attempt::default() {
+                self.since
+            } else {
+                until
+            };
+            self.inherited.insert((owner, since, until));
+        }
+        Some(())
     }
+}
+
+/// A number for a job.
+fn job_number(JobId(id): JobId) -> u64 {
+    (id >> 64) as u64 ^ id as u64
+}
+
+/// A closed transaction.
+fn transaction(numbers: &[u64]) -> Option<Transaction> {
+    let [epoch, number, checkpoint] = *numbers else {
+        return None;
+    };
+    Some(Transaction {
+        attempt: Attempt {
+            epoch: Epoch(epoch),
+            number: u32::try_from(number).ok()?,
+        },
+        checkpoint: CheckpointId(checkpoint),
+    })
 }

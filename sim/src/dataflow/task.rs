@@ -126,7 +126,12 @@ impl Task {
         let plan = OperatorPlan::parse(&vertex.operator, &vertex.config)
             .ok_or_else(|| format!("operator {} cannot be made", vertex.operator))?;
         let keyed = matches!(plan, OperatorPlan::Count { .. });
-        let operator = Operator::new(plan, attempt, vertex.parallelism, vertex.max_parallelism);
+        let operator = Operator::new(
+            plan,
+            attempt,
+            (vertex.parallelism, vertex.max_parallelism),
+            vertex.since.unwrap_or_default(),
+        );
         Ok(Task::of(start, operator, keyed))
     }
 

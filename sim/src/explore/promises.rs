@@ -100,6 +100,7 @@ fn checkpoint(record: &Record) -> Option<&CheckpointRecord> {
         Record::Checkpoint(record) => Some(record),
         Record::Job(_)
         | Record::Cancel(_)
+        | Record::Rescale(_)
         | Record::CheckpointMark { .. }
         | Record::Savepoint(_)
         | Record::Result(_) => None,
@@ -238,6 +239,8 @@ impl Step<'_> {
             }
             Reply::AlreadyEnded(..) => self.check_result_is_durable("a client was told"),
             Reply::UnknownJob(_)
+            | Reply::RescaleAccepted(_)
+            | Reply::CannotRescale(..)
             | Reply::Conflict(_)
             | Reply::CannotRestore(..)
             | Reply::Overloaded(_)

@@ -56,7 +56,7 @@ pub(super) struct Pending {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rhythm {
     /// The job's tick has come, and it has not been triggered since.
-    owed: bool,
+    pub(super) owed: bool,
     pub(super) last_completed: Option<Timestamp>,
     pub(super) failures: u64,
     pub(super) final_not_before: Timestamp,
@@ -165,7 +165,7 @@ impl Checkpoints {
 
 impl Job {
     /// Whether all of a region's tasks run, and nothing is known to be wrong with it.
-    fn region_runs(&self, region: usize) -> bool {
+    pub(super) fn region_runs(&self, region: usize) -> bool {
         let mut members = self.plan.regions[region].iter();
         self.regions[region].stage == Stage::Active
             && members.all(|at| self.tasks[*at].state == ExecutionState::Running)
@@ -184,7 +184,9 @@ impl Job {
         if self.checkpoints.due.is_none() && regions.any(|region| self.region_runs(region)) {
             self.checkpoints.due = Some(room.now + config.interval);
         }
-        if self.checkpoints.due.is_some_and(|due| due <= room.now) {
+        let mut regions = 0..self.regions.len();
+        let is_left = regions.any(|region| !self.checkpoints.is_final(region));
+        if is_left && self.checkpoints.due.is_some_and(|due| due <= room.now) {
             for region in 0..self.regions.len() {
                 self.checkpoints.rhythms[region].owed |= self.may_be_owed(region);
             }

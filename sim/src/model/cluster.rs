@@ -56,7 +56,7 @@ impl Session {
 
 impl Model {
     /// Has a job do something, if there is such a job.
-    fn with(
+    pub(super) fn with(
         &mut self,
         id: JobId,
         coordinator: &Coordinator,
@@ -76,10 +76,13 @@ impl Model {
         act: impl FnOnce(&mut Job, &mut Room<'_>) -> bool,
     ) {
         let mut writes = Vec::new();
+        let elastic = self.jobs.get(&id).is_some_and(Job::is_elastic);
+        let free_slots = if elastic { self.free_slots() } else { 0 };
         if let Some(job) = self.jobs.get_mut(&id) {
             let mut room = Room {
                 now: self.now,
                 epoch: self.epoch,
+                free_slots,
                 hints: Hints(coordinator),
                 orders: &mut self.orders,
                 writes: &mut writes,
@@ -165,6 +168,9 @@ impl Model {
                     self.submit(*request, graph, from.as_deref());
                 }
                 Command::Cancel(job) => self.cancel(*request, *job, coordinator),
+                Command::Rescale { job, bounds } => {
+                    self.rescale(*request, *job, bounds, coordinator);
+                }
                 Command::Savepoint(wanted) => self.savepoint(*request, wanted, coordinator),
             },
             Input::SavepointWritten {
@@ -298,6 +304,7 @@ impl Model {
                         let mut room = Room {
                             now: self.now,
                             epoch: self.epoch,
+                            free_slots: 0,
                             hints,
                             orders: &mut self.orders,
                             writes: &mut writes,
@@ -418,6 +425,10 @@ impl Model {
                     });
                 }
                 Some(Write::Cancel(id)) => self.with(*id, coordinator, Job::cancel_durable),
+                Some(Write::Rescale(id, _)) => {
+                    self.with(*id, coordinator, Job::rescale_accepted);
+                }
+                Some(Write::Rescaled(id, ..)) => self.with(*id, coordinator, Job::rescaled),
                 Some(Write::Mark(id, next)) => {
                     self.with(*id, coordinator, |job, _| job.marked(*next));
                 }

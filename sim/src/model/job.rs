@@ -4,13 +4,14 @@
 use super::checkpoints::Checkpoints;
 use super::orders::{Order, Room, Write};
 use super::plan::Plan;
+use super::rescaling::Rescaling;
 use super::restarts::{Around, Budget, Verdict};
 use super::savepoints::Wish;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{Attempt, AttemptId, JobId, RequestId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Reply;
 use jobmanager_core::message::{TaskReport, TaskStateChange};
-use jobmanager_core::record::RecordKey;
+use jobmanager_core::record::{RecordKey, Scale};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,9 @@ pub(super) struct Job {
     pub(super) checkpoints: Checkpoints,
     /// The savepoints that clients want, in the order in which they asked.
     pub(super) wishes: Vec<Wish>,
+    /// Its parallelism, if that has changed.
+    pub(super) scale: Option<Scale>,
+    pub(super) rescaling: Rescaling,
     pub(super) budget: Budget,
     pub(super) restarts: u64,
     pub(super) untidy: bool,
@@ -124,6 +128,8 @@ impl Job {
             regions: vec![region; plan.regions.len()],
             checkpoints: Checkpoints::new(plan.regions.len()),
             wishes: Vec::new(),
+            scale: None,
+            rescaling: Rescaling::new(None),
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
             untidy: false,
@@ -424,6 +430,7 @@ impl Job {
             .collect();
         keys.push(RecordKey::Cancel(self.id));
         keys.push(RecordKey::CheckpointMark(self.id));
+        keys.push(RecordKey::Rescale(self.id));
         keys.push(RecordKey::Job(self.id));
         room.writes
             .push(keys.into_iter().map(Write::Delete).collect());
@@ -457,6 +464,7 @@ impl Job {
         self.expire_slot_requests(room);
         self.expire_checkpoints(room);
         self.expire_savepoints(room);
+        self.drive_rescaling(room);
         self.reschedule(room);
         if self.all_in(ExecutionState::Finished) {
             self.end(room, JobStatus::Finished);
@@ -517,7 +525,7 @@ impl Job {
                     && room
                         .hints
                         .is_scheduled(self.id, self.plan.tasks[members[0]]));
-            if !ended || !due || self.checkpoints.is_storing(region) {
+            if !ended || !due || self.checkpoints.is_storing(region) || self.is_held(region) {
                 continue;
             }
             for &position in members {

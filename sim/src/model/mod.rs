@@ -17,6 +17,7 @@ mod orders;
 mod parts;
 mod plan;
 mod reconcile;
+mod rescaling;
 mod restarts;
 mod savepoints;
 mod shares;
@@ -32,12 +33,13 @@ use job::{Cancel, Job, Life};
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskId, TriggerId};
 use jobmanager_core::jobmanager::{Coordinator, Effect, Input, JobLine};
-use jobmanager_core::record::Record;
+use jobmanager_core::record::{Bounds, Record};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
 use journal::Journal;
 use orders::Order;
 use plan::Plan;
+use rescaling::Rescaling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,18 @@ impl Plans {
             min_pause: plan.min_pause,
             max_concurrent: plan.max_concurrent,
         })
+    }
+
+    /// Within what a job's scheduler keeps its parallelism.
+    pub(crate) fn allowed(job: &JobPlan) -> Vec<Bounds> {
+        Plan::new(job).bounds()
+    }
+
+    /// A job gets another parallelism: as it is then.
+    pub(crate) fn rescale(&mut self, job: JobId, parallelism: &[u32]) -> Option<JobPlan> {
+        let plan = self.0.get_mut(&job)?;
+        *plan = Arc::new(plan.rescaled(parallelism));
+        Some(plan.job.clone())
     }
 
     /// The region of a task.
@@ -170,12 +184,17 @@ impl Model {
         };
         for record in records {
             if let Record::Job(job) = record {
-                let plan = plans.0.get(&job.graph.id())?.clone();
+                let mut plan = plans.0.get(&job.graph.id())?.clone();
+                if let Some(scale) = &job.scale {
+                    plan = Arc::new(plan.rescaled(&scale.parallelism));
+                }
                 let life = Life::Reconciling {
                     deadline: now + model.config.reconciliation_timeout,
                     failed: BTreeSet::new(),
                 };
-                let job = Job::new(job.graph.clone(), plan, job.submitted, life);
+                let scale = job.scale.clone();
+                let mut job = Job::new(job.graph.clone(), plan, job.submitted, life);
+                job.scale = scale;
                 model.jobs.insert(job.id, job);
             }
         }
@@ -246,10 +265,14 @@ impl Job {
                     retained.push(record.clone());
                 }
                 Record::Cancel(job) if *job == self.id => self.cancel = Cancel::Durable,
+                Record::Rescale(record) if record.job == self.id => {
+                    self.rescaling = Rescaling::new(Some(record.bounds.clone()));
+                }
                 Record::Result(known) if known.job == self.id => result = Some(known.status),
                 Record::CheckpointMark { .. }
                 | Record::Checkpoint(_)
                 | Record::Cancel(_)
+                | Record::Rescale(_)
                 | Record::Savepoint(_)
                 | Record::Result(_)
                 | Record::Job(_) => {}

@@ -9,7 +9,7 @@ use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply};
 use jobmanager_core::message::{
     AfterSavepoint, SavepointOrder, TaskReport, TaskStateChange, ToTaskManager,
 };
-use jobmanager_core::record::{CheckpointRecord, Record, RecordKey, RecordOp};
+use jobmanager_core::record::{Bounds, CheckpointRecord, Record, RecordKey, RecordOp, Scale};
 use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
@@ -59,6 +59,9 @@ pub(super) enum Order {
 pub(super) enum Write {
     Job(JobId),
     Cancel(JobId),
+    Rescale(JobId, Vec<Bounds>),
+    /// A job with another parallelism, from this attempt on.
+    Rescaled(JobId, Scale),
     Mark(JobId, CheckpointId),
     Checkpoint(Arc<CheckpointRecord>),
     Savepoint(JobId, TriggerId, Fate),
@@ -143,7 +146,13 @@ impl Order {
 impl Write {
     fn of(op: &RecordOp) -> Write {
         match op {
-            RecordOp::Put(Record::Job(job)) => Write::Job(job.graph.id()),
+            RecordOp::Put(Record::Job(job)) => match &job.scale {
+                None => Write::Job(job.graph.id()),
+                Some(scale) => Write::Rescaled(job.graph.id(), scale.clone()),
+            },
+            RecordOp::Put(Record::Rescale(record)) => {
+                Write::Rescale(record.job, record.bounds.clone())
+            }
             RecordOp::Put(Record::Cancel(job)) => Write::Cancel(*job),
             RecordOp::Put(Record::CheckpointMark { job, next }) => Write::Mark(*job, *next),
             RecordOp::Put(Record::Checkpoint(record)) => Write::Checkpoint(record.clone()),
@@ -192,6 +201,8 @@ impl Hints<'_> {
 pub(super) struct Room<'a> {
     pub(super) now: Timestamp,
     pub(super) epoch: Epoch,
+    /// How many slots can be given to tasks.
+    pub(super) free_slots: usize,
     pub(super) hints: Hints<'a>,
     pub(super) orders: &'a mut Vec<Order>,
     /// Writes to be queued, each all or nothing.

@@ -77,7 +77,7 @@ impl Job {
         }
     }
 
-    fn is_useless(&self, id: CheckpointId) -> bool {
+    pub(super) fn is_useless(&self, id: CheckpointId) -> bool {
         let checkpoints = &self.checkpoints;
         let mut pending = checkpoints.pending.iter();
         let mut records = checkpoints.retained.iter().chain(&checkpoints.writing);
@@ -88,7 +88,7 @@ impl Job {
 
     /// What every region has completed last is written, if a region has completed something and nothing is
     /// being written: exactly one write, with which what is no longer retained goes.
-    fn compose(&mut self, room: &mut Room<'_>) {
+    pub(super) fn compose(&mut self, room: &mut Room<'_>) {
         let Some(config) = self.plan.checkpoints else {
             return;
         };
@@ -151,6 +151,7 @@ impl Job {
             id: latest.unwrap_or(self.checkpoints.next),
             triggered,
             completed: now,
+            inherited: inherited(base.map(Arc::as_ref), &regions),
             regions,
             states,
         }
@@ -209,7 +210,7 @@ impl Job {
     }
 
     /// The checkpoints whose files retained records need.
-    fn referenced(&self) -> BTreeSet<CheckpointId> {
+    pub(super) fn referenced(&self) -> BTreeSet<CheckpointId> {
         let retained = self.checkpoints.retained.iter();
         retained.flat_map(|record| record.references()).collect()
     }
@@ -351,4 +352,15 @@ impl Job {
             }
         }
     }
+}
+
+/// The files that a record needs beside those of its own snapshots: as long as a region has none since the job
+/// began, or its parallelism changed.
+pub(super) fn inherited(
+    base: Option<&CheckpointRecord>,
+    regions: &[Option<RegionSnapshot>],
+) -> Vec<CheckpointId> {
+    let own = regions.iter().flatten().all(|it| it.attempt.is_some());
+    let base = base.filter(|_| !own);
+    base.map(|base| base.inherited.clone()).unwrap_or_default()
 }

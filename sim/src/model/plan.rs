@@ -1,14 +1,16 @@
 //! A job as the model sees it: its tasks one by one, and its options read from their text once more.
 
-use crate::plan::job::{JobPlan, OperatorPlan};
+use crate::plan::job::{JobPlan, OperatorPlan, VertexPlan};
 use jobmanager_core::graph::Partitioning;
 use jobmanager_core::id::{SubtaskIndex, TaskId, VertexIndex};
+use jobmanager_core::record::Bounds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The tasks of a job, by position: those of vertex 0 first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
+    pub(super) job: JobPlan,
     pub(super) tasks: Vec<TaskId>,
     /// The positions of each region, ascending; the region of the first position is the first.
     pub(super) regions: Vec<Vec<usize>>,
@@ -21,6 +23,29 @@ pub(super) struct Plan {
     pub(super) checkpoints: Option<CheckpointPlan>,
     pub(super) restarts: RestartPlan,
     pub(super) slot_timeout: Duration,
+    pub(super) elastic: ElasticPlan,
+    /// Of each vertex: the parallelism that it was submitted with, and the most that it may have.
+    limits: Vec<(u32, u32)>,
+}
+
+/// The options that say how its parallelism follows the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ElasticPlan {
+    pub(super) scheduler: Scheduler,
+    pub(super) cooldown: Duration,
+    /// While it runs, how long less than all must have fitted.
+    pub(super) executing: Duration,
+    /// While it waits for slots, how long less must have fitted.
+    pub(super) waiting: Duration,
+    pub(super) max_delay: Option<Duration>,
+}
+
+/// Who decides on the parallelism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheduler {
+    Default,
+    Adaptive,
+    Reactive,
 }
 
 /// The options under `execution.checkpointing` that the coordinator reads.
@@ -85,9 +110,12 @@ impl Plan {
         let options = Options(&job.configuration);
         let checkpoints = options.checkpoints();
         Plan {
+            job: job.clone(),
             is_source: tasks.iter().map(source).collect(),
             restarts: options.restarts(checkpoints.is_some()),
             slot_timeout: options.duration("slot.request.timeout", 300_000),
+            elastic: options.elastic(checkpoints.is_some()),
+            limits: job.vertices.iter().map(limits).collect(),
             tasks,
             regions,
             region_of,
@@ -96,9 +124,99 @@ impl Plan {
         }
     }
 
+    /// Of the same job with other numbers of subtasks.
+    pub(super) fn rescaled(&self, parallelism: &[u32]) -> Plan {
+        let mut job = self.job.clone();
+        for (vertex, parallelism) in job.vertices.iter_mut().zip(parallelism) {
+            vertex.parallelism = *parallelism;
+        }
+        Plan {
+            limits: self.limits.clone(),
+            ..Plan::new(&job)
+        }
+    }
+
+    /// What its scheduler allows.
+    pub(super) fn bounds(&self) -> Vec<Bounds> {
+        let now = self.parallelism().into_iter().zip(&self.limits);
+        now.map(|(now, (original, max))| match self.elastic.scheduler {
+            Scheduler::Default => Bounds::exactly(now),
+            Scheduler::Adaptive => Bounds {
+                lower: 1,
+                upper: *original,
+            },
+            Scheduler::Reactive => Bounds {
+                lower: 1,
+                upper: *max,
+            },
+        })
+        .collect()
+    }
+
+    /// What it can be with so many slots: one slot after the other goes to the groups, to all that want more in turn.
+    pub(super) fn fitting(&self, bounds: &[Bounds], slots: u32) -> Option<Vec<u32>> {
+        let mut groups: Vec<u32> = Vec::new();
+        for vertex in &self.job.vertices {
+            if !groups.contains(&vertex.group) {
+                groups.push(vertex.group);
+            }
+        }
+        let most = |group: u32, of: fn(&Bounds) -> u32| {
+            let members = self.job.vertices.iter().zip(bounds);
+            let members = members.filter(|(vertex, _)| vertex.group == group);
+            members.map(|(_, bounds)| of(bounds)).max().unwrap_or(0)
+        };
+        let mut given: BTreeMap<u32, u32> = groups
+            .iter()
+            .map(|group| (*group, most(*group, |bounds| bounds.lower)))
+            .collect();
+        let mut left = slots.checked_sub(given.values().sum())?;
+        let mut wants: BTreeMap<u32, u32> = BTreeMap::new();
+        for (group, given) in &given {
+            let upper = most(*group, |bounds| bounds.upper).min(slots);
+            wants.insert(*group, upper.checked_sub(*given)?);
+        }
+        groups.sort_by_key(|group| wants[group]);
+        while left > 0 && wants.values().any(|wants| *wants > 0) {
+            let open: Vec<u32> = groups.iter().copied().filter(|it| wants[it] > 0).collect();
+            // Those that want the most come last, and get what is too little for all.
+            let turn = open.len().min(left as usize);
+            for group in &open[open.len() - turn..] {
+                *given.entry(*group).or_default() += 1;
+                *wants.entry(*group).or_default() -= 1;
+                left -= 1;
+            }
+        }
+        let vertices = self.job.vertices.iter().zip(bounds);
+        let mut fits: Vec<u32> = vertices
+            .map(|(vertex, bounds)| bounds.upper.min(given[&vertex.group]))
+            .collect();
+        for _ in 0..fits.len() {
+            for edge in &self.job.edges {
+                if edge.partitioning == Partitioning::Forward {
+                    let (a, b) = (edge.source as usize, edge.target as usize);
+                    let least = fits[a].min(fits[b]);
+                    (fits[a], fits[b]) = (least, least);
+                }
+            }
+        }
+        let enough = fits.iter().zip(bounds).all(|(it, of)| of.lower <= *it);
+        enough.then_some(fits)
+    }
+
+    /// By vertex.
+    pub(super) fn parallelism(&self) -> Vec<u32> {
+        self.job.vertices.iter().map(|it| it.parallelism).collect()
+    }
+
     pub(super) fn position(&self, task: TaskId) -> Option<usize> {
         self.tasks.iter().position(|known| *known == task)
     }
+}
+
+/// What a vertex is submitted with, and the most that it may have: few enough for the default are submitted.
+fn limits(vertex: &VertexPlan) -> (u32, u32) {
+    (vertex.parallelism, vertex.max_parallelism.unwrap_or(128))
 }
 
 /// For each task the number of its connected component, counted from the first task on.
@@ -194,6 +312,28 @@ impl Options<'_> {
         })
     }
 
+    fn elastic(&self, checkpoints: bool) -> ElasticPlan {
+        let of = |key: &str| format!("jobmanager.adaptive-scheduler.{key}");
+        let mode = self.text("scheduler-mode");
+        let scheduler = match self.text("jobmanager.scheduler") {
+            _ if !checkpoints => Scheduler::Default,
+            _ if mode == Some("reactive") => Scheduler::Reactive,
+            Some("adaptive") => Scheduler::Adaptive,
+            _ => Scheduler::Default,
+        };
+        let max_delay = of("rescale-trigger.max-delay");
+        let resources = |stage: &str| of(&format!("{stage}.resource-stabilization-timeout"));
+        ElasticPlan {
+            scheduler,
+            cooldown: self.duration(&of("executing.cooldown-after-rescaling"), 30_000),
+            executing: self.duration(&resources("executing"), 60_000),
+            waiting: self.duration(&resources("submission"), 10_000),
+            max_delay: self
+                .text(&max_delay)
+                .map(|text| Duration::from_millis(parse_millis(text))),
+        }
+    }
+
     fn restarts(&self, checkpoints: bool) -> RestartPlan {
         let of = |key: &str| format!("restart-strategy.{key}");
         let default = if checkpoints {
@@ -244,7 +384,7 @@ fn parse_millis(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::job::{EdgePlan, VertexPlan};
+    use crate::plan::job::EdgePlan;
     use jobmanager_core::id::JobId;
 
     fn job(parallelism: [u32; 2], partitioning: Partitioning) -> JobPlan {

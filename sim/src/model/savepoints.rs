@@ -57,6 +57,7 @@ impl Job {
             Record::Savepoint(_)
             | Record::Job(_)
             | Record::Cancel(_)
+            | Record::Rescale(_)
             | Record::CheckpointMark { .. }
             | Record::Checkpoint(_)
             | Record::Result(_) => None,
@@ -149,6 +150,11 @@ impl Job {
 
     fn turn(&mut self) -> Option<&mut Wish> {
         self.wishes.iter_mut().find(|wish| !wish.is_over())
+    }
+
+    /// Whether a savepoint is wanted that has no outcome.
+    pub(super) fn turn_is_taken(&self) -> bool {
+        self.wishes.iter().any(|wish| !wish.is_over())
     }
 
     /// Every task runs or has finished with its whole region.
@@ -287,6 +293,7 @@ impl Job {
             id,
             triggered,
             completed: now,
+            inherited: super::parts::inherited(base.map(Arc::as_ref), &regions),
             regions,
             states,
         }

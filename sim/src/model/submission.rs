@@ -123,6 +123,7 @@ impl Job {
             id: savepoint.checkpoint,
             triggered: savepoint.triggered,
             completed: now,
+            inherited: Vec::new(),
             regions: self.plan.regions.iter().map(region).collect(),
             states: (0..self.plan.tasks.len()).map(state).collect(),
         }

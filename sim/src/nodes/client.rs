@@ -54,6 +54,7 @@ impl Wish {
                 format!("submission of {} is not answered", graph.id())
             }
             Command::Cancel(job) => format!("cancellation of {job} is not answered"),
+            Command::Rescale { job, .. } => format!("rescale of {job} is not answered"),
             Command::Savepoint(wanted) => format!("savepoint {wanted:?} is not answered"),
         }
     }
@@ -96,6 +97,7 @@ impl World {
             self.plan_crowd(&plan, at, submit);
         }
         self.plan_savepoints();
+        self.plan_rescales();
         for number in 0..self.options.crowd.strangers {
             let when = self.decisions.range(Stream::Crowd, 0..=safety);
             let stranger = Command::Cancel(JobId((u128::from(number) << 64) | 0xdead));
@@ -117,6 +119,16 @@ impl World {
                     self.wishes.push(wish);
                 }
             }
+        }
+    }
+
+    fn plan_rescales(&mut self) {
+        for plan in self.options.rescales.clone() {
+            let command = Command::Rescale {
+                job: plan.job,
+                bounds: plan.bounds,
+            };
+            self.wish(plan.at, command, Kind::Ordinary);
         }
     }
 
@@ -289,6 +301,7 @@ impl World {
             let mark = match command {
                 Command::Submit { .. } => Mark::of_submit(status),
                 Command::Cancel(_) => Mark::of_cancel(status),
+                Command::Rescale { .. } => Some(Mark::RescaleWanted),
                 Command::Savepoint(_) => Mark::of_savepoint(status),
             };
             if let Some(mark) = mark {
@@ -333,7 +346,9 @@ impl World {
             Reply::IsEnding(_) => self.marks.hit(Mark::SavepointOfAnEndingJob),
             Reply::Submitted(_)
             | Reply::CancelAccepted(_)
+            | Reply::RescaleAccepted(_)
             | Reply::SavepointAccepted(..)
+            | Reply::CannotRescale(..)
             | Reply::CannotRestore(..)
             | Reply::WithoutCheckpoints(_) => {}
         }
@@ -346,6 +361,10 @@ impl World {
         let detail = format!("job {job}: {reply:?}");
         let conflict = matches!(reply, Reply::Conflict(_));
         let overloaded = matches!(reply, Reply::Overloaded(_));
+        if matches!(reply, Reply::CannotRescale(..)) {
+            self.fail("a_valid_parallelism_is_accepted", detail);
+            return;
+        }
         if matches!(reply, Reply::CannotRestore(..)) {
             self.fail("a_job_may_start_from_what_it_stopped_with", detail);
             return;
@@ -391,6 +410,7 @@ fn job_of(command: &Command) -> JobId {
     match command {
         Command::Submit { graph, .. } => graph.id(),
         Command::Cancel(job) => *job,
+        Command::Rescale { job, .. } => *job,
         Command::Savepoint(wanted) => wanted.job,
     }
 }

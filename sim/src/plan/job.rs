@@ -263,7 +263,7 @@ impl JobPlan {
         groups.into_values().sum()
     }
 
-    /// How long its longest source takes without any pause, in microseconds.
+    /// How long its longest source takes without any pause with a single subtask, in microseconds.
     #[must_use]
     pub fn duration(&self) -> u64 {
         let duration = |vertex: &VertexPlan| match vertex.operator {
@@ -273,7 +273,7 @@ impl JobPlan {
                 batch,
                 pause,
                 ..
-            } => u64::from(splits.div_ceil(vertex.parallelism)) * count.div_ceil(batch) * pause,
+            } => u64::from(splits) * count.div_ceil(batch) * pause,
             OperatorPlan::Source { .. }
             | OperatorPlan::Map { .. }
             | OperatorPlan::Count { .. }

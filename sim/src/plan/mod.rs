@@ -8,6 +8,7 @@ pub(crate) mod job;
 mod leaders;
 mod metamorphic;
 pub(crate) mod options;
+mod rescales;
 pub(crate) mod savepoints;
 mod strands;
 pub(crate) mod tier;
@@ -21,6 +22,7 @@ pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_
 pub use leaders::LeaderOptions;
 pub use metamorphic::MetamorphicOptions;
 pub use options::{BlobOptions, ClientOptions, Latency, Micros, Options, StoreOptions};
+pub use rescales::RescalePlan;
 pub(crate) use savepoints::Sight;
 pub use savepoints::{SavepointPlan, When};
 pub use tier::Tier;

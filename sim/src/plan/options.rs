@@ -5,11 +5,12 @@ use super::crowd::CrowdOptions;
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
+use super::rescales;
 use super::savepoints;
 use super::{budget, strands, workload};
-use crate::plan::SavepointPlan;
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
+use crate::plan::{RescalePlan, SavepointPlan};
 use crate::tape::{Decisions, Stream};
 use jobmanager_core::config::ClusterConfig;
 use std::fmt;
@@ -77,6 +78,8 @@ pub struct Options {
     pub crowd: CrowdOptions,
     /// Which savepoints clients want.
     pub savepoints: Vec<SavepointPlan>,
+    /// Which jobs get another parallelism.
+    pub rescales: Vec<RescalePlan>,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -144,6 +147,7 @@ impl Options {
         let faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
         let crowd = CrowdOptions::draw(decisions, &jobs);
         let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
+        let rescales = rescales::draw(tier, decisions, &mut jobs, safety);
         Options {
             tier,
             slots,
@@ -169,6 +173,7 @@ impl Options {
             clients,
             crowd,
             savepoints,
+            rescales,
             leaders,
             clocks: ClockOptions::draw(decisions),
             jobs,
@@ -284,6 +289,9 @@ impl fmt::Display for Options {
         write!(f, "{}", self.faults)?;
         writeln!(f, "clients      {:?}", self.clients)?;
         write!(f, "{}", self.crowd)?;
+        for rescale in &self.rescales {
+            write!(f, "{rescale}")?;
+        }
         for savepoint in &self.savepoints {
             write!(f, "{savepoint}")?;
         }

@@ -45,6 +45,7 @@ impl World {
             self.note_told(Lane::Store, "apply", &(epoch, &ops));
             let verdict = self.checks.stored(epoch, &ops);
             self.verdict(verdict);
+            self.jobs_are_rescaled(&ops);
             self.jobs_are_stopped(&ops);
             self.mark_write(&ops);
             if self.store.fate(write) == Some(Fate::AppliedMute) {
@@ -70,6 +71,7 @@ impl World {
             self.marks.hit(match record {
                 Record::Job(_) => Mark::JobAnswerLost,
                 Record::Cancel(_) => Mark::CancelAnswerLost,
+                Record::Rescale(_) => Mark::RescaleAnswerLost,
                 Record::Checkpoint(_) => Mark::CheckpointAnswerLost,
                 Record::CheckpointMark { .. } => Mark::MarkAnswerLost,
                 Record::Savepoint(_) => Mark::SavepointAnswerLost,
@@ -120,7 +122,10 @@ impl World {
                     }
                 },
                 Record::Savepoint(record) => self.mark_savepoint(record),
-                Record::Job(_) | Record::Cancel(_) | Record::CheckpointMark { .. } => {}
+                Record::Job(_)
+                | Record::Cancel(_)
+                | Record::Rescale(_)
+                | Record::CheckpointMark { .. } => {}
             }
         }
     }

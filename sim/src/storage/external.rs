@@ -4,6 +4,7 @@
 use crate::plan::job::Row;
 use jobmanager_core::id::{Attempt, CheckpointId, JobId, TaskId};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A subtask of a sink, whatever attempt runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,12 +105,12 @@ impl External {
         });
     }
 
-    /// Forgets what attempts before this one prepared and did not commit.
-    pub(crate) fn drop_leftovers(&mut self, sink: SinkId, of_before: Attempt) {
+    /// Forgets what these attempts prepared and did not commit.
+    pub(crate) fn drop_leftovers(&mut self, sink: SinkId, of: Range<Attempt>) {
         let known = self.transactions.entry(sink).or_default();
         let before = known.len();
         known.retain(|transaction, state| {
-            *state == State::Committed || transaction.attempt >= of_before
+            *state == State::Committed || !of.contains(&transaction.attempt)
         });
         self.dropped |= known.len() < before;
     }
@@ -144,9 +145,9 @@ mod tests {
             epoch: Epoch(1),
             number: 1,
         };
-        external.drop_leftovers(sink, transaction(1).attempt);
+        external.drop_leftovers(sink, Attempt::default()..transaction(1).attempt);
         assert!(!external.dropped);
-        external.drop_leftovers(sink, later);
+        external.drop_leftovers(sink, Attempt::default()..later);
         assert!(external.dropped);
         assert_eq!(external.commit(sink, transaction(1)), Commit::Repeated);
         assert_eq!(external.commit(sink, transaction(2)), Commit::Refused);

@@ -3,6 +3,7 @@
 pub(crate) mod blobs;
 mod durable;
 pub(crate) mod external;
+mod rescales;
 mod savepoints;
 pub(crate) mod store;
 

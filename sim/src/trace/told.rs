@@ -242,6 +242,7 @@ impl Told for Command {
         let (title, job) = match self {
             Command::Submit { graph, .. } => ("submit", graph.id()),
             Command::Cancel(job) => ("cancel", *job),
+            Command::Rescale { job, .. } => ("rescale", *job),
             Command::Savepoint(wanted) => ("savepoint", wanted.job),
         };
         Sketch::new(Kind::Client, title, vec![Subject::job(job)])
@@ -256,6 +257,8 @@ impl Told for Reply {
             Reply::Conflict(job) => ("conflict", Some(*job)),
             Reply::CannotRestore(job, _) => ("cannot restore", Some(*job)),
             Reply::CancelAccepted(job) => ("cancel accepted", Some(*job)),
+            Reply::RescaleAccepted(job) => ("rescale accepted", Some(*job)),
+            Reply::CannotRescale(job, _) => ("cannot rescale", Some(*job)),
             Reply::SavepointAccepted(job, _) => ("savepoint accepted", Some(*job)),
             Reply::WithoutCheckpoints(job) => ("takes no checkpoints", Some(*job)),
             Reply::IsEnding(job) => ("is ending", Some(*job)),
@@ -316,6 +319,7 @@ fn record_name(record: &Record) -> String {
             Some(outcome) => format!("savepoint {:?}", outcome.result),
             None => format!("wish for a savepoint, {:?}", savepoint.after),
         },
+        Record::Rescale(wanted) => format!("wish for {:?}", wanted.bounds),
         Record::Job(_) | Record::Cancel(_) | Record::Checkpoint(_) => key_name(&record.key()),
     }
 }
@@ -324,6 +328,7 @@ fn key_name(key: &RecordKey) -> String {
     match key {
         RecordKey::Job(_) => "job".to_owned(),
         RecordKey::Cancel(_) => "cancel".to_owned(),
+        RecordKey::Rescale(_) => "rescale".to_owned(),
         RecordKey::CheckpointMark(_) => "mark".to_owned(),
         RecordKey::Checkpoint(_, id) => format!("checkpoint {}", id.0),
         RecordKey::Savepoint(..) => "savepoint".to_owned(),
@@ -335,6 +340,7 @@ fn subject_of(key: &RecordKey) -> Subject {
     match key {
         RecordKey::Job(job)
         | RecordKey::Cancel(job)
+        | RecordKey::Rescale(job)
         | RecordKey::CheckpointMark(job)
         | RecordKey::Savepoint(job, _)
         | RecordKey::Result(job) => Subject::job(*job),

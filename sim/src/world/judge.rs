@@ -10,7 +10,7 @@ use crate::world::World;
 use crate::world::event::{Event, Process};
 use crate::world::network::STALL_LIMIT;
 use jobmanager_core::id::{CheckpointId, JobId, SlotIndex};
-use jobmanager_core::jobmanager::Coordinator;
+use jobmanager_core::jobmanager::{Coordinator, Parallelism};
 use jobmanager_core::record::{Record, RecordKey};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +120,7 @@ impl World {
     /// Looks whether all is well: then the run ends; what is late has failed.
     pub(crate) fn judge(&mut self) {
         self.judge_election();
+        self.mark_problems();
         let open = self.open_promises(false);
         let verdict = self.judge_ends();
         self.verdict(verdict);
@@ -259,9 +260,11 @@ impl World {
         }
         if !runs {
             ledger.note("every_job_runs_once_faults_have_ended", run, || {
-                format!("job {id} does not run")
+                let problem = self.parallelism(id).and_then(|shown| shown.problem);
+                format!("job {id} does not run, {problem:?}")
             });
         }
+        self.judge_parallelism(id, ledger);
         let before = self.judge.completed.get(&id);
         let before = before.map_or(&[] as &[_], Vec::as_slice);
         if self.checks.latest_since(id, before).is_none() {
@@ -270,6 +273,29 @@ impl World {
                 let completed = self.checks.progress(id);
                 format!("job {id} has completed {completed:?} after {before:?}")
             });
+        }
+    }
+
+    fn parallelism(&self, job: JobId) -> Option<Parallelism> {
+        self.current_coordinator()?.parallelism(job)
+    }
+
+    /// Why jobs do not get the parallelism that is wanted.
+    fn mark_problems(&mut self) {
+        let jobs = self.options.jobs.iter();
+        let mut shown = jobs.filter_map(|job| self.parallelism(job.id)?.problem);
+        let is_partly_at_end = |problem: String| problem.ends_with("and others have not");
+        if shown.any(is_partly_at_end) {
+            self.marks.hit(Mark::PartlyAtItsEnd);
+        }
+    }
+
+    fn judge_parallelism(&self, job: JobId, ledger: &mut Ledger) {
+        let shown = self.parallelism(job);
+        let unexplained = shown.is_some_and(|shown| shown.problem.is_none());
+        if self.checks.is_out_of_bounds(job) && unexplained {
+            let name = "a_job_has_the_parallelism_that_is_wanted_or_says_why";
+            ledger.note(name, ledger.bounds.checkpoint, || format!("job {job}"));
         }
     }
 
@@ -290,6 +316,7 @@ impl World {
         let records = [
             RecordKey::Job(id),
             RecordKey::Cancel(id),
+            RecordKey::Rescale(id),
             RecordKey::CheckpointMark(id),
         ];
         let checkpoints = self.checks.retained(id);

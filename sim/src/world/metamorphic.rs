@@ -189,8 +189,10 @@ impl World {
         let in_time = back < cluster.reconciliation_timeout.min(cluster.grace_period);
         let mut jobs = self.options.jobs.iter();
         let fails = jobs.any(|job| self.has_lost_its_state(job.id));
+        // Nor is it at rest while a job may get another parallelism.
+        let changes = self.checks.may_rescale();
         // What still runs where it is broken may be lost with the connection, and all that belongs to it.
-        if running.is_empty() || !outside.is_empty() || fails || !in_time {
+        if changes || running.is_empty() || !outside.is_empty() || fails || !in_time {
             return false;
         }
         self.marks.hit(Mark::FailoverAtRest);

@@ -76,9 +76,8 @@ impl Cluster {
             folder: tempfile::tempdir().unwrap(),
         };
         cluster.start_jobmanager();
-        for number in 0..taskmanagers {
-            let taskmanager = cluster.start_taskmanager(number);
-            cluster.taskmanagers.push(taskmanager);
+        for _ in 0..taskmanagers {
+            cluster.add_taskmanager();
         }
         cluster.wait_for_taskmanagers(taskmanagers);
         cluster
@@ -125,6 +124,12 @@ impl Cluster {
     pub(crate) fn kill_and_restart_taskmanager(&mut self, number: usize) {
         self.taskmanagers[number].kill();
         self.taskmanagers[number] = self.start_taskmanager(number);
+    }
+
+    /// Starts one more TaskManager.
+    pub(crate) fn add_taskmanager(&mut self) {
+        let taskmanager = self.start_taskmanager(self.taskmanagers.len());
+        self.taskmanagers.push(taskmanager);
     }
 
     /// SIGKILLs every process, the JobManager first.

@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod process;
 mod recording;
+mod rescale;
 mod rest;
 mod restore;
 mod savepoints;

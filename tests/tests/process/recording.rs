@@ -1,5 +1,6 @@
 //! The flight recorder of a real JobManager: what it was told can be told again, with the same outcome.
 
+use crate::clients::client;
 use crate::cluster::Cluster;
 use crate::jobs::endless;
 use crate::process::{Signal, wait_for};
@@ -11,12 +12,15 @@ use jobmanager_sim::{Replayed, Then, Verdict, duration, replay, replay_then};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A cluster with a job that has lost a TaskManager and recovered.
+/// A cluster with a job that has another parallelism than it was submitted with, and has lost each TaskManager once.
 fn eventful_cluster(options: &[(&str, &str)]) -> Cluster {
     let mut cluster = Cluster::start(2, 2, options);
     let job = cluster.rest.submit(&endless("recorded"));
     cluster.rest.wait_for_all_running(&job);
     cluster.rest.wait_for_new_checkpoint(&job);
+    let command = ["rescale", &job, "numbers=1", "--wait"];
+    let (code, _, error) = client(&cluster.rest.address, &command);
+    assert_eq!(code, 0, "{error}");
     for number in 0..2 {
         cluster.kill_and_restart_taskmanager(number);
     }

@@ -223,6 +223,7 @@ fn job(id: u128) -> JobRecord {
     JobRecord {
         graph: Arc::new(graph.unwrap()),
         submitted: Timestamp(1_000),
+        scale: None,
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn checkpoint(job: u128, id: u64, bytes: usize) -> Record {
             }),
             is_final: false,
         })],
+        inherited: Vec::new(),
         states: vec![SubtaskState::Own(state)],
     }))
 }
@@ -48,6 +49,7 @@ pub(crate) fn number_of(record: &Record) -> u64 {
         Record::CheckpointMark { next, .. } => next.0,
         Record::Job(_)
         | Record::Cancel(_)
+        | Record::Rescale(_)
         | Record::Checkpoint(_)
         | Record::Savepoint(_)
         | Record::Result(_) => panic!("only marks are written here"),

@@ -16,7 +16,7 @@ use jobmanager_core::message::{
     Acknowledgement, AfterSavepoint, FromTaskManager, Hardware, Hello, InventoryItem, ListPart,
     StateHandle, StateLocation, StateParts, TaskReport, TaskStateChange,
 };
-use jobmanager_core::record::{Record, RecordKey, RecordOp};
+use jobmanager_core::record::{Bounds, Record, RecordKey, RecordOp};
 use jobmanager_core::redistribute::DistributionMode;
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::state::ExecutionState;
@@ -37,6 +37,7 @@ pub(super) struct Task {
 }
 
 /// A scenario under way.
+#[derive(Clone)]
 pub(crate) struct Script {
     pub(super) coordinator: Coordinator,
     pub(super) now: u64,
@@ -163,6 +164,20 @@ impl Script {
                 command: Command::Cancel(job),
             },
         )
+    }
+
+    /// A client wants this parallelism of vertices.
+    pub(crate) fn rescale(&mut self, parallelism: &[(&str, u32)]) -> &mut Self {
+        let (request, job) = (self.request(), self.job.unwrap());
+        let of = |(vertex, parallelism): &(&str, u32)| {
+            ((*vertex).to_owned(), Bounds::exactly(*parallelism))
+        };
+        let command = Command::Rescale {
+            job,
+            bounds: parallelism.iter().map(of).collect(),
+        };
+        let text = format!("rescale {parallelism:?}");
+        self.step(&text, Input::Command { request, command })
     }
 
     /// A client wants a savepoint, always under the same name.

@@ -28,7 +28,8 @@ impl Checkpoints {
         now: Timestamp,
         stops: bool,
     ) {
-        let (mut regions, mut states) = match self.latest() {
+        let base = self.latest().cloned();
+        let (mut regions, mut states) = match &base {
             Some(base) => (base.regions.clone(), base.states.clone()),
             None => self.nothing(layout),
         };
@@ -55,6 +56,7 @@ impl Checkpoints {
                 id,
                 triggered,
                 completed: now,
+                inherited: super::inherited(base.as_deref(), &regions),
                 regions,
                 states,
             };

@@ -83,6 +83,9 @@ pub(crate) enum ClientError {
     /// A job that no JobManager would read.
     #[error("{}: larger than {MAX_BYTES} bytes, the most that a JobGraph may have", path.display())]
     TooLarge { path: PathBuf },
+    /// A vertex that the command line names.
+    #[error("{0}")]
+    Vertex(String),
     /// Whoever reads what this command prints takes no more.
     #[error("standard output cannot be written ({0}); make room, or send it elsewhere")]
     Output(std::io::Error),
@@ -95,7 +98,9 @@ impl ClientError {
             | ClientError::Silent { .. }
             | ClientError::NoLeader { .. }
             | ClientError::BadAnswer { .. } => UNREACHABLE,
-            ClientError::Refused { .. } | ClientError::TooLarge { .. } => REFUSED,
+            ClientError::Refused { .. } | ClientError::TooLarge { .. } | ClientError::Vertex(_) => {
+                REFUSED
+            }
             ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
             ClientError::Output(_) if self.is_closed_output() => CLOSED,
             ClientError::Output(_) => JOB_FAILED,
@@ -228,6 +233,18 @@ impl Client {
     /// Why a job is not further than it is.
     pub(crate) fn why<T: DeserializeOwned>(&self, id: &str) -> Result<T, ClientError> {
         self.get(&format!("/jobs/{id}/why"))
+    }
+
+    /// How many subtasks the vertices of a job have, and are to have.
+    pub(crate) fn parallelism<T: DeserializeOwned>(&self, id: &str) -> Result<T, ClientError> {
+        self.get(&format!("/jobs/{id}/parallelism"))
+    }
+
+    /// Asks for other bounds of some vertices; returns once the wish is durable.
+    pub(crate) fn rescale(&self, id: &str, bounds: &serde_json::Value) -> Result<(), ClientError> {
+        let path = format!("/jobs/{id}/resource-requirements");
+        let _: serde_json::Value = self.ask("PATCH", &path, bounds.to_string().into_bytes())?;
+        Ok(())
     }
 
     /// The newest failure of a job, if it has seen any.

@@ -1,5 +1,5 @@
 //! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`, `cancel`,
-//! `savepoint`, `stop`.
+//! `rescale`, `savepoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
@@ -7,8 +7,10 @@ mod answer;
 mod client;
 mod events;
 mod follow;
+mod interrupt;
 mod output;
 mod progress;
+mod rescale;
 mod savepoint;
 mod text;
 mod why;
@@ -18,6 +20,7 @@ pub use events::{EventsArgs, events};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
+pub use rescale::{RescaleArgs, rescale};
 pub use savepoint::{SavepointArgs, StopArgs, savepoint, stop};
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 pub use why::{WhyArgs, why};
@@ -37,7 +40,7 @@ Exit codes:
   1    the job is FAILED, or standard output cannot be written
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
-  4    the JobManager refuses: an invalid job, an unknown job, a job that has ended already
+  4    the JobManager refuses: an invalid job, an unknown job or vertex, a job that has ended already
   5    the savepoint failed
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C

@@ -5,14 +5,13 @@
 use super::answer::FailureCause;
 use super::client::{Client, ClientError};
 use super::follow::{Patience, follow};
+use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::text::problem_lines;
-use super::{EXIT_CODES, INTERRUPTED, SAVEPOINT_FAILED, Target, exit, report};
+use super::{EXIT_CODES, SAVEPOINT_FAILED, Target, exit, report};
 use serde_json::json;
 use std::process::ExitCode;
-use std::thread;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// `savepoint`: take a savepoint of a job that goes on.
 #[derive(Debug, clap::Args)]
@@ -160,26 +159,7 @@ impl Wish<'_> {
         Ok(SAVEPOINT_FAILED)
     }
 
-    /// Whoever interrupts the command learns that this does not interrupt the JobManager.
     fn mind_ctrl_c(&self, what: &str, progress: &Progress) {
-        let words = format!("{what}; {}", self.how_to_look());
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        // Without it, Ctrl-C ends the command without a word.
-        let Ok(runtime) = runtime.enable_all().build() else {
-            return;
-        };
-        let progress = progress.clone();
-        let inside = runtime.enter();
-        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
-            return;
-        };
-        drop(inside);
-        thread::spawn(move || {
-            if runtime.block_on(interrupt.recv()).is_some() {
-                progress.clear();
-                complain(words);
-                std::process::exit(INTERRUPTED.into());
-            }
-        });
+        mind_ctrl_c(format!("{what}; {}", self.how_to_look()), progress);
     }
 }

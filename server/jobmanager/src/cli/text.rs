@@ -114,7 +114,7 @@ pub(crate) fn problem_lines(heading: &str, text: &str) -> String {
 }
 
 /// Columns as wide as their widest cell; the last one is ragged.
-fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let headings: Vec<String> = headings.iter().map(|text| (*text).to_owned()).collect();
     let all = || std::iter::once(&headings).chain(rows);
     let width = |column: usize| all().map(|row| row[column].chars().count()).max();

@@ -101,7 +101,7 @@ impl Notes {
             Input::Command { command, .. } => {
                 let job = match command {
                     Command::Submit { graph, .. } => graph.id(),
-                    Command::Cancel(job) => *job,
+                    Command::Cancel(job) | Command::Rescale { job, .. } => *job,
                     Command::Savepoint(request) => request.job,
                 };
                 touched.jobs.insert(job);

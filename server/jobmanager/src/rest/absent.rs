@@ -88,10 +88,17 @@ pub(super) async fn taskmanager_profiles(State(rest): State<Rest>, names: Names)
     Ok(profiles().await)
 }
 
-/// `/jobs/:id/rescaling…`, `/jobs/:id/rescales/…`, `/jobs/:id/resource-requirements`
+/// `/jobs/:id/rescaling…`
 pub(super) async fn rescaling() -> Failure {
     Failure::not_implemented(
-        "the parallelism of a job that runs cannot be changed: stop it with a savepoint, and submit it with another parallelism",
+        "change the parallelism with PUT /jobs/ID/resource-requirements, and look at /jobs/ID/parallelism",
+    )
+}
+
+/// `/jobs/:id/rescales/…`
+pub(super) async fn rescales() -> Failure {
+    Failure::not_implemented(
+        "nobody keeps what the parallelism was: /jobs/ID/parallelism has what it is, and is to be",
     )
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn config(State(rest): State<Rest>) -> Json<Value> {
         "features": {
             "web-submit": false,
             "web-cancel": true,
-            "web-rescale": false,
+            "web-rescale": true,
             "web-history": false,
         },
     }))

@@ -44,6 +44,8 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
         | Reply::CannotRestore(..)
+        | Reply::CannotRescale(..)
+        | Reply::RescaleAccepted(_)
         | Reply::SavepointAccepted(..)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
@@ -79,6 +81,8 @@ pub(super) async fn cancel_job(rest: &Rest, job: JobId) -> Accepted {
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
         | Reply::CannotRestore(..)
+        | Reply::CannotRescale(..)
+        | Reply::RescaleAccepted(_)
         | Reply::SavepointAccepted(..)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
@@ -128,7 +132,7 @@ pub(super) fn failure(reply: Reply) -> Failure {
             "Job {job} exists with another graph; choose another jobId, or leave it out"
         )),
         Reply::WithoutCheckpoints(job) => Failure::conflict(format!(
-            "Job {job} takes no checkpoints, and so no savepoints: submit it with execution.checkpointing.interval"
+            "Job {job} takes no checkpoints, which savepoints and another parallelism need: submit it with execution.checkpointing.interval"
         )),
         Reply::IsEnding(job) => Failure::conflict(format!(
             "Job {job} is about to end: nothing can be done with it any more"
@@ -136,10 +140,14 @@ pub(super) fn failure(reply: Reply) -> Failure {
         Reply::CannotRestore(_, problems) => {
             Failure::bad_body(problems.iter().map(ToString::to_string).collect())
         }
+        Reply::CannotRescale(_, problems) => {
+            Failure::bad_body(problems.iter().map(ToString::to_string).collect())
+        }
         Reply::Overloaded(reason) => Failure::unavailable(reason),
         Reply::Submitted(job)
         | Reply::AlreadySubmitted(job)
         | Reply::CancelAccepted(job)
+        | Reply::RescaleAccepted(job)
         | Reply::SavepointAccepted(job, _) => {
             Failure::unavailable(format!("the answer for job {job} was lost; try again"))
         }

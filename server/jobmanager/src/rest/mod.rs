@@ -18,6 +18,7 @@ mod job;
 mod latest;
 mod metrics;
 mod openapi;
+mod parallelism;
 mod path;
 mod plan;
 mod recording;

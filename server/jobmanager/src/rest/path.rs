@@ -34,16 +34,8 @@ impl Names {
     }
 
     pub(super) fn vertex(&self) -> Result<VertexName, Failure> {
-        let text = self.text("vertex");
-        let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let id = is_id.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-        id.map(VertexName).ok_or_else(|| {
-            let words = format!(
-                "`{}` is not the id of a vertex: 32 hex digits are expected",
-                text.escape_debug()
-            );
-            Failure::bad_request(words)
-        })
+        let id = parse_vertex(self.text("vertex"));
+        id.map(VertexName).map_err(Failure::bad_request)
     }
 
     pub(super) fn subtask(&self) -> Result<SubtaskIndex, Failure> {
@@ -65,6 +57,16 @@ impl Names {
             Failure::bad_request(words)
         })
     }
+}
+
+/// The 128-bit id of a vertex, or what is wrong with it.
+pub(super) fn parse_vertex(text: &str) -> Result<u128, String> {
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = is_id.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    id.ok_or_else(|| {
+        let text = text.escape_debug();
+        format!("`{text}` is not the id of a vertex: 32 hex digits are expected")
+    })
 }
 
 /// The 128-bit id by which a client names a vertex.

@@ -135,6 +135,8 @@ async fn ask(
         | Reply::UnknownJob(_)
         | Reply::Conflict(_)
         | Reply::CannotRestore(..)
+        | Reply::CannotRescale(..)
+        | Reply::RescaleAccepted(_)
         | Reply::WithoutCheckpoints(_)
         | Reply::IsEnding(_)
         | Reply::Overloaded(_)) => Err(failure(reply)),

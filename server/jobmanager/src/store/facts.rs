@@ -10,6 +10,7 @@ pub(super) fn kind(record: &Record) -> &'static str {
     match record {
         Record::Job(_) => "job",
         Record::Cancel(_) => "cancel",
+        Record::Rescale(_) => "rescale",
         Record::CheckpointMark { .. } => "mark",
         Record::Checkpoint(_) => "checkpoint",
         Record::Savepoint(_) => "savepoint",
@@ -22,6 +23,10 @@ pub(super) fn facts(record: &Record) -> Value {
     match record {
         Record::Job(job) => job_facts(job),
         Record::Cancel(_) => json!({}),
+        Record::Rescale(rescale) => {
+            let bounds = rescale.bounds.iter().map(|it| [it.lower, it.upper]);
+            json!({"parallelism": bounds.collect::<Vec<_>>()})
+        }
         Record::CheckpointMark { next, .. } => json!({"next": next.0}),
         Record::Checkpoint(checkpoint) => checkpoint_facts(checkpoint),
         Record::Savepoint(savepoint) => savepoint_facts(savepoint),

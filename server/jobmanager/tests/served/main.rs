@@ -8,6 +8,7 @@ mod conformance;
 mod events;
 mod exposition;
 mod http;
+mod parallelism;
 mod rest;
 mod session;
 mod shapes;

@@ -54,6 +54,7 @@ pub(super) fn subtask(
         subtask,
         parallelism,
         max_parallelism: KEY_GROUPS.max(parallelism),
+        since: None,
         config,
         checkpoints: true,
         restored: None,
@@ -87,7 +88,7 @@ pub(super) fn restored(cx: &OperatorContext, state: Option<&State>) -> OperatorC
 }
 
 /// The contexts of all subtasks of a later attempt with maybe another parallelism, and the same max parallelism,
-/// restored from what all subtasks have written.
+/// restored from what all subtasks have written. The attempt is the first one that may have it.
 pub(super) fn rescaled(
     config: &serde_json::Value,
     written: &[State],
@@ -111,7 +112,9 @@ pub(super) fn rescaled(
             Some(united) => united.with(SubtaskIndex(cx.subtask), &own),
             None => own,
         };
-        restored(&cx, given_state(&cx, &given).as_ref())
+        let mut cx = restored(&cx, given_state(&cx, &given).as_ref());
+        cx.since = (written.len() != parallelism as usize).then_some(cx.attempt.attempt);
+        cx
     };
     subtasks(config, parallelism)
         .into_iter()

@@ -8,6 +8,7 @@ use crate::sdk::{OperatorContext, OperatorError};
 use jobmanager_core::id::{Attempt, Epoch};
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The ending of a part that is not published.
@@ -18,6 +19,8 @@ const BUFFER: usize = 64 * 1024;
 /// A folder, as one attempt of one subtask sees it.
 pub(super) struct PartFolder {
     path: PathBuf,
+    /// What the names of all parts of this vertex start with.
+    of_vertex: String,
     /// What the names of all parts of this subtask start with.
     prefix: String,
     attempt: Attempt,
@@ -36,9 +39,11 @@ impl PartFolder {
     pub(super) fn open(path: &str, cx: &OperatorContext) -> Result<Self, OperatorError> {
         fs::create_dir_all(path).map_err(|error| OperatorError::about(path, error))?;
         let (job, vertex) = (cx.job(), cx.attempt.task.vertex.0);
+        let of_vertex = format!("part-{job}-{vertex}-");
         Ok(PartFolder {
             path: PathBuf::from(path),
-            prefix: format!("part-{job}-{vertex}-{}-", cx.subtask),
+            prefix: format!("{of_vertex}{}-", cx.subtask),
+            of_vertex,
             attempt: cx.attempt.attempt,
         })
     }
@@ -73,9 +78,20 @@ impl PartFolder {
         synced.map_err(|error| OperatorError::about(self.path.display(), error))
     }
 
+    /// What the names of all parts of this subtask start with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether that is what the names of a subtask of this vertex start with, and not those of another job, which may
+    /// still go on where its savepoint was taken.
+    pub(super) fn is_of_vertex(&self, prefix: &str) -> bool {
+        prefix.starts_with(&self.of_vertex)
+    }
+
     /// Refuses to go on if a later attempt has been here.
     pub(super) fn refuse_later(&self) -> Result<(), OperatorError> {
-        let found = self.found()?;
+        let found = self.found(&self.prefix)?;
         if let Some(later) = found.iter().find(|part| part.attempt > self.attempt) {
             let problem = "a later attempt of this subtask wrote this; \
                  if it is of an earlier life of the job, delete it or choose another folder";
@@ -84,55 +100,67 @@ impl PartFolder {
         Ok(())
     }
 
-    /// Deletes what earlier attempts left: the parts that are not published, and with `all` the published
-    /// ones too.
-    pub(super) fn clean(&self, all: bool) -> Result<(), OperatorError> {
-        let found = self.found()?;
-        let dead = |part: &&Found| part.attempt < self.attempt && (all || !part.published);
-        for part in found.iter().filter(dead) {
-            match fs::remove_file(&part.path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(OperatorError::about(part.path.display(), error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+    /// Deletes everything that earlier attempts wrote.
+    pub(super) fn clear(&self) -> Result<(), OperatorError> {
+        let found = self.found(&self.prefix)?.into_iter();
+        delete(found.filter(|part| part.attempt < self.attempt))
     }
 
-    fn found(&self) -> Result<Vec<Found>, OperatorError> {
+    /// Deletes what these attempts of the subtask with this prefix left, and did not publish.
+    pub(super) fn delete_unpublished(
+        &self,
+        prefix: &str,
+        of: Range<Attempt>,
+    ) -> Result<(), OperatorError> {
+        let found = self.found(prefix)?.into_iter();
+        delete(found.filter(|part| !part.published && of.contains(&part.attempt)))
+    }
+
+    fn found(&self, prefix: &str) -> Result<Vec<Found>, OperatorError> {
         let about = |error| OperatorError::about(self.path.display(), error);
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(about)? {
             let path = entry.map_err(about)?.path();
-            found.extend(self.recognize(path));
+            found.extend(recognize(path, prefix));
         }
         Ok(found)
-    }
-
-    /// Takes a path apart, if it is a part of this subtask.
-    fn recognize(&self, path: PathBuf) -> Option<Found> {
-        let name = path.file_name()?.to_str()?;
-        let hidden = name.strip_prefix('.');
-        let hidden = hidden.and_then(|name| name.strip_suffix(IN_PROGRESS));
-        let rest = hidden.unwrap_or(name).strip_prefix(&self.prefix)?;
-        let published = hidden.is_none();
-        let (_, attempt) = rest.split_once('-')?;
-        let (epoch, number) = attempt.split_once('.')?;
-        let attempt = Attempt {
-            epoch: Epoch(epoch.parse().ok()?),
-            number: number.parse().ok()?,
-        };
-        Some(Found {
-            path,
-            attempt,
-            published,
-        })
     }
 
     fn hidden(&self, name: &str) -> PathBuf {
         self.path.join(format!(".{name}{IN_PROGRESS}"))
     }
+}
+
+/// Takes a path apart, if it is a part of the subtask with this prefix.
+fn recognize(path: PathBuf, prefix: &str) -> Option<Found> {
+    let name = path.file_name()?.to_str()?;
+    let hidden = name.strip_prefix('.');
+    let hidden = hidden.and_then(|name| name.strip_suffix(IN_PROGRESS));
+    let rest = hidden.unwrap_or(name).strip_prefix(prefix)?;
+    let published = hidden.is_none();
+    let (_, attempt) = rest.split_once('-')?;
+    let (epoch, number) = attempt.split_once('.')?;
+    let attempt = Attempt {
+        epoch: Epoch(epoch.parse().ok()?),
+        number: number.parse().ok()?,
+    };
+    Some(Found {
+        path,
+        attempt,
+        published,
+    })
+}
+
+fn delete(parts: impl Iterator<Item = Found>) -> Result<(), OperatorError> {
+    for Found { path, .. } in parts {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(OperatorError::about(path.display(), error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// A part that records are written to.
@@ -196,21 +224,20 @@ mod tests {
         let cx = context(serde_json::json!({}));
         let mine = PartFolder::open(folder.path().to_str().unwrap(), &cx).unwrap();
         let part = mine.create(7).unwrap();
-        let found = mine.recognize(part.path().to_owned()).unwrap();
+        let found = recognize(part.path().to_owned(), mine.prefix()).unwrap();
         assert!(!found.published);
         assert_eq!(found.attempt, cx.attempt.attempt);
-        assert!(
-            mine.recognize(folder.path().join(part.name()))
-                .unwrap()
-                .published
-        );
+        let published = recognize(folder.path().join(part.name()), mine.prefix());
+        assert!(published.unwrap().published);
 
         let mut other = cx.clone();
         other.subtask = 1;
         let other = PartFolder::open(folder.path().to_str().unwrap(), &other).unwrap();
-        assert_eq!(other.recognize(part.path().to_owned()), None);
+        assert_eq!(recognize(part.path().to_owned(), other.prefix()), None);
+        assert!(mine.is_of_vertex(other.prefix()));
         for stranger in ["notes.txt", ".part-x", "part-", ".hidden.inprogress"] {
-            assert_eq!(mine.recognize(folder.path().join(stranger)), None);
+            let path = folder.path().join(stranger);
+            assert_eq!(recognize(path, mine.prefix()), None);
         }
     }
 }

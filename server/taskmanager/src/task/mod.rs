@@ -173,6 +173,7 @@ impl Task {
             subtask: self.start.attempt.task.subtask.0,
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
+            since: vertex.since,
             config,
             checkpoints: self.table().checkpoints.is_some(),
             restored: self.start.restore,

@@ -237,6 +237,7 @@ impl Job {
                 parallelism: *parallelism,
                 max_parallelism: 128,
                 first_slot: slots - parallelism,
+                since: None,
             }
         });
         let vertices = vertices.collect();

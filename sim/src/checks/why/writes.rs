@@ -30,7 +30,7 @@ impl Written {
                 Record::CheckpointMark { job, .. } => Some((*job, Written::Mark)),
                 Record::Checkpoint(record) => Some((record.job, Written::Checkpoint)),
                 Record::Result(result) => Some((result.job, Written::Result)),
-                Record::Savepoint(_) => None,
+                Record::Savepoint(_) | Record::Rescale(_) => None,
             },
             RecordOp::Delete(RecordKey::Job(job)) => Some((*job, Written::End)),
             RecordOp::Delete(_) => None,

@@ -86,6 +86,9 @@ impl World {
                 self.marks.hit(mark);
             }
         }
+        if self.checks.has_rescaled() {
+            self.marks.hit(Mark::ElectedAfterRescale);
+        }
         let since = self.election.leaderless_since.take().unwrap_or(self.now);
         let timeout = self.options.cluster.heartbeat_timeout.as_micros();
         if u128::from(self.now - since) > timeout {

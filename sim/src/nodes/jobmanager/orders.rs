@@ -8,7 +8,7 @@ use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{Payload, Side};
-use jobmanager_core::id::{CommitId, SessionId};
+use jobmanager_core::id::{CommitId, SessionId, TaskId};
 use jobmanager_core::jobmanager::Effect;
 use jobmanager_core::message::{Envelope, ToTaskManager};
 use jobmanager_core::record::RecordOp;
@@ -157,13 +157,17 @@ impl World {
         let ToTaskManager::TriggerCheckpoint { job, tasks, .. } = &message.message else {
             return Ok(());
         };
+        if self.checks.is_of_before(message.epoch, &message.message) {
+            return Ok(());
+        }
         let members = self.checks.members_of(*job, tasks);
-        let shown = node
-            .coordinator
-            .as_ref()
-            .and_then(|c| c.subtask_lines(*job));
-        let shown: Vec<_> = shown.into_iter().flatten().collect();
-        let runs = |at: &usize| shown.get(*at).map(|it| it.state) == Some(ExecutionState::Running);
+        // It may not know yet that others of its tasks have another parallelism.
+        let shown = |task: &TaskId| {
+            let coordinator = node.coordinator.as_ref()?;
+            let subtasks = coordinator.subtasks(*job, task.vertex)?;
+            Some(subtasks.get(task.subtask.0 as usize)?.state)
+        };
+        let runs = |task: &TaskId| shown(task) == Some(ExecutionState::Running);
         if members.iter().all(runs) {
             return Ok(());
         }

@@ -229,7 +229,7 @@ fn disagreement(coordinator: &Coordinator, record: &Record) -> Option<String> {
         Record::Savepoint(savepoint) => {
             coordinator.savepoint(job, savepoint.trigger) == Some(savepoint)
         }
-        Record::Job(_) | Record::CheckpointMark { .. } => true,
+        Record::Job(_) | Record::Rescale(_) | Record::CheckpointMark { .. } => true,
     };
     (!agrees).then(|| format!("job {job} is {status}, stored is {record:?}"))
 }

@@ -70,6 +70,7 @@ pub(super) fn options(cluster: ClusterConfig, jobs: Vec<JobPlan>, slots: Vec<u32
             watchers: Vec::new(),
         },
         savepoints: Vec::new(),
+        rescales: Vec::new(),
         slots,
         jobs,
     }
@@ -173,6 +174,7 @@ pub(super) fn table(graph: &JobGraph) -> JobTable {
         parallelism: vertex.parallelism,
         max_parallelism: vertex.max_parallelism,
         first_slot: graph.groups()[vertex.group as usize].first_slot,
+        since: None,
     };
     let checkpoints = graph.config().checkpointing.as_ref();
     JobTable {

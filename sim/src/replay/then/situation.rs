@@ -80,6 +80,7 @@ impl Situation {
                     Record::Job(job) if job.graph.id() == summary.id => Some(job.graph.clone()),
                     Record::Job(_)
                     | Record::Cancel(_)
+                    | Record::Rescale(_)
                     | Record::CheckpointMark { .. }
                     | Record::Checkpoint(_)
                     | Record::Savepoint(_)
@@ -137,6 +138,7 @@ impl JobNow {
             Record::Checkpoint(_)
             | Record::Job(_)
             | Record::Cancel(_)
+            | Record::Rescale(_)
             | Record::CheckpointMark { .. }
             | Record::Savepoint(_)
             | Record::Result(_) => None,

@@ -30,6 +30,8 @@ pub(crate) enum Moment {
     JobApplied,
     /// The wish to cancel a job is durable, and nobody knows.
     CancelApplied,
+    /// Another parallelism is wanted, or there, and nobody knows.
+    RescaleApplied,
     /// A checkpoint is durable, and nobody knows.
     CheckpointApplied,
     /// Checkpoint ids are reserved, and none is used.
@@ -53,7 +55,7 @@ pub(crate) enum Moment {
 }
 
 /// What comes once in the life of a job is there twice.
-pub(super) const MOMENTS: [Moment; 24] = [
+pub(super) const MOMENTS: [Moment; 26] = [
     Moment::StoreSent,
     Moment::StoreApplied,
     Moment::BeforeAcknowledgement,
@@ -78,6 +80,8 @@ pub(super) const MOMENTS: [Moment; 24] = [
     Moment::CleanupApplied,
     Moment::SavepointApplied,
     Moment::SavepointApplied,
+    Moment::RescaleApplied,
+    Moment::RescaleApplied,
 ];
 
 /// How many crashes lie in wait at most; a later one replaces the first.
@@ -92,6 +96,7 @@ impl Moment {
         match self {
             Moment::JobApplied
             | Moment::CancelApplied
+            | Moment::RescaleApplied
             | Moment::SavepointApplied
             | Moment::ResultApplied
             | Moment::CleanupApplied => true,
@@ -173,8 +178,10 @@ impl World {
     pub(crate) fn moment_of_write(&mut self, instance: Instance, ops: &[RecordOp]) {
         for op in ops {
             let moment = match op {
+                RecordOp::Put(Record::Job(job)) if job.scale.is_some() => Moment::RescaleApplied,
                 RecordOp::Put(Record::Job(_)) => Moment::JobApplied,
                 RecordOp::Put(Record::Cancel(_)) => Moment::CancelApplied,
+                RecordOp::Put(Record::Rescale(_)) => Moment::RescaleApplied,
                 RecordOp::Put(Record::Checkpoint(_)) => Moment::CheckpointApplied,
                 RecordOp::Put(Record::CheckpointMark { .. }) => Moment::MarkApplied,
                 RecordOp::Put(Record::Savepoint(_)) => Moment::SavepointApplied,
@@ -184,6 +191,7 @@ impl World {
                     RecordKey::Result(_)
                     | RecordKey::Checkpoint(..)
                     | RecordKey::Cancel(_)
+                    | RecordKey::Rescale(_)
                     | RecordKey::Savepoint(..)
                     | RecordKey::CheckpointMark(_),
                 ) => continue,

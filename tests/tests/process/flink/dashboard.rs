@@ -6,6 +6,7 @@ use crate::jobs::endless;
 use crate::process::wait_for;
 use jobmanager_tests::browser::Browser;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// A job that fails for good soon after its start.
 fn doomed() -> Value {
@@ -99,4 +100,47 @@ fn flinks_dashboard_shows_everything_and_complains_of_nothing() {
             .collect();
         assert!(missing.is_empty(), "{page} does not show {missing:?}");
     }
+}
+
+/// Presses the button that is to give the first vertex one subtask less, once it is there.
+const PRESS: &str = r#"<script>
+const timer = setInterval(() => {
+  const [, less] = document.querySelectorAll("flink-job-overview-list nz-button-group button");
+  if (less) { clearInterval(timer); less.click(); }
+}, 50);
+</script></body>"#;
+
+/// The dashboard, with somebody who presses a button.
+fn pressing(web: &Path, folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    for entry in std::fs::read_dir(web).unwrap() {
+        let entry = entry.unwrap();
+        std::os::unix::fs::symlink(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let page = std::fs::read_to_string(web.join("index.html")).unwrap();
+    assert!(page.contains("</body>"));
+    std::fs::remove_file(folder.join("index.html")).unwrap();
+    std::fs::write(folder.join("index.html"), page.replace("</body>", PRESS)).unwrap();
+}
+
+#[test]
+fn flinks_dashboard_changes_the_parallelism_of_a_job() {
+    let (Some(home), Some(browser)) = (home(), Browser::find()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let web = folder.path().join("web");
+    pressing(&home.join("web"), &web);
+    let cluster = Cluster::start(1, 4, &[("web.dir", web.to_str().unwrap())]);
+    let job = cluster.rest.submit(&endless("lives"));
+    cluster.rest.wait_for_all_running(&job);
+    let address = format!("{}/#/job/running/{job}/overview", cluster.rest.address);
+    let opened = browser.open(&cluster.path("browser"), &address);
+    assert!(opened.console.is_empty(), "{:#?}", opened.console);
+    let path = format!("/jobs/{job}/parallelism");
+    wait_for("the parallelism that was clicked together", || {
+        let shown = cluster.rest.get(&path);
+        let [first, second] = [0, 1].map(|vertex| shown["vertices"][vertex]["parallelism"].clone());
+        (first == 1 && second == 2).then_some(())
+    });
 }

@@ -1,8 +1,8 @@
 //! Jobs.
 
-use super::{Route, get, patch, post, recorded};
+use super::{Route, get, patch, post, put, recorded};
 use crate::rest::openapi::{AGG, CHOSEN_JOBS, GET, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET};
-use crate::rest::{commands, job, metrics, plan, result, settings, why};
+use crate::rest::{commands, job, metrics, parallelism, plan, result, settings, why};
 
 const GRAPH: &str = r#"{"name": "numbers",
  "vertices": [
@@ -14,6 +14,11 @@ const SUBMITTED: &str = r#"{"jobUrl": "/jobs/7f33cc341a0ccd8f1312e04dd86817c3", 
 const WHY: &str = r#"{"job": "7f33cc341a0ccd8f1312e04dd86817c3", "status": "RUNNING", "causes": [
   {"kind": "waits-for-slots", "text": "2 tasks wait for 2 slots", "unblock": "Start TaskManagers with 2 more slots", "because": []}],
  "next-checkpoint": null}"#;
+const PARALLELISM: &str = r#"{"changing": false, "problem": null, "vertices": [
+  {"id": "0123456789abcdef0123456789abcdef", "graph-id": "count", "name": "count", "parallelism": 2,
+   "maxParallelism": 128, "lowerBound": 1, "upperBound": 4}]}"#;
+const BOUNDS: &str =
+    r#"{"0123456789abcdef0123456789abcdef": {"parallelism": {"lowerBound": 1, "upperBound": 4}}}"#;
 
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
@@ -30,6 +35,13 @@ pub(super) fn routes() -> Vec<Route> {
         patch("/jobs/{job}", commands::cancel, "Cancel a job").asks(&[MODE]).with(202),
         get("/jobs/{job}/status", job::status, "Its state alone").gives(recorded!("job-status")),
         get("/jobs/{job}/why", why::why, "What it waits for, and what would help").gives(WHY),
+        get("/jobs/{job}/parallelism", parallelism::shown, "How many subtasks its vertices have, and are to have")
+            .gives(PARALLELISM),
+        get("/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS),
+        put("/jobs/{job}/resource-requirements", parallelism::set, "Change the bounds of its parallelism, of every vertex")
+            .takes(BOUNDS),
+        patch("/jobs/{job}/resource-requirements", parallelism::change, "Change the bounds of its parallelism, of some vertices")
+            .takes(BOUNDS),
         get("/jobs/{job}/config", settings::job, "Its options").gives(recorded!("job-config")),
         get("/jobs/{job}/plan", plan::plan, "Its graph").gives(recorded!("job-plan")),
         get("/jobs/{job}/exceptions", job::exceptions, "Its failures, the latest first")

@@ -1,12 +1,13 @@
 //! What Flink has and is not here: who asks for it is told why.
 
-use super::{Route, delete, get, patch, post, put};
+use super::{Route, delete, get, patch, post};
 use crate::rest::absent;
 
 const NO_JARS: &str = "A job is a graph, not a jar";
 const NO_LOGS: &str = "Whoever starts a process keeps its log";
 const NO_JAVA: &str = "There is no Java to profile";
-const NO_RESCALING: &str = "The parallelism of a job that runs does not change";
+const OTHERWISE: &str = "The parallelism changes with resource requirements";
+const NO_HISTORY: &str = "Nobody keeps what the parallelism was";
 const NO_DATASETS: &str = "There are no data sets";
 
 #[rustfmt::skip]
@@ -28,15 +29,13 @@ pub(super) fn routes() -> Vec<Route> {
         post("/jobs/{job}/coordinators/{operator}", absent::operator_coordinator, "Operators run on TaskManagers alone"),
         get("/jobs/{job}/jobmanager/log-url", absent::log_url, NO_LOGS),
         get("/jobs/{job}/taskmanagers/{taskmanager}/log-url", absent::log_url, NO_LOGS),
-        get("/jobs/{job}/rescales/config", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/rescales/details/{rescale}", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/rescales/history", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/rescales/overview", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/rescales/summary", absent::rescaling, NO_RESCALING),
-        patch("/jobs/{job}/rescaling", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/rescaling/{trigger}", absent::rescaling, NO_RESCALING),
-        get("/jobs/{job}/resource-requirements", absent::rescaling, NO_RESCALING),
-        put("/jobs/{job}/resource-requirements", absent::rescaling, NO_RESCALING),
+        get("/jobs/{job}/rescales/config", absent::rescales, NO_HISTORY),
+        get("/jobs/{job}/rescales/details/{rescale}", absent::rescales, NO_HISTORY),
+        get("/jobs/{job}/rescales/history", absent::rescales, NO_HISTORY),
+        get("/jobs/{job}/rescales/overview", absent::rescales, NO_HISTORY),
+        get("/jobs/{job}/rescales/summary", absent::rescales, NO_HISTORY),
+        patch("/jobs/{job}/rescaling", absent::rescaling, OTHERWISE),
+        get("/jobs/{job}/rescaling/{trigger}", absent::rescaling, OTHERWISE),
     ];
     let not_there = [
         delete("/datasets/{dataset}", absent::dataset, NO_DATASETS),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The routes that are refused with 501; the README says why.
-const REFUSED: [&str; 25] = [
+const REFUSED: [&str; 23] = [
     "DELETE /cluster",
     "DELETE /jars/:jarid",
     "GET /jars/:jarid/plan",
@@ -29,8 +29,6 @@ const REFUSED: [&str; 25] = [
     "GET /jobs/:jobid/rescales/summary",
     "PATCH /jobs/:jobid/rescaling",
     "GET /jobs/:jobid/rescaling/:triggerid",
-    "GET /jobs/:jobid/resource-requirements",
-    "PUT /jobs/:jobid/resource-requirements",
     "GET /jobs/:jobid/taskmanagers/:taskmanagerid/log-url",
     "GET /jobs/:jobid/yarn-stop",
     "POST /taskmanagers/:taskmanagerid/profiler",
@@ -172,10 +170,11 @@ pub(super) async fn check_document(cluster: &Cluster) {
 }
 
 /// What Flink answers to mistakes.
-const ERRORS: [&str; 7] = [
+const ERRORS: [&str; 8] = [
     "err-cancel-notfound",
     "err-dataset-delete-status",
     "err-method-not-allowed",
+    "err-resource-requirements-put-default",
     "err-savepoint-badjson",
     "err-subtask-notfound",
     "err-taskmanager-logs-notfound",

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::super::harness::{RESCALED, context, rescaled, subtasks, value, written};
+mod rescaled;
+
+use super::super::harness::{context, value};
 use super::*;
 use jobmanager_core::id::{Attempt, Epoch};
 use serde_json::json;
@@ -444,48 +446,4 @@ fn closed_parts_do_not_pile_up_without_bound() {
     let error = snapshot(&mut sink, 10_001).unwrap_err();
     assert!(error.to_string().starts_with("10000 files wait"), "{error}");
     assert!(sink.process(value("x")).is_err(), "the task restarts");
-}
-
-#[test]
-fn with_another_parallelism_everything_that_was_closed_is_published_once() {
-    for (old, new) in RESCALED {
-        let folder = folder();
-        let config = json!({ "path": folder.path().to_str().unwrap() });
-        let mut expected = Vec::new();
-        let mut write = |sink: &mut FileSink, line: String| {
-            sink.process(value(&line)).unwrap();
-            expected.push(line);
-        };
-        let mut states = Vec::new();
-        for cx in subtasks(&config, old) {
-            let mut sink = FileSink::new(&cx).unwrap();
-            // Some are published before, some have several parts that are not.
-            for checkpoint in 1..=u64::from(cx.subtask) + 2 {
-                write(&mut sink, format!("{}-{checkpoint}", cx.subtask));
-                states.truncate(cx.subtask as usize);
-                states.push(written(&cx, |state| {
-                    sink.snapshot(CheckpointId(checkpoint), state)
-                }));
-            }
-            sink.commit(CheckpointId(1)).unwrap();
-            crash(sink);
-        }
-        // All are there before the first checkpoint completes.
-        let contexts = rescaled(&config, &states, new);
-        let closed = |state: &State| state.list(CLOSED).len();
-        let given = contexts.iter().filter_map(|cx| cx.state.as_ref());
-        let before = states.iter().map(closed).sum::<usize>();
-        assert_eq!(given.map(closed).sum::<usize>(), before);
-        let sinks = contexts.iter().map(|cx| FileSink::new(cx).unwrap());
-        for (cx, mut sink) in contexts.iter().zip(sinks.collect::<Vec<_>>()) {
-            write(&mut sink, format!("again-{}", cx.subtask));
-            written(cx, |state| sink.snapshot(CheckpointId(9), state));
-            sink.commit(CheckpointId(9)).unwrap();
-        }
-        expected.sort_unstable();
-        let mut lines = published(folder.path());
-        lines.sort_unstable();
-        assert_eq!(lines, expected, "{old} to {new}");
-        assert_eq!(hidden(folder.path()), 0);
-    }
 }

@@ -99,3 +99,17 @@ fn a_lost_taskmanager_fails_the_consumers_of_its_tasks_with_its_address() {
     assert_eq!(failed, task(1, 0));
     assert!(cause.contains(&cluster.addresses[0]), "{cause}");
 }
+
+#[test]
+fn an_operator_is_told_since_when_the_job_has_its_parallelism() {
+    let (registry, _) = registry();
+    let mut cluster = Cluster::new(1, registry);
+    let mut job = two(("stuck", json!({})), "since");
+    for (attempt, since) in [(0, None), (1, Some(job.attempt(task(0, 0)).attempt))] {
+        (job.attempt, job.table.vertices[1].since) = (attempt, since);
+        cluster.deploy(&job);
+        let (failed, cause) = cluster.failure();
+        assert_eq!(failed, task(1, 0));
+        assert_eq!(cause, format!("since {since:?}"));
+    }
+}

@@ -27,6 +27,9 @@ pub(super) fn registry() -> (Registry, Committed) {
         .source("stuck", |_| Ok(Stuck))
         .operator("sum", Sum::new)
         .operator("panic", |_| Ok(Panic))
+        .sink("since", |cx| -> Result<Collect, OperatorError> {
+            Err(OperatorError(format!("since {:?}", cx.since)))
+        })
         .sink("collect", move |cx| {
             Collect::new(cx, Arc::clone(&for_sinks))
         });

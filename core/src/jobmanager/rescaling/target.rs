@@ -1,0 +1,122 @@
+//! Which parallelism a job is to have with the slots that there are, and when it changes.
+
+use super::{PAUSE, Stage};
+use crate::fitting::{fitting, minimum};
+use crate::jobmanager::cx::Cx;
+use crate::jobmanager::job::Job;
+use crate::jobmanager::kinds::operators;
+use crate::jobmanager::supply::KindKey;
+use crate::record::Bounds;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Slots that a job has or can get.
+struct Room {
+    /// By slot sharing group.
+    usable: Vec<u32>,
+    /// Together.
+    slots: u32,
+}
+
+impl Job {
+    /// Looks whether there is another parallelism for it, and starts to change to that one, once the time for it has
+    /// come.
+    pub(super) fn look_for_parallelism(&mut self, cx: &mut Cx<'_>) {
+        if !self.is_elastic() {
+            return;
+        }
+        let bounds = self.bounds();
+        let vertices = self.graph.vertices().iter().zip(&bounds);
+        let is_full = vertices
+            .clone()
+            .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
+        let waits = !self.execution.scheduled().is_empty();
+        let restarts = !self.execution.restarting().is_empty();
+        if is_full && !waits && !restarts {
+            self.rescaling.stable = None;
+            self.rescaling.problem = None;
+            return;
+        }
+        let is_within = vertices
+            .clone()
+            .all(|(vertex, bounds)| bounds.contain(vertex.parallelism));
+        let target = match self.fitting(cx, &bounds) {
+            Ok(target) => target,
+            Err(problem) => {
+                self.rescaling.stable = None;
+                return self.rescale_later(cx, problem);
+            }
+        };
+        self.rescaling.stage = Stage::Idle {
+            next: cx.now + PAUSE,
+        };
+        self.rescaling.problem = None;
+        if target == self.graph.parallelism() {
+            self.rescaling.stable = None;
+            return;
+        }
+        let stable = self.rescaling.stable.take();
+        let since = stable.filter(|(last, _)| *last == target);
+        let since = since.map_or(cx.now, |(_, since)| since);
+        let config = &self.graph.config().rescaling;
+        let is_most = target
+            .iter()
+            .zip(&bounds)
+            .all(|(it, bounds)| *it == bounds.upper);
+        let due = if !is_within {
+            cx.now
+        } else if restarts {
+            // The delay before a restart is kept.
+            cx.now + PAUSE
+        } else if waits {
+            since + config.waiting_stabilization
+        } else {
+            let pause = self.rescaling.last.map(|last| last + config.cooldown);
+            let stable = match is_most {
+                true => since,
+                false => since + config.executing_stabilization,
+            };
+            pause.map_or(stable, |pause| pause.max(stable))
+        };
+        if due <= cx.now {
+            return self.prepare_rescaling(cx, &target);
+        }
+        self.rescaling.stable = Some((target, since));
+        self.rescaling.stage = Stage::Idle {
+            next: due.min(cx.now + PAUSE),
+        };
+    }
+
+    /// The parallelism that its slots and the free ones allow, or what is missing.
+    pub(super) fn fitting(&self, cx: &Cx<'_>, bounds: &[Bounds]) -> Result<Vec<u32>, String> {
+        let Room { usable, slots } = self.room(cx);
+        fitting(&self.graph, bounds, &usable, slots).ok_or_else(|| {
+            let needed: u32 = minimum(&self.graph, bounds).iter().sum();
+            format!("at least {needed} slots are needed, and there are {slots} for it")
+        })
+    }
+
+    /// The slots that the job has and those that are free, of TaskManagers that suit.
+    fn room(&self, cx: &Cx<'_>) -> Room {
+        let supply = cx.tms.supply();
+        let mut slots = supply.free_by_kind();
+        let held = self.execution.slots.iter().filter_map(|slot| slot.at);
+        for tm in held.filter_map(|at| cx.tms.get(at.tm)) {
+            *slots.entry(tm.kind).or_default() += 1;
+        }
+        let groups = 0..u32::try_from(self.graph.groups().len()).expect("fewer than vertices");
+        let suits = |kind: &KindKey, group| supply.suits(*kind, operators(&self.graph, group));
+        let usable = |group| {
+            let suitable = slots.iter().filter(|(kind, _)| suits(kind, group));
+            suitable.map(|(_, count)| count).sum()
+        };
+        let any = slots
+            .iter()
+            .filter(|(kind, _)| groups.clone().any(|group| suits(kind, group)));
+        Room {
+            slots: any.map(|(_, count)| count).sum(),
+            usable: groups.clone().map(usable).collect(),
+        }
+    }
+}
