@@ -111,6 +111,17 @@ pub struct Attempt {
     pub number: u32,
 }
 
+impl Attempt {
+    /// The next one, minted in this epoch.
+    #[must_use]
+    pub fn after(last: Option<Attempt>, epoch: Epoch) -> Attempt {
+        Attempt {
+            epoch,
+            number: last.map_or(0, |attempt| attempt.number + 1),
+        }
+    }
+}
+
 /// One attempt of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptId {

@@ -330,7 +330,7 @@ pub enum Mark {
     StartedPartlyEnded,
     /// A job was to start from a savepoint with another parallelism.
     StartedRescaled,
-    /// It could not, as a vertex was partly at its end; or a job that runs could not get another one for that reason.
+    /// It could not, as a vertex was partly at its end.
     PartlyAtItsEnd,
     /// A client asked for another parallelism.
     RescaleWanted,
@@ -338,6 +338,8 @@ pub enum Mark {
     Rescaled,
     /// A part of the job went on as it was.
     RescaledBesideAnother,
+    /// A job could not get it, as a vertex was partly at its end.
+    CannotRescalePartlyEnded,
     /// A job got another parallelism before all of it had a checkpoint of its own.
     RescaledAgain,
     /// A job got more subtasks as there were slots for them, and nobody asked.
@@ -366,7 +368,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 178] = [
+    pub const ALL: [Mark; 179] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -533,6 +535,7 @@ impl Mark {
         Mark::RescaleWanted,
         Mark::Rescaled,
         Mark::RescaledBesideAnother,
+        Mark::CannotRescalePartlyEnded,
         Mark::RescaledAgain,
         Mark::GrewWithTheSlots,
         Mark::ShrankWithTheSlots,

@@ -6,7 +6,7 @@ use super::effect::{Effect, Reply};
 use super::execution::Phase;
 use super::input::{Command, SavepointRequest};
 use super::job::{Job, JobPhase};
-use super::journal::{Fact, MAX_QUEUED};
+use super::journal::Fact;
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
 use crate::kept::Kept;
@@ -96,13 +96,7 @@ impl Coordinator {
         if self.jobs.len() >= MAX_JOBS {
             return Some(alloc::format!("{MAX_JOBS} jobs are running; cancel some"));
         }
-        if self.journal.queued() >= MAX_QUEUED {
-            let problem = self.journal.problem().unwrap_or("it is slow");
-            return Some(alloc::format!(
-                "the metadata store does not keep up: {problem}"
-            ));
-        }
-        None
+        self.journal.overload()
     }
 
     fn rescale(

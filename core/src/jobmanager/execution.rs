@@ -571,10 +571,6 @@ impl Execution {
 
     /// The attempt after the last one of a region.
     pub(super) fn next_attempt(&self, region: RegionIndex, epoch: Epoch) -> Attempt {
-        let last = self.region(region).attempt;
-        Attempt {
-            epoch,
-            number: last.map_or(0, |attempt| attempt.number + 1),
-        }
+        Attempt::after(self.region(region).attempt, epoch)
     }
 }

@@ -58,7 +58,7 @@ impl Job {
         let ready = |index: &RegionIndex| {
             let region = self.execution.region(*index);
             let over = matches!(region.phase, Phase::Restarting { at } if at <= now);
-            let known = !self.checkpoints.is_storing(*index) && !self.is_held(*index);
+            let known = !self.checkpoints.is_storing(*index) && !self.rescaling.holds(*index);
             over && region.alive == 0 && known
         };
         let ready: BTreeSet<RegionIndex> = self

@@ -12,14 +12,15 @@ use crate::id::{CheckpointId, CommitId, JobId, TriggerId};
 use crate::record::RecordOp;
 use crate::time::Timestamp;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// The most writes that may be queued before new submissions are refused. With group commit a store
+/// The most writes that may be queued before clients' requests for more are refused. With group commit a store
 /// that answers at all never lets it grow to this.
-pub(super) const MAX_QUEUED: usize = 10_000;
+const MAX_QUEUED: usize = 10_000;
 /// The most operations of one transaction: keeps its size and latency bounded.
 const MAX_OPS: usize = 1_000;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -186,9 +187,11 @@ impl Journal {
             .map(|(_, at_work)| at_work)
     }
 
-    /// How many writes wait.
-    pub(super) fn queued(&self) -> usize {
-        self.queued.len()
+    /// Why clients cannot ask for more writes now.
+    pub(super) fn overload(&self) -> Option<String> {
+        let problem = self.problem().unwrap_or("it is slow");
+        (self.queued.len() >= MAX_QUEUED)
+            .then(|| format!("the metadata store does not keep up: {problem}"))
     }
 
     /// Why the last try did not succeed.

@@ -26,12 +26,10 @@ use super::pending::Abort;
 use super::taskmanagers::SlotUse;
 use crate::graph::JobGraph;
 use crate::id::{Attempt, CheckpointId, RegionIndex, RequestId};
-use crate::record::{
-    CheckpointRecord, JobRecord, Record, RecordKey, RecordOp, RescaleRecord, Scale,
-};
+use crate::record::{CheckpointRecord, Record, RecordKey, RecordOp, RescaleRecord, Scale};
 use crate::rewiring::{Rewiring, RewiringProblem};
 use crate::time::Timestamp;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -46,6 +44,14 @@ const INTERVALS: u32 = 3;
 /// The most wishes of one job that wait for their durability.
 const MAX_STORING: usize = 100;
 
+/// The job as it will be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Change {
+    graph: Arc<JobGraph>,
+    /// The regions that stop for it, by their indices until then.
+    concerned: Arc<BTreeSet<RegionIndex>>,
+}
+
 /// How far another parallelism is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Stage {
@@ -56,16 +62,15 @@ pub(super) enum Stage {
     },
     /// The regions that are concerned take a checkpoint.
     Preparing {
-        /// The job as it will be.
-        graph: Arc<JobGraph>,
+        change: Change,
         since: Timestamp,
         /// Then it goes on from what there is.
         until: Timestamp,
     },
     /// Their tasks are told to stop.
-    Stopping { graph: Arc<JobGraph> },
+    Stopping(Change),
     /// The new configuration is being made durable.
-    Writing { graph: Arc<JobGraph>, scale: Scale },
+    Writing { change: Change, scale: Scale },
 }
 
 /// The parallelism that clients want, and what is done about it.
@@ -96,12 +101,18 @@ impl Rescaling {
         }
     }
 
-    /// The job as it will be, once its tasks are told to stop for that.
-    pub(super) fn decided(&self) -> Option<&Arc<JobGraph>> {
+    /// What the job becomes, once tasks are told to stop for that.
+    fn decided(&self) -> Option<&Change> {
         match &self.stage {
-            Stage::Stopping { graph } | Stage::Writing { graph, .. } => Some(graph),
+            Stage::Stopping(change) | Stage::Writing { change, .. } => Some(change),
             Stage::Idle { .. } | Stage::Preparing { .. } => None,
         }
+    }
+
+    /// Whether a region waits for the new configuration.
+    pub(super) fn holds(&self, region: RegionIndex) -> bool {
+        let decided = self.decided();
+        decided.is_some_and(|change| change.concerned.contains(&region))
     }
 }
 
@@ -114,11 +125,11 @@ impl Job {
         match self.rescaling.stage.clone() {
             Stage::Idle { .. } | Stage::Writing { .. } => {}
             Stage::Preparing {
-                graph,
+                change,
                 since,
                 until,
-            } => self.stop_for_rescaling(cx, graph, since, until),
-            Stage::Stopping { graph } => self.write_rescaling(cx, graph),
+            } => self.stop_for_rescaling(cx, change, since, until),
+            Stage::Stopping(change) => self.write_rescaling(cx, change),
         }
     }
 
@@ -136,12 +147,16 @@ impl Job {
         let checkpoints = config.checkpointing.as_ref();
         let usual = checkpoints.map_or(Duration::ZERO, |config| config.interval * INTERVALS);
         let delay = config.rescaling.max_delay.unwrap_or(usual);
-        let rewiring = self.rewiring(&graph);
+        let concerned = self.rewiring(&graph).concerned;
         let runs = |region: &&RegionIndex| self.execution.runs(**region);
-        let owed: Vec<_> = rewiring.concerned.iter().filter(runs).copied().collect();
+        let owed: Vec<_> = concerned.iter().filter(runs).copied().collect();
         self.checkpoints.owed.extend(owed);
-        self.rescaling.stage = Stage::Preparing {
+        let change = Change {
             graph,
+            concerned: Arc::new(concerned),
+        };
+        self.rescaling.stage = Stage::Preparing {
+            change,
             since: cx.now,
             until: cx.now + delay,
         };
@@ -151,47 +166,41 @@ impl Job {
     fn stop_for_rescaling(
         &mut self,
         cx: &mut Cx<'_>,
-        graph: Arc<JobGraph>,
+        change: Change,
         since: Timestamp,
         until: Timestamp,
     ) {
-        let rewiring = self.rewiring(&graph);
         let snapshotted = |region: &RegionIndex| {
             let line = self.checkpoints.line(*region);
             !self.execution.runs(*region) || line.has_completed_since(since)
         };
-        if until > cx.now && !rewiring.concerned.iter().all(snapshotted) {
+        if until > cx.now && !change.concerned.iter().all(snapshotted) {
             return;
         }
         if self.savepoints.current().is_some() || self.checkpoints.is_writing() {
             return;
         }
-        if let Err(problem) = self.rewired_record(&rewiring, &graph, cx.now) {
+        let rewiring = self.rewiring(&change.graph);
+        if let Err(problem) = self.rewired_record(&rewiring, &change.graph, cx.now) {
             return self.rescale_later(cx, problem.to_string());
         }
         let now = self.fitting(cx, &self.bounds());
-        if now.as_ref() != Ok(&graph.parallelism()) {
+        if now.as_ref() != Ok(&change.graph.parallelism()) {
             return self.rescale_later(cx, String::from("the slots have changed meanwhile"));
         }
-        let (job, regions) = (self.id(), rewiring.concerned.len());
+        let (job, regions) = (self.id(), change.concerned.len());
         tracing::info!(%job, regions, "the parallelism changes");
         let detail = "the parallelism of the job changes";
-        self.abort_checkpoints(
-            cx,
-            Abort::Rescaled,
-            detail,
-            Some(&rewiring.concerned),
-            |_| true,
-        );
-        for region in rewiring.concerned {
+        self.abort_checkpoints(cx, Abort::Rescaled, detail, Some(&change.concerned), |_| {
+            true
+        });
+        for &region in &*change.concerned {
             self.stop_region(cx, region);
             self.execution
                 .set_phase(region, Phase::Restarting { at: cx.now });
         }
-        self.rescaling.stage = Stage::Stopping {
-            graph: graph.clone(),
-        };
-        self.write_rescaling(cx, graph);
+        self.rescaling.stage = Stage::Stopping(change.clone());
+        self.write_rescaling(cx, change);
     }
 
     fn rewired_record(
@@ -220,49 +229,41 @@ impl Job {
     }
 
     /// Writes the new configuration, once all tasks that it concerns have ended.
-    fn write_rescaling(&mut self, cx: &mut Cx<'_>, graph: Arc<JobGraph>) {
-        let rewiring = self.rewiring(&graph);
-        let ended = self.execution.has_ended(&rewiring.concerned);
+    fn write_rescaling(&mut self, cx: &mut Cx<'_>, change: Change) {
+        let ended = self.execution.has_ended(&change.concerned);
         if !ended || self.checkpoints.is_writing() || self.needs_mark(cx) {
             return;
         }
-        let record = match self.rewired_record(&rewiring, &graph, cx.now) {
+        let rewiring = self.rewiring(&change.graph);
+        let record = match self.rewired_record(&rewiring, &change.graph, cx.now) {
             Ok(record) => Arc::new(record),
             Err(problem) => return self.rescale_later(cx, problem.to_string()),
         };
         let job = self.id();
-        let scale = self.next_scale(cx, &rewiring, &graph);
-        let put = RecordOp::Put(Record::Job(JobRecord {
-            graph: self.original.clone(),
-            submitted: self.submitted,
-            scale: Some(scale.clone()),
-        }));
-        let mut ops = Vec::from([put, RecordOp::Put(Record::Checkpoint(record.clone()))]);
+        let scale = self.next_scale(cx, &change);
+        let put = self.record(Some(scale.clone()));
+        let put = [put, Record::Checkpoint(record.clone())].map(RecordOp::Put);
+        let mut ops = Vec::from(put);
         let retained = self.checkpoints.completed.iter();
         let delete = |id: CheckpointId| RecordOp::Delete(RecordKey::Checkpoint(job, id));
         ops.extend(retained.map(|record| delete(record.id)));
         self.checkpoints.rewire(record);
         cx.journal.write(ops, Fact::Rescaled(job));
-        self.rescaling.stage = Stage::Writing { graph, scale };
+        self.rescaling.stage = Stage::Writing { change, scale };
     }
 
     /// The attempts of the vertices that are concerned are others from the next one on.
-    fn next_scale(&self, cx: &Cx<'_>, rewiring: &Rewiring, graph: &JobGraph) -> Scale {
-        let concerned = || rewiring.concerned.iter();
-        let last = concerned().filter_map(|region| self.execution.region(*region).attempt);
-        let last = last.filter(|attempt| attempt.epoch == cx.epoch);
-        let now = Attempt {
-            epoch: cx.epoch,
-            number: last.map(|attempt| attempt.number + 1).max().unwrap_or(0),
-        };
+    fn next_scale(&self, cx: &Cx<'_>, change: &Change) -> Scale {
+        let last = self.execution.last_attempt(&change.concerned);
         let known = self.scale.as_ref().map(|scale| scale.since.clone());
-        let mut since = known.unwrap_or_else(|| vec![None; graph.vertices().len()]);
+        let mut since = known.unwrap_or_else(|| vec![None; change.graph.vertices().len()]);
         let layout = self.execution.layout();
-        for (_, task) in concerned().flat_map(|region| layout.tasks(*region)) {
-            since[task.vertex.0 as usize] = Some(now);
+        let concerned = change.concerned.iter();
+        for (_, task) in concerned.flat_map(|region| layout.tasks(*region)) {
+            since[task.vertex.0 as usize] = Some(Attempt::after(last, cx.epoch));
         }
         Scale {
-            parallelism: graph.parallelism(),
+            parallelism: change.graph.parallelism(),
             since,
         }
     }
@@ -271,9 +272,10 @@ impl Job {
     pub(super) fn rescaled(&mut self, cx: &mut Cx<'_>) {
         let idle = Stage::Idle { next: cx.now };
         let stage = core::mem::replace(&mut self.rescaling.stage, idle);
-        let Stage::Writing { graph, scale } = stage else {
+        let Stage::Writing { change, scale } = stage else {
             unreachable!("what becomes durable was being written");
         };
+        let graph = change.graph;
         let rewiring = self.rewiring(&graph);
         let phase = Phase::Scheduled { since: cx.now };
         let history = cx.config.checkpoint_history;
@@ -311,14 +313,8 @@ impl Job {
     pub(super) fn rescaling_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let at = match &self.rescaling.stage {
             Stage::Idle { next: at } | Stage::Preparing { until: at, .. } => Some(*at),
-            Stage::Stopping { .. } | Stage::Writing { .. } => None,
+            Stage::Stopping(_) | Stage::Writing { .. } => None,
         };
         at.filter(|at| *at > now)
-    }
-
-    /// Whether a region waits for the new configuration.
-    pub(super) fn is_held(&self, region: RegionIndex) -> bool {
-        let decided = self.rescaling.decided();
-        decided.is_some_and(|graph| self.rewiring(graph).concerned.contains(&region))
     }
 }

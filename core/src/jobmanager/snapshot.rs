@@ -7,7 +7,7 @@ use super::Coordinator;
 use super::archive::Archived;
 use super::job::{CancelIntent, Job, JobPhase};
 use crate::id::{CheckpointId, CommitId};
-use crate::record::{JobRecord, Record, RecordOp};
+use crate::record::{JobRecord, Record, RecordOp, Scale};
 use alloc::vec::Vec;
 
 /// What a coordinator knows of the store.
@@ -22,7 +22,7 @@ pub struct Stored {
 impl Coordinator {
     /// The version of the serialized layout. To be raised with every change of a type in the state, and of
     /// what its digest is made of.
-    pub const LAYOUT: u32 = 11;
+    pub const LAYOUT: u32 = 12;
 
     /// To be called right before the coordinator is serialized: from then on it and the copy do the same,
     /// input by input. Without it they would give TaskManagers that register later other keys.
@@ -72,12 +72,17 @@ impl Job {
         self.own_records(self.checkpoints.first_mark())
     }
 
-    fn own_records(&self, mark: CheckpointId) -> Vec<Record> {
-        let mut records = Vec::from([Record::Job(JobRecord {
+    /// The job's own record, with this parallelism.
+    pub(super) fn record(&self, scale: Option<Scale>) -> Record {
+        Record::Job(JobRecord {
             graph: self.original.clone(),
             submitted: self.submitted,
-            scale: self.scale.clone(),
-        })]);
+            scale,
+        })
+    }
+
+    fn own_records(&self, mark: CheckpointId) -> Vec<Record> {
+        let mut records = Vec::from([self.record(self.scale.clone())]);
         if self.graph.config().checkpointing.is_some() {
             records.push(Record::CheckpointMark {
                 job: self.id(),

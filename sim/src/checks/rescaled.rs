@@ -94,9 +94,7 @@ impl Checks {
             return Some((plan, self.plans.regions(id).to_vec()));
         }
         let plan = self.recorded.get_mut(&id)?;
-        for (vertex, parallelism) in plan.vertices.iter_mut().zip(parallelism) {
-            vertex.parallelism = *parallelism;
-        }
+        *plan = plan.with_parallelism(parallelism);
         let layout = regions(&graph.rescaled(parallelism).ok()?);
         let region_of = (0..layout.subtasks()).map(|at| layout.of(at).0 as usize);
         Some((plan.clone(), region_of.collect()))
@@ -281,10 +279,8 @@ impl History {
 }
 
 fn contain(bounds: &[Bounds], parallelism: &[u32]) -> bool {
-    let pairs = bounds.iter().zip(parallelism);
-    pairs
-        .into_iter()
-        .all(|(bounds, it)| bounds.lower <= *it && *it <= bounds.upper)
+    let mut pairs = bounds.iter().zip(parallelism);
+    pairs.all(|(bounds, it)| bounds.contain(*it))
 }
 
 /// The vertices that are connected to one that gets another number of subtasks.

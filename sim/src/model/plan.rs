@@ -126,13 +126,9 @@ impl Plan {
 
     /// Of the same job with other numbers of subtasks.
     pub(super) fn rescaled(&self, parallelism: &[u32]) -> Plan {
-        let mut job = self.job.clone();
-        for (vertex, parallelism) in job.vertices.iter_mut().zip(parallelism) {
-            vertex.parallelism = *parallelism;
-        }
         Plan {
             limits: self.limits.clone(),
-            ..Plan::new(&job)
+            ..Plan::new(&self.job.with_parallelism(parallelism))
         }
     }
 

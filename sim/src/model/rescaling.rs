@@ -103,7 +103,8 @@ impl Job {
             return;
         }
         if self.rescaling.storing.len() >= MAX_STORING {
-            let reason = "the metadata store does not keep up".to_owned();
+            let most = MAX_STORING;
+            let reason = format!("{most} changes of its parallelism wait for the metadata store");
             let reply = Reply::Overloaded(reason);
             room.orders.push(Order::Reply(request, reply));
             return;
@@ -297,10 +298,9 @@ impl Job {
             return;
         };
         let attempts = concerned.iter().filter_map(|at| self.regions[*at].attempt);
-        let attempts = attempts.filter(|attempt| attempt.epoch == room.epoch);
         let since = Attempt {
             epoch: room.epoch,
-            number: attempts.map(|it| it.number + 1).max().unwrap_or(0),
+            number: attempts.max().map_or(0, |last| last.number + 1),
         };
         let parallelism = to.parallelism();
         let mut scale = self.scale.clone().unwrap_or_else(|| Scale {

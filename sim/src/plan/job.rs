@@ -243,6 +243,15 @@ impl JobPlan {
         plan
     }
 
+    /// The job with so many subtasks.
+    pub(crate) fn with_parallelism(&self, parallelism: &[u32]) -> JobPlan {
+        let mut plan = self.clone();
+        for (vertex, parallelism) in plan.vertices.iter_mut().zip(parallelism) {
+            vertex.parallelism = *parallelism;
+        }
+        plan
+    }
+
     /// Whether every source ends.
     #[must_use]
     pub fn is_bounded(&self) -> bool {

@@ -92,11 +92,14 @@ pub(crate) fn draw(
         last.request.after = decisions.choice(Stream::Savepoints, &after);
         let delays = [None, None, Some(0), Some(2_000 * MS)];
         last.successor = decisions.choice(Stream::Successors, &delays);
-        if decisions.chance(Stream::Successors, 250) {
+        // Only jobs of several parts ever show this.
+        let sees = decisions.chance(Stream::Successors, 300);
+        if sees {
             last.when = When::Sees(Sight::PartEnds);
+            last.successor = last.successor.or(Some(0));
         }
         last.rescale = decisions.below(Stream::Rescales, RESCALES);
-        plans.extend(stops.then_some(last));
+        plans.extend((stops || sees).then_some(last));
     }
     plans
 }

@@ -282,18 +282,21 @@ impl World {
 
     /// Why jobs do not get the parallelism that is wanted.
     fn mark_problems(&mut self) {
-        let jobs = self.options.jobs.iter();
-        let mut shown = jobs.filter_map(|job| self.parallelism(job.id)?.problem);
+        let jobs = self.options.jobs.iter().map(|job| job.id);
+        let jobs = jobs.filter(|job| self.checks.is_out_of_bounds(*job));
+        let mut shown = jobs.filter_map(|job| self.parallelism(job)?.problem);
         let is_partly_at_end = |problem: String| problem.ends_with("and others have not");
         if shown.any(is_partly_at_end) {
-            self.marks.hit(Mark::PartlyAtItsEnd);
+            self.marks.hit(Mark::CannotRescalePartlyEnded);
         }
     }
 
     fn judge_parallelism(&self, job: JobId, ledger: &mut Ledger) {
-        let shown = self.parallelism(job);
-        let unexplained = shown.is_some_and(|shown| shown.problem.is_none());
-        if self.checks.is_out_of_bounds(job) && unexplained {
+        let is_explained = || {
+            let shown = self.parallelism(job);
+            shown.is_none_or(|shown| shown.problem.is_some())
+        };
+        if self.checks.is_out_of_bounds(job) && !is_explained() {
             let name = "a_job_has_the_parallelism_that_is_wanted_or_says_why";
             ledger.note(name, ledger.bounds.checkpoint, || format!("job {job}"));
         }

@@ -18,9 +18,7 @@ impl Execution {
         phase: Phase,
     ) -> Execution {
         let mut next = Execution::new(graph, phase);
-        let concerned = rewiring.concerned.iter();
-        let last = concerned.filter_map(|region| self.region(*region).attempt);
-        let last: Option<Attempt> = last.max();
+        let last = self.last_attempt(&rewiring.concerned);
         let kept: BTreeSet<RegionIndex> = rewiring.kept.values().copied().collect();
         for region in next
             .region_indices()
@@ -76,6 +74,15 @@ impl Execution {
         region.finished = finished;
         self.alive += alive;
         self.note_end(after);
+    }
+
+    /// The last attempt of any of these regions.
+    pub(in crate::jobmanager) fn last_attempt(
+        &self,
+        regions: &BTreeSet<RegionIndex>,
+    ) -> Option<Attempt> {
+        let attempts = regions.iter().map(|region| self.region(*region).attempt);
+        attempts.max().flatten()
     }
 
     /// Where the slots of the job are, by their numbers.

@@ -7,9 +7,10 @@ use crate::id::RequestId;
 use crate::jobmanager::cx::Cx;
 use crate::jobmanager::effect::{Effect, Reply, RescaleProblem};
 use crate::jobmanager::job::{Job, JobPhase};
-use crate::jobmanager::journal::{Fact, MAX_QUEUED};
+use crate::jobmanager::journal::Fact;
 use crate::record::{Bounds, Record, RecordOp, RescaleRecord};
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -51,9 +52,13 @@ impl Job {
         if self.graph.config().checkpointing.is_none() {
             return Some(Reply::WithoutCheckpoints(job));
         }
-        let full = self.rescaling.storing.len() >= MAX_STORING || cx.journal.queued() >= MAX_QUEUED;
-        let reason = || String::from("the metadata store does not keep up");
-        full.then(|| Reply::Overloaded(reason()))
+        let overload = match self.rescaling.storing.len() < MAX_STORING {
+            true => cx.journal.overload(),
+            false => Some(format!(
+                "{MAX_STORING} changes of its parallelism wait for the metadata store"
+            )),
+        };
+        overload.map(Reply::Overloaded)
     }
 
     /// What was wanted last, with this of some vertices.
