@@ -27,7 +27,8 @@ impl Job {
     ) {
         self.abort_checkpoints(cx, Abort::TaskFailure, &cause, Some(regions), |_| true);
         for region in regions {
-            self.note_failed(*region, &cause);
+            let attempt = self.execution.region(*region).attempt;
+            self.note_failed(*region, attempt, &cause);
         }
         if self.phase != JobPhase::Running {
             return;

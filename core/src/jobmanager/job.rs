@@ -17,7 +17,7 @@ use super::restart::RestartBackoff;
 use super::savepoints::Savepoints;
 use super::view::ExceptionEntry;
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
+use crate::id::{Attempt, CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
 use crate::kept::Kept;
 use crate::record::{CheckpointRecord, JobResult, Scale};
 use crate::state::{ExecutionState, JobStatus};
@@ -59,8 +59,15 @@ pub(super) struct Submitters {
 pub(super) struct Reconciling {
     /// What is not reported by then is missing.
     pub(super) deadline: Timestamp,
-    /// Regions of which a task is known to have failed, with the cause of the first failure.
-    pub(super) failed: BTreeMap<RegionIndex, String>,
+    /// Regions of which a task is known to have failed.
+    pub(super) failed: BTreeMap<RegionIndex, Failure>,
+}
+
+/// The first failure of a region's latest attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) attempt: Option<Attempt>,
+    pub(super) cause: String,
 }
 
 /// Why a job's tasks are told to stop.

@@ -10,7 +10,7 @@
 use super::cx::Cx;
 use super::effect::Effect;
 use super::execution::Phase;
-use super::job::{Job, JobPhase};
+use super::job::{Failure, Job, JobPhase};
 use super::taskmanagers::{SlotRef, SlotUse, TmKey};
 use crate::id::{Attempt, CheckpointId, RegionIndex};
 use crate::message::{InventoryItem, TaskReport, TaskStateChange, ToTaskManager};
@@ -49,23 +49,40 @@ impl Job {
         let region = self.execution.layout().of(position);
         let attempt = change.attempt.attempt;
         let latest = self.execution.region(region).attempt <= Some(attempt);
-        if latest && is_earlier(cx, attempt) && self.note_failed(region, cause) {
+        if latest && is_earlier(cx, attempt) && self.note_failed(region, Some(attempt), cause) {
             self.remember(cx, Some(position), cx.name(tm), cause.clone());
         }
     }
 
-    /// The restart strategy is asked about this region once the waiting is over; tells whether that was
-    /// not known yet.
-    pub(super) fn note_failed(&mut self, region: RegionIndex, cause: &str) -> bool {
+    /// The restart strategy is asked about this region once the waiting is over, unless a later attempt of it is
+    /// reported; tells whether that was not known yet.
+    pub(super) fn note_failed(
+        &mut self,
+        region: RegionIndex,
+        attempt: Option<Attempt>,
+        cause: &str,
+    ) -> bool {
         let JobPhase::Reconciling(reconciling) = &mut self.phase else {
             return false;
         };
-        let known = reconciling.failed.contains_key(&region);
-        reconciling
-            .failed
-            .entry(region)
-            .or_insert_with(|| cause.into());
-        !known
+        let known = reconciling.failed.get(&region);
+        let is_new = known.is_none_or(|known| known.attempt < attempt);
+        if is_new {
+            let cause = cause.into();
+            let failure = Failure { attempt, cause };
+            reconciling.failed.insert(region, failure);
+        }
+        is_new
+    }
+
+    /// Failures of attempts before this one do not matter any more: an old leader has answered them.
+    fn forget_failures(&mut self, region: RegionIndex, before: Attempt) {
+        if let JobPhase::Reconciling(reconciling) = &mut self.phase {
+            let failure = reconciling.failed.get(&region);
+            if failure.is_some_and(|failure| failure.attempt < Some(before)) {
+                reconciling.failed.remove(&region);
+            }
+        }
     }
 
     /// Takes a reported attempt over, unless something speaks against it.
@@ -135,6 +152,7 @@ impl Job {
         if agreed < reported {
             self.evict(cx, region);
             self.execution.set_attempt(region, reported);
+            self.forget_failures(region, item.attempt.attempt);
         }
         true
     }
@@ -198,9 +216,9 @@ impl Job {
         }
         self.resume(cx);
         cx.effects.push(Effect::Discard(self.unreferenced()));
-        if let Some((_, cause)) = reconciling.failed.first_key_value() {
+        if let Some((_, failure)) = reconciling.failed.first_key_value() {
             let regions = reconciling.failed.keys().copied().collect();
-            self.fail_regions(cx, &regions, cause.clone());
+            self.fail_regions(cx, &regions, failure.cause.clone());
         }
     }
 

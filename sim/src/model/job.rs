@@ -24,7 +24,8 @@ pub(super) enum Life {
     Submitting(Vec<(RequestId, Reply)>),
     Reconciling {
         deadline: Timestamp,
-        failed: BTreeSet<usize>,
+        /// Of which attempt a task failed.
+        failed: BTreeMap<usize, Option<Attempt>>,
     },
     Running,
     Ending(JobStatus),
@@ -232,13 +233,14 @@ impl Job {
         let (region, attempt) = (self.plan.region_of[position], change.attempt.attempt);
         let latest = self.regions[region].attempt <= Some(attempt);
         if latest && room.is_earlier(attempt) {
-            self.note_failed(region);
+            self.note_failed(region, Some(attempt));
         }
     }
 
-    fn note_failed(&mut self, region: usize) {
+    fn note_failed(&mut self, region: usize, attempt: Option<Attempt>) {
         if let Life::Reconciling { failed, .. } = &mut self.life {
-            failed.insert(region);
+            let last = failed.entry(region).or_insert(attempt);
+            *last = attempt.max(*last);
         }
     }
 
@@ -277,7 +279,7 @@ impl Job {
     pub(super) fn fail_regions(&mut self, room: &mut Room<'_>, regions: &BTreeSet<usize>) {
         self.abort_regions(room, regions);
         for region in regions {
-            self.note_failed(*region);
+            self.note_failed(*region, self.regions[*region].attempt);
         }
         if self.life != Life::Running {
             return;

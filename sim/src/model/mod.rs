@@ -190,7 +190,7 @@ impl Model {
                 }
                 let life = Life::Reconciling {
                     deadline: now + model.config.reconciliation_timeout,
-                    failed: BTreeSet::new(),
+                    failed: BTreeMap::new(),
                 };
                 let scale = job.scale.clone();
                 let mut job = Job::new(job.graph.clone(), plan, job.submitted, life);

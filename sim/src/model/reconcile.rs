@@ -93,6 +93,11 @@ impl Job {
                 task.end_of_data = false;
             }
             self.regions[region].attempt = attempt;
+            if let Life::Reconciling { failed, .. } = &mut self.life
+                && failed.get(&region).is_some_and(|last| *last < attempt)
+            {
+                failed.remove(&region);
+            }
         }
         true
     }
@@ -114,7 +119,7 @@ impl Job {
         if regions.clone().all(|region| self.is_complete(region)) {
             return true;
         }
-        let known = |region| failed.contains(&region) || self.is_complete(region);
+        let known = |region| failed.contains_key(&region) || self.is_complete(region);
         !failed.is_empty() && regions.all(known)
     }
 
@@ -147,6 +152,7 @@ impl Job {
         let rest = self.unreferenced();
         room.orders.push(Order::Discard(rest));
         if !failed.is_empty() {
+            let failed = failed.into_keys().collect();
             self.fail_regions(room, &failed);
         }
     }

@@ -261,6 +261,19 @@ fn a_later_attempt_that_an_old_leader_started_from_an_older_checkpoint_is_not_ad
 }
 
 #[test]
+fn the_failure_of_an_earlier_attempt_does_not_restart_a_later_one() {
+    let mut script = running(&["a"], 1, TWO);
+    let mut later = script.tasks_of("a");
+    let failing = later[..2].to_vec();
+    for item in &mut later[..2] {
+        item.attempt.attempt.number = 1;
+    }
+    script.cut().recover().hello_with("a", 1, failing);
+    script.failed("a", "disk").hello_with("c", 1, later);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
 fn an_attempt_that_nobody_can_have_ordered_is_not_adopted() {
     let mut script = running(&["a"], 2, JOB);
     script.cut().recover();

@@ -214,7 +214,7 @@ impl Look<'_> {
         let failed = reconciling.failed.first_key_value();
         let failed = failed.map(|(_, failure)| Tasks::FailedMeanwhile {
             regions: u32::try_from(reconciling.failed.len()).unwrap_or(u32::MAX),
-            failure: excerpt(failure),
+            failure: excerpt(&failure.cause),
         });
         Cause::new(reason, failed.into_iter().map(Cause::leaf).collect())
     }
