@@ -34,23 +34,12 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
             "the store takes no writes: {problem}; submit the job again when that is repaired"
         )));
     }
-    match order(&rest, command, STORE_PATIENCE).await? {
-        Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
-            let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
-            Ok((StatusCode::ACCEPTED, Json(body)))
-        }
-        reply @ (Reply::CancelAccepted(_)
-        | Reply::AlreadyEnded(..)
-        | Reply::UnknownJob(_)
-        | Reply::Conflict(_)
-        | Reply::CannotRestore(..)
-        | Reply::CannotRescale(..)
-        | Reply::RescaleAccepted(_)
-        | Reply::SavepointAccepted(..)
-        | Reply::WithoutCheckpoints(_)
-        | Reply::IsEnding(_)
-        | Reply::Overloaded(_)) => Err(failure(reply)),
-    }
+    let reply = order(&rest, command, STORE_PATIENCE).await?;
+    let (Reply::Submitted(job) | Reply::AlreadySubmitted(job)) = reply else {
+        return Err(failure(reply));
+    };
+    let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
+    Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
 /// `PATCH /jobs/:id?mode=cancel`
@@ -73,21 +62,11 @@ pub(super) async fn yarn_cancel(State(rest): State<Rest>, JobOf(job): JobOf) -> 
 }
 
 pub(super) async fn cancel_job(rest: &Rest, job: JobId) -> Accepted {
-    match order(rest, Command::Cancel(job), STORE_PATIENCE).await? {
-        Reply::CancelAccepted(_) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
-        reply @ (Reply::Submitted(_)
-        | Reply::AlreadySubmitted(_)
-        | Reply::AlreadyEnded(..)
-        | Reply::UnknownJob(_)
-        | Reply::Conflict(_)
-        | Reply::CannotRestore(..)
-        | Reply::CannotRescale(..)
-        | Reply::RescaleAccepted(_)
-        | Reply::SavepointAccepted(..)
-        | Reply::WithoutCheckpoints(_)
-        | Reply::IsEnding(_)
-        | Reply::Overloaded(_)) => Err(failure(reply)),
-    }
+    let reply = order(rest, Command::Cancel(job), STORE_PATIENCE).await?;
+    let Reply::CancelAccepted(_) = reply else {
+        return Err(failure(reply));
+    };
+    Ok((StatusCode::ACCEPTED, Json(json!({}))))
 }
 
 /// Brings a command to the coordinator. One that gets no reply because nothing can be made durable is
@@ -137,12 +116,8 @@ pub(super) fn failure(reply: Reply) -> Failure {
         Reply::IsEnding(job) => Failure::conflict(format!(
             "Job {job} is about to end: nothing can be done with it any more"
         )),
-        Reply::CannotRestore(_, problems) => {
-            Failure::bad_body(problems.iter().map(ToString::to_string).collect())
-        }
-        Reply::CannotRescale(_, problems) => {
-            Failure::bad_body(problems.iter().map(ToString::to_string).collect())
-        }
+        Reply::CannotRestore(_, problems) => Failure::bad_body(problems),
+        Reply::CannotRescale(_, problems) => Failure::bad_body(problems),
         Reply::Overloaded(reason) => Failure::unavailable(reason),
         Reply::Submitted(job)
         | Reply::AlreadySubmitted(job)
@@ -159,7 +134,7 @@ async fn read_submission(bytes: &[u8], rest: &Rest) -> Result<Command, Failure> 
     let id = JobId(fresh_id());
     let parse = |from: Option<&Savepoint>| {
         job_json::parse_from(bytes, id, &rest.job_defaults, from)
-            .map_err(|problems| Failure::bad_body(problems.iter().map(describe).collect()))
+            .map_err(|problems| Failure::bad_body(problems.iter().map(describe)))
     };
     let graph = parse(None)?;
     let Some(restore) = &graph.config().restore else {
@@ -168,7 +143,7 @@ async fn read_submission(bytes: &[u8], rest: &Rest) -> Result<Command, Failure> 
     };
     let savepoint = savepoints::read(&restore.path).await.map_err(|problem| {
         let words = format!("configuration.execution.state-recovery.path: {problem}");
-        Failure::bad_body(Vec::from([words]))
+        Failure::bad_body([words])
     })?;
     Ok(Command::Submit {
         graph: Arc::new(parse(Some(&savepoint))?),

@@ -27,8 +27,9 @@ impl Failure {
     }
 
     /// Everything that is wrong with a body, one entry each.
-    pub(super) fn bad_body(errors: Vec<String>) -> Failure {
+    pub(super) fn bad_body(problems: impl IntoIterator<Item: ToString>) -> Failure {
         let status = StatusCode::BAD_REQUEST;
+        let errors = problems.into_iter().map(|it| it.to_string()).collect();
         Failure { status, errors }
     }
 

@@ -107,21 +107,11 @@ async fn rescale(
         return Err(Failure::bad_body(problems));
     }
     let command = Command::Rescale { job, bounds };
-    match order(rest, command, STORE_PATIENCE).await? {
-        Reply::RescaleAccepted(_) => Ok(Json(json!({}))),
-        reply @ (Reply::Submitted(_)
-        | Reply::AlreadySubmitted(_)
-        | Reply::CancelAccepted(_)
-        | Reply::AlreadyEnded(..)
-        | Reply::UnknownJob(_)
-        | Reply::Conflict(_)
-        | Reply::CannotRestore(..)
-        | Reply::CannotRescale(..)
-        | Reply::SavepointAccepted(..)
-        | Reply::WithoutCheckpoints(_)
-        | Reply::IsEnding(_)
-        | Reply::Overloaded(_)) => Err(failure(reply)),
-    }
+    let reply = order(rest, command, STORE_PATIENCE).await?;
+    let Reply::RescaleAccepted(_) = reply else {
+        return Err(failure(reply));
+    };
+    Ok(Json(json!({})))
 }
 
 /// A job that has not ended.

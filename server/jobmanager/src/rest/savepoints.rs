@@ -123,24 +123,12 @@ async fn ask(
         directory,
         after,
     });
-    match order(rest, command, STORE_PATIENCE).await? {
-        Reply::SavepointAccepted(_, trigger) => {
-            let body = json!({ "request-id": trigger.to_string() });
-            Ok((StatusCode::ACCEPTED, Json(body)))
-        }
-        reply @ (Reply::Submitted(_)
-        | Reply::AlreadySubmitted(_)
-        | Reply::CancelAccepted(_)
-        | Reply::AlreadyEnded(..)
-        | Reply::UnknownJob(_)
-        | Reply::Conflict(_)
-        | Reply::CannotRestore(..)
-        | Reply::CannotRescale(..)
-        | Reply::RescaleAccepted(_)
-        | Reply::WithoutCheckpoints(_)
-        | Reply::IsEnding(_)
-        | Reply::Overloaded(_)) => Err(failure(reply)),
-    }
+    let reply = order(rest, command, STORE_PATIENCE).await?;
+    let Reply::SavepointAccepted(_, trigger) = reply else {
+        return Err(failure(reply));
+    };
+    let body = json!({ "request-id": trigger.to_string() });
+    Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
 /// Where a savepoint of the job goes if the client does not say where: where it went if it was asked for before,
