@@ -1,69 +1,12 @@
 //! A word count while processes are killed or stopped: the committed output must be that of a run
 //! that nothing disturbs, no record lost and none doubled.
 
-use crate::cluster::Cluster;
-use crate::jobs::WordJob;
 use crate::process::{Signal, let_run, wait_for};
-use crate::text::{assert_same, below, committed, counted, seeded, words, write_files};
-use std::path::PathBuf;
+use crate::run::{Run, Setting, USUAL};
+use crate::text::{below, seeded};
 use std::time::Duration;
 
-/// How fast each of the four readers of a [`Run`] reads, in lines per second.
-const RATE: u64 = 60;
-
-/// A word count that reads slowly enough for faults.
-struct Run {
-    cluster: Cluster,
-    job: String,
-    text: String,
-    out: PathBuf,
-    copy: PathBuf,
-}
-
-/// What a [`Run`] is like.
-struct Setting {
-    /// Of the input, and of the moments of the faults.
-    seed: u64,
-    /// How long the input lasts.
-    seconds: u64,
-    /// How many there are, with two slots each.
-    taskmanagers: usize,
-    interval: &'static str,
-    options: &'static [(&'static str, &'static str)],
-}
-
-/// A run that others differ from in what matters to them.
-const USUAL: Setting = Setting {
-    seed: 1,
-    seconds: 15,
-    taskmanagers: 3,
-    interval: "150 ms",
-    options: &[],
-};
-
 impl Run {
-    fn start(setting: &Setting) -> Self {
-        let cluster = Cluster::start(setting.taskmanagers, 2, setting.options);
-        let lines = setting.seconds * 4 * RATE;
-        let text = write_files(&cluster.path("input"), setting.seed, lines);
-        let (out, copy) = (cluster.path("out"), cluster.path("copy"));
-        let input = cluster.path("input");
-        let mut job = WordJob::new(&input, &out, &copy);
-        job.rate = Some(RATE);
-        let mut job = job.json();
-        job["configuration"]["execution.checkpointing.interval"] = setting.interval.into();
-        let job = cluster.rest.submit(&job);
-        cluster.rest.wait_for_all_running(&job);
-        cluster.rest.wait_for_new_checkpoint(&job);
-        Run {
-            cluster,
-            job,
-            text,
-            out,
-            copy,
-        }
-    }
-
     /// The number of a TaskManager that runs tasks.
     fn busy_taskmanager(&self) -> usize {
         wait_for("a TaskManager with tasks", || {
@@ -78,21 +21,7 @@ impl Run {
     /// Waits until everything is as it was before a fault.
     fn wait_for_recovery(&self, taskmanagers: usize) {
         self.cluster.wait_for_taskmanagers(taskmanagers);
-        self.cluster.rest.wait_for_all_running(&self.job);
-        self.cluster.rest.wait_for_new_checkpoint(&self.job);
-    }
-
-    fn assert_still_reading(&self) {
-        let state = self.cluster.rest.state(&self.job);
-        assert_eq!(state, "RUNNING", "the input is too short for this test");
-    }
-
-    fn finish(&self) {
-        self.cluster.rest.wait_for_state(&self.job, "FINISHED");
-        assert_same(&committed(&self.out), &counted(&self.text));
-        let mut all: Vec<_> = words(&self.text).collect();
-        all.sort();
-        assert_same(&committed(&self.copy), &all);
+        self.wait_for_progress();
     }
 }
 

@@ -19,6 +19,7 @@ mod recording;
 mod rescale;
 mod rest;
 mod restore;
+mod run;
 mod savepoints;
 mod standby;
 mod text;

@@ -3,53 +3,26 @@
 
 use crate::clients::client;
 use crate::cluster::{Cluster, jobmanager};
-use crate::jobs::{WordJob, endless, recovering};
+use crate::jobs::{endless, recovering};
 use crate::process::{Process, Signal, let_run, wait_for};
-use crate::text::{assert_same, committed, counted, words, write_files};
+use crate::run::{Run, Setting, USUAL};
+use crate::text::committed;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::Duration;
 
-/// How fast each reader reads, in lines per second.
-const RATE: u64 = 60;
-/// Lines for some ten seconds of two readers.
-const LINES: u64 = 1_200;
+/// A word count with two subtasks of each vertex.
+const TWO_OF_EACH: Setting = Setting {
+    seed: 71,
+    seconds: 10,
+    parallelism: 2,
+    taskmanagers: 2,
+    options: &[("jobmanager.failover.reconciliation-timeout", "200 ms")],
+    ..USUAL
+};
 /// The vertices of a word count that get another parallelism, each by a name that a user may choose.
 const VERTICES: [&str; 5] = ["lines", "between", "words", "count", "copied"];
 
-/// A word count that reads slowly, with two subtasks of each vertex.
-struct Words {
-    cluster: Cluster,
-    job: String,
-    text: String,
-    out: PathBuf,
-    copy: PathBuf,
-}
-
-impl Words {
-    fn start() -> Words {
-        let options = [("jobmanager.failover.reconciliation-timeout", "200 ms")];
-        let cluster = Cluster::start(2, 2, &options);
-        let text = write_files(&cluster.path("input"), 71, LINES);
-        let (input, out, copy) = (
-            cluster.path("input"),
-            cluster.path("out"),
-            cluster.path("copy"),
-        );
-        let mut job = WordJob::new(&input, &out, &copy);
-        (job.rate, job.parallelism) = (Some(RATE), 2);
-        let job = cluster.rest.submit(&job.json());
-        cluster.rest.wait_for_all_running(&job);
-        cluster.rest.wait_for_new_checkpoint(&job);
-        Words {
-            cluster,
-            job,
-            text,
-            out,
-            copy,
-        }
-    }
-
+impl Run {
     /// What the command says that asks for this parallelism.
     fn ask(&self, parallelism: u32, more: &[&str]) -> String {
         let wishes = VERTICES.map(|vertex| format!("{vertex}={parallelism}"));
@@ -72,20 +45,15 @@ impl Words {
 
     /// Waits until a checkpoint has completed with this parallelism.
     fn assert_goes_on(&self, parallelism: u32) {
-        let rest = &self.cluster.rest;
-        rest.wait_for_all_running(&self.job);
-        rest.wait_for_new_checkpoint(&self.job);
-        assert_eq!(rest.state(&self.job), "RUNNING", "the input is too short");
+        self.wait_for_progress();
+        self.assert_still_reading();
         let now = VERTICES.map(|_| parallelism).to_vec();
         assert_eq!(rescaled(&self.cluster, &self.job), now);
     }
 
-    fn finish(&self) {
-        self.cluster.rest.wait_for_state(&self.job, "FINISHED");
-        assert_same(&committed(&self.out), &counted(&self.text));
-        let mut all: Vec<_> = words(&self.text).collect();
-        all.sort();
-        assert_same(&committed(&self.copy), &all);
+    /// As [`Run::finish`]; besides, no file may be left that is not committed.
+    fn finish_with_nothing_left(&self) {
+        self.finish();
         for folder in [&self.out, &self.copy] {
             let left = std::fs::read_dir(folder).unwrap().filter(|entry| {
                 let name = entry.as_ref().unwrap().file_name();
@@ -111,7 +79,7 @@ fn rescaled(cluster: &Cluster, job: &str) -> Vec<u32> {
 
 #[test]
 fn no_record_is_lost_or_doubled_while_a_job_is_rescaled() {
-    let mut run = Words::start();
+    let mut run = Run::start(&TWO_OF_EACH);
     let out = run.ask(3, &["--wait"]);
     assert!(out.contains("as it is to be"), "{out}");
     run.assert_goes_on(3);
@@ -132,14 +100,14 @@ fn no_record_is_lost_or_doubled_while_a_job_is_rescaled() {
     assert_eq!(run.cluster.rest.get(&path), bounds, "it was durable");
     run.assert_changes(1);
     run.ask(4, &["--wait"]);
-    run.finish();
+    run.finish_with_nothing_left();
     let job = run.cluster.rest.get(&format!("/jobs/{}", run.job));
     assert_eq!(job["restarts"], 0, "a change is not a failure");
 }
 
 #[test]
 fn no_record_is_lost_or_doubled_when_everything_is_killed_while_a_job_is_rescaled() {
-    let mut run = Words::start();
+    let mut run = Run::start(&TWO_OF_EACH);
     // A change takes some milliseconds, of which a checkpoint is the most.
     for (moment, parallelism) in [(0, 3), (10, 1), (20, 4), (40, 2)] {
         run.ask(parallelism, &[]);
@@ -148,7 +116,7 @@ fn no_record_is_lost_or_doubled_when_everything_is_killed_while_a_job_is_rescale
         run.cluster.start_everything();
         run.assert_changes(parallelism);
     }
-    run.finish();
+    run.finish_with_nothing_left();
 }
 
 #[test]
