@@ -144,6 +144,36 @@ fn a_client_says_what_to_do_when_it_gets_nowhere() {
 }
 
 #[test]
+fn an_id_that_is_none_is_named_before_anybody_is_asked() {
+    let [nobody] = free_ports(own_address());
+    let right = "00000000000000000000000000000001";
+    let longer = format!("{right}/checkpoints?x=");
+    for wrong in [
+        "", "x", "overview", "a/b", "a?b", "a#b", "a%62", "a b", "..", "ä", &longer,
+    ] {
+        for command in [
+            &["status"][..],
+            &["why"],
+            &["cancel"],
+            &["rescale"],
+            &["savepoint"],
+            &["stop"],
+            &["events", "--job"],
+            &["savepoint", right, "--trigger"],
+        ] {
+            let what = match command {
+                [.., "--trigger"] => "trigger",
+                _ => "job",
+            };
+            let words =
+                format!("error: `{wrong}` is not a {what} id: 32 hex digits are expected\n");
+            let found = client(&nobody, &[command, &[wrong]].concat());
+            assert_eq!(found, (4, String::new(), words), "{command:?}");
+        }
+    }
+}
+
+#[test]
 fn help_is_everywhere_and_names_the_exit_codes() {
     for command in [
         "serve",

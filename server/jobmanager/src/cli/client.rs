@@ -10,10 +10,13 @@ use super::answer::{
 };
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
 use crate::gate::{ROLE, STANDBY};
+use jobmanager_core::id::{JobId, TriggerId};
 use jobmanager_proto::job_json::MAX_BYTES;
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use ureq::http::{Request, Response};
@@ -83,6 +86,9 @@ pub(crate) enum ClientError {
     /// A job that no JobManager would read.
     #[error("{}: larger than {MAX_BYTES} bytes, the most that a JobGraph may have", path.display())]
     TooLarge { path: PathBuf },
+    /// An id that the command line gives, with what is wrong with it.
+    #[error("`{}` is {problem}", id.escape_debug())]
+    BadId { id: String, problem: String },
     /// A vertex that the command line names.
     #[error("{0}")]
     Vertex(String),
@@ -98,9 +104,10 @@ impl ClientError {
             | ClientError::Silent { .. }
             | ClientError::NoLeader { .. }
             | ClientError::BadAnswer { .. } => UNREACHABLE,
-            ClientError::Refused { .. } | ClientError::TooLarge { .. } | ClientError::Vertex(_) => {
-                REFUSED
-            }
+            ClientError::Refused { .. }
+            | ClientError::TooLarge { .. }
+            | ClientError::BadId { .. }
+            | ClientError::Vertex(_) => REFUSED,
             ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
             ClientError::Output(_) if self.is_closed_output() => CLOSED,
             ClientError::Output(_) => JOB_FAILED,
@@ -182,13 +189,13 @@ impl Client {
     }
 
     /// Submits a JobGraph in JSON; gives the job's id once the job is durable.
-    pub(crate) fn submit(&self, job: Vec<u8>) -> Result<String, ClientError> {
+    pub(crate) fn submit(&self, job: Vec<u8>) -> Result<JobId, ClientError> {
         let submitted: Submitted = self.ask("POST", "/jobs", job)?;
         let id = submitted.job_url.rsplit('/').next().unwrap_or_default();
-        Ok(id.to_owned())
+        self.answered(id)
     }
 
-    pub(crate) fn cancel(&self, id: &str) -> Result<(), ClientError> {
+    pub(crate) fn cancel(&self, id: JobId) -> Result<(), ClientError> {
         let _: serde_json::Value =
             self.ask("PATCH", &format!("/jobs/{id}?mode=cancel"), Vec::new())?;
         Ok(())
@@ -199,16 +206,25 @@ impl Client {
         &self,
         path: &str,
         body: &serde_json::Value,
-    ) -> Result<String, ClientError> {
+    ) -> Result<TriggerId, ClientError> {
         let triggered: Triggered = self.ask("POST", path, body.to_string().into_bytes())?;
-        Ok(triggered.request_id)
+        self.answered(&triggered.request_id)
+    }
+
+    /// An id that the JobManager has given to something.
+    fn answered<T: FromStr<Err: Display>>(&self, id: &str) -> Result<T, ClientError> {
+        id.parse()
+            .map_err(|problem: T::Err| ClientError::BadAnswer {
+                address: self.address().to_owned(),
+                problem: format!("`{}` is {problem}", id.escape_debug()),
+            })
     }
 
     /// What came of a savepoint.
     pub(crate) fn savepoint(
         &self,
-        id: &str,
-        trigger: &str,
+        id: JobId,
+        trigger: TriggerId,
     ) -> Result<SavepointStatus, ClientError> {
         self.get(&format!("/jobs/{id}/savepoints/{trigger}"))
     }
@@ -218,37 +234,37 @@ impl Client {
         Ok(answer.jobs)
     }
 
-    pub(crate) fn job(&self, id: &str) -> Result<Job, ClientError> {
+    pub(crate) fn job(&self, id: JobId) -> Result<Job, ClientError> {
         self.get(&format!("/jobs/{id}"))
     }
 
-    pub(crate) fn checkpoints(&self, id: &str) -> Result<Checkpoints, ClientError> {
+    pub(crate) fn checkpoints(&self, id: JobId) -> Result<Checkpoints, ClientError> {
         self.get(&format!("/jobs/{id}/checkpoints"))
     }
 
-    pub(crate) fn exceptions(&self, id: &str) -> Result<Exceptions, ClientError> {
+    pub(crate) fn exceptions(&self, id: JobId) -> Result<Exceptions, ClientError> {
         self.get(&format!("/jobs/{id}/exceptions"))
     }
 
     /// Why a job is not further than it is.
-    pub(crate) fn why<T: DeserializeOwned>(&self, id: &str) -> Result<T, ClientError> {
+    pub(crate) fn why<T: DeserializeOwned>(&self, id: JobId) -> Result<T, ClientError> {
         self.get(&format!("/jobs/{id}/why"))
     }
 
     /// How many subtasks the vertices of a job have, and are to have.
-    pub(crate) fn parallelism<T: DeserializeOwned>(&self, id: &str) -> Result<T, ClientError> {
+    pub(crate) fn parallelism<T: DeserializeOwned>(&self, id: JobId) -> Result<T, ClientError> {
         self.get(&format!("/jobs/{id}/parallelism"))
     }
 
     /// Asks for other bounds of some vertices; returns once the wish is durable.
-    pub(crate) fn rescale(&self, id: &str, bounds: &serde_json::Value) -> Result<(), ClientError> {
+    pub(crate) fn rescale(&self, id: JobId, bounds: &serde_json::Value) -> Result<(), ClientError> {
         let path = format!("/jobs/{id}/resource-requirements");
         let _: serde_json::Value = self.ask("PATCH", &path, bounds.to_string().into_bytes())?;
         Ok(())
     }
 
     /// The newest failure of a job, if it has seen any.
-    pub(crate) fn latest_exception(&self, id: &str) -> Result<Option<Exception>, ClientError> {
+    pub(crate) fn latest_exception(&self, id: JobId) -> Result<Option<Exception>, ClientError> {
         let latest: Exceptions = self.get(&format!("/jobs/{id}/exceptions?maxExceptions=1"))?;
         Ok(latest.exception_history.entries.into_iter().next())
     }
@@ -343,6 +359,15 @@ impl Client {
             problems: refusal.errors,
         })
     }
+}
+
+/// An id that the command line gives. It is read before anything is asked: in the path of a request, another text
+/// might mean another route.
+pub(crate) fn read_id<T: FromStr<Err: Display>>(text: &str) -> Result<T, ClientError> {
+    text.parse().map_err(|problem: T::Err| ClientError::BadId {
+        id: text.to_owned(),
+        problem: problem.to_string(),
+    })
 }
 
 /// Of an answer of one that stands by: where the leader is, if that is known.

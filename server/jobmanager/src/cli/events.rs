@@ -3,9 +3,10 @@
 //! A stream that breaks is opened again where it was; what was missed meanwhile is told then. If that cannot be, a
 //! line says so.
 
-use super::client::{Client, ClientError, Sent, Stream};
+use super::client::{Client, ClientError, Sent, Stream, read_id};
 use super::output::{complain, print};
 use super::{EXIT_CODES, Target, exit};
+use jobmanager_core::id::JobId;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::thread;
@@ -20,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct EventsArgs {
-    /// Only what happens to this job: 32 hex digits; may be given several times
-    #[arg(long = "job", value_name = "ID")]
+    /// Only what happens to this job: 32 hex digits; may be given several times, or several with commas
+    #[arg(long = "job", value_name = "ID", value_delimiter = ',')]
     jobs: Vec<String>,
     /// Begin after the event of this id, as `--output json` shows it, if that is still remembered
     #[arg(long, value_name = "ID")]
@@ -51,9 +52,11 @@ pub fn events(args: &EventsArgs) -> ExitCode {
 
 fn follow_events(args: &EventsArgs) -> Result<std::convert::Infallible, ClientError> {
     let client = Client::new(&args.target.jobmanager)?;
-    let path = match args.jobs.is_empty() {
+    let read = |id: &String| read_id(id).map(|id: JobId| id.to_string());
+    let jobs: Vec<String> = args.jobs.iter().map(read).collect::<Result<_, _>>()?;
+    let path = match jobs.is_empty() {
         true => "/events".to_owned(),
-        false => format!("/events?jobs={}", args.jobs.join(",")),
+        false => format!("/events?jobs={}", jobs.join(",")),
     };
     let mut after = args.after.clone();
     let mut last_answer = None::<Instant>;

@@ -3,6 +3,7 @@
 use super::answer::{Checkpoints, Exception, Job};
 use super::client::{Client, ClientError};
 use super::progress::Progress;
+use jobmanager_core::id::JobId;
 use jobmanager_core::state::JobStatus;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub(crate) enum End {
 /// Polls the job until it has ended, and shows every look at it.
 pub(crate) fn follow(
     client: &Client,
-    id: &str,
+    id: JobId,
     progress: &mut Progress,
 ) -> Result<End, ClientError> {
     let mut patience = Patience::new();
@@ -83,7 +84,7 @@ impl Patience {
     }
 }
 
-fn look(client: &Client, id: &str) -> Result<(Job, Checkpoints, Option<Exception>), ClientError> {
+fn look(client: &Client, id: JobId) -> Result<(Job, Checkpoints, Option<Exception>), ClientError> {
     Ok((
         client.job(id)?,
         client.checkpoints(id)?,
@@ -91,7 +92,7 @@ fn look(client: &Client, id: &str) -> Result<(Job, Checkpoints, Option<Exception
     ))
 }
 
-fn end_of(client: &Client, id: &str, job: &Job) -> Result<Option<End>, ClientError> {
+fn end_of(client: &Client, id: JobId, job: &Job) -> Result<Option<End>, ClientError> {
     Ok(match job.state {
         JobStatus::Finished => Some(End::Finished),
         JobStatus::Canceled => Some(End::Canceled),
@@ -109,7 +110,7 @@ fn end_of(client: &Client, id: &str, job: &Job) -> Result<Option<End>, ClientErr
     })
 }
 
-fn cause(client: &Client, id: &str) -> Result<String, ClientError> {
+fn cause(client: &Client, id: JobId) -> Result<String, ClientError> {
     let exceptions = client.exceptions(id)?;
     let words = exceptions.root_cause().map(|cause| cause.in_words());
     Ok(words.unwrap_or_else(|| "the JobManager gives no reason".to_owned()))

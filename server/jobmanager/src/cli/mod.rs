@@ -25,6 +25,8 @@ pub use savepoint::{SavepointArgs, StopArgs, savepoint, stop};
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 pub use why::{WhyArgs, why};
 
+use client::read_id;
+use jobmanager_core::id::JobId;
 use jobmanager_proto::job_json::MAX_BYTES;
 use output::print_text;
 use serde_json::{Value, json};
@@ -154,16 +156,16 @@ fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
         return Ok(0);
     }
     let mut progress = Progress::new();
-    let end = follow(&client, &id, &mut progress)?;
+    let end = follow(&client, id, &mut progress)?;
     progress.done()?;
-    report(&id, &end)
+    report(id, &end)
 }
 
 /// Says how a job ended, and gives the exit code that says the same.
 ///
 /// # Errors
 /// Standard output takes no more.
-pub(crate) fn report(id: &str, end: &End) -> Result<u8, ClientError> {
+pub(crate) fn report(id: JobId, end: &End) -> Result<u8, ClientError> {
     let (state, code) = match end {
         End::Finished => ("FINISHED", 0),
         End::Canceled => ("CANCELED", JOB_CANCELED),
@@ -184,12 +186,12 @@ fn print_jobs(args: &ListArgs) -> Result<u8, ClientError> {
 
 fn print_status(args: &StatusArgs) -> Result<u8, ClientError> {
     let client = Client::new(&args.target.jobmanager)?;
-    print_job(&client, &args.id)?;
+    print_job(&client, read_id(&args.id)?)?;
     Ok(0)
 }
 
 fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
-    Client::new(&args.target.jobmanager)?.cancel(&args.id)?;
+    Client::new(&args.target.jobmanager)?.cancel(read_id(&args.id)?)?;
     print(format!("Job {} is being canceled", args.id))?;
     Ok(0)
 }

@@ -2,13 +2,14 @@
 //!
 //! The JobManager fulfils an accepted wish whether or not anybody waits, as soon as it can.
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, read_id};
 use super::follow::Patience;
 use super::interrupt::mind_ctrl_c;
 use super::output::{print, print_text};
 use super::progress::Progress;
 use super::text::table;
 use super::{EXIT_CODES, Target, exit};
+use jobmanager_core::id::JobId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -85,7 +86,7 @@ struct Vertex {
 }
 
 fn carry_out(args: &RescaleArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, &args.id);
+    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
     let now: Parallelism = client.parallelism(id)?;
     if args.wishes.is_empty() {
         print_text(&describe(&now))?;
@@ -102,7 +103,7 @@ fn carry_out(args: &RescaleArgs) -> Result<u8, ClientError> {
 }
 
 /// Waits until every vertex has what it is to have.
-fn wait(client: &Client, id: &str) -> Result<u8, ClientError> {
+fn wait(client: &Client, id: JobId) -> Result<u8, ClientError> {
     let (mut patience, mut progress) = (Patience::new(), Progress::new());
     let words =
         format!("the wish stays nevertheless; `jobmanager rescale {id}` shows how far it is");

@@ -3,13 +3,14 @@
 //! The JobManager takes it whether or not anybody waits, over restarts of itself, too.
 
 use super::answer::FailureCause;
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, read_id};
 use super::follow::{Patience, follow};
 use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::text::problem_lines;
 use super::{EXIT_CODES, SAVEPOINT_FAILED, Target, exit, report};
+use jobmanager_core::id::{JobId, TriggerId};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -64,9 +65,9 @@ pub fn stop(args: &StopArgs) -> ExitCode {
 }
 
 fn take(args: &SavepointArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, &args.id);
+    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
     let trigger = match &args.trigger {
-        Some(trigger) => trigger.clone(),
+        Some(trigger) => read_id(trigger)?,
         None => {
             let path = format!("/jobs/{id}/savepoints");
             client.trigger(&path, &json!({ "target-directory": args.dir }))?
@@ -88,7 +89,7 @@ fn take(args: &SavepointArgs) -> Result<u8, ClientError> {
 }
 
 fn end(args: &StopArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, &args.id);
+    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
     let body = json!({ "targetDirectory": args.savepoint_path, "drain": args.drain });
     let failure = client.latest_exception(id)?;
     let trigger = client.trigger(&format!("/jobs/{id}/stop"), &body)?;
@@ -115,13 +116,13 @@ fn end(args: &StopArgs) -> Result<u8, ClientError> {
 }
 
 /// A savepoint that was asked for.
-struct Wish<'a> {
+struct Wish {
     client: Client,
-    id: &'a str,
-    trigger: String,
+    id: JobId,
+    trigger: TriggerId,
 }
 
-impl Wish<'_> {
+impl Wish {
     fn how_to_look(&self) -> String {
         let (id, trigger) = (self.id, &self.trigger);
         format!("`jobmanager savepoint {id} --trigger {trigger}` waits for it")
@@ -137,7 +138,7 @@ impl Wish<'_> {
     fn wait(&self, progress: &mut Progress) -> Result<u8, ClientError> {
         let mut patience = Patience::new();
         let operation = loop {
-            let status = self.client.savepoint(self.id, &self.trigger);
+            let status = self.client.savepoint(self.id, self.trigger);
             if let Some(status) = patience.take(&self.client, progress, status)? {
                 if let Some(operation) = status.operation {
                     break operation;

@@ -3,17 +3,18 @@
 use super::answer::{Checkpoints, Exceptions, Job, JobLine};
 use super::client::{Client, ClientError};
 use super::output::print_text;
+use jobmanager_core::id::JobId;
 use std::fmt::Write;
 
 /// How many of the latest failures `status` shows; all of them are in the REST answer.
 const FAILURES_SHOWN: usize = 3;
 
 /// Prints one job: its tasks, its checkpoints and its latest failures.
-pub(crate) fn print_job(client: &Client, id: &str) -> Result<(), ClientError> {
+pub(crate) fn print_job(client: &Client, id: JobId) -> Result<(), ClientError> {
     let job = client.job(id)?;
     let checkpoints = client.checkpoints(id)?;
     let exceptions = client.exceptions(id)?;
-    print_text(&describe(id, &job, &checkpoints, &exceptions))
+    print_text(&describe(&id.to_string(), &job, &checkpoints, &exceptions))
 }
 
 /// The table of jobs.

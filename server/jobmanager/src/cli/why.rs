@@ -1,6 +1,6 @@
 //! `why`: what a job waits for, and what would help.
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, read_id};
 use super::output::{print, print_text};
 use super::{EXIT_CODES, Target, exit};
 use serde::Deserialize;
@@ -43,12 +43,12 @@ struct Cause {
 }
 
 fn print_why(args: &WhyArgs) -> Result<u8, ClientError> {
-    let client = Client::new(&args.target.jobmanager)?;
+    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
     if args.json {
-        let answer: serde_json::Value = client.why(&args.id)?;
+        let answer: serde_json::Value = client.why(id)?;
         print(format!("{answer:#}"))?;
     } else {
-        let answer: Why = client.why(&args.id)?;
+        let answer: Why = client.why(id)?;
         print_text(&describe(&args.id, &answer))?;
     }
     Ok(0)

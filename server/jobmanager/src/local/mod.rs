@@ -257,9 +257,9 @@ fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u
     let client = Client::new(address)?;
     let id = client.submit(work.job)?;
     cli::print(format!("Job has been submitted with JobID {id}"))?;
-    let end = cli::follow(&client, &id, &mut progress)?;
+    let end = cli::follow(&client, id, &mut progress)?;
     progress.done()?;
-    let code = cli::report(&id, &end)?;
+    let code = cli::report(id, &end)?;
     if let (End::Finished, Some(output)) = (end, work.output) {
         let counts = Counts::read(&output);
         let counts = counts.map_err(|problem| LocalError::File {
