@@ -307,11 +307,25 @@ fn waits(line: &JobLine) -> bool {
 
 /// How many attempts that run are of an earlier leader.
 pub(in crate::rest) fn adopted(coordinator: &Coordinator, id: JobId, epoch: Epoch) -> u32 {
-    let is_adopted =
-        |state: ExecutionState| !state.is_terminal() && state != ExecutionState::Created;
     let lines = coordinator.subtask_lines(id).into_iter().flatten();
-    let adopted = lines.filter(|line| line.attempt.epoch < epoch && is_adopted(line.state));
+    let adopted = lines.filter(|line| line.attempt.epoch < epoch && has_begun(line.state));
     u32::try_from(adopted.count()).unwrap_or(u32::MAX)
+}
+
+/// Whether the attempt of a task in this state has begun, and has not ended. Of a task that waits for its next one,
+/// the views show the last.
+fn has_begun(state: ExecutionState) -> bool {
+    match state {
+        ExecutionState::Deploying
+        | ExecutionState::Initializing
+        | ExecutionState::Running
+        | ExecutionState::Canceling => true,
+        ExecutionState::Created
+        | ExecutionState::Scheduled
+        | ExecutionState::Finished
+        | ExecutionState::Canceled
+        | ExecutionState::Failed => false,
+    }
 }
 
 /// The views show that no slot of a TaskManager is given to tasks as none being free, although not all are taken.
