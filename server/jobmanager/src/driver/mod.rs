@@ -30,7 +30,7 @@ use sessions::Sessions;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use touched::Notes;
 use tracing::{debug, error};
@@ -273,7 +273,13 @@ impl DriverLoop {
     }
 
     fn end(&mut self, session: SessionId) {
-        if let Some(silence) = self.sessions.end(session) {
+        let ended = self.sessions.end(session);
+        self.count_loss(ended);
+    }
+
+    /// A session may have ended whose TaskManager had said nothing for so long.
+    fn count_loss(&self, ended: Option<Duration>) {
+        if let Some(silence) = ended {
             self.driver.telemetry().lost(silence);
         }
     }
@@ -300,7 +306,10 @@ impl DriverLoop {
 
     fn carry_out_one(&mut self, effect: Effect) -> Option<DriverEnd> {
         match effect {
-            Effect::Send { session, message } => self.sessions.send(session, message),
+            Effect::Send { session, message } => {
+                let ended = self.sessions.send(session, message);
+                self.count_loss(ended);
+            }
             Effect::Disconnect { session } => self.end(session),
             Effect::Reply { request, reply } => self.reply(request, reply),
             Effect::Store { commit, ops } => self.store(commit, ops),
