@@ -287,8 +287,8 @@ impl World {
 
     pub(crate) fn request_arrives(&mut self, request: RequestId) {
         let asked = self.astray().unwrap_or(self.current);
-        // A process that does not lead says so, and the client asks again.
-        let Some(instance) = asked else {
+        // A process that does not lead says so, one that stands still says nothing: the client asks again.
+        let Some(instance) = asked.filter(|asked| !self.stands_still(*asked)) else {
             self.gets_lost(|| Parcel::Request(request));
             return;
         };

@@ -250,6 +250,12 @@ impl World {
         }
     }
 
+    /// Whether the process of a coordinator stands still.
+    pub(crate) fn stands_still(&mut self, instance: Instance) -> bool {
+        let candidate = self.jobmanagers.get(&instance).map(|node| node.candidate);
+        candidate.is_some_and(|candidate| self.waiting_room(candidate).is_some())
+    }
+
     /// Where a JobManager process keeps what it is to do later, while it stands still.
     fn waiting_room(&mut self, candidate: Candidate) -> Option<&mut Vec<Event>> {
         let process = self.candidate(candidate)?;
