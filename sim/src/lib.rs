@@ -29,10 +29,10 @@ pub use checks::oracle::Failure;
 pub use golden::{GOLDEN_SEEDS, golden_differences, golden_digests, golden_line};
 pub use marks::{Mark, Marks};
 pub use plan::{
-    BlobOptions, ClientOptions, ClockOptions, CrowdOptions, EdgePlan, FaultKind, FaultOptions,
-    JobPlan, Latency, LeaderOptions, MetamorphicOptions, Micros, OperatorPlan, Options, Plight,
-    RescalePlan, Rhythm, Row, SavepointPlan, StoreOptions, Survives, Tier, VertexPlan, Watcher,
-    When, map_row, source_row,
+    BlobOptions, ClientOptions, ClockOptions, CrowdOptions, DemandPlan, EdgePlan, FaultKind,
+    FaultOptions, JobPlan, Latency, LeaderOptions, MetamorphicOptions, Micros, OperatorPlan,
+    Options, Plight, RescalePlan, Rhythm, Row, SavepointPlan, StoreOptions, Survives, Tier,
+    VertexPlan, Watcher, When, map_row, source_row,
 };
 pub use replay::{
     Continued, Divergence, Injection, Injury, JobAfter, Replayed, Then, Verdict, duration, replay,

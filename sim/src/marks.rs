@@ -342,6 +342,14 @@ pub enum Mark {
     CannotRescalePartlyEnded,
     /// A job got another parallelism before all of it had a checkpoint of its own.
     RescaledAgain,
+    /// A client asked for a checkpoint at once.
+    CheckpointDemanded,
+    /// All of the job had one then.
+    DemandFulfilled,
+    /// So it had, after a part of the job had lost one.
+    DemandTriedAgain,
+    /// It was given up: a snapshot failed, or some of the job did not run in time.
+    DemandFailed,
     /// A job got more subtasks as there were slots for them, and nobody asked.
     GrewWithTheSlots,
     /// A job got fewer subtasks as there were too few slots, and nobody asked.
@@ -368,7 +376,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 179] = [
+    pub const ALL: [Mark; 183] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -537,6 +545,10 @@ impl Mark {
         Mark::RescaledBesideAnother,
         Mark::CannotRescalePartlyEnded,
         Mark::RescaledAgain,
+        Mark::CheckpointDemanded,
+        Mark::DemandFulfilled,
+        Mark::DemandTriedAgain,
+        Mark::DemandFailed,
         Mark::GrewWithTheSlots,
         Mark::ShrankWithTheSlots,
         Mark::ElectedAfterRescale,

@@ -61,7 +61,7 @@ impl Job {
     }
 
     /// Whether there is nothing left of a region that a checkpoint could keep.
-    fn is_done(&self, region: RegionIndex) -> bool {
+    pub(super) fn is_done(&self, region: RegionIndex) -> bool {
         let finished = self.execution.region(region).phase == Phase::Finished;
         finished || self.checkpoints.is_final(region)
     }
@@ -100,7 +100,10 @@ impl Job {
         if self.execution.at_end_of_data().contains(&region) {
             (line.under_way == 0).then_some(line.final_not_before)
         } else {
-            (!line.is_full(config)).then(|| line.paused_until(config.min_pause))
+            (!line.is_full(config)).then(|| match self.demands.concern(region) {
+                true => Timestamp(0),
+                false => line.paused_until(config.min_pause),
+            })
         }
     }
 
@@ -280,6 +283,7 @@ impl Job {
         if matches!(self.phase, JobPhase::Ended(_)) {
             return;
         }
+        self.demands_completed(&completion);
         self.announce_completion(cx, &completion);
         self.store(cx);
     }
@@ -464,6 +468,7 @@ impl Job {
                 cx.effects
                     .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
             }
+            self.demands_aborted(aborted, why, &why.cause(detail));
         }
         self.notify_aborted(cx, checkpoint, &aborted.regions);
     }

@@ -10,10 +10,9 @@ use super::journal::Fact;
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
 use crate::kept::Kept;
-use crate::record::{Bounds, CheckpointRecord, RecordOp};
+use crate::record::{CheckpointRecord, RecordOp};
 use crate::savepoint::{RestoreProblem, Savepoint};
 use crate::time::Timestamp;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,9 +33,20 @@ impl Coordinator {
             Command::Submit { graph, from } => {
                 self.submit(request, graph, from.as_deref(), effects);
             }
-            Command::Cancel(job) => self.cancel(request, job, effects),
+            Command::Cancel(job) => {
+                self.of_job(request, job, effects, |job, cx| {
+                    job.cancel_requested(cx, request);
+                });
+            }
             Command::Rescale { job, bounds } => {
-                self.rescale(request, job, &bounds, effects);
+                self.of_job(request, job, effects, |job, cx| {
+                    job.rescale_requested(cx, request, &bounds);
+                });
+            }
+            Command::Checkpoint { job, trigger } => {
+                self.of_job(request, job, effects, |job, cx| {
+                    job.checkpoint_demanded(cx, request, trigger);
+                });
             }
             Command::Savepoint(wanted) => self.request_savepoint(request, wanted, effects),
         }
@@ -99,38 +109,22 @@ impl Coordinator {
         self.journal.overload()
     }
 
-    fn rescale(
+    /// Hands a client's call to its job; answers it, if there is none any more.
+    fn of_job(
         &mut self,
         request: RequestId,
         id: JobId,
-        bounds: &BTreeMap<String, Bounds>,
         effects: &mut Vec<Effect>,
+        call: impl FnOnce(&mut Job, &mut Cx<'_>),
     ) {
-        if let Some(archived) = self.archive.get(id) {
-            let reply = Reply::AlreadyEnded(id, archived.result.status);
-            effects.push(Effect::Reply { request, reply });
+        let reply = if let Some(archived) = self.archive.get(id) {
+            Reply::AlreadyEnded(id, archived.result.status)
         } else if self.jobs.contains_key(&id) {
-            self.with_job(id, effects, |job, cx| {
-                job.rescale_requested(cx, request, bounds);
-            });
+            return self.with_job(id, effects, call);
         } else {
-            let reply = Reply::UnknownJob(id);
-            effects.push(Effect::Reply { request, reply });
-        }
-    }
-
-    fn cancel(&mut self, request: RequestId, id: JobId, effects: &mut Vec<Effect>) {
-        if let Some(archived) = self.archive.get(id) {
-            let reply = Reply::AlreadyEnded(id, archived.result.status);
-            effects.push(Effect::Reply { request, reply });
-        } else if self.jobs.contains_key(&id) {
-            self.with_job(id, effects, |job, cx| job.cancel_requested(cx, request));
-        } else {
-            effects.push(Effect::Reply {
-                request,
-                reply: Reply::UnknownJob(id),
-            });
-        }
+            Reply::UnknownJob(id)
+        };
+        effects.push(Effect::Reply { request, reply });
     }
 }
 
@@ -141,21 +135,15 @@ impl Coordinator {
         wanted: SavepointRequest,
         effects: &mut Vec<Effect>,
     ) {
-        let id = wanted.job;
-        let reply = if let Some(archived) = self.archive.get(id) {
-            match archived.savepoint(wanted.trigger) {
-                Some(_) => Reply::SavepointAccepted(id, wanted.trigger),
-                None => Reply::AlreadyEnded(id, archived.result.status),
-            }
-        } else if self.jobs.contains_key(&id) {
-            self.with_job(id, effects, |job, cx| {
-                job.savepoint_requested(cx, request, wanted);
-            });
-            return;
-        } else {
-            Reply::UnknownJob(id)
-        };
-        effects.push(Effect::Reply { request, reply });
+        let (id, trigger) = (wanted.job, wanted.trigger);
+        let archived = self.archive.get(id);
+        if archived.is_some_and(|archived| archived.savepoint(trigger).is_some()) {
+            let reply = Reply::SavepointAccepted(id, trigger);
+            return effects.push(Effect::Reply { request, reply });
+        }
+        self.of_job(request, id, effects, |job, cx| {
+            job.savepoint_requested(cx, request, wanted);
+        });
     }
 }
 

@@ -97,6 +97,8 @@ pub enum Reply {
     CannotRescale(JobId, Vec<RescaleProblem>),
     /// The wish for a savepoint is durable; it is tried until it has an outcome.
     SavepointAccepted(JobId, TriggerId),
+    /// The job takes a checkpoint as soon as it can. A later coordinator knows nothing of it.
+    CheckpointAccepted(JobId, TriggerId),
     /// The job takes no checkpoints, and so no savepoints.
     WithoutCheckpoints(JobId),
     /// The job is about to end: nothing can be done with it any more.

@@ -133,6 +133,13 @@ pub enum Command {
         /// Of these vertices, by their ids; that of the others stays as it was wanted last.
         bounds: BTreeMap<String, Bounds>,
     },
+    /// Take a checkpoint now. Repeated with the same trigger id, it is answered as the first one was.
+    Checkpoint {
+        /// Of this job.
+        job: JobId,
+        /// Under which name the client will ask what came of it.
+        trigger: TriggerId,
+    },
     /// Take a savepoint. Repeated with the same trigger id, it is answered as the first one was.
     Savepoint(SavepointRequest),
 }

@@ -11,6 +11,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::cx::Cx;
+use super::demands::Demands;
 use super::execution::{Execution, Phase};
 use super::rescaling::Rescaling;
 use super::restart::RestartBackoff;
@@ -120,6 +121,7 @@ pub(super) struct Job {
     pub(super) end_waiters: Vec<RequestId>,
     pub(super) execution: Execution,
     pub(super) checkpoints: Checkpoints,
+    pub(super) demands: Kept<Demands>,
     pub(super) savepoints: Kept<Savepoints>,
     pub(super) rescaling: Kept<Rescaling>,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
@@ -207,6 +209,7 @@ impl Job {
             end_waiters: Vec::new(),
             execution,
             checkpoints,
+            demands: Kept::default(),
             savepoints: Kept::default(),
             rescaling: Kept::new(Rescaling::new(None)),
             untidy: false,
@@ -269,6 +272,7 @@ impl Job {
     fn settle_running(&mut self, cx: &mut Cx<'_>) {
         self.expire_slot_requests(cx);
         self.expire_checkpoints(cx);
+        self.expire_demands(cx.now);
         self.expire_savepoints(cx);
         self.drive_rescaling(cx);
         self.reschedule(cx.now);
@@ -333,7 +337,8 @@ impl Job {
                 let checkpoints = self.checkpoint_deadline(now);
                 let savepoint = self.savepoint_deadline();
                 let rescaling = self.rescaling_deadline(now);
-                [restarts, slots, checkpoints, savepoint, rescaling]
+                let demands = self.demands.deadline();
+                [restarts, slots, checkpoints, demands, savepoint, rescaling]
                     .into_iter()
                     .flatten()
                     .min()

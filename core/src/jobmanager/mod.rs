@@ -22,6 +22,7 @@ mod checkpointing;
 mod checkpoints;
 mod commands;
 mod cx;
+mod demands;
 mod deploy;
 mod effect;
 mod ending;
@@ -58,9 +59,9 @@ pub use recover::RecoverError;
 pub use restart::{Decision, RestartBackoff};
 pub use snapshot::Stored;
 pub use view::{
-    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
-    JobSummary, Overview, Parallelism, Restore, SlotCounts, SubtaskDetails, SubtaskLine,
-    TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, DemandState, ExceptionEntry,
+    JobDetails, JobLine, JobSummary, Overview, Parallelism, Restore, SlotCounts, SubtaskDetails,
+    SubtaskLine, TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
 };
 
 use crate::config::ClusterConfig;

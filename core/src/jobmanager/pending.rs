@@ -18,6 +18,8 @@ use crate::message::{Acknowledgement, StateHandle};
 use crate::record::RegionSnapshot;
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,14 @@ impl Abort {
             | Abort::JobStopped
             | Abort::NotFinalized
             | Abort::Rescaled => false,
+        }
+    }
+
+    /// It in words, with what is known beyond that.
+    pub(super) fn cause(self, detail: &str) -> String {
+        match detail {
+            "" => String::from(self.text()),
+            detail => format!("{}: {detail}", self.text()),
         }
     }
 

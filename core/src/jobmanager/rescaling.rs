@@ -283,6 +283,7 @@ impl Job {
         self.execution = self.execution.rewired(&graph, &rewiring, phase);
         self.scale = Some(scale);
         self.graph = graph;
+        self.demands_rewired(&rewiring);
         self.rescaling.last = Some(cx.now);
         let job = self.id();
         for (job_slot, at) in self.execution.held_slots() {

@@ -50,7 +50,12 @@ impl Job {
             }
             return;
         }
-        if let Some(reply) = self.refusal() {
+        let full = "too many savepoints of the job are waiting";
+        let full = self
+            .savepoints
+            .is_full()
+            .then(|| Reply::Overloaded(String::from(full)));
+        if let Some(reply) = self.refuses_snapshots().or(full) {
             cx.effects.push(Effect::Reply { request, reply });
             return;
         }
@@ -70,17 +75,14 @@ impl Job {
         self.savepoints.add(record, request);
     }
 
-    /// Why no savepoint can be asked for.
-    fn refusal(&self) -> Option<Reply> {
+    /// Why no snapshot of the job can be asked for.
+    pub(super) fn refuses_snapshots(&self) -> Option<Reply> {
         let job = self.id();
         if matches!(self.phase, JobPhase::Ending(_) | JobPhase::Ended(_)) {
             return Some(Reply::IsEnding(job));
         }
-        if self.graph.config().checkpointing.is_none() {
-            return Some(Reply::WithoutCheckpoints(job));
-        }
-        let full = self.savepoints.is_full();
-        full.then(|| Reply::Overloaded(String::from("too many savepoints of the job are waiting")))
+        let has_none = self.graph.config().checkpointing.is_none();
+        has_none.then_some(Reply::WithoutCheckpoints(job))
     }
 
     /// The wish for a savepoint is durable: whoever asked for it is told.
@@ -354,10 +356,7 @@ impl Job {
         let Stage::Collecting { until, .. } = wish.stage else {
             return;
         };
-        let cause = match detail {
-            "" => String::from(why.text()),
-            detail => format!("{}: {detail}", why.text()),
-        };
+        let cause = why.cause(detail);
         wish.stage = match why {
             Abort::Expired | Abort::Declined | Abort::NotFinalized => Stage::Failing { cause },
             Abort::TaskDeclined

@@ -252,6 +252,17 @@ pub enum CheckpointOutcome {
     },
 }
 
+/// What has become of a checkpoint that a client asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DemandState {
+    /// Not all of the job has completed one since.
+    UnderWay,
+    /// All of it has, in this checkpoint or earlier.
+    Completed(CheckpointId),
+    /// It was given up, for this reason.
+    Failed(String),
+}
+
 /// A failure that a job has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExceptionEntry {

@@ -6,8 +6,9 @@ use super::job::Job;
 use super::rescaling::Stage;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
-    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview, Parallelism,
-    SlotCounts, SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails, VertexParallelism,
+    CheckpointsDetails, DemandState, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview,
+    Parallelism, SlotCounts, SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails,
+    VertexParallelism,
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
@@ -257,6 +258,13 @@ impl Coordinator {
         }
         let wish = self.jobs.get(&job)?.savepoints.get(trigger)?;
         wish.is_durable.then_some(&*wish.record)
+    }
+
+    /// What has become of a checkpoint that a client asked this coordinator for, as far as it is remembered: until
+    /// the job has ended.
+    #[must_use]
+    pub fn demand(&self, job: JobId, trigger: TriggerId) -> Option<DemandState> {
+        self.jobs.get(&job)?.demands.state(trigger)
     }
 
     /// The savepoints of a job that are remembered, those that have ended first.

@@ -1,8 +1,8 @@
 //! Frames as bytes, and back.
 
 use super::input::{
-    cancel, connected, discarded, input_to_wire, message, rescale, savepoint, savepoint_written,
-    stored, submit,
+    cancel, checkpoint, connected, discarded, input_to_wire, message, rescale, savepoint,
+    savepoint_written, stored, submit,
 };
 use super::{End, Entry, Frame, Header, MAGIC, VERSION};
 use crate::bad_message::{BadMessage, Problem};
@@ -126,6 +126,7 @@ impl TryFrom<Wire> for Entry {
             Wire::Submit(wire) => Entry::Input(submit(wire)?),
             Wire::Cancel(wire) => Entry::Input(cancel(wire)?),
             Wire::Rescale(wire) => Entry::Input(rescale(wire)?),
+            Wire::Checkpoint(wire) => Entry::Input(checkpoint(wire)?),
             Wire::Savepoint(wire) => Entry::Input(savepoint(wire)?),
             Wire::SavepointWritten(wire) => Entry::Input(savepoint_written(wire)?),
             Wire::Wake(_) => Entry::Input(Input::Wake),

@@ -32,42 +32,7 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
         Input::Discarded { discard, outcome } => {
             Wire::Discarded(discarded_to_wire(discard, outcome))
         }
-        Input::Command {
-            request,
-            command: Command::Submit { graph, from },
-        } => Wire::Submit(v1::SubmitInput {
-            request: request.0,
-            graph: Some(graph.as_ref().into()),
-            from: from.as_deref().map(|from| savepoint_to_wire(from, "")),
-        }),
-        Input::Command {
-            request,
-            command: Command::Cancel(job),
-        } => Wire::Cancel(v1::CancelInput {
-            request: request.0,
-            job: Some((*job).into()),
-        }),
-        Input::Command {
-            request,
-            command: Command::Rescale { job, bounds },
-        } => Wire::Rescale(v1::RescaleInput {
-            request: request.0,
-            job: Some((*job).into()),
-            bounds: bounds
-                .iter()
-                .map(|(id, it)| (id.clone(), (*it).into()))
-                .collect(),
-        }),
-        Input::Command {
-            request,
-            command: Command::Savepoint(wanted),
-        } => Wire::Savepoint(v1::SavepointInput {
-            request: request.0,
-            job: Some(wanted.job.into()),
-            trigger: Some(wanted.trigger.into()),
-            directory: wanted.directory.clone(),
-            after: after_to_wire(wanted.after).into(),
-        }),
+        Input::Command { request, command } => command_to_wire(request.0, command),
         Input::SavepointWritten {
             job,
             checkpoint,
@@ -78,6 +43,40 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
             failed: failed(outcome),
         }),
         Input::Wake => Wire::Wake(true),
+    }
+}
+
+fn command_to_wire(request: u64, command: &Command) -> Wire {
+    match command {
+        Command::Submit { graph, from } => Wire::Submit(v1::SubmitInput {
+            request,
+            graph: Some(graph.as_ref().into()),
+            from: from.as_deref().map(|from| savepoint_to_wire(from, "")),
+        }),
+        Command::Cancel(job) => Wire::Cancel(v1::CancelInput {
+            request,
+            job: Some((*job).into()),
+        }),
+        Command::Rescale { job, bounds } => Wire::Rescale(v1::RescaleInput {
+            request,
+            job: Some((*job).into()),
+            bounds: bounds
+                .iter()
+                .map(|(id, it)| (id.clone(), (*it).into()))
+                .collect(),
+        }),
+        Command::Checkpoint { job, trigger } => Wire::Checkpoint(v1::CheckpointInput {
+            request,
+            job: Some((*job).into()),
+            trigger: Some((*trigger).into()),
+        }),
+        Command::Savepoint(wanted) => Wire::Savepoint(v1::SavepointInput {
+            request,
+            job: Some(wanted.job.into()),
+            trigger: Some(wanted.trigger.into()),
+            directory: wanted.directory.clone(),
+            after: after_to_wire(wanted.after).into(),
+        }),
     }
 }
 
@@ -236,6 +235,16 @@ pub(super) fn rescale(wire: v1::RescaleInput) -> Result<Input, BadMessage> {
         command: Command::Rescale {
             job: ids::job(wire.job, "rescale.job")?,
             bounds: wanted(wire.bounds),
+        },
+    })
+}
+
+pub(super) fn checkpoint(wire: v1::CheckpointInput) -> Result<Input, BadMessage> {
+    Ok(Input::Command {
+        request: RequestId(wire.request),
+        command: Command::Checkpoint {
+            job: ids::job(wire.job, "checkpoint.job")?,
+            trigger: ids::trigger(wire.trigger, "checkpoint.trigger")?,
         },
     })
 }

@@ -59,6 +59,8 @@ fn command() -> impl Strategy<Value = Command> {
         generate::job().prop_map(Command::Cancel),
         (generate::job(), btree_map("[a-z]{1,5}", wanted(), 0..3))
             .prop_map(|(job, bounds)| Command::Rescale { job, bounds }),
+        (generate::job(), generate::trigger())
+            .prop_map(|(job, trigger)| Command::Checkpoint { job, trigger }),
         savepoint().prop_map(Command::Savepoint),
     ]
 }

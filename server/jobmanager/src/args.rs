@@ -1,8 +1,8 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{
-    self, CancelArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs, SavepointArgs, StatusArgs,
-    StopArgs, USAGE, WhyArgs,
+    self, CancelArgs, CheckpointArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs, SavepointArgs,
+    StatusArgs, StopArgs, USAGE, WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
@@ -47,6 +47,8 @@ enum Command {
     Cancel(CancelArgs),
     /// Change the parallelism of a job, or show it
     Rescale(RescaleArgs),
+    /// Take a checkpoint of a job now
+    Checkpoint(CheckpointArgs),
     /// Take a savepoint of a job
     Savepoint(SavepointArgs),
     /// Stop a job with a savepoint
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => cli::events(&args),
         Command::Cancel(args) => cli::cancel(&args),
         Command::Rescale(args) => cli::rescale(&args),
+        Command::Checkpoint(args) => cli::checkpoint(&args),
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),
         Command::TaskManager(args) => {

@@ -8,6 +8,7 @@ mod apart;
 mod budget;
 mod composed;
 mod contract;
+mod demands;
 mod leftovers;
 mod limits;
 mod mute;
@@ -38,12 +39,16 @@ pub(crate) use workers::refused;
 
 use crate::checks::oracle::Failure;
 use crate::dataflow::contents::Contents;
+use crate::marks::Mark;
 use crate::model::Plans;
 use crate::plan::Survives;
 use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::world::event::{Instance, Process};
 use contract::Contract;
-use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId};
+use demands::Demands;
+use jobmanager_core::id::{
+    Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId, TriggerId,
+};
 use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
 use jobmanager_core::record::{Bounds, CheckpointRecord, Scale};
@@ -147,6 +152,9 @@ struct History {
     /// From which checkpoint each attempt was started.
     restored: BTreeMap<(TaskId, Attempt), Option<CheckpointId>>,
     savepoints: Savepoints,
+    demands: Demands,
+    /// All that were ever accepted.
+    demanded: BTreeSet<(Instance, TriggerId)>,
     /// What was before, if the observer came late.
     past: Option<Past>,
 }
@@ -175,6 +183,8 @@ pub(crate) struct Checks {
     /// The jobs are not of our making: how much they write and say has no bound.
     unbounded: bool,
     watched: BTreeMap<Instance, Watched>,
+    /// What was seen and not yet fetched.
+    seen: Vec<Mark>,
 }
 
 impl Checks {
@@ -357,6 +367,8 @@ impl History {
             region_of: BTreeMap::new(),
             survives: plan.survives,
             savepoints: Savepoints::default(),
+            demands: Demands::new(),
+            demanded: BTreeSet::new(),
             parts: Parts::default(),
             snapshots: BTreeMap::new(),
             told: BTreeMap::new(),

@@ -31,7 +31,7 @@ impl Checks {
         }
         match effect {
             Effect::Send { message, .. } => self.said(by, message, to.unwrap_or("nobody")),
-            Effect::Reply { reply, .. } => self.replied(reply),
+            Effect::Reply { reply, .. } => self.replied(by.instance, reply),
             Effect::Store { ops, .. } => {
                 let is_other = |op: &RecordOp| matches!(op, RecordOp::Put(Record::Job(job)) if job.scale.is_some());
                 let other = ops.iter().any(is_other);
@@ -238,7 +238,7 @@ impl Checks {
         })
     }
 
-    fn replied(&mut self, reply: &Reply) -> Verdict {
+    fn replied(&mut self, by: Instance, reply: &Reply) -> Verdict {
         match reply {
             Reply::Submitted(job) | Reply::AlreadySubmitted(job) => {
                 let history = self.history(*job)?;
@@ -274,6 +274,7 @@ impl Checks {
                     format!("job {job}")
                 })
             }
+            Reply::CheckpointAccepted(job, trigger) => self.demand_accepted(by, *job, *trigger),
             Reply::SavepointAccepted(job, trigger) => self.savepoint_accepted(*job, *trigger),
             Reply::RescaleAccepted(job) => {
                 let history = self.history(*job)?;

@@ -3,8 +3,8 @@
 
 use super::{Step, Verdict, ensure};
 use crate::model::Plans;
-use jobmanager_core::id::{CheckpointId, JobId, TaskId};
-use jobmanager_core::jobmanager::{Discard, Effect, Input};
+use jobmanager_core::id::{CheckpointId, JobId, TaskId, TriggerId};
+use jobmanager_core::jobmanager::{Command, DemandState, Discard, Effect, Input};
 use jobmanager_core::message::{FromTaskManager, TaskReport, ToTaskManager};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::time::Timestamp;
@@ -34,6 +34,8 @@ pub(super) struct Pending {
     acknowledged: BTreeMap<(Region, CheckpointId), BTreeSet<TaskId>>,
     /// Regions of which a task is at the end of its data: the final checkpoint comes at once.
     ending: BTreeSet<Region>,
+    /// The checkpoints that clients wanted at once.
+    demands: BTreeSet<(JobId, TriggerId)>,
     /// When the last completion was announced.
     announced: BTreeMap<Region, (CheckpointId, Timestamp)>,
 }
@@ -46,12 +48,20 @@ impl Pending {
             // Who is not there any more is not told that a checkpoint is given up.
             Input::Connected { .. } | Input::Disconnected { .. } => self.triggered.clear(),
             Input::Message { message, .. } => self.hears(message, plans),
+            Input::Command {
+                command: Command::Checkpoint { job, trigger },
+                ..
+            } => drop(self.demands.insert((*job, *trigger))),
             Input::Stored { .. }
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
             | Input::Wake => {}
         }
+        let waits = |(job, trigger): &(JobId, TriggerId)| {
+            step.coordinator.demand(*job, *trigger) == Some(DemandState::UnderWay)
+        };
+        self.demands.retain(waits);
         for effect in step.effects {
             match effect {
                 Effect::Send { message, .. } => self.says(&message.message, plans)?,
@@ -108,7 +118,8 @@ impl Pending {
             } => {
                 let mut regions = plans.named(*job, tasks).into_iter();
                 // A client does not wait for the pause between checkpoints.
-                let waits = savepoint.is_none();
+                let mut demands = self.demands.iter();
+                let waits = savepoint.is_none() && !demands.any(|(of, _)| of == job);
                 regions
                     .try_for_each(|region| self.triggers((*job, region), *checkpoint, waits, plans))
             }

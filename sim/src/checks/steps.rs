@@ -203,6 +203,10 @@ impl Checks {
             course.waits.stepped(step, |job| plans.slot_timeout(job))?;
             course.honesty.stepped(step, plans)?;
         }
+        self.demands_stepped(step)?;
+        let Some(watched) = self.watched.get_mut(&step.instance) else {
+            return Ok(());
+        };
         watched.now = watched.now.max(step.now);
         ensure(
             step.coordinator

@@ -244,6 +244,7 @@ impl Step<'_> {
             | Reply::Conflict(_)
             | Reply::CannotRestore(..)
             | Reply::Overloaded(_)
+            | Reply::CheckpointAccepted(..)
             | Reply::SavepointAccepted(..)
             | Reply::WithoutCheckpoints(_)
             | Reply::IsEnding(_) => {

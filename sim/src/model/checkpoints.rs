@@ -172,7 +172,7 @@ impl Job {
     }
 
     /// Whether it is worth a checkpoint now or later.
-    fn may_be_owed(&self, region: usize) -> bool {
+    pub(super) fn may_be_owed(&self, region: usize) -> bool {
         self.regions[region].stage != Stage::Finished && !self.checkpoints.is_final(region)
     }
 
@@ -222,6 +222,7 @@ impl Job {
         }
         let last = rhythm.last_completed;
         let rested = last.is_none_or(|last| last + config.min_pause <= now);
+        let rested = rested || self.is_demanded(region);
         rhythm.owed && under_way < config.max_concurrent && rested
     }
 

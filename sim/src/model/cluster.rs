@@ -167,9 +167,18 @@ impl Model {
                 Command::Submit { graph, from } => {
                     self.submit(*request, graph, from.as_deref());
                 }
-                Command::Cancel(job) => self.cancel(*request, *job, coordinator),
+                Command::Cancel(job) => self.of_job(*request, *job, coordinator, |job, room| {
+                    job.cancel_requested(room, *request);
+                }),
                 Command::Rescale { job, bounds } => {
-                    self.rescale(*request, *job, bounds, coordinator);
+                    self.of_job(*request, *job, coordinator, |job, room| {
+                        job.rescale_requested(room, *request, bounds);
+                    });
+                }
+                Command::Checkpoint { job, trigger } => {
+                    self.of_job(*request, *job, coordinator, |job, room| {
+                        job.checkpoint_demanded(room, *request, *trigger);
+                    });
                 }
                 Command::Savepoint(wanted) => self.savepoint(*request, wanted, coordinator),
             },
@@ -346,20 +355,6 @@ impl Model {
         }
     }
 
-    fn cancel(&mut self, request: RequestId, id: JobId, coordinator: &Coordinator) {
-        if let Some(status) = self.ended.get(&id) {
-            let reply = Reply::AlreadyEnded(id, *status);
-            self.orders.push(Order::Reply(request, reply));
-        } else if self.jobs.contains_key(&id) {
-            self.with(id, coordinator, |job, room| {
-                job.cancel_requested(room, request)
-            });
-        } else {
-            let reply = Reply::UnknownJob(id);
-            self.orders.push(Order::Reply(request, reply));
-        }
-    }
-
     fn savepoint(
         &mut self,
         request: RequestId,
@@ -367,15 +362,27 @@ impl Model {
         coordinator: &Coordinator,
     ) {
         let (id, trigger) = (wanted.job, wanted.trigger);
-        let reply = if self.savepoints.contains(&(id, trigger)) {
-            Reply::SavepointAccepted(id, trigger)
-        } else if let Some(status) = self.ended.get(&id) {
+        if self.savepoints.contains(&(id, trigger)) {
+            let reply = Reply::SavepointAccepted(id, trigger);
+            return self.orders.push(Order::Reply(request, reply));
+        }
+        self.of_job(request, id, coordinator, |job, room| {
+            job.savepoint_requested(room, request, wanted);
+        });
+    }
+
+    /// A client asks something of a job.
+    fn of_job(
+        &mut self,
+        request: RequestId,
+        id: JobId,
+        coordinator: &Coordinator,
+        act: impl FnOnce(&mut Job, &mut Room<'_>),
+    ) {
+        let reply = if let Some(status) = self.ended.get(&id) {
             Reply::AlreadyEnded(id, *status)
         } else if self.jobs.contains_key(&id) {
-            self.with(id, coordinator, |job, room| {
-                job.savepoint_requested(room, request, wanted);
-            });
-            return;
+            return self.with(id, coordinator, act);
         } else {
             Reply::UnknownJob(id)
         };

@@ -7,7 +7,9 @@ use super::orders::Order;
 use super::shares::with_all;
 use crate::checks::oracle::Failure;
 use jobmanager_core::id::{Attempt, Epoch, JobId, SessionId, SlotIndex, TaskId};
-use jobmanager_core::jobmanager::{CheckpointOutcome, Coordinator, Effect, Input, JobLine};
+use jobmanager_core::jobmanager::{
+    CheckpointOutcome, Coordinator, DemandState, Effect, Input, JobLine,
+};
 use jobmanager_core::message::{
     Deployment, FromTaskManager, StateHandle, TaskDeployment, ToTaskManager,
 };
@@ -303,7 +305,25 @@ impl Job {
         if tasks {
             self.compare_tasks(line, coordinator)?;
         }
+        self.compare_demands(coordinator)?;
         self.compare_checkpoints(coordinator)
+    }
+
+    /// Clients are told the same of the checkpoints that they asked for.
+    fn compare_demands(&self, coordinator: &Coordinator) -> Result<(), Failure> {
+        for (job, trigger, own) in self.demand_states() {
+            let shown = coordinator.demand(job, trigger);
+            let same = match (&shown, own) {
+                (Some(DemandState::Failed(_)), DemandState::Failed(_)) => true,
+                (shown, own) => shown.as_ref() == Some(own),
+            };
+            if !same {
+                return Err(disagree(format!(
+                    "job {job} shows {shown:?} of {trigger}, foreseen {own:?}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn compare_tasks(&self, line: &JobLine, coordinator: &Coordinator) -> Result<(), Failure> {

@@ -2,11 +2,13 @@
 //! indexed; every question is answered by a look at the tasks.
 
 use super::checkpoints::Checkpoints;
+use super::demands::Demand;
 use super::orders::{Order, Room, Write};
 use super::plan::Plan;
 use super::rescaling::Rescaling;
 use super::restarts::{Around, Budget, Verdict};
 use super::savepoints::Wish;
+use super::submission::wait;
 use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{Attempt, AttemptId, JobId, RequestId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Reply;
@@ -87,6 +89,8 @@ pub(super) struct Job {
     pub(super) checkpoints: Checkpoints,
     /// The savepoints that clients want, in the order in which they asked.
     pub(super) wishes: Vec<Wish>,
+    /// The checkpoints that clients want at once, those that have ended included.
+    pub(super) demands: Vec<Demand>,
     /// Its parallelism, if that has changed.
     pub(super) scale: Option<Scale>,
     pub(super) rescaling: Rescaling,
@@ -129,6 +133,7 @@ impl Job {
             regions: vec![region; plan.regions.len()],
             checkpoints: Checkpoints::new(plan.regions.len()),
             wishes: Vec::new(),
+            demands: Vec::new(),
             scale: None,
             rescaling: Rescaling::new(None),
             budget: Budget::new(plan.restarts.clone()),
@@ -360,7 +365,7 @@ impl Job {
 
     pub(super) fn cancel_requested(&mut self, room: &mut Room<'_>, request: RequestId) {
         if matches!(self.life, Life::Ended(..)) {
-            self.end_waiters.push(request);
+            wait(&mut self.end_waiters, request, room.orders);
             return;
         }
         match &mut self.cancel {
@@ -368,7 +373,7 @@ impl Job {
                 self.cancel = Cancel::Storing(vec![request]);
                 room.writes.push(vec![Write::Cancel(self.id)]);
             }
-            Cancel::Storing(waiters) => waiters.push(request),
+            Cancel::Storing(waiters) => wait(waiters, request, room.orders),
             Cancel::Durable => {
                 let reply = Reply::CancelAccepted(self.id);
                 room.orders.push(Order::Reply(request, reply));
@@ -465,6 +470,7 @@ impl Job {
     fn settle_running(&mut self, room: &mut Room<'_>) {
         self.expire_slot_requests(room);
         self.expire_checkpoints(room);
+        self.expire_demands(room.now);
         self.expire_savepoints(room);
         self.drive_rescaling(room);
         self.reschedule(room);

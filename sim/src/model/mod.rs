@@ -11,6 +11,7 @@
 mod checkpoints;
 mod cluster;
 mod compare;
+mod demands;
 mod job;
 mod journal;
 mod orders;

@@ -18,11 +18,26 @@ struct Abort {
     counts: bool,
     /// The tasks could not snapshot.
     snapshot_failed: bool,
+    /// A later one is acknowledged.
+    has_successor: bool,
 }
 
 const SUBSUMED: Abort = Abort {
     counts: false,
     snapshot_failed: false,
+    has_successor: true,
+};
+
+/// Tasks of it are gone, or will be.
+const LOST: Abort = Abort {
+    has_successor: false,
+    ..SUBSUMED
+};
+
+const FAILED: Abort = Abort {
+    counts: true,
+    snapshot_failed: true,
+    has_successor: false,
 };
 
 impl Job {
@@ -204,6 +219,7 @@ impl Job {
             room.orders.push(Order::Discard(rest));
         }
         if !self.has_ended() {
+            self.demands_completed(&written, record);
             self.announce(room, &written);
             self.compose(room);
         }
@@ -238,13 +254,10 @@ impl Job {
         };
         let abort = match reason {
             DeclineReason::TaskNotReady => Abort {
-                counts: false,
                 snapshot_failed: true,
+                ..LOST
             },
-            DeclineReason::AsyncException => Abort {
-                counts: true,
-                snapshot_failed: true,
-            },
+            DeclineReason::AsyncException => FAILED,
             DeclineReason::Subsumed => SUBSUMED,
         };
         let region = self.plan.region_of[position];
@@ -259,11 +272,7 @@ impl Job {
         let late = |pending: &Pending, part: &Part| {
             part.progress == Progress::Collecting && pending.deadline <= now
         };
-        let abort = Abort {
-            counts: true,
-            snapshot_failed: true,
-        };
-        self.abort(room, abort, late);
+        self.abort(room, FAILED, late);
         self.check_tolerance(room);
     }
 
@@ -286,19 +295,19 @@ impl Job {
 
     /// Everything under way is given up, but what is being stored: nobody knows what became of that.
     pub(super) fn abort_all(&mut self, room: &mut Room<'_>) {
-        self.abort(room, SUBSUMED, |_, _| true);
+        self.abort(room, LOST, |_, _| true);
     }
 
     /// As [`Self::abort_all`], of these regions.
     pub(super) fn abort_regions(&mut self, room: &mut Room<'_>, regions: &BTreeSet<usize>) {
-        self.abort(room, SUBSUMED, |_, part| regions.contains(&part.region));
+        self.abort(room, LOST, |_, part| regions.contains(&part.region));
     }
 
     /// The savepoint under way is given up, for good.
     pub(super) fn abort_savepoint(&mut self, room: &mut Room<'_>) {
         let failed = Abort {
             counts: true,
-            snapshot_failed: false,
+            ..LOST
         };
         self.abort(room, failed, |pending, _| pending.is_savepoint);
     }
@@ -342,9 +351,14 @@ impl Job {
             }
             if is_savepoint {
                 self.savepoint_given_up(room, id, abort.counts);
-            } else if self.is_useless(id) {
-                let order = Discard::Checkpoint(self.id, id);
-                room.orders.push(Order::Discard(order));
+            } else {
+                if self.is_useless(id) {
+                    let order = Discard::Checkpoint(self.id, id);
+                    room.orders.push(Order::Discard(order));
+                }
+                if !abort.has_successor {
+                    self.demands_aborted(id, &gone, abort.counts);
+                }
             }
             for (on, tasks) in self.where_they_are(&gone, |_| true) {
                 let order = Order::Aborted(on, self.id, tasks, id);

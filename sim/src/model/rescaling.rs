@@ -1,15 +1,14 @@
 //! Another parallelism for a job of the model: wished for, prepared by a checkpoint, and written in one piece with the
 //! checkpoint from which the job goes on.
 
-use super::Model;
 use super::checkpoints::{Checkpoints, Rhythm};
 use super::job::{Job, Life, Region, Stage, Task};
 use super::orders::{Order, Room, Write};
 use super::plan::{Plan, Scheduler};
 use super::restarts::Around;
 use super::shares::dealt;
-use jobmanager_core::id::{Attempt, CheckpointId, JobId, RequestId, TaskId};
-use jobmanager_core::jobmanager::{Coordinator, Discard, Reply};
+use jobmanager_core::id::{Attempt, CheckpointId, RequestId, TaskId};
+use jobmanager_core::jobmanager::{Discard, Reply};
 use jobmanager_core::message::{StateHandle, SubtaskState};
 use jobmanager_core::record::{Bounds, CheckpointRecord, RecordKey, RegionSnapshot, Scale};
 use jobmanager_core::state::ExecutionState;
@@ -60,28 +59,6 @@ impl Rescaling {
 
     fn is_decided(&self) -> bool {
         matches!(self.step, Step::Stopping | Step::Writing(_))
-    }
-}
-
-impl Model {
-    pub(super) fn rescale(
-        &mut self,
-        request: RequestId,
-        id: JobId,
-        of: &BTreeMap<String, Bounds>,
-        coordinator: &Coordinator,
-    ) {
-        if let Some(status) = self.ended.get(&id) {
-            let reply = Reply::AlreadyEnded(id, *status);
-            self.orders.push(Order::Reply(request, reply));
-        } else if self.jobs.contains_key(&id) {
-            self.with(id, coordinator, |job, room| {
-                job.rescale_requested(room, request, of)
-            });
-        } else {
-            let reply = Reply::UnknownJob(id);
-            self.orders.push(Order::Reply(request, reply));
-        }
     }
 }
 
@@ -467,6 +444,7 @@ impl Job {
         self.regions = regions;
         self.tasks = tasks;
         self.plan = to;
+        self.demands_carried(&kept);
         for id in before {
             if self.is_useless(id) {
                 room.orders

@@ -3,6 +3,7 @@
 use super::checkpoints::Progress;
 use super::job::{Job, Life, Stage};
 use super::orders::{Fate, Order, Room, Write};
+use super::submission::wait;
 use jobmanager_core::id::{CheckpointId, JobId, RequestId, TriggerId};
 use jobmanager_core::jobmanager::{Discard, Reply, SavepointRequest, StorageOutcome};
 use jobmanager_core::message::{AfterSavepoint, StateHandle, SubtaskState};
@@ -94,7 +95,7 @@ impl Job {
                 let reply = Reply::SavepointAccepted(id, trigger);
                 room.orders.push(Order::Reply(request, reply));
             } else {
-                known.waiters.push(request);
+                wait(&mut known.waiters, request, room.orders);
             }
             return;
         }

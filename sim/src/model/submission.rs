@@ -14,7 +14,7 @@ use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint};
 use jobmanager_core::time::Timestamp;
 use std::sync::Arc;
 
-/// So many clients wait for the durability of one submission, and no more.
+/// So many clients wait for the durability of one thing, and no more.
 const WAITERS: usize = 1_000;
 
 impl Model {
@@ -53,9 +53,7 @@ impl Model {
             if alike.count() < WAITERS {
                 waiters.push((request, answer));
             } else {
-                let reason = "too many clients wait for the metadata store to take this";
-                let reply = Reply::Overloaded(reason.to_owned());
-                self.orders.push(Order::Reply(request, reply));
+                self.orders.push(Order::Reply(request, too_many()));
             }
             return;
         }
@@ -154,6 +152,20 @@ fn starts(operator: &OperatorSnapshots, parallelism: u32) -> Vec<Start> {
         ended,
     };
     dealt.into_iter().map(state).collect()
+}
+
+/// A client waits with others, if there are not too many of them.
+pub(super) fn wait(waiters: &mut Vec<RequestId>, request: RequestId, orders: &mut Vec<Order>) {
+    if waiters.len() < WAITERS {
+        waiters.push(request);
+    } else {
+        orders.push(Order::Reply(request, too_many()));
+    }
+}
+
+fn too_many() -> Reply {
+    let reason = "too many clients wait for the metadata store to take this";
+    Reply::Overloaded(reason.to_owned())
 }
 
 fn is_conflict(reply: &Reply) -> bool {

@@ -4,7 +4,7 @@ use crate::marks::Mark;
 use crate::plan::crowd::{STORM, Watcher};
 use crate::plan::job::{JobPlan, OperatorPlan};
 use crate::plan::options::{MS, Micros, SECOND};
-use crate::plan::{Sight, When};
+use crate::plan::{DemandPlan, Sight, When};
 use crate::tape::Stream;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
@@ -55,6 +55,7 @@ impl Wish {
             }
             Command::Cancel(job) => format!("cancellation of {job} is not answered"),
             Command::Rescale { job, .. } => format!("rescale of {job} is not answered"),
+            Command::Checkpoint { job, .. } => format!("checkpoint of {job} is not answered"),
             Command::Savepoint(wanted) => format!("savepoint {wanted:?} is not answered"),
         }
     }
@@ -98,6 +99,7 @@ impl World {
         }
         self.plan_savepoints();
         self.plan_rescales();
+        self.plan_demands();
         for number in 0..self.options.crowd.strangers {
             let when = self.decisions.range(Stream::Crowd, 0..=safety);
             let stranger = Command::Cancel(JobId((u128::from(number) << 64) | 0xdead));
@@ -118,6 +120,16 @@ impl World {
                     let wish = self.new_wish(command, Kind::Watching(sight), false);
                     self.wishes.push(wish);
                 }
+            }
+        }
+    }
+
+    fn plan_demands(&mut self) {
+        for plan in self.options.demands.clone() {
+            let DemandPlan { job, trigger, .. } = plan;
+            let command = Command::Checkpoint { job, trigger };
+            for time in 0..=u64::from(plan.again) {
+                self.wish(plan.at + time * SECOND, command.clone(), Kind::Ordinary);
             }
         }
     }
@@ -302,6 +314,7 @@ impl World {
                 Command::Submit { .. } => Mark::of_submit(status),
                 Command::Cancel(_) => Mark::of_cancel(status),
                 Command::Rescale { .. } => Some(Mark::RescaleWanted),
+                Command::Checkpoint { .. } => Some(Mark::CheckpointDemanded),
                 Command::Savepoint(_) => Mark::of_savepoint(status),
             };
             if let Some(mark) = mark {
@@ -347,6 +360,7 @@ impl World {
             Reply::Submitted(_)
             | Reply::CancelAccepted(_)
             | Reply::RescaleAccepted(_)
+            | Reply::CheckpointAccepted(..)
             | Reply::SavepointAccepted(..)
             | Reply::CannotRescale(..)
             | Reply::CannotRestore(..)
@@ -410,7 +424,7 @@ fn job_of(command: &Command) -> JobId {
     match command {
         Command::Submit { graph, .. } => graph.id(),
         Command::Cancel(job) => *job,
-        Command::Rescale { job, .. } => *job,
+        Command::Rescale { job, .. } | Command::Checkpoint { job, .. } => *job,
         Command::Savepoint(wanted) => wanted.job,
     }
 }

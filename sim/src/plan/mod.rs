@@ -3,6 +3,7 @@
 mod budget;
 mod clocks;
 pub(crate) mod crowd;
+mod demands;
 pub(crate) mod faults;
 pub(crate) mod job;
 mod leaders;
@@ -17,6 +18,7 @@ mod workload;
 pub use budget::Survives;
 pub use clocks::ClockOptions;
 pub use crowd::{CrowdOptions, Watcher};
+pub use demands::DemandPlan;
 pub use faults::{FaultKind, FaultOptions, Plight, Rhythm};
 pub use job::{EdgePlan, JobPlan, OperatorPlan, Row, VertexPlan, map_row, source_row};
 pub use leaders::LeaderOptions;

@@ -2,6 +2,7 @@
 
 use super::clocks::ClockOptions;
 use super::crowd::CrowdOptions;
+use super::demands::{self, DemandPlan};
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
@@ -80,6 +81,8 @@ pub struct Options {
     pub savepoints: Vec<SavepointPlan>,
     /// Which jobs get another parallelism.
     pub rescales: Vec<RescalePlan>,
+    /// Which checkpoints clients want at once.
+    pub demands: Vec<DemandPlan>,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -148,6 +151,7 @@ impl Options {
         let crowd = CrowdOptions::draw(decisions, &jobs);
         let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
         let rescales = rescales::draw(tier, decisions, &mut jobs, safety);
+        let demands = demands::draw(decisions, &jobs, safety);
         Options {
             tier,
             slots,
@@ -174,6 +178,7 @@ impl Options {
             crowd,
             savepoints,
             rescales,
+            demands,
             leaders,
             clocks: ClockOptions::draw(decisions),
             jobs,
@@ -291,6 +296,9 @@ impl fmt::Display for Options {
         write!(f, "{}", self.crowd)?;
         for rescale in &self.rescales {
             write!(f, "{rescale}")?;
+        }
+        for demand in &self.demands {
+            write!(f, "{demand}")?;
         }
         for savepoint in &self.savepoints {
             write!(f, "{savepoint}")?;

@@ -51,11 +51,13 @@ pub enum Stream {
     Successors,
     /// With which parallelism.
     Rescales,
+    /// Which checkpoints clients want at once.
+    Demands,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 17] = [
+    pub const ALL: [Stream; 18] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -73,6 +75,7 @@ impl Stream {
         Stream::Savepoints,
         Stream::Successors,
         Stream::Rescales,
+        Stream::Demands,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -95,6 +98,7 @@ impl Stream {
             Stream::Savepoints => "savepoints",
             Stream::Successors => "successors",
             Stream::Rescales => "rescales",
+            Stream::Demands => "demands",
         }
     }
 

@@ -243,6 +243,7 @@ impl Told for Command {
             Command::Submit { graph, .. } => ("submit", graph.id()),
             Command::Cancel(job) => ("cancel", *job),
             Command::Rescale { job, .. } => ("rescale", *job),
+            Command::Checkpoint { job, .. } => ("checkpoint", *job),
             Command::Savepoint(wanted) => ("savepoint", wanted.job),
         };
         Sketch::new(Kind::Client, title, vec![Subject::job(job)])
@@ -259,6 +260,7 @@ impl Told for Reply {
             Reply::CancelAccepted(job) => ("cancel accepted", Some(*job)),
             Reply::RescaleAccepted(job) => ("rescale accepted", Some(*job)),
             Reply::CannotRescale(job, _) => ("cannot rescale", Some(*job)),
+            Reply::CheckpointAccepted(job, _) => ("checkpoint accepted", Some(*job)),
             Reply::SavepointAccepted(job, _) => ("savepoint accepted", Some(*job)),
             Reply::WithoutCheckpoints(job) => ("takes no checkpoints", Some(*job)),
             Reply::IsEnding(job) => ("is ending", Some(*job)),

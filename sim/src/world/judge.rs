@@ -265,6 +265,9 @@ impl World {
             });
         }
         self.judge_parallelism(id, ledger);
+        if runs {
+            self.judge_demands(id, ledger);
+        }
         let before = self.judge.completed.get(&id);
         let before = before.map_or(&[] as &[_], Vec::as_slice);
         if self.checks.latest_since(id, before).is_none() {
@@ -288,6 +291,16 @@ impl World {
         let is_partly_at_end = |problem: String| problem.ends_with("and others have not");
         if shown.any(is_partly_at_end) {
             self.marks.hit(Mark::CannotRescalePartlyEnded);
+        }
+    }
+
+    fn judge_demands(&self, job: JobId, ledger: &mut Ledger) {
+        let open = |leader| self.checks.open_demand(leader, job);
+        if let Some(trigger) = self.current.and_then(open) {
+            let within = ledger.bounds.checkpoint;
+            ledger.note("a_demand_has_an_outcome", within, || {
+                format!("job {job} {trigger}")
+            });
         }
     }
 

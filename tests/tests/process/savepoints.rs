@@ -405,3 +405,44 @@ fn whoever_no_longer_waits_for_a_savepoint_can_look_later() {
     }
     assert_eq!(std::fs::read_dir(&run.savepoints).unwrap().count(), 2);
 }
+
+#[test]
+fn a_checkpoint_can_be_had_at_once() {
+    let cluster = Cluster::start(1, 2, &[]);
+    let address = cluster.rest.address.as_str();
+    let graph = |configuration: Value| {
+        json!({
+            "name": "numbers",
+            "vertices": [{"id": "numbers", "operator": "datagen-source", "config": {"rate": 10}}],
+            "configuration": configuration})
+    };
+    let rests = json!({"execution.checkpointing.interval": "1 h", "execution.checkpointing.min-pause": "1 h"});
+    let job = cluster.rest.submit(&graph(rests));
+    cluster.rest.wait_for_all_running(&job);
+    for id in 1..=3 {
+        let (code, out, error) = client(address, &["checkpoint", &job]);
+        assert_eq!((code, error.as_str()), (0, ""));
+        assert!(
+            out.ends_with(&format!("Checkpoint {id} completed.\n")),
+            "{out}"
+        );
+    }
+    let (code, out, error) = client(address, &["checkpoint", &job, "--detached"]);
+    assert_eq!(code, 0, "{error}");
+    let (_, look) = out.split_once("`jobmanager ").unwrap();
+    let look: Vec<_> = look.split_once('`').unwrap().0.split(' ').collect();
+    let (_, out, _) = client(address, &look);
+    assert!(out.ends_with("Checkpoint 4 completed.\n"), "{out}");
+
+    let never = "0123456789abcdef0123456789abcdef";
+    let (code, _, error) = client(address, &["checkpoint", &job, "--trigger", never]);
+    assert_eq!(code, 4);
+    assert!(error.contains("nobody asked this leader for it"), "{error}");
+    let without = cluster.rest.submit(&graph(json!({})));
+    let (code, _, error) = client(address, &["checkpoint", &without]);
+    assert_eq!(code, 4);
+    assert!(
+        error.contains("submit it with execution.checkpointing.interval"),
+        "{error}"
+    );
+}

@@ -3,6 +3,7 @@
 //!
 //! After a change of behaviour that is meant: `INSTA_UPDATE=always cargo test --test transcripts`.
 
+mod demands;
 mod observe;
 mod rescale;
 mod restore;

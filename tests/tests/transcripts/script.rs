@@ -180,6 +180,26 @@ impl Script {
         self.step(&text, Input::Command { request, command })
     }
 
+    /// A client wants a checkpoint at once.
+    pub(crate) fn demand(&mut self, trigger: u128) -> &mut Self {
+        let (request, job) = (self.request(), self.job.unwrap());
+        let command = Command::Checkpoint {
+            job,
+            trigger: TriggerId(trigger),
+        };
+        let text = format!("checkpoint, demand {trigger}");
+        self.step(&text, Input::Command { request, command })
+    }
+
+    /// A client asks what came of its demand.
+    pub(crate) fn demanded(&mut self, trigger: u128) -> &mut Self {
+        let state = self
+            .coordinator
+            .demand(self.job.unwrap(), TriggerId(trigger));
+        writeln!(self.text, "         demand {trigger} is {state:?}").unwrap();
+        self
+    }
+
     /// A client wants a savepoint, always under the same name.
     pub(crate) fn savepoint(&mut self, after: AfterSavepoint) -> &mut Self {
         let (request, job) = (self.request(), self.job.unwrap());

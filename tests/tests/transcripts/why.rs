@@ -86,7 +86,7 @@ impl Script {
     }
 
     /// A task cannot snapshot.
-    fn declines(&mut self, vertex: u32) -> &mut Self {
+    pub(super) fn declines(&mut self, vertex: u32) -> &mut Self {
         let attempt = self.alive();
         let mut attempt = attempt.into_iter();
         let attempt = attempt.find(|it| it.task.vertex.0 == vertex).unwrap();

@@ -18,18 +18,21 @@ pub(crate) struct Triggered {
     pub(crate) request_id: String,
 }
 
-/// How far a savepoint is.
+/// How far a savepoint or a checkpoint is.
 #[derive(Debug, Deserialize)]
-pub(crate) struct SavepointStatus {
+pub(crate) struct SnapshotStatus {
     /// What came of it; absent as long as it is tried.
-    pub(crate) operation: Option<SavepointOperation>,
+    pub(crate) operation: Option<SnapshotOperation>,
 }
 
-/// What came of a savepoint: one of the two.
+/// What came of it: one of these.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct SavepointOperation {
+pub(crate) struct SnapshotOperation {
+    /// Of a savepoint.
     pub(crate) location: Option<String>,
+    #[serde(rename = "checkpointId")]
+    pub(crate) checkpoint_id: Option<u64>,
     pub(crate) failure_cause: Option<FailureCause>,
 }
 
@@ -292,7 +295,7 @@ mod tests {
     fn a_failed_savepoint_is_told_in_the_systems_words() {
         let answer = serde_json::json!({"status": {"id": "COMPLETED"}, "operation": {
             "failure-cause": {"class": "a.b.C", "stack-trace": "a.b.C: the disk is full"}}});
-        let status: SavepointStatus = serde_json::from_value(answer).unwrap();
+        let status: SnapshotStatus = serde_json::from_value(answer).unwrap();
         let cause = status.operation.unwrap().failure_cause.unwrap();
         assert_eq!(cause.words(), "the disk is full");
     }

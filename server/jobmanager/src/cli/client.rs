@@ -5,7 +5,7 @@ mod stream;
 pub(crate) use stream::{Sent, Stream};
 
 use super::answer::{
-    Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, SavepointStatus, Submitted,
+    Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, SnapshotStatus, Submitted,
     Triggered,
 };
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
@@ -201,7 +201,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for a savepoint in one of the ways there are; gives its trigger once the wish is durable.
+    /// Asks for a snapshot in one of the ways there are; gives its trigger once that is accepted.
     pub(crate) fn trigger(
         &self,
         path: &str,
@@ -220,13 +220,14 @@ impl Client {
             })
     }
 
-    /// What came of a savepoint.
-    pub(crate) fn savepoint(
+    /// What came of one of the `savepoints` or `checkpoints` of a job.
+    pub(crate) fn snapshot(
         &self,
         id: JobId,
+        kind: &str,
         trigger: TriggerId,
-    ) -> Result<SavepointStatus, ClientError> {
-        self.get(&format!("/jobs/{id}/savepoints/{trigger}"))
+    ) -> Result<SnapshotStatus, ClientError> {
+        self.get(&format!("/jobs/{id}/{kind}/{trigger}"))
     }
 
     pub(crate) fn jobs(&self) -> Result<Vec<JobLine>, ClientError> {

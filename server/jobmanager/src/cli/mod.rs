@@ -1,5 +1,5 @@
 //! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`, `cancel`,
-//! `rescale`, `savepoint`, `stop`.
+//! `rescale`, `savepoint`, `checkpoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
@@ -21,7 +21,7 @@ pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub use rescale::{RescaleArgs, rescale};
-pub use savepoint::{SavepointArgs, StopArgs, savepoint, stop};
+pub use savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 pub use why::{WhyArgs, why};
 
@@ -43,7 +43,7 @@ Exit codes:
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
   4    the JobManager refuses: an invalid job, an unknown job or vertex, a job that has ended already
-  5    the savepoint failed
+  5    the savepoint or checkpoint failed
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C
   141  nobody reads standard output any more; the job of `run` goes on";
@@ -52,7 +52,7 @@ pub(crate) const JOB_FAILED: u8 = 1;
 pub(crate) const JOB_CANCELED: u8 = 2;
 pub(crate) const UNREACHABLE: u8 = 3;
 pub(crate) const REFUSED: u8 = 4;
-pub(crate) const SAVEPOINT_FAILED: u8 = 5;
+pub(crate) const SNAPSHOT_FAILED: u8 = 5;
 /// `EX_USAGE`: clap's own 2 would look like a canceled job.
 pub const USAGE: u8 = 64;
 

@@ -1,6 +1,7 @@
-//! `savepoint` and `stop`: asks for a savepoint, and waits for what comes of it.
+//! `savepoint`, `stop` and `checkpoint`: asks for a snapshot of a job, and waits for what comes of it.
 //!
-//! The JobManager takes it whether or not anybody waits, over restarts of itself, too.
+//! The JobManager takes a savepoint whether or not anybody waits, over restarts of itself, too; of the wish for a
+//! checkpoint the next leader does not know.
 
 use super::answer::FailureCause;
 use super::client::{Client, ClientError, read_id};
@@ -9,9 +10,9 @@ use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::text::problem_lines;
-use super::{EXIT_CODES, SAVEPOINT_FAILED, Target, exit, report};
+use super::{EXIT_CODES, SNAPSHOT_FAILED, Target, exit, report};
 use jobmanager_core::id::{JobId, TriggerId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// `savepoint`: take a savepoint of a job that goes on.
@@ -27,6 +28,22 @@ pub struct SavepointArgs {
     detached: bool,
     /// Ask for nothing, but wait for one that was asked for before: its trigger, 32 hex digits
     #[arg(long, conflicts_with_all = ["dir", "detached"])]
+    trigger: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `checkpoint`: take a checkpoint of a job now, not only at its next interval.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CheckpointArgs {
+    /// The job's id: 32 hex digits
+    id: String,
+    /// Return at once
+    #[arg(long)]
+    detached: bool,
+    /// Ask for nothing, but wait for one that was asked for before: its trigger, 32 hex digits
+    #[arg(long, conflicts_with = "detached")]
     trigger: Option<String>,
     #[command(flatten)]
     target: Target,
@@ -55,37 +72,39 @@ pub struct StopArgs {
 /// Runs `savepoint`.
 #[must_use]
 pub fn savepoint(args: &SavepointArgs) -> ExitCode {
-    exit(take(args))
+    let body = json!({ "target-directory": args.dir });
+    let ask = || {
+        Wish::new(
+            Kind::Savepoint,
+            &args.target,
+            &args.id,
+            args.trigger.as_deref(),
+            &body,
+        )
+    };
+    exit(ask().and_then(|wish| wish.take(args.detached)))
+}
+
+/// Runs `checkpoint`.
+#[must_use]
+pub fn checkpoint(args: &CheckpointArgs) -> ExitCode {
+    let trigger = args.trigger.as_deref();
+    let ask = || {
+        Wish::new(
+            Kind::Checkpoint,
+            &args.target,
+            &args.id,
+            trigger,
+            &json!({}),
+        )
+    };
+    exit(ask().and_then(|wish| wish.take(args.detached)))
 }
 
 /// Runs `stop`.
 #[must_use]
 pub fn stop(args: &StopArgs) -> ExitCode {
     exit(end(args))
-}
-
-fn take(args: &SavepointArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
-    let trigger = match &args.trigger {
-        Some(trigger) => read_id(trigger)?,
-        None => {
-            let path = format!("/jobs/{id}/savepoints");
-            client.trigger(&path, &json!({ "target-directory": args.dir }))?
-        }
-    };
-    let wish = Wish {
-        client,
-        id,
-        trigger,
-    };
-    if args.detached {
-        return wish.detach("A savepoint");
-    }
-    let mut progress = Progress::new();
-    wish.mind_ctrl_c("the savepoint is taken nevertheless", &progress);
-    let code = wish.wait(&mut progress)?;
-    progress.clear();
-    Ok(code)
 }
 
 fn end(args: &StopArgs) -> Result<u8, ClientError> {
@@ -95,6 +114,7 @@ fn end(args: &StopArgs) -> Result<u8, ClientError> {
     let trigger = client.trigger(&format!("/jobs/{id}/stop"), &body)?;
     let wish = Wish {
         client,
+        kind: Kind::Savepoint,
         id,
         trigger,
     };
@@ -115,17 +135,76 @@ fn end(args: &StopArgs) -> Result<u8, ClientError> {
     report(id, &end)
 }
 
-/// A savepoint that was asked for.
+/// What of a job is taken.
+#[derive(Clone, Copy)]
+enum Kind {
+    Savepoint,
+    Checkpoint,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Savepoint => "savepoint",
+            Kind::Checkpoint => "checkpoint",
+        }
+    }
+
+    /// Below the job.
+    fn route(self) -> &'static str {
+        match self {
+            Kind::Savepoint => "savepoints",
+            Kind::Checkpoint => "checkpoints",
+        }
+    }
+}
+
+/// A snapshot that was asked for.
 struct Wish {
     client: Client,
+    kind: Kind,
     id: JobId,
     trigger: TriggerId,
 }
 
 impl Wish {
+    /// Asks for it, unless that was done before.
+    fn new(
+        kind: Kind,
+        target: &Target,
+        id: &str,
+        trigger: Option<&str>,
+        body: &Value,
+    ) -> Result<Self, ClientError> {
+        let (client, id) = (Client::new(&target.jobmanager)?, read_id(id)?);
+        let trigger = match trigger {
+            Some(trigger) => read_id(trigger)?,
+            None => client.trigger(&format!("/jobs/{id}/{}", kind.route()), body)?,
+        };
+        Ok(Wish {
+            client,
+            kind,
+            id,
+            trigger,
+        })
+    }
+
+    /// Waits for the outcome, unless nobody wants to.
+    fn take(self, detached: bool) -> Result<u8, ClientError> {
+        let word = self.kind.word();
+        if detached {
+            return self.detach(&format!("A {word}"));
+        }
+        let mut progress = Progress::new();
+        self.mind_ctrl_c(&format!("the {word} is taken nevertheless"), &progress);
+        let code = self.wait(&mut progress)?;
+        progress.clear();
+        Ok(code)
+    }
+
     fn how_to_look(&self) -> String {
-        let (id, trigger) = (self.id, &self.trigger);
-        format!("`jobmanager savepoint {id} --trigger {trigger}` waits for it")
+        let (word, id, trigger) = (self.kind.word(), self.id, &self.trigger);
+        format!("`jobmanager {word} {id} --trigger {trigger}` waits for it")
     }
 
     fn detach(&self, what: &str) -> Result<u8, ClientError> {
@@ -138,12 +217,14 @@ impl Wish {
     fn wait(&self, progress: &mut Progress) -> Result<u8, ClientError> {
         let mut patience = Patience::new();
         let operation = loop {
-            let status = self.client.savepoint(self.id, self.trigger);
+            let route = self.kind.route();
+            let status = self.client.snapshot(self.id, route, self.trigger);
             if let Some(status) = patience.take(&self.client, progress, status)? {
                 if let Some(operation) = status.operation {
                     break operation;
                 }
-                progress.note(&format!("Savepoint {} is being taken", self.trigger))?;
+                let (word, trigger) = (self.kind.word(), &self.trigger);
+                progress.note(&format!("The {word} {trigger} is being taken"))?;
             }
             patience.pause();
         };
@@ -151,13 +232,18 @@ impl Wish {
             progress.print(&format!("Savepoint completed. Path: {location}"))?;
             return Ok(0);
         }
+        if let Some(id) = operation.checkpoint_id {
+            progress.print(&format!("Checkpoint {id} completed."))?;
+            return Ok(0);
+        }
         progress.clear();
         let cause = operation.failure_cause;
         let cause = cause
             .as_ref()
             .map_or("no reason is given", FailureCause::words);
-        complain(problem_lines("error: the savepoint failed:", cause));
-        Ok(SAVEPOINT_FAILED)
+        let what = format!("error: the {} failed:", self.kind.word());
+        complain(problem_lines(&what, cause));
+        Ok(SNAPSHOT_FAILED)
     }
 
     fn mind_ctrl_c(&self, what: &str, progress: &Progress) {

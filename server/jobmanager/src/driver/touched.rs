@@ -101,7 +101,9 @@ impl Notes {
             Input::Command { command, .. } => {
                 let job = match command {
                     Command::Submit { graph, .. } => graph.id(),
-                    Command::Cancel(job) | Command::Rescale { job, .. } => *job,
+                    Command::Cancel(job)
+                    | Command::Rescale { job, .. }
+                    | Command::Checkpoint { job, .. } => *job,
                     Command::Savepoint(request) => request.job,
                 };
                 touched.jobs.insert(job);

@@ -123,6 +123,7 @@ pub(super) fn failure(reply: Reply) -> Failure {
         | Reply::AlreadySubmitted(job)
         | Reply::CancelAccepted(job)
         | Reply::RescaleAccepted(job)
+        | Reply::CheckpointAccepted(job, _)
         | Reply::SavepointAccepted(job, _) => {
             Failure::unavailable(format!("the answer for job {job} was lost; try again"))
         }
@@ -229,7 +230,6 @@ mod tests {
             address,
             events,
             disposals: crate::rest::Latest::default(),
-            wishes: crate::rest::Latest::default(),
         }
     }
 

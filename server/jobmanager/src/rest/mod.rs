@@ -83,8 +83,6 @@ pub struct Rest {
     pub(crate) events: Events,
     /// What came of the savepoints that clients want deleted.
     pub(crate) disposals: Latest<disposal::Outcome>,
-    /// The checkpoints that clients have asked for.
-    pub(crate) wishes: Latest<triggered::Wish>,
 }
 
 impl Rest {

@@ -159,7 +159,7 @@ async fn default_directory(rest: &Rest, job: JobId, trigger: TriggerId) -> Resul
 }
 
 /// How a job takes checkpoints; one that has ended takes none any more.
-pub(super) fn checkpointing(details: &JobDetails) -> Result<&CheckpointConfig, Failure> {
+fn checkpointing(details: &JobDetails) -> Result<&CheckpointConfig, Failure> {
     let JobSummary { id, status, .. } = details.summary;
     let Some(graph) = &details.graph else {
         return Err(failure(Reply::AlreadyEnded(id, status)));

@@ -218,7 +218,6 @@ impl Office {
             address,
             events,
             disposals: Latest::default(),
-            wishes: Latest::default(),
         };
         self.driver = Some(DriverTask(tokio::spawn(driver_loop.run())));
         self.here.send_replace(Some(Arc::new(Leading {

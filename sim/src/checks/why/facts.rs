@@ -136,7 +136,7 @@ impl Facts {
                 Command::Savepoint(wanted) => {
                     self.savepoints.insert((wanted.job, wanted.trigger));
                 }
-                Command::Submit { .. } | Command::Rescale { .. } => {}
+                Command::Submit { .. } | Command::Rescale { .. } | Command::Checkpoint { .. } => {}
             },
             Input::Discarded { .. } | Input::SavepointWritten { .. } | Input::Wake => {}
         }

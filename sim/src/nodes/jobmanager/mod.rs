@@ -253,6 +253,9 @@ impl World {
             self.fail(violation.name, violation.detail);
         }
         self.verdict(verdict);
+        for mark in self.checks.takes_marks() {
+            self.marks.hit(mark);
+        }
         self.model_says(agreed);
         // Answers are not counted: as many as waited are due at once.
         let orders = effects

@@ -11,7 +11,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/jobs/{job}/checkpoints", checkpoints::checkpoints, "The latest checkpoints, and how many there were")
             .gives(recorded!("job-checkpoints")),
-        post("/jobs/{job}/checkpoints", triggered::trigger, "Ask for a checkpoint: the next periodic one is it")
+        post("/jobs/{job}/checkpoints", triggered::trigger, "Take a checkpoint now")
             .takes(r#"{"checkpointType": "FULL"}"#).with(202).gives(recorded!("trigger-checkpoint")),
         get("/jobs/{job}/checkpoints/{trigger}", triggered::status, "What came of that")
             .gives(recorded!("trigger-checkpoint-status")),
