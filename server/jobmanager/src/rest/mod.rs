@@ -16,6 +16,7 @@ mod events;
 mod exposition;
 mod job;
 mod latest;
+mod leader;
 mod metrics;
 mod openapi;
 mod parallelism;
@@ -75,7 +76,7 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
-    /// The folder of a web dashboard's files.
+    /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
     pub address: Arc<str>,
@@ -97,7 +98,7 @@ impl Rest {
             .method_not_allowed_fallback(wrong_method);
         let router = match &self.web {
             Some(folder) => web::with_files(router, folder),
-            None => router.fallback(not_found),
+            None => web::with_own(router),
         };
         let worth_it = SizeAbove::new(SMALL)
             .and(NotForContentType::IMAGES)

@@ -9,6 +9,7 @@
 use super::kind::Kind;
 use super::tell;
 use crate::driver::Touched;
+use crate::rest::cluster::is_answering;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskManagerId, TriggerId};
 use jobmanager_core::jobmanager::{
     CheckpointOutcome, Coordinator, JobDetails, JobLine, TaskManagerDetails,
@@ -314,11 +315,10 @@ pub(in crate::rest) fn adopted(coordinator: &Coordinator, id: JobId, epoch: Epoc
     u32::try_from(adopted.count()).unwrap_or(u32::MAX)
 }
 
-/// The views show that no slot of a TaskManager is given to tasks as none being free, although not all are taken.
+/// Whether a TaskManager is given tasks now, and whether it ever was.
 fn trust(shown: &TaskManagerDetails, before: Option<Trust>) -> Trust {
-    let is_given_tasks = shown.free_slots > 0 || shown.allocations.len() >= shown.slots as usize;
     match before {
-        _ if is_given_tasks => Trust::Answering,
+        _ if is_answering(shown) => Trust::Answering,
         None | Some(Trust::New) => Trust::New,
         Some(Trust::Answering | Trust::Silent) => Trust::Silent,
     }

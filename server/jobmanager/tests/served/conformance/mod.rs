@@ -47,12 +47,20 @@ const DIFFERENCES: [(&str, &str); 9] = [
         "why nothing can be made durable",
     ),
     (
+        "/taskmanagers .taskmanagers[].answering: ours alone",
+        "whether tasks are given to it",
+    ),
+    (
         "/taskmanagers .taskmanagers[].incarnation: ours alone",
         "which life of the process it is",
     ),
     (
         "/taskmanagers/TM .allocatedSlots[].slot: ours alone",
         "slots have numbers here",
+    ),
+    (
+        "/taskmanagers/TM .answering: ours alone",
+        "whether tasks are given to it",
     ),
     (
         "/taskmanagers/TM .incarnation: ours alone",

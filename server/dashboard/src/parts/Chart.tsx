@@ -1,0 +1,42 @@
+// A chart of uPlot's, in the colors of the page.
+
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+
+interface Props {
+  label: string;
+  data: uPlot.AlignedData;
+  /** Called anew when the data changes its columns or the page its colors. */
+  options: (color: (name: string) => string) => Omit<uPlot.Options, "width" | "height">;
+  height: number;
+}
+
+/** A chart that follows its data, the width of its place, and whether it is light or dark. What it shows must also stand
+ * in text beside it: its label only names it. */
+export function Chart({ label, data, options, height }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  const chart = useRef<uPlot>(undefined);
+  useEffect(() => {
+    const at = place.current;
+    if (at === null) return;
+    const color = (name: string) => getComputedStyle(at).getPropertyValue(`--${name}`).trim();
+    const draw = () => {
+      chart.current?.destroy();
+      chart.current = new uPlot({ ...options(color), width: Math.max(160, at.clientWidth), height }, data, at);
+    };
+    draw();
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", draw);
+    const resized = new ResizeObserver(() => chart.current?.setSize({ width: Math.max(160, at.clientWidth), height }));
+    resized.observe(at);
+    return () => {
+      dark.removeEventListener("change", draw);
+      resized.disconnect();
+      chart.current?.destroy();
+      chart.current = undefined;
+    };
+  }, []);
+  useEffect(() => chart.current?.setData(data), [data]);
+  return <div class="chart" role="img" aria-label={label} ref={place} />;
+}
