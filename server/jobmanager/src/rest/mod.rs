@@ -5,6 +5,7 @@
 
 mod absent;
 mod applications;
+mod attempts;
 mod body;
 mod checkpoint_details;
 mod checkpoints;

@@ -21,7 +21,7 @@ fn recorded(name: &str) -> Value {
 }
 
 /// `route path: what`, and why that is so.
-const DIFFERENCES: [(&str, &str); 9] = [
+const DIFFERENCES: [(&str, &str); 11] = [
     (
         "/jobs/ANY .failure-cause: ours alone",
         "why the job failed, without another request",
