@@ -57,6 +57,11 @@ export function duration(ms: number): string {
     .join(" ");
 }
 
+/** How long something is ago: nobody wants to see that change many times a second. */
+export function ago(ms: number): string {
+  return ms < 1_000 ? "just now" : `${duration(ms < 10_000 ? Math.floor(ms / 1_000) * 1_000 : ms).replace(".0 ", " ")} ago`;
+}
+
 /** A time that is to be compared with others of today. */
 export function clock(at: number): string {
   return at <= 0 ? UNKNOWN : time.format(at);

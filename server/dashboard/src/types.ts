@@ -74,6 +74,8 @@ export interface Job {
 
 export interface Cause {
   kind: string;
+  /** Of a checkpoint that is under way. */
+  triggered?: number;
   text: string;
   unblock: string;
   because: Cause[];
@@ -81,6 +83,7 @@ export interface Cause {
 
 export interface Why {
   status: string;
+  now: number;
   causes: Cause[];
   "next-checkpoint": Cause | null;
 }
@@ -98,6 +101,24 @@ export interface VertexDetails {
   name: string;
   now: number;
   subtasks: Subtask[];
+}
+
+/** What was seen of an attempt. */
+export interface Attempt {
+  epoch: number;
+  attempt: number;
+  "taskmanager-id": string | null;
+  states: { state: string; timestamp: number }[];
+  /** It was there before this leader. */
+  older: boolean;
+  "end-time": number;
+}
+
+export interface Attempts {
+  now: number;
+  since: number;
+  "too-many": boolean;
+  subtasks: { vertex: string | null; subtask: number; attempts: Attempt[] }[];
 }
 
 export interface Checkpoint {

@@ -2,12 +2,13 @@
 
 import { useMemo, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { UNKNOWN, bytes, clock, count, duration, moment, plural } from "../format";
+import { UNKNOWN, ago, bytes, clock, count, duration, moment, plural } from "../format";
 import { useSeconds, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Chart } from "../parts/Chart";
 import { Fact, Loading, Problem, State } from "../parts/small";
 import type { Checkpoint, CheckpointDetails, CheckpointSubtasks, Checkpoints as Answer, Job, Why } from "../types";
+import { SlowCheckpoint } from "./Why";
 
 function Latest({ name, at, children }: { name: string; at: number | undefined; children: string }) {
   return (
@@ -15,10 +16,6 @@ function Latest({ name, at, children }: { name: string; at: number | undefined; 
       {at === undefined ? UNKNOWN : children}
     </Fact>
   );
-}
-
-function ago(at: number): string {
-  return `${duration(Math.max(0, now() - at))} ago`;
 }
 
 function Facts({ answer }: { answer: Answer }) {
@@ -30,10 +27,10 @@ function Facts({ answer }: { answer: Answer }) {
       <Fact name="Failed">{count(counts.failed)}</Fact>
       <Fact name="Under way">{count(counts.in_progress)}</Fact>
       <Fact name="Restored">{count(counts.restored)}</Fact>
-      <Latest name="Latest completed" at={completed?.trigger_timestamp}>{`${completed?.id}, ${ago(completed?.trigger_timestamp ?? 0)}`}</Latest>
-      <Latest name="Latest savepoint" at={savepoint?.trigger_timestamp}>{`${savepoint?.id}, ${ago(savepoint?.trigger_timestamp ?? 0)}`}</Latest>
-      <Latest name="Latest failed" at={failed?.failure_timestamp}>{`${failed?.id}, ${ago(failed?.failure_timestamp ?? 0)}`}</Latest>
-      <Latest name="Restored from" at={restored?.restore_timestamp}>{`${restored?.id}, ${ago(restored?.restore_timestamp ?? 0)}`}</Latest>
+      <Latest name="Latest completed" at={completed?.trigger_timestamp}>{`${completed?.id}, ${ago(now() - (completed?.trigger_timestamp ?? 0))}`}</Latest>
+      <Latest name="Latest savepoint" at={savepoint?.trigger_timestamp}>{`${savepoint?.id}, ${ago(now() - (savepoint?.trigger_timestamp ?? 0))}`}</Latest>
+      <Latest name="Latest failed" at={failed?.failure_timestamp}>{`${failed?.id}, ${ago(now() - (failed?.failure_timestamp ?? 0))}`}</Latest>
+      <Latest name="Restored from" at={restored?.restore_timestamp}>{`${restored?.id}, ${ago(now() - (restored?.restore_timestamp ?? 0))}`}</Latest>
     </dl>
   );
 }
@@ -50,8 +47,7 @@ function columns(history: Checkpoint[]): uPlot.AlignedData {
   ];
 }
 
-function options(color: (name: string) => string): Omit<uPlot.Options, "width" | "height"> {
-  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+function options(color: (name: string) => string, rem: number): Omit<uPlot.Options, "width" | "height"> {
   const font = `${0.75 * rem}px system-ui, sans-serif`;
   const axis = { stroke: color("quiet"), font, grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 } };
   const bars = uPlot.paths.bars?.({ size: [0.6, 3 * rem] });
@@ -77,9 +73,9 @@ function options(color: (name: string) => string): Omit<uPlot.Options, "width" |
     ],
     series: [
       { label: "checkpoint" },
-      { ...series("completed in", "done", "ms", duration), ...paths, fill: color("done-soft") },
-      { ...series("failed after", "bad", "ms", duration), ...paths, fill: color("bad-soft") },
-      { ...series("size", "accent", "size", bytes), width: 2, points: { show: true, size: 7 }, spanGaps: true },
+      { ...series("completed in", "done", "ms", duration), ...paths, fill: color("done-soft"), points: { show: false } },
+      { ...series("failed after", "bad", "ms", duration), ...paths, fill: color("bad-soft"), points: { show: false } },
+      { ...series("size", "wait", "size", bytes), width: 2, points: { show: true, size: 7 }, spanGaps: true },
     ],
   };
 }
@@ -171,14 +167,20 @@ export function Checkpoints({ job, why }: { job: Job; why: Why | undefined }) {
     <>
       <Facts answer={value} />
       {next && <p class="quiet next">{next.text}</p>}
+      <SlowCheckpoint why={why} />
       {value.history.length > 0 ? (
         <>
           <section class="card" aria-labelledby="chart-title">
             <h2 id="chart-title">Durations and sizes</h2>
-            <Chart label="Durations and sizes of the latest checkpoints; the list below has the same" data={data} options={options} height={260} />
+            <Chart label="Durations and sizes of the latest checkpoints; the list below has the same" data={data} options={options} height={17} />
           </section>
           <section class="card" aria-labelledby="history-title">
             <h2 id="history-title">{`The latest ${count(value.history.length)}`}</h2>
+            <div class="checkpoints columns quiet" aria-hidden="true">
+              {["Id", "State", "Kind", "Begun", "Duration", "Size", "Acknowledged"].map((title) => (
+                <span key={title}>{title}</span>
+              ))}
+            </div>
             <ol class="checkpoints">
               {value.history.map((checkpoint) => (
                 <Row key={checkpoint.id} job={job} checkpoint={checkpoint} />

@@ -1,13 +1,13 @@
 // What failed, the latest first, and what was at the root of it.
 
-import { clock, moment, words } from "../format";
+import { clock, moment } from "../format";
 import { useView } from "../hooks";
 import { Loading, Problem } from "../parts/small";
 import type { Exceptions as Answer, Job } from "../types";
 
-/** The last thing that a message says caused the others. */
-export function root(message: string): string {
-  const causes = message.split(/\n\s*caused by: /i);
+/** The last thing that a message says was behind the others. */
+function root(message: string): string {
+  const causes = message.split(/\n\s*caused by: |; the failure was: /i);
   const last = causes[causes.length - 1] ?? message;
   return last.split("\n", 1)[0] ?? last;
 }
@@ -21,8 +21,9 @@ export function Exceptions({ job }: { job: Job }) {
     <>
       {job["failure-cause"] && (
         <section class="card why" aria-labelledby="root-title">
-          <h2 id="root-title">{`Why it is ${words(job.state).toLowerCase()}`}</h2>
-          <pre>{job["failure-cause"]}</pre>
+          <h2 id="root-title">Root cause</h2>
+          <p class="cause">{root(job["failure-cause"])}</p>
+          {root(job["failure-cause"]) !== job["failure-cause"] && <p class="unblock">{job["failure-cause"]}</p>}
         </section>
       )}
       <section class="card" aria-labelledby="exceptions-title">

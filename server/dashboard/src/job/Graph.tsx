@@ -12,7 +12,7 @@ import { type Rates, useRates } from "./rates";
 /** The size of a vertex. The style sheet has the same. */
 const WIDTH = 228;
 const HEIGHT = 112;
-const ZOOMS = [0.15, 0.25, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2];
+const ZOOMS = [0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5];
 
 function question(job: Job): Question {
   const here = new Set(job.vertices.map(({ id }) => id));
@@ -55,12 +55,14 @@ function line(points: [number, number][]): string {
 interface CardProps {
   vertex: Vertex;
   rates: Rates | undefined;
+  /** Whether anything comes in, and goes out. */
+  flows: [boolean, boolean];
   at: [number, number];
   chosen: boolean;
   choose: () => void;
 }
 
-function Card({ vertex, rates, at, chosen, choose }: CardProps) {
+function Card({ vertex, rates, flows, at, chosen, choose }: CardProps) {
   const place = (card: HTMLElement | null) => {
     if (card !== null) card.style.transform = `translate(${at[0]}px, ${at[1]}px)`;
   };
@@ -75,8 +77,8 @@ function Card({ vertex, rates, at, chosen, choose }: CardProps) {
       </span>
       <Bar counts={vertex.tasks} label="Tasks" />
       <span class="vertex-line flow">
-        <span title="Records read per second">{`in ${rate(rates?.read)}`}</span>
-        <span title="Records written per second">{`out ${rate(rates?.written)}`}</span>
+        <span title="Records read per second">{flows[0] && `in ${rate(rates?.read)}`}</span>
+        <span title="Records written per second">{flows[1] && `out ${rate(rates?.written)}`}</span>
       </span>
     </button>
   );
@@ -103,8 +105,11 @@ function useDrag() {
 
 /** The largest step at which all of it can be seen, or that is still to be read. */
 function fitting(frame: HTMLElement, answer: Answer): number {
-  const fits = ZOOMS.filter((zoom) => answer.width * zoom <= frame.clientWidth && answer.height * zoom <= frame.clientHeight);
-  return Math.min(1, fits[fits.length - 1] ?? ZOOMS[0] ?? 1);
+  const tallest = Math.max(320, innerHeight * 0.56);
+  const fits = ZOOMS.filter((zoom) => answer.width * zoom <= frame.clientWidth && answer.height * zoom <= tallest);
+    // Where letters are large, because the window is, vertices may be so, too.
+  const largest = parseFloat(getComputedStyle(document.documentElement).fontSize) / 13;
+  return Math.max(...ZOOMS.filter((zoom) => zoom <= largest && zoom <= (fits[fits.length - 1] ?? 0)), ZOOMS[0] ?? 1);
 }
 
 interface CanvasProps {
@@ -125,6 +130,7 @@ function Canvas({ job, rates, chosen, choose }: CanvasProps) {
   }, [answer]);
   const step = (by: number) => setZoom(ZOOMS[Math.max(0, Math.min(ZOOMS.length - 1, ZOOMS.indexOf(zoom) + by))] ?? 1);
   if (laid === undefined || answer === undefined) return <Loading what="how the graph is best laid out" />;
+  const [from, into] = [0, 1].map((end) => new Set(laid.question.edges.map((edge) => edge[end]))) as [Set<string>, Set<string>];
   const vertices = new Map(job.vertices.map((vertex) => [vertex.id, vertex]));
   const size = (shown: SVGElement | HTMLElement | null, by: number) => {
     if (shown === null) return;
@@ -159,7 +165,7 @@ function Canvas({ job, rates, chosen, choose }: CanvasProps) {
           >
             <svg aria-hidden="true" width={answer.width} height={answer.height}>
               <defs>
-                <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+                <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" orient="auto" markerUnits="userSpaceOnUse">
                   <path d="M0,0 L8,4 L0,8 z" />
                 </marker>
               </defs>
@@ -176,7 +182,17 @@ function Canvas({ job, rates, chosen, choose }: CanvasProps) {
               const vertex = vertices.get(id);
               const at = answer.nodes[number];
               if (vertex === undefined || at === undefined) return null;
-              return <Card key={id} vertex={vertex} rates={rates.get(id)} at={at} chosen={id === chosen} choose={() => choose(id)} />;
+              return (
+                <Card
+                  key={id}
+                  vertex={vertex}
+                  rates={rates.get(id)}
+                  flows={[into.has(id), from.has(id)]}
+                  at={at}
+                  chosen={id === chosen}
+                  choose={() => choose(id)}
+                />
+              );
             })}
           </div>
         </div>

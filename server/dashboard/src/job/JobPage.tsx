@@ -1,7 +1,6 @@
 // One job: what it is, why it is not further, and its parts below.
 
-import { duration, moment } from "../format";
-import { count } from "../format";
+import { count, duration, moment } from "../format";
 import { useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Feed } from "../parts/Feed";
@@ -12,10 +11,12 @@ import { Checkpoints } from "./Checkpoints";
 import { Configuration } from "./Configuration";
 import { Exceptions } from "./Exceptions";
 import { Graph } from "./Graph";
+import { Timeline } from "./Timeline";
 import { Why } from "./Why";
 
 const TABS = [
   ["graph", "Graph"],
+  ["timeline", "Timeline"],
   ["checkpoints", "Checkpoints"],
   ["exceptions", "Exceptions"],
   ["events", "Events"],
@@ -32,6 +33,8 @@ function Part({ job, why, tab }: { job: Job; why: Answer | undefined; tab: strin
   switch (tab) {
     case "graph":
       return <Graph job={job} />;
+    case "timeline":
+      return <Timeline job={job} />;
     case "checkpoints":
       return <Checkpoints job={job} why={why} />;
     case "exceptions":

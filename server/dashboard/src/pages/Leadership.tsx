@@ -13,7 +13,7 @@ const ADOPTED: Column<Adopted>[] = [
   { key: "job", title: "Job", by: (job) => job.name, cell: (job) => <a href={`#/jobs/${job.jid}`}>{job.name}</a>, look: "name" },
   {
     key: "adopted",
-    title: "Adopted tasks",
+    title: "Adopted",
     by: (job) => job.adopted,
     cell: (job) => `${count(job.adopted)} of ${count(job.tasks)}`,
     look: "number duration",

@@ -1,6 +1,6 @@
 // The TaskManagers, and one of them.
 
-import { bytes, count, duration, plural, short } from "../format";
+import { ago, bytes, count, plural, short } from "../format";
 import { useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { type Column, Table } from "../parts/Table";
@@ -42,7 +42,7 @@ const COLUMNS: Column<TaskManagerLine>[] = [
     look: "name",
   },
   { key: "trust", title: "State", by: (tm) => Number(tm.answering), cell: (tm) => <Answering tm={tm} />, look: "state-cell" },
-  { key: "heard", title: "Heard", by: age, cell: (tm) => `${duration(age(tm))} ago`, look: "number duration" },
+  { key: "heard", title: "Heard", by: age, cell: (tm) => ago(age(tm)), look: "number duration" },
   { key: "slots", title: "Free slots", by: (tm) => tm.freeSlots, cell: (tm) => <Slots tm={tm} />, look: "wide tasks-cell" },
   { key: "tasks", title: "Tasks", by: (tm) => tm.assignedTasks, cell: (tm) => count(tm.assignedTasks), look: "number wide" },
   { key: "address", title: "Address", by: (tm) => tm.path, cell: (tm) => <code>{tm.path}</code>, look: "widest" },
@@ -105,7 +105,7 @@ export function TaskManager({ id }: { id: string }) {
             <Fact name="State">
               <Answering tm={tm} />
             </Fact>
-            <Fact name="Heard">{`${duration(age(tm))} ago`}</Fact>
+            <Fact name="Heard">{ago(age(tm))}</Fact>
             <Fact name="Slots">{`${count(tm.freeSlots)} of ${count(tm.slotsNumber)} free`}</Fact>
             <Fact name="Tasks">{count(tm.assignedTasks)}</Fact>
             <Fact name="Hardware">

@@ -82,7 +82,10 @@ function Line({ event, named }: { event: LiveEvent; named: boolean }) {
 /** The latest events, of one job or of all. */
 export function Feed({ job }: { job?: string }) {
   const { events } = useLive();
-  const shown = job === undefined ? events : events.filter((event) => text(event, "jid") === job);
+  // Among everything else it says little that a checkpoint begins.
+  const shown = events.filter((event) =>
+    job === undefined ? event.kind !== "checkpoint-triggered" : text(event, "jid") === job,
+  );
   return (
     <section class="feed card" aria-labelledby="feed-title">
       <h2 id="feed-title">What happens</h2>

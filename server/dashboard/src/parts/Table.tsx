@@ -87,6 +87,7 @@ export function Table<R>({ label, rows, columns, id, empty, selected }: Props<R>
     if (row !== null) row.style.height = `${rows * height}px`;
   };
   const space = (rows: number) => <tr class="space" aria-hidden="true" ref={tall(rows)} />;
+  if (sorted.length === 0) return <p class="empty">{empty}</p>;
   return (
     <table class="rows" aria-label={label} aria-rowcount={sorted.length + 1}>
       <thead>
@@ -116,13 +117,6 @@ export function Table<R>({ label, rows, columns, id, empty, selected }: Props<R>
           </tr>
         ))}
         {below > 0 && space(below)}
-        {sorted.length === 0 && (
-          <tr>
-            <td colSpan={columns.length} class="empty">
-              {empty}
-            </td>
-          </tr>
-        )}
       </tbody>
     </table>
   );
