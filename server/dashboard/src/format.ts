@@ -71,6 +71,11 @@ export function moment(at: number): string {
   return at <= 0 ? UNKNOWN : `${day.format(at)}, ${time.format(at)}`;
 }
 
+/** The time of today, or the day. */
+export function when(at: number): string {
+  return day.format(at) === day.format(Date.now()) ? clock(at) : day.format(at);
+}
+
 /** The beginning of an id, enough to tell a few apart. */
 export function short(id: string): string {
   return id.slice(0, 8);

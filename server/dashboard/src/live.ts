@@ -18,14 +18,13 @@ export interface LiveEvent {
 
 export type Connection = "connecting" | "live" | "lost";
 
-/** A leader that this browser has seen. */
+/** A leader that was seen, by this browser or the JobManager. */
 export interface Term {
   epoch: number;
   address: string;
   since: number;
-  /** Tasks that it has adopted from the leaders before, as far as it was seen. */
-  adopted: number;
-  recovered?: number;
+  /** Tasks that it has adopted from the leaders before, if anybody looked. */
+  adopted?: number | undefined;
 }
 
 /** How many events are remembered. */
@@ -77,10 +76,10 @@ function readTerms(): Term[] {
 /** Remembers a leader, or more of one. */
 function remember(term: Partial<Term> & { epoch: number }) {
   const known = live.terms.find(({ epoch }) => epoch === term.epoch);
-  const more = { address: "", since: 0, adopted: 0, ...known, ...term };
-  more.adopted = Math.max(known?.adopted ?? 0, term.adopted ?? 0);
-  // A store that was emptied counts from the beginning: what was later than now was another cluster's.
-  const others = live.terms.filter(({ epoch, since }) => epoch !== term.epoch && (more.since === 0 || since <= more.since));
+  const more = { address: "", since: 0, ...known, ...term };
+  // Tasks that it has adopted are restarted with the time, but were adopted.
+  if (known?.adopted !== undefined) more.adopted = Math.max(known.adopted, term.adopted ?? 0);
+  const others = live.terms.filter(({ epoch }) => epoch !== term.epoch);
   live.terms = [...others, more].sort((a, b) => b.epoch - a.epoch).slice(0, TERMS);
   try {
     localStorage.setItem(TERMS_KEY, JSON.stringify(live.terms));
@@ -96,6 +95,10 @@ export async function lookAtLeader(): Promise<Leader> {
   ahead = leader.now - (asked + Date.now()) / 2;
   live.leader = leader;
   const adopted = leader.adopted.reduce((sum, job) => sum + job.adopted, 0);
+  // A store that was emptied counts from the beginning: what was later was another cluster's.
+  live.terms = live.terms.filter(({ epoch, since }) => epoch <= leader.epoch && since <= leader.since);
+  const unseen = leader.known.filter(({ epoch }) => !live.terms.some((term) => term.epoch === epoch));
+  for (const term of unseen) remember(term);
   remember({ epoch: leader.epoch, address: leader.address, since: leader.since, adopted });
   return leader;
 }
@@ -104,7 +107,7 @@ function take(event: LiveEvent) {
   const { data } = event;
   if (event.kind === "leader") {
     const epoch = Number(data["epoch"]);
-    remember({ epoch, address: String(data["address"]), since: Number(data["timestamp"]), recovered: Number(data["jobs-recovered"]) });
+    remember({ epoch, address: String(data["address"]), since: Number(data["timestamp"]) });
   }
   if (event.kind === "reset") {
     // What is told after it may be known already, and is told again in full.

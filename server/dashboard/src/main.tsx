@@ -1,7 +1,7 @@
 // The page: its head, which is always there, and what the address names below it.
 
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { ask } from "./api";
 import { setRefresh, useLive, usePlace, useTitle } from "./hooks";
 import { start } from "./live";
@@ -73,7 +73,13 @@ function skip(event: Event) {
 function App() {
   const place = usePlace();
   const [first = "", second = ""] = place;
-  useEffect(() => scrollTo(0, 0), [first, second]);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    scrollTo(0, 0);
+    // Who does not see that there is another page hears it.
+    if (!isFirst.current) document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true });
+    isFirst.current = false;
+  }, [first, second]);
   return (
     <>
       <Head at={first === "jobs" ? "" : first} />

@@ -6,6 +6,8 @@ export interface Leader {
   since: number;
   now: number;
   adopted: { jid: string; adopted: number; tasks: number; restarts: number }[];
+  /** Those that the JobManager knew to lead, and since when it did. */
+  known: { epoch: number; address: string; since: number }[];
 }
 
 export interface Overview {

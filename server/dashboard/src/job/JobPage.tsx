@@ -4,7 +4,7 @@ import { count, duration, moment } from "../format";
 import { useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Feed } from "../parts/Feed";
-import { Bar, Fact, Id, Loading, Problem, State } from "../parts/small";
+import { Bar, Fact, Id, Loading, Problem, State, waits } from "../parts/small";
 import type { Job, Why as Answer } from "../types";
 import { Actions } from "./Actions";
 import { Checkpoints } from "./Checkpoints";
@@ -87,7 +87,7 @@ export function JobPage({ jid, tab }: { jid: string; tab: string }) {
         <>
           <div class="title">
             <h1>{job.name || jid}</h1>
-            <State state={job.state} />
+            <State state={job.state} note={waits(job.state, sum(job.vertices.map((vertex) => vertex.tasks)))} />
             <Actions job={job} />
           </div>
           <Problem problem={problem} />

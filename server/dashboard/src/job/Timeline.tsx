@@ -130,7 +130,10 @@ export function Timeline({ job }: { job: Job }) {
         </div>
       </div>
       <Table label="Attempts of its subtasks" rows={lines} columns={columns} id={(line) => line.id} empty="None of its subtasks has been started." />
-      <p class="quiet">The last eight attempts of each subtask are remembered, by the leader that saw them, and shown to some tens of milliseconds.</p>
+      <p class="quiet">
+        Green is running, violet on the way to it; a mark at the end is red if the attempt failed, grey if it was canceled, and blue if it finished.
+        Of each subtask the leader remembers the last eight attempts that it has seen, to some tens of milliseconds.
+      </p>
     </section>
   );
 }

@@ -1,6 +1,6 @@
-// Who leads, what it has adopted, and which leaders this browser has seen.
+// Who leads, what it has adopted, and who led before.
 
-import { count, duration, moment, plural, short } from "../format";
+import { UNKNOWN, count, duration, moment, plural, short } from "../format";
 import { useLive, useSeconds, useTitle, useView } from "../hooks";
 import { type Term, now } from "../live";
 import { type Column, Table } from "../parts/Table";
@@ -24,7 +24,7 @@ const ADOPTED: Column<Adopted>[] = [
 const TERMS: Column<Term>[] = [
   { key: "epoch", title: "Epoch", by: (term) => term.epoch, cell: (term) => term.epoch, look: "number narrow" },
   { key: "since", title: "Since", by: (term) => term.since, cell: (term) => moment(term.since), look: "time" },
-  { key: "adopted", title: "Adopted", by: (term) => term.adopted, cell: (term) => plural(term.adopted, "task"), look: "number duration" },
+  { key: "adopted", title: "Adopted", by: (term) => term.adopted ?? -1, cell: (term) => (term.adopted === undefined ? UNKNOWN : plural(term.adopted, "task")), look: "number duration" },
   { key: "address", title: "Address", by: (term) => term.address, cell: (term) => <code>{term.address}</code>, look: "wide" },
 ];
 
@@ -65,9 +65,9 @@ export function Leadership() {
             />
           </section>
           <section class="card">
-            <h2>Leaders that this browser has seen</h2>
-            <p class="quiet">A JobManager does not keep who led before it; this list is the browser's, while it has this page open.</p>
-            <Table label="Leaders that this browser has seen" rows={terms} columns={TERMS} id={(term) => String(term.epoch)} empty="None." />
+            <h2>Leaders that were seen</h2>
+            <p class="quiet">By this JobManager since its process was started, or by this browser. Nobody keeps it for longer.</p>
+            <Table label="Leaders that were seen" rows={terms} columns={TERMS} id={(term) => String(term.epoch)} empty="None." />
           </section>
         </>
       ) : (

@@ -1,12 +1,12 @@
 // The cluster at a glance, and its jobs.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { count, duration, moment, plural, short, words } from "../format";
+import { count, duration, moment, plural, short, when, words } from "../format";
 import { useLive, useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Feed } from "../parts/Feed";
 import { type Column, Table } from "../parts/Table";
-import { Bar, Loading, Problem, State, parts } from "../parts/small";
+import { Bar, Loading, Problem, State, parts, waits } from "../parts/small";
 import type { JobLine, Overview as Numbers } from "../types";
 
 const ofJobs = (event: LiveEvent) => event.kind.startsWith("job-") || event.kind === "leader";
@@ -21,10 +21,14 @@ const COLUMNS: Column<JobLine>[] = [
     key: "name",
     title: "Job",
     by: (job) => job.name,
-    cell: (job) => <a href={`#/jobs/${job.jid}`}>{job.name || short(job.jid)}</a>,
+    cell: (job) => (
+      <a href={`#/jobs/${job.jid}`} title={job.name}>
+        {job.name || short(job.jid)}
+      </a>
+    ),
     look: "name",
   },
-  { key: "state", title: "State", by: (job) => job.state, cell: (job) => <State state={job.state} />, look: "state-cell" },
+  { key: "state", title: "State", by: (job) => job.state, cell: (job) => <State state={job.state} note={waits(job.state, job.tasks)} />, look: "state-cell" },
   {
     key: "tasks",
     title: "Tasks",
@@ -41,10 +45,10 @@ const COLUMNS: Column<JobLine>[] = [
     key: "start",
     title: "Started",
     by: (job) => job["start-time"],
-    cell: (job) => moment(job["start-time"]),
-    look: "wide time",
+    cell: (job) => <span title={moment(job["start-time"])}>{when(job["start-time"])}</span>,
+    look: "wide started",
   },
-  { key: "duration", title: "Duration", by: lasted, cell: (job) => duration(lasted(job)), look: "number duration" },
+  { key: "duration", title: "Duration", by: lasted, cell: (job) => duration(lasted(job)), look: "number duration roomy" },
   { key: "id", title: "Id", cell: (job) => <code title={job.jid}>{short(job.jid)}</code>, look: "widest id-cell" },
 ];
 

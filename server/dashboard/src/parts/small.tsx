@@ -27,13 +27,21 @@ export function tone(state: string): string {
   }
 }
 
-export function State({ state }: { state: string }) {
+export function State({ state, note }: { state: string; note?: string | undefined }) {
   return (
     <span class={`state ${tone(state)}`}>
       <i aria-hidden="true" />
       {words(state)}
+      {note !== undefined && <small class="quiet">{note}</small>}
     </span>
   );
+}
+
+/** A job that is running in name, while some of its tasks are not: it waits for something. */
+export function waits(state: string, tasks: Record<string, number>): string | undefined {
+  const all = parts(tasks);
+  const runs = all.every(([name]) => name === "RUNNING" || name === "FINISHED");
+  return state === "RUNNING" && !runs ? "waits" : undefined;
 }
 
 /** In which order states stand in a bar. */

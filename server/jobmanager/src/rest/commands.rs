@@ -253,6 +253,7 @@ mod tests {
             web: None,
             address,
             events,
+            leaders: crate::election::Leaders::default(),
             disposals: crate::rest::Latest::default(),
             wishes: crate::rest::Latest::default(),
         }

@@ -3,6 +3,7 @@
 use super::error::Answer;
 use super::events::adopted;
 use super::{Rest, hex};
+use crate::election::KnownSince;
 use axum::Json;
 use axum::extract::State;
 use jobmanager_core::jobmanager::{Coordinator, JobLine};
@@ -38,5 +39,15 @@ pub(super) async fn leader(State(rest): State<Rest>) -> Answer {
         "since": since.0,
         "now": now.0,
         "adopted": adopted,
+        "known": rest.leaders.all().iter().map(known_json).collect::<Vec<Value>>(),
     })))
+}
+
+/// A leader that this process knew: `since` is when it heard of it.
+fn known_json(known: &KnownSince) -> Value {
+    json!({
+        "epoch": known.leader.epoch.0,
+        "address": known.leader.rest,
+        "since": known.since.0,
+    })
 }

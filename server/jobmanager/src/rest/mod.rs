@@ -37,6 +37,7 @@ mod web;
 mod why;
 
 use crate::driver::Driver;
+use crate::election::Leaders;
 use crate::metrics::MetricsTable;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path as InPath, Request};
@@ -83,6 +84,8 @@ pub struct Rest {
     pub address: Arc<str>,
     /// What happens, as it happens.
     pub(crate) events: Events,
+    /// Who has led, as far as this process knows.
+    pub(crate) leaders: Leaders,
     /// What came of the savepoints that clients want deleted.
     pub(crate) disposals: Latest<disposal::Outcome>,
     /// The checkpoints that clients have asked for.

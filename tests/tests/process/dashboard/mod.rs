@@ -407,5 +407,7 @@ fn a_page_goes_to_the_leader_at_another_address() {
         "location.host === '{other_rest}' && location.hash === '#/leadership'"
     ));
     page.wait_for_text(&other_rest);
+    // Who has led before is known, as this one has stood by then.
+    page.wait_for_text(&rest);
     assert_eq!(page.complaints_while_nobody_leads(), Vec::<String>::new());
 }
