@@ -16,7 +16,8 @@ export interface LiveEvent {
   data: Record<string, unknown>;
 }
 
-export type Connection = "connecting" | "live" | "lost";
+/** Whether the page hears of what happens; has to ask, as too many others follow the events; or gets no answer. */
+export type Connection = "connecting" | "live" | "asking" | "lost";
 
 /** A leader that was seen, by this browser or the JobManager. */
 export interface Term {
@@ -36,6 +37,8 @@ const TERMS = 20;
 const TERMS_KEY = "jobmanager-terms";
 const SHORTEST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 5_000;
+/** In silence the JobManager says so three times as often: who hears nothing has lost it, without a word. */
+const SILENCE_MS = 45_000;
 
 type Listener = (event: LiveEvent | undefined) => void;
 
@@ -156,12 +159,23 @@ function before(id: string): string {
 }
 
 /** Follows the events until the stream ends. */
-async function follow(signal: AbortSignal, opened: () => void) {
+async function follow(leave: AbortController, opened: () => void) {
   const path = last === undefined ? "events" : `events?after=${encodeURIComponent(last)}`;
-  const response = await reach(path, { signal, headers: { accept: "text/event-stream" } });
-  if (!response.ok || response.body === null) throw new Error(`no events: ${response.status}`);
+  const response = await reach(path, { signal: leave.signal, headers: { accept: "text/event-stream" } });
+  if (!response.ok || response.body === null) throw new Refused();
   if (last !== undefined) opened();
-  for await (const block of blocks(response.body)) {
+  const silence = new Silence(() => leave.abort(new Error("silence")));
+  try {
+    await listen(response.body, silence);
+  } finally {
+    silence.end();
+  }
+}
+
+/** Takes in what is said. */
+async function listen(body: ReadableStream<Uint8Array>, silence: Silence) {
+  for await (const block of blocks(body)) {
+    silence.broken();
     const { id, kind, data } = parse(block);
     if (last === undefined && id !== undefined) {
       // The first thing that is said has the place of the last event: ask again, from a while before it.
@@ -174,6 +188,27 @@ async function follow(signal: AbortSignal, opened: () => void) {
     }
   }
   throw new Error("the stream has ended");
+}
+
+/** The JobManager answers, but does not tell its events to one more client. */
+class Refused extends Error {}
+
+/** Notices that nothing has been said for long. */
+class Silence {
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly noticed: () => void) {
+    this.broken();
+  }
+
+  broken() {
+    this.end();
+    this.timer = setTimeout(this.noticed, SILENCE_MS);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+  }
 }
 
 function connected(connection: Connection) {
@@ -196,17 +231,21 @@ export async function start(): Promise<never> {
   for (;;) {
     await visible();
     const leave = new AbortController();
-    const hide = () => document.hidden && leave.abort();
+    let hidden = false;
+    const hide = () => {
+      hidden ||= document.hidden;
+      if (hidden) leave.abort();
+    };
     document.addEventListener("visibilitychange", hide);
     try {
       await lookAtLeader();
-      await follow(leave.signal, () => {
+      await follow(leave, () => {
         pause = SHORTEST_PAUSE_MS;
         connected("live");
       });
-    } catch {
-      if (!leave.signal.aborted) {
-        connected("lost");
+    } catch (problem) {
+      if (!hidden) {
+        connected(problem instanceof Refused ? "asking" : "lost");
         await new Promise((resolve) => setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
         pause = Math.min(pause * 1.6, LONGEST_PAUSE_MS);
       }

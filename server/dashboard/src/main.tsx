@@ -33,7 +33,7 @@ function Page({ place }: { place: string[] }) {
   return <NotFound />;
 }
 
-const CONNECTIONS = { connecting: "connecting …", live: "live", lost: "no answer, trying again" };
+const CONNECTIONS = { connecting: "connecting …", live: "live", asking: "not live, asking", lost: "no answer, trying again" };
 
 function Head({ at }: { at: string }) {
   const { connection } = useLive();
@@ -83,7 +83,7 @@ function App() {
   return (
     <>
       <Head at={first === "jobs" ? "" : first} />
-      <main tabIndex={-1}>
+      <main id="main" tabIndex={-1}>
         <Page place={place} />
       </main>
       <Toasts />
