@@ -6,7 +6,7 @@
 //! are still so.
 
 use super::tag::names;
-use super::{Rest, not_found};
+use super::{Rest, not_found, wrong_method};
 use axum::Router;
 use axum::handler::HandlerWithoutStateExt;
 use axum::http::header::{
@@ -64,7 +64,7 @@ pub(super) fn with_own(router: Router<Rest>) -> Router<Rest> {
     let add = |router: Router<Rest>, asset: &'static Asset| {
         let tag = format!("W/\"{:016x}\"", Digest::of(asset.text));
         let handler = async move |headers: HeaderMap| asset.answer(&tag, &headers);
-        router.route(asset.path, get(handler))
+        router.route(asset.path, get(handler).fallback(wrong_method))
     };
     ASSETS.iter().fold(router, add).fallback(not_found)
 }
