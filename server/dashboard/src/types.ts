@@ -216,8 +216,3 @@ export interface TriggerStatus {
   status: { id: "IN_PROGRESS" | "COMPLETED" };
   operation: { location?: string; "failure-cause"?: { "stack-trace"?: string; class?: string } } | null;
 }
-
-export interface Setting {
-  key: string;
-  value: string;
-}
