@@ -130,6 +130,9 @@ export interface Checkpoint {
   is_savepoint: boolean;
   trigger_timestamp: number;
   latest_ack_timestamp: number;
+  first_ack_timestamp: number;
+  /** Who acknowledged last. */
+  slowest: { vertex: string; subtask: number } | null;
   end_to_end_duration: number;
   state_size: number;
   num_subtasks: number;

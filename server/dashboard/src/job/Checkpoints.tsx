@@ -35,13 +35,20 @@ function Facts({ answer }: { answer: Answer }) {
   );
 }
 
-/** By id: how long those that completed took, those that failed, and how large they are. */
+/** Until the first task has acknowledged. */
+function untilFirst(checkpoint: Checkpoint): number | null {
+  return checkpoint.first_ack_timestamp > 0 ? checkpoint.first_ack_timestamp - checkpoint.trigger_timestamp : null;
+}
+
+/** By id: how long those that completed took, how long of that until the first acknowledgement, how long those that
+ * failed, and how large they are. */
 function columns(history: Checkpoint[]): uPlot.AlignedData {
   const shown = [...history].reverse().filter(({ status }) => status !== "IN_PROGRESS");
   const took = (status: string) => shown.map((one) => (one.status === status ? one.end_to_end_duration : null));
   return [
     shown.map(({ id }) => id),
     took("COMPLETED"),
+    shown.map((one) => (one.status === "COMPLETED" ? untilFirst(one) : null)),
     took("FAILED"),
     shown.map(({ status, state_size }) => (status === "COMPLETED" ? state_size : null)),
   ];
@@ -73,11 +80,32 @@ function options(color: (name: string) => string, rem: number): Omit<uPlot.Optio
     ],
     series: [
       { label: "checkpoint" },
-      { ...series("completed in", "done", "ms", duration), ...paths, fill: color("done-soft"), points: { show: false } },
+      { ...series("last acknowledged after", "done", "ms", duration), ...paths, fill: color("done-soft"), points: { show: false } },
+      { ...series("first after", "done", "ms", duration), ...paths, fill: color("done"), points: { show: false } },
       { ...series("failed after", "bad", "ms", duration), ...paths, fill: color("bad-soft"), points: { show: false } },
       { ...series("size", "wait", "size", bytes), width: 2, points: { show: true, size: 7 }, spanGaps: true },
     ],
   };
+}
+
+/** How long what took, and who was slowest. */
+function Phases({ job, checkpoint }: { job: Job; checkpoint: Checkpoint }) {
+  const first = untilFirst(checkpoint);
+  const { slowest } = checkpoint;
+  if (first === null) return null;
+  const name = job.vertices.find(({ id }) => id === slowest?.vertex)?.name ?? slowest?.vertex;
+  const rest = checkpoint.latest_ack_timestamp - checkpoint.first_ack_timestamp;
+  return (
+    <p>
+      {`The first subtask acknowledged after ${duration(first)}, the last one ${duration(rest)} later.`}
+      {slowest && (
+        <>
+          {" The slowest was "}
+          <strong>{`subtask ${slowest.subtask} of ${name}`}</strong>.
+        </>
+      )}
+    </p>
+  );
 }
 
 /** What each vertex, and its largest subtask, had to keep. Known of retained checkpoints alone. */
@@ -142,6 +170,7 @@ function Row({ job, checkpoint }: { job: Job; checkpoint: Checkpoint }) {
         </summary>
         {open && (
           <div class="inside">
+            <Phases job={job} checkpoint={checkpoint} />
             {checkpoint.failure_message && <p class="cause">{`It failed: ${checkpoint.failure_message}`}</p>}
             {checkpoint.external_path && (
               <p>

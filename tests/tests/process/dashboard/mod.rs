@@ -46,6 +46,14 @@ const FAULTS: &str = r"(() => {
     return faults;
 })()";
 
+/// Opens the latest checkpoint that has completed; whether it says who was slowest.
+const OPENED: &str = r"(() => {
+    const all = [...document.querySelectorAll('.checkpoints details')];
+    const completed = all.find((one) => one.textContent.includes('Completed'));
+    if (completed !== undefined) completed.open = true;
+    return /The slowest was subtask [01] of (numbers|out)/.test(document.body.innerText);
+})()";
+
 /// A job that fails for good soon after its start.
 fn doomed() -> Value {
     json!({
@@ -174,6 +182,8 @@ fn every_page_shows_what_there_is_on_every_screen() {
             keep(&mut page, name, window);
         }
     }
+    page.evaluate(&format!("location.hash = '#/jobs/{lives}/checkpoints'"));
+    page.wait_for(OPENED);
     // What is not there is said to be so, by the page as by the JobManager.
     page.evaluate("location.hash = '#/nosuch'");
     page.wait_for_text("There is no such page");
