@@ -117,9 +117,11 @@ interface CanvasProps {
   rates: Map<string, Rates>;
   chosen: string | undefined;
   choose: (id: string) => void;
+  /** What there is to say of the graph. */
+  note: string;
 }
 
-function Canvas({ job, rates, chosen, choose }: CanvasProps) {
+function Canvas({ job, rates, chosen, choose, note }: CanvasProps) {
   const laid = useLayout(job);
   const [zoom, setZoom] = useState(1);
   const { frame, press, move, release } = useDrag();
@@ -138,17 +140,20 @@ function Canvas({ job, rates, chosen, choose }: CanvasProps) {
     shown.style.height = `${answer.height * by}px`;
   };
   return (
-    <div class="canvas">
-      <div class="zoom" role="group" aria-label="Size of the graph">
-        <button type="button" onClick={() => step(-1)} aria-label="Smaller" disabled={zoom === ZOOMS[0]}>
-          −
-        </button>
-        <button type="button" onClick={fit}>
-          Fit
-        </button>
-        <button type="button" onClick={() => step(1)} aria-label="Larger" disabled={zoom === ZOOMS[ZOOMS.length - 1]}>
-          +
-        </button>
+    <>
+      <div class="above">
+        <p class="quiet">{note}</p>
+        <div class="zoom" role="group" aria-label="Size of the graph">
+          <button type="button" onClick={() => step(-1)} aria-label="Smaller" disabled={zoom === ZOOMS[0]}>
+            −
+          </button>
+          <button type="button" onClick={fit}>
+            Fit
+          </button>
+          <button type="button" onClick={() => step(1)} aria-label="Larger" disabled={zoom === ZOOMS[ZOOMS.length - 1]}>
+            +
+          </button>
+        </div>
       </div>
       <div class="frame" ref={frame} tabIndex={0} role="group" aria-label={`Graph of ${laid.question.nodes.length} vertices`}>
         <div class="sheet" ref={(sheet) => size(sheet, zoom)}>
@@ -197,7 +202,7 @@ function Canvas({ job, rates, chosen, choose }: CanvasProps) {
           </div>
         </div>
       </div>
-    </div>
+    </>
   );
 }
 
@@ -278,15 +283,13 @@ export function Graph({ job }: { job: Job }) {
   const vertex = job.vertices.find(({ id }) => id === chosen);
   const choose = (id: string) => setChosen((old) => (old === id ? undefined : id));
   const ended = ["FINISHED", "CANCELED", "FAILED"].includes(job.state);
+  const note = ended
+    ? `The job is ${words(job.state).toLowerCase()}: how its vertices were connected is not kept.`
+    : "Choose a vertex to see its subtasks. TaskManagers do not report back-pressure and watermarks, so none are shown.";
   return (
     <>
       <section class="card graph" aria-label="Graph">
-        <Canvas job={job} rates={rates} chosen={chosen} choose={choose} />
-        <p class="quiet">
-          {ended
-            ? `The job is ${words(job.state).toLowerCase()}: how its vertices were connected is not kept.`
-            : "Choose a vertex to see its subtasks. TaskManagers do not report back-pressure and watermarks, so none are shown."}
-        </p>
+        <Canvas job={job} rates={rates} chosen={chosen} choose={choose} note={note} />
       </section>
       {vertex && <Subtasks key={vertex.id} job={job.jid} vertex={vertex} close={() => setChosen(undefined)} />}
     </>
