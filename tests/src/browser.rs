@@ -11,6 +11,17 @@ use std::time::{Duration, Instant};
 
 /// What a browser may be called.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// Without a window, and without anything that a browser does by itself.
+pub const QUIET: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
 /// For how much of its own time the browser lets a page run before it is looked at.
 const PATIENCE_MS: u32 = 5_000;
 /// A browser that has not ended after this long hangs, as it does now and then.
@@ -57,6 +68,12 @@ impl Browser {
         found
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+
     /// Opens an address, with a profile in `folder`.
     ///
     /// # Panics
@@ -83,14 +100,7 @@ impl Browser {
         std::fs::create_dir_all(profile).expect("the folder can be written");
         let file = |name: &str| File::create(profile.join(name)).expect("so can a file in it");
         let mut browser = Command::new(self.0)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync"])
+            .args(QUIET)
             .arg("--enable-logging=stderr")
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg(format!("--virtual-time-budget={PATIENCE_MS}"))

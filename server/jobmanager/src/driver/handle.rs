@@ -1,5 +1,6 @@
 //! How everybody else speaks with the driver: events in, and closures that look at the coordinator.
 
+use super::acks::AckLog;
 use super::touched::Touches;
 use crate::recorder::{Flight, NoRecording};
 use crate::telemetry::Telemetry;
@@ -89,6 +90,7 @@ pub struct Driver {
     events: mpsc::Sender<Event>,
     telemetry: Telemetry,
     touches: Touches,
+    acks: AckLog,
 }
 
 impl Driver {
@@ -101,7 +103,13 @@ impl Driver {
             events,
             telemetry,
             touches,
+            acks: AckLog::default(),
         }
+    }
+
+    /// Who acknowledged checkpoints first and last.
+    pub(crate) fn acks(&self) -> &AckLog {
+        &self.acks
     }
 
     /// What its steps are about.

@@ -5,11 +5,13 @@
 //! outbox is full is ended, not waited for; no effect is carried out after the end of the lease; a panic of the core ends [`DriverLoop::run`]
 //! with its words, and the recording of what led to it is written.
 
+mod acks;
 mod handle;
 mod sessions;
 mod touched;
 mod writes;
 
+pub(crate) use acks::Acknowledged;
 pub(crate) use handle::OUTBOX;
 pub use handle::{Driver, Outbox, Session, Unavailable};
 pub(crate) use touched::{Touched, Touches};
@@ -25,6 +27,7 @@ use futures::FutureExt;
 use handle::{Event, Look, Taken};
 use jobmanager_core::id::{CommitId, Epoch, RequestId, SessionId};
 use jobmanager_core::jobmanager::{Command, Coordinator, Effect, Input, Reply};
+use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::RecordOp;
 use sessions::Sessions;
 use std::any::Any;
@@ -225,6 +228,13 @@ impl DriverLoop {
         let deadline = self.coordinator.next_deadline();
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
         let touched = self.notes.input(&input, is_due);
+        if let Input::Message {
+            message: FromTaskManager::Acknowledge(acknowledgement),
+            ..
+        } = &input
+        {
+            self.driver.acks().note(acknowledgement, now);
+        }
         let begun = Instant::now();
         self.coordinator.step(now, input, &mut self.effects);
         self.driver.telemetry().step(begun.elapsed());

@@ -18,6 +18,7 @@ mod etcd;
 mod file;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod leaders;
 #[cfg(any(
     feature = "etcd",
     feature = "kubernetes",
@@ -35,6 +36,7 @@ pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{KubernetesAccess, KubernetesLease, KubernetesPlace};
+pub(crate) use leaders::{KnownSince, Leaders};
 #[cfg(any(
     feature = "etcd",
     feature = "kubernetes",

@@ -155,7 +155,7 @@ async fn run_on_cluster(
 async fn work_on(cluster: &mut Cluster, args: &LocalArgs, work: Work) -> Result<u8, LocalError> {
     let address = cluster.rest_address().to_owned();
     cli::print(format!(
-        "REST answers at {address}; `kill -9` a TaskManager to see it come back"
+        "REST and the dashboard are at {address}; `kill -9` a TaskManager to see it come back"
     ))?;
     let progress = Progress::new();
     let display = progress.clone();

@@ -50,7 +50,8 @@ pub struct ServeArgs {
     /// [default: checkpoints in the data folder].
     #[arg(long, value_name = "URL")]
     pub checkpoint_dir: Option<String>,
-    /// The files of a web dashboard, such as Flink's own: the folder `web` inside its flink-dist-2.3.0.jar.
+    /// The files of a web dashboard in place of the built-in one, such as Flink's: the folder `web` inside its
+    /// flink-dist-2.3.0.jar.
     #[arg(long, value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
     /// How log lines look.

@@ -169,6 +169,6 @@ pub static SHELL_OPTIONS: [OptionSpec; 29] = [
     shell(
         WEB_DIR,
         "",
-        "The folder of a web dashboard's files, which REST serves beside its routes.",
+        "The folder of a web dashboard's files, which REST serves in place of the built-in one.",
     ),
 ];

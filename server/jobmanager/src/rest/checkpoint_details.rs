@@ -1,7 +1,7 @@
 //! One checkpoint of a job, by vertex and subtask, and how the job takes them.
 //!
-//! When a subtask acknowledged is not kept, and its size only as long as the checkpoint is retained. What is not known
-//! is -1, as with Flink.
+//! When each subtask acknowledged is not kept, only when the first and the last one did; its size only as long as the
+//! checkpoint is retained. What is not known is -1, as with Flink.
 
 use super::checkpoints::{look, status};
 use super::error::{Answer, Failure};

@@ -2,7 +2,8 @@
 
 use super::error::{Answer, Failure};
 use super::statistics::Sorted;
-use super::{JobOf, Rest, elapsed, job_not_found, time};
+use super::{JobOf, Rest, elapsed, hex, job_not_found, time};
+use crate::driver::Acknowledged;
 use axum::Json;
 use axum::extract::State;
 use jobmanager_core::id::{CheckpointId, JobId};
@@ -24,6 +25,7 @@ pub(super) async fn checkpoints(State(rest): State<Rest>, JobOf(job): JobOf) -> 
 /// The checkpoints of a job, and what is needed to show one.
 pub(super) async fn look(rest: &Rest, job: JobId) -> Result<(CheckpointsDetails, Shown), Failure> {
     let storage = Arc::clone(&rest.checkpoint_storage);
+    let acks = rest.driver.acks().of_job(job);
     let view = move |coordinator: &Coordinator, now: Timestamp| {
         let details = coordinator.checkpoints(job)?;
         let shown = Shown {
@@ -31,6 +33,8 @@ pub(super) async fn look(rest: &Rest, job: JobId) -> Result<(CheckpointsDetails,
             storage,
             kept: kept(&details, retained(coordinator, job)),
             savepoints: savepoints(&coordinator.savepoints(job)),
+            vertices: vertices(coordinator, job),
+            acks,
             now,
         };
         Some((details, shown))
@@ -43,6 +47,12 @@ fn retained(coordinator: &Coordinator, job: JobId) -> usize {
     let graph = coordinator.job(job).and_then(|details| details.graph);
     let checkpointing = graph.and_then(|graph| graph.config().checkpointing.clone());
     checkpointing.map_or(0, |config| config.retained as usize)
+}
+
+fn vertices(coordinator: &Coordinator, job: JobId) -> Vec<u128> {
+    let details = coordinator.job(job);
+    let vertices = details.into_iter().flat_map(|details| details.vertices);
+    vertices.map(|vertex| vertex.operator_id).collect()
 }
 
 /// What is known of a savepoint that is complete.
@@ -82,6 +92,10 @@ pub(super) struct Shown {
     kept: BTreeSet<CheckpointId>,
     /// Those that are remembered.
     savepoints: BTreeMap<CheckpointId, CompletedSavepoint>,
+    /// The ids of the vertices, in the order of the graph.
+    vertices: Vec<u128>,
+    /// Who acknowledged first and last, of those of which that was noted.
+    acks: BTreeMap<CheckpointId, Acknowledged>,
     now: Timestamp,
 }
 
@@ -141,6 +155,7 @@ impl Shown {
             "checkpoint_type": self.kind(entry),
             "tasks": {},
         });
+        self.phases(entry, &mut value);
         match &entry.outcome {
             CheckpointOutcome::InProgress => {}
             CheckpointOutcome::Completed => {
@@ -154,6 +169,20 @@ impl Shown {
             }
         }
         value
+    }
+
+    /// How long the tasks took, and which one took longest: ours alone. Flink has the times of every task.
+    fn phases(&self, entry: &CheckpointEntry, value: &mut Value) {
+        let noted = self.acks.get(&entry.id);
+        let noted = noted.filter(|noted| entry.latest_ack == Some(noted.last));
+        value["first_ack_timestamp"] = time(noted.map(|noted| noted.first)).into();
+        value["slowest"] = noted
+            .filter(|_| entry.acknowledged == entry.subtasks)
+            .and_then(|noted| {
+                let vertex = self.vertices.get(noted.by.vertex.0 as usize)?;
+                Some(json!({ "vertex": hex(*vertex), "subtask": noted.by.subtask.0 }))
+            })
+            .into();
     }
 
     fn kind(&self, entry: &CheckpointEntry) -> &'static str {
@@ -225,6 +254,21 @@ fn latest(details: &CheckpointsDetails, is_savepoint: bool) -> Option<Checkpoint
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use jobmanager_core::id::{SubtaskIndex, TaskId, VertexIndex};
+
+    /// That a checkpoint had its last acknowledgement at this time.
+    fn noted(checkpoint: u64, last: u64) -> (CheckpointId, Acknowledged) {
+        let by = TaskId {
+            vertex: VertexIndex(1),
+            subtask: SubtaskIndex(3),
+        };
+        let noted = Acknowledged {
+            first: Timestamp(11),
+            last: Timestamp(last),
+            by,
+        };
+        (CheckpointId(checkpoint), noted)
+    }
 
     #[test]
     fn savepoints_and_the_retained_checkpoints_are_shown_as_there() {
@@ -261,9 +305,18 @@ mod tests {
             storage: "file:///c/".into(),
             kept: kept(&details, 1),
             savepoints: BTreeMap::from([(CheckpointId(5), savepoint)]),
+            vertices: Vec::from([10, 11]),
+            acks: BTreeMap::from([noted(5, 12), noted(4, 12), noted(2, 13)]),
             now: Timestamp(20),
         };
         let value = shown.checkpoints(&details);
+        let slowest = json!({ "vertex": hex(11), "subtask": 3 });
+        let named: Vec<&Value> = (0..5).map(|i| &value["history"][i]["slowest"]).collect();
+        // Of the first two it is known; nothing was noted of the third and the last, and of the other one something else.
+        let null = &Value::Null;
+        assert_eq!(named, [&slowest, &slowest, null, null, null]);
+        assert_eq!(value["history"][0]["first_ack_timestamp"], 11);
+        assert_eq!(value["history"][3]["first_ack_timestamp"], -1);
         let discarded: Vec<Option<bool>> = (0..5)
             .map(|i| value["history"][i]["discarded"].as_bool())
             .collect();

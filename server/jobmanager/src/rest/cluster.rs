@@ -109,7 +109,13 @@ pub(super) fn line_json(tm: &TaskManagerDetails) -> Value {
             "totalProcessMemory": 0,
         },
         "incarnation": tm.incarnation.0.to_string(),
+        "answering": is_answering(tm),
     })
+}
+
+/// Whether tasks are given to it: no slot is shown as free of one that owes an answer, although not all are taken.
+pub(super) fn is_answering(tm: &TaskManagerDetails) -> bool {
+    tm.free_slots > 0 || tm.allocations.len() >= tm.slots as usize
 }
 
 fn resource_json(slots: u32) -> Value {

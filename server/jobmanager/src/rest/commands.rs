@@ -229,6 +229,7 @@ mod tests {
             web: None,
             address,
             events,
+            leaders: crate::election::Leaders::default(),
             disposals: crate::rest::Latest::default(),
         }
     }

@@ -5,6 +5,7 @@
 
 mod absent;
 mod applications;
+mod attempts;
 mod body;
 mod checkpoint_details;
 mod checkpoints;
@@ -16,6 +17,7 @@ mod events;
 mod exposition;
 mod job;
 mod latest;
+mod leader;
 mod metrics;
 mod openapi;
 mod parallelism;
@@ -35,6 +37,7 @@ mod web;
 mod why;
 
 use crate::driver::Driver;
+use crate::election::Leaders;
 use crate::metrics::MetricsTable;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path as InPath, Request};
@@ -75,12 +78,14 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
-    /// The folder of a web dashboard's files.
+    /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
     pub address: Arc<str>,
     /// What happens, as it happens.
     pub(crate) events: Events,
+    /// Who has led, as far as this process knows.
+    pub(crate) leaders: Leaders,
     /// What came of the savepoints that clients want deleted.
     pub(crate) disposals: Latest<disposal::Outcome>,
 }
@@ -95,7 +100,7 @@ impl Rest {
             .method_not_allowed_fallback(wrong_method);
         let router = match &self.web {
             Some(folder) => web::with_files(router, folder),
-            None => router.fallback(not_found),
+            None => web::with_own(router),
         };
         let worth_it = SizeAbove::new(SMALL)
             .and(NotForContentType::IMAGES)

@@ -48,7 +48,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Whether an `If-None-Match` names this tag, weak or not.
-fn names(known: &HeaderValue, tag: &str) -> bool {
+pub(super) fn names(known: &HeaderValue, tag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let known = known.to_str().unwrap_or_default();
     known.trim() == "*" || known.split(',').any(|one| bare(one) == bare(tag))

@@ -7,7 +7,7 @@ use super::{ServeError, join_words};
 use crate::clock::Clock;
 use crate::discard::CheckpointStorage;
 use crate::driver::{DriverEnd, driver};
-use crate::election::{Election, KnownLeader, Leader, Lease, Lost};
+use crate::election::{Election, KnownLeader, Leader, Leaders, Lease, Lost};
 use crate::gate::{Gate, Leading};
 use crate::metrics::MetricsTable;
 use crate::options::Options;
@@ -39,6 +39,8 @@ struct Office {
     options: Options,
     addresses: Addresses,
     here: watch::Sender<Option<Arc<Leading>>>,
+    /// Who has led before.
+    leaders: Leaders,
     store: Option<ChosenStore>,
     driver: Option<DriverTask>,
 }
@@ -68,13 +70,16 @@ impl Terms {
     /// # Errors
     /// The election cannot be taken part in.
     pub(super) fn new(options: Options, addresses: Addresses) -> Result<Terms, ServeError> {
+        let known = watch::Sender::new(None);
+        let leaders = Leaders::follow(known.subscribe());
         Ok(Terms {
             election: Election::open(options.election.clone())?,
-            known: watch::Sender::new(None),
+            known,
             office: Office {
                 options,
                 addresses,
                 here: watch::Sender::new(None),
+                leaders,
                 store: None,
                 driver: None,
             },
@@ -217,6 +222,7 @@ impl Office {
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,
+            leaders: self.leaders.clone(),
             disposals: Latest::default(),
         };
         self.driver = Some(DriverTask(tokio::spawn(driver_loop.run())));

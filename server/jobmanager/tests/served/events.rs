@@ -89,23 +89,23 @@ fn kinds(events: &[Event]) -> Vec<(&str, &str)> {
     kinds
 }
 
-async fn submit(running: &Running, more: &str) -> String {
+pub(crate) async fn submit(running: &Running, more: &str) -> String {
     let (status, accepted) = running.request("POST", "/jobs", job(more)).await;
     assert_eq!(status, 202, "{accepted}");
     accepted["jobid"].as_str().unwrap().to_owned()
 }
 
-async fn cancel(running: &Running, job: &str) {
+pub(crate) async fn cancel(running: &Running, job: &str) {
     let (status, _) = running.request("PATCH", &format!("/jobs/{job}"), "").await;
     assert_eq!(status, 202);
 }
 
-async fn start(folder: &Path) -> Running {
+pub(crate) async fn start(folder: &Path) -> Running {
     Running::start(folder, &[]).await
 }
 
 /// Answers everything that a TaskManager is asked, until the session ends.
-async fn obey(mut session: Session) {
+pub(crate) async fn obey(mut session: Session) {
     let changed = |attempt: v1::AttemptId, report: v1::TaskReport| v1::TaskStateChange {
         attempt: Some(attempt),
         report: report.into(),

@@ -39,6 +39,39 @@ async fn a_dashboards_files_are_served_beside_the_routes_and_nothing_above_them(
 }
 
 #[tokio::test]
+async fn the_own_dashboard_is_served_unless_another_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]).await;
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/dashboard.js", "text/javascript"),
+        ("/layout.js", "text/javascript"),
+        ("/dashboard.css", "text/css"),
+        ("/favicon.svg", "image/svg+xml"),
+        ("/licenses.txt", "text/plain"),
+    ] {
+        let (head, body) = running.fetch("GET", path, &[], "").await;
+        assert_eq!(head.status, 200, "{path}");
+        let shown = head.headers["content-type"].to_str().unwrap();
+        assert!(shown.starts_with(kind), "{path}: {shown}");
+        let policy = head.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert!(!body.is_empty(), "{path}");
+        let tag = head.headers["etag"].to_str().unwrap();
+        let again = [("if-none-match", tag)];
+        let (head, nothing) = running.fetch("GET", path, &again, "").await;
+        assert_eq!((head.status.as_u16(), nothing.len()), (304, 0), "{path}");
+        let (status, refused) = running.request("POST", path, "").await;
+        assert_eq!(status, 405, "{path}: {refused}");
+    }
+    for path in ["/index.html", "/nosuch", "/v1/"] {
+        let (status, body) = running.request("GET", path, "").await;
+        assert_eq!(status, 404, "{path}: {body}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_the_client_has_is_not_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path(), &[]).await;

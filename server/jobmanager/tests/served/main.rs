@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attempts;
 mod binary;
 mod conformance;
 mod events;

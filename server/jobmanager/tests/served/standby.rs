@@ -3,6 +3,7 @@
 use crate::support::Running;
 use jobmanager_proto::v1;
 use jobmanager_proto::v1::job_manager_client::JobManagerClient;
+use serde_json::Value;
 use std::fs::File;
 use std::path::Path;
 use tokio_stream::wrappers::ReceiverStream;
@@ -81,6 +82,12 @@ async fn a_standby_sends_everybody_to_the_leader_and_leads_when_it_is_gone() {
     until_status(&second, 200).await;
     let status = call(rpc(&second), Some(1)).await;
     assert_eq!(named(&status), (second.bound.rpc.to_string(), 2));
+    let led = |answer: &Value| answer["known"][0]["epoch"] == 2;
+    let answer = second.until("/leader", led).await;
+    assert_eq!(answer["epoch"], 2);
+    let before = &answer["known"][1];
+    assert_eq!(before["epoch"], 1, "{answer}");
+    assert_eq!(before["address"], leader.to_string());
     second.stop().await;
 }
 

@@ -18,6 +18,7 @@ mod ring;
 mod tell;
 mod watch;
 
+use super::attempts::AttemptLog;
 use super::error::Failure;
 use super::{Parameters, Rest, parse_job};
 use crate::driver::{Driver, Touches, Unavailable};
@@ -64,14 +65,18 @@ pub(crate) struct Events {
     lease: Lease,
     clients: Arc<Semaphore>,
     pace: Pace,
+    attempts: AttemptLog,
 }
 
 impl Events {
     /// Watches a coordinator until its driver ends. `address` is where clients reach it.
     pub(crate) fn of(driver: &Driver, lease: Lease, address: Arc<str>) -> Events {
         let (writer, ring) = ring(Bounds::USUAL);
-        tokio::spawn(follow(driver.clone(), driver.touches(), writer, address));
-        Events::from_ring(driver.telemetry().epoch, ring, lease, Pace::USUAL)
+        let events = Events::from_ring(driver.telemetry().epoch, ring, lease, Pace::USUAL);
+        let attempts = events.attempts.clone();
+        let touches = driver.touches();
+        tokio::spawn(follow(driver.clone(), touches, writer, address, attempts));
+        events
     }
 
     fn from_ring(epoch: Epoch, ring: Ring, lease: Lease, pace: Pace) -> Events {
@@ -81,7 +86,13 @@ impl Events {
             lease,
             clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
             pace,
+            attempts: AttemptLog::default(),
         }
+    }
+
+    /// The attempts that were seen on the way.
+    pub(super) fn attempts(&self) -> &AttemptLog {
+        &self.attempts
     }
 
     /// The events after this id, or those to come; of these jobs alone, if any are named.
@@ -136,8 +147,14 @@ pub(super) async fn events(
 }
 
 /// Looks at what is touched, and tells what has changed, until the driver ends.
-async fn follow(driver: Driver, mut touches: Touches, writer: Writer, address: Arc<str>) {
-    let told = tell_all(&driver, &mut touches, &writer, &address).await;
+async fn follow(
+    driver: Driver,
+    mut touches: Touches,
+    writer: Writer,
+    address: Arc<str>,
+    attempts: AttemptLog,
+) {
+    let told = tell_all(&driver, &mut touches, &writer, &address, attempts).await;
     // There is no timeout, so the driver has ended; with the writer the streams end.
     debug_assert_eq!(told, Err(Unavailable::Ended));
 }
@@ -147,10 +164,11 @@ async fn tell_all(
     touches: &mut Touches,
     writer: &Writer,
     address: &str,
+    attempts: AttemptLog,
 ) -> Result<(), Unavailable> {
     let (epoch, since) = (driver.telemetry().epoch, driver.telemetry().since);
     let begin = move |coordinator: &Coordinator, now: Timestamp| {
-        let watch = Watch::begin(coordinator, epoch, now);
+        let watch = Watch::begin(coordinator, epoch, now, attempts);
         (watch, coordinator.overview())
     };
     let (mut watch, overview) = driver.look(Duration::MAX, begin).await?;
@@ -189,10 +207,10 @@ async fn look_at_touched(
     let jobs: Vec<JobId> = jobs.into_iter().collect();
     for some in jobs.chunks(AT_ONCE) {
         let some = some.to_vec();
-        let look = move |coordinator: &Coordinator, _| {
+        let look = move |coordinator: &Coordinator, now: Timestamp| {
             let (mut watch, begun) = (watch, Instant::now());
             for job in some {
-                watch.job(coordinator, job);
+                watch.job(coordinator, job, now);
             }
             (watch, begun.elapsed())
         };

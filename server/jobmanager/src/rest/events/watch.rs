@@ -9,6 +9,8 @@
 use super::kind::Kind;
 use super::tell;
 use crate::driver::Touched;
+use crate::rest::attempts::AttemptLog;
+use crate::rest::cluster::is_answering;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskManagerId, TriggerId};
 use jobmanager_core::jobmanager::{
     CheckpointOutcome, Coordinator, JobDetails, JobLine, TaskManagerDetails,
@@ -40,6 +42,8 @@ pub(super) struct Watch {
     waiting: BTreeSet<JobId>,
     taskmanagers: BTreeMap<TaskManagerId, KnownTaskManager>,
     news: Vec<News>,
+    /// The attempts that were seen.
+    attempts: AttemptLog,
 }
 
 /// What was shown of a job.
@@ -73,16 +77,22 @@ enum Trust {
 
 impl Watch {
     /// What is shown when a coordinator begins. Nothing of it is news.
-    pub(super) fn begin(coordinator: &Coordinator, epoch: Epoch, now: Timestamp) -> Watch {
+    pub(super) fn begin(
+        coordinator: &Coordinator,
+        epoch: Epoch,
+        now: Timestamp,
+        attempts: AttemptLog,
+    ) -> Watch {
         let mut watch = Watch {
             epoch,
             jobs: BTreeMap::new(),
             waiting: BTreeSet::new(),
             taskmanagers: BTreeMap::new(),
             news: Vec::new(),
+            attempts,
         };
         for line in coordinator.lines() {
-            watch.job(coordinator, line.id);
+            watch.job(coordinator, line.id, now);
         }
         for taskmanager in coordinator.taskmanagers() {
             watch.taskmanager(coordinator, &taskmanager.id, now);
@@ -130,12 +140,14 @@ impl Watch {
     }
 
     /// Looks at a job.
-    pub(super) fn job(&mut self, coordinator: &Coordinator, id: JobId) {
+    pub(super) fn job(&mut self, coordinator: &Coordinator, id: JobId, now: Timestamp) {
         let Some(details) = coordinator.job(id) else {
             self.jobs.remove(&id);
             self.waiting.remove(&id);
+            self.attempts.forget(id);
             return;
         };
+        self.attempts.look(coordinator, &details, now, self.epoch);
         let has_ended = details.summary.status.is_terminal();
         let mut known = match self.jobs.remove(&id) {
             Some(known) if known.line.status.is_terminal() && has_ended => {
@@ -328,11 +340,10 @@ fn has_begun(state: ExecutionState) -> bool {
     }
 }
 
-/// The views show that no slot of a TaskManager is given to tasks as none being free, although not all are taken.
+/// Whether a TaskManager is given tasks now, and whether it ever was.
 fn trust(shown: &TaskManagerDetails, before: Option<Trust>) -> Trust {
-    let is_given_tasks = shown.free_slots > 0 || shown.allocations.len() >= shown.slots as usize;
     match before {
-        _ if is_given_tasks => Trust::Answering,
+        _ if is_answering(shown) => Trust::Answering,
         None | Some(Trust::New) => Trust::New,
         Some(Trust::Answering | Trust::Silent) => Trust::Silent,
     }

@@ -3,10 +3,14 @@
 use super::{Route, TRIGGERED, get, post, recorded};
 use crate::rest::openapi::{self, AFTER, GET, JOBS, LIMIT, OFFSET};
 use crate::rest::{
-    absent, applications, cluster, disposal, events, exposition, metrics, recording, settings,
+    absent, applications, cluster, disposal, events, exposition, leader, metrics, recording,
+    settings,
 };
 
 const EVENT: &str = "event: job-changed\nid: 3-17\ndata: {\"jid\":\"7f33cc341a0ccd8f1312e04dd86817c3\",\"name\":\"word-count\",\"previous-state\":\"CREATED\",\"restarts\":0,\"state\":\"RUNNING\",\"timestamp\":1700000000000}\n\n";
+const LEADER: &str = r#"{"epoch": 3, "address": "127.0.0.1:8081", "since": 1700000000000, "now": 1700000001000,
+ "adopted": [{"jid": "7f33cc341a0ccd8f1312e04dd86817c3", "adopted": 7, "tasks": 7, "restarts": 0}],
+ "known": [{"epoch": 3, "address": "127.0.0.1:8081", "since": 1700000000000}]}"#;
 const METRIC: &str = "# HELP flink_jobmanager_numRunningJobs Jobs that have not ended.\n# TYPE flink_jobmanager_numRunningJobs gauge\nflink_jobmanager_numRunningJobs{host=\"127.0.0.1\"} 1\n# EOF\n";
 
 #[rustfmt::skip]
@@ -16,6 +20,8 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(recorded!("overview")),
         get("/config", cluster::config, "What a dashboard has to know")
             .gives(recorded!("config")),
+        get("/leader", leader::leader, "Who leads, since when, which tasks it has adopted, and who it knows to have led before")
+            .gives(LEADER),
         get("/events", events::events, "What happens, as it happens")
             .asks(&[AFTER, JOBS])
             .gives_text("text/event-stream", EVENT),

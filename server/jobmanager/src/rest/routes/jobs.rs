@@ -2,7 +2,7 @@
 
 use super::{Route, get, patch, post, put, recorded};
 use crate::rest::openapi::{AGG, CHOSEN_JOBS, GET, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET};
-use crate::rest::{commands, job, metrics, parallelism, plan, result, settings, why};
+use crate::rest::{attempts, commands, job, metrics, parallelism, plan, result, settings, why};
 
 const GRAPH: &str = r#"{"name": "numbers",
  "vertices": [
@@ -17,6 +17,10 @@ const WHY: &str = r#"{"job": "7f33cc341a0ccd8f1312e04dd86817c3", "status": "RUNN
 const PARALLELISM: &str = r#"{"changing": false, "problem": null, "vertices": [
   {"id": "0123456789abcdef0123456789abcdef", "graph-id": "count", "name": "count", "parallelism": 2,
    "maxParallelism": 128, "lowerBound": 1, "upperBound": 4}]}"#;
+const ATTEMPTS: &str = r#"{"now": 1700000005000, "since": 1700000000000, "too-many": false, "subtasks": [
+  {"vertex": "0123456789abcdef0123456789abcdef", "subtask": 0, "attempts": [
+    {"epoch": 3, "attempt": 1, "taskmanager-id": "tm-0", "older": false, "end-time": -1,
+     "states": [{"state": "DEPLOYING", "timestamp": 1700000001000}, {"state": "RUNNING", "timestamp": 1700000001050}]}]}]}"#;
 const BOUNDS: &str =
     r#"{"0123456789abcdef0123456789abcdef": {"parallelism": {"lowerBound": 1, "upperBound": 4}}}"#;
 
@@ -37,6 +41,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/jobs/{job}/why", why::why, "What it waits for, and what would help").gives(WHY),
         get("/jobs/{job}/parallelism", parallelism::shown, "How many subtasks its vertices have, and are to have")
             .gives(PARALLELISM),
+        get("/jobs/{job}/attempts", attempts::attempts, "The attempts of its subtasks that this leader has seen, with their states")
+            .asks(&[OFFSET, LIMIT]).gives(ATTEMPTS),
         get("/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS),
         put("/jobs/{job}/resource-requirements", parallelism::set, "Change the bounds of its parallelism, of every vertex")
             .takes(BOUNDS),

@@ -21,7 +21,7 @@ fn recorded(name: &str) -> Value {
 }
 
 /// `route path: what`, and why that is so.
-const DIFFERENCES: [(&str, &str); 9] = [
+const DIFFERENCES: [(&str, &str); 19] = [
     (
         "/jobs/ANY .failure-cause: ours alone",
         "why the job failed, without another request",
@@ -43,8 +43,44 @@ const DIFFERENCES: [(&str, &str); 9] = [
         "a job that waits has none, which was not recorded",
     ),
     (
+        "/jobs/ANY/checkpoints .history[].first_ack_timestamp: ours alone",
+        "when the first subtask acknowledged",
+    ),
+    (
+        "/jobs/ANY/checkpoints .history[].slowest: ours alone",
+        "which subtask acknowledged last",
+    ),
+    (
+        "/jobs/ANY/checkpoints .latest.completed.first_ack_timestamp: ours alone",
+        "when the first subtask acknowledged",
+    ),
+    (
+        "/jobs/ANY/checkpoints .latest.completed.slowest: ours alone",
+        "which subtask acknowledged last",
+    ),
+    (
+        "/jobs/ANY/checkpoints .latest.savepoint.first_ack_timestamp: ours alone",
+        "when the first subtask acknowledged",
+    ),
+    (
+        "/jobs/ANY/checkpoints .latest.savepoint.slowest: ours alone",
+        "which subtask acknowledged last",
+    ),
+    (
+        "/jobs/JOB/checkpoints/details/CHECKPOINT .first_ack_timestamp: ours alone",
+        "when the first subtask acknowledged",
+    ),
+    (
+        "/jobs/JOB/checkpoints/details/CHECKPOINT .slowest: ours alone",
+        "which subtask acknowledged last",
+    ),
+    (
         "/overview .store-problem: ours alone",
         "why nothing can be made durable",
+    ),
+    (
+        "/taskmanagers .taskmanagers[].answering: ours alone",
+        "whether tasks are given to it",
     ),
     (
         "/taskmanagers .taskmanagers[].incarnation: ours alone",
@@ -53,6 +89,10 @@ const DIFFERENCES: [(&str, &str); 9] = [
     (
         "/taskmanagers/TM .allocatedSlots[].slot: ours alone",
         "slots have numbers here",
+    ),
+    (
+        "/taskmanagers/TM .answering: ours alone",
+        "whether tasks are given to it",
     ),
     (
         "/taskmanagers/TM .incarnation: ours alone",
