@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "services")]
+mod bucket;
 mod contract;
 mod embedded;
+mod kills;
 #[cfg(feature = "services")]
 mod postgres;
 mod records;

@@ -24,6 +24,7 @@
 
 mod format;
 mod log;
+mod pace;
 mod place;
 mod probe;
 mod ring;
@@ -39,15 +40,16 @@ use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_core::record::{Record, RecordOp};
 use log::Log;
+use pace::Pace;
 use place::{Prefix, PutFailure};
 use probe::{ProbeFailure, probe};
 use ring::{ReadFailure, Ring, write_entry};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long it may take to read all records and to begin an epoch.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -67,6 +69,7 @@ pub struct BucketStore {
 struct State {
     /// Absent until something is loaded or written.
     log: Option<Log>,
+    pace: Pace,
     /// What is being deleted. It is given up with this.
     deletions: JoinSet<()>,
     closed: bool,
@@ -156,7 +159,9 @@ impl BucketStore {
         };
         let words = match failure {
             PutFailure::Refused => return Ok(Claim::Lost(self.read_ring().await?)),
-            PutFailure::NotDone(words) => return Err(self.unreachable(words)),
+            PutFailure::Unsupported(words) | PutFailure::NotDone(words) => {
+                return Err(self.unreachable(words));
+            }
             PutFailure::Unknown(words) => words,
         };
         let ring = self.read_ring().await?;
@@ -227,6 +232,11 @@ impl BucketStore {
         epoch: u64,
         mut changes: Vec<Change>,
     ) -> Result<(), WriteFailure> {
+        let rest = state.pace.rest(Instant::now());
+        if !rest.is_zero() {
+            // Whatever is to be written meanwhile goes into one write.
+            sleep(rest).await;
+        }
         for _ in 0..TRIES {
             let is_known = |log: &Log| log.epoch() >= epoch && !log.is_in_doubt();
             if !state.log.as_ref().is_some_and(is_known)
@@ -240,7 +250,10 @@ impl BucketStore {
             let room = log.make_room(&self.prefix, epoch).await;
             room.map_err(WriteFailure::NotDone)?;
             let entry = log.next_entry(changes);
-            match write_entry(&self.prefix, log.expected(), &entry).await {
+            let began = Instant::now();
+            let written = write_entry(&self.prefix, log.expected(), &entry).await;
+            state.pace.wrote(began, Instant::now());
+            match written {
                 Ok(version) => {
                     log.written(entry, version);
                     log.merge_some(&self.prefix);
@@ -249,7 +262,9 @@ impl BucketStore {
                     return Ok(());
                 }
                 Err(PutFailure::Refused) => log.doubt(),
-                Err(PutFailure::NotDone(words)) => return Err(WriteFailure::NotDone(words)),
+                Err(PutFailure::Unsupported(words) | PutFailure::NotDone(words)) => {
+                    return Err(WriteFailure::NotDone(words));
+                }
                 Err(PutFailure::Unknown(words)) => {
                     log.doubt();
                     return Err(WriteFailure::Unknown(words));

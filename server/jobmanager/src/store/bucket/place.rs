@@ -191,6 +191,8 @@ pub(super) enum Expected {
 pub(super) enum PutFailure {
     /// The object is not what was expected, or somebody else is writing it.
     Refused,
+    /// There are no such conditions here.
+    Unsupported(String),
     /// It was not made, and will not be.
     NotDone(String),
     /// It may have been made, or may be yet.
@@ -207,13 +209,15 @@ impl PutFailure {
         ) {
             return PutFailure::Refused;
         }
+        if matches!(
+            error,
+            Error::NotImplemented { .. } | Error::NotSupported { .. }
+        ) {
+            return PutFailure::Unsupported(words);
+        }
         let is_definite = matches!(
             error,
-            Error::NotFound { .. }
-                | Error::PermissionDenied { .. }
-                | Error::Unauthenticated { .. }
-                | Error::NotImplemented { .. }
-                | Error::NotSupported { .. }
+            Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
         );
         match is_definite || was_not_sent(error) {
             true => PutFailure::NotDone(words),
@@ -225,7 +229,9 @@ impl PutFailure {
     pub(super) fn words(self) -> String {
         match self {
             PutFailure::Refused => "somebody else writes there".to_owned(),
-            PutFailure::NotDone(words) | PutFailure::Unknown(words) => words,
+            PutFailure::Unsupported(words)
+            | PutFailure::NotDone(words)
+            | PutFailure::Unknown(words) => words,
         }
     }
 }

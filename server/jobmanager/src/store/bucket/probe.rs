@@ -96,6 +96,7 @@ fn is_refused(written: Result<UpdateVersion, PutFailure>, what: &str) -> Result<
 fn not_made(failure: PutFailure) -> ProbeFailure {
     match failure {
         PutFailure::Refused => unfit("refuses to write an object that is as expected"),
+        PutFailure::Unsupported(words) => unfit(&format!("has no conditional writes ({words})")),
         PutFailure::NotDone(words) | PutFailure::Unknown(words) => ProbeFailure::Away(words),
     }
 }

@@ -3,14 +3,12 @@
 use super::format::{Entry, decode, encode};
 use super::place::{Expected, Prefix, PutFailure};
 use super::runs::FOLDER as RUNS;
-use futures::{StreamExt, TryStreamExt};
+use futures::future::try_join_all;
 use object_store::UpdateVersion;
 
 /// How many objects there are, and so how many entries there may be that are in no run. Google allows one write
 /// per second to each; a leader that takes over reads all of them.
 pub(super) const SLOTS: u64 = 32;
-/// How many are read at the same time.
-const READS: usize = 16;
 /// How often the slots are read that somebody wrote while the others were read. Who writes needs a whole round for
 /// another time to be needed.
 const REREADS: usize = 8;
@@ -175,9 +173,8 @@ fn latest_in(index: u64, last: u64) -> u64 {
 }
 
 async fn read_slots(prefix: &Prefix, indices: Vec<u64>) -> Result<Vec<Slot>, ReadFailure> {
-    let reads = indices.into_iter().map(|index| Slot::read(prefix, index));
-    let reads = futures::stream::iter(reads).buffered(READS);
-    reads.try_collect().await
+    // All at once: whoever wants to lead is in a hurry.
+    try_join_all(indices.into_iter().map(|index| Slot::read(prefix, index))).await
 }
 
 #[cfg(test)]
