@@ -1,7 +1,7 @@
 //! What the embedded store has to survive beyond the contract: being killed at any moment, and files that
 //! are not what they should be.
 
-use crate::contract::{commit, conforms, load};
+use crate::contract::{REIGNS, commit, conforms, load};
 use crate::kills::{no_kill_loses_a_commit_or_leaves_half_of_one, write_until_killed};
 use crate::records::{checkpoint, mark, put};
 use jobmanager::store::{EmbeddedStore, Store, StoreError};
@@ -19,7 +19,7 @@ async fn the_embedded_store_conforms_and_keeps_it_all_when_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("new");
     let store = open(&data).await.unwrap();
-    conforms(&store).await;
+    conforms(&store, REIGNS).await;
     let before = load(&store).await;
     store.close().await;
     assert_eq!(store.load().await.unwrap_err(), StoreError::Closed);

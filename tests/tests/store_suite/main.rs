@@ -13,5 +13,6 @@ mod records;
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
-    contract::conforms(&jobmanager::store::MemoryStore::new()).await;
+    let store = jobmanager::store::MemoryStore::new();
+    contract::conforms(&store, contract::REIGNS).await;
 }

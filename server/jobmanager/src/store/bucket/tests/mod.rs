@@ -287,7 +287,6 @@ async fn a_new_leader_gets_between_the_writes_of_one_that_never_rests() {
     let leader = busy.load().await.unwrap();
     let next = open(&server).await;
     server.take_time(Duration::from_millis(40));
-    let t0 = std::time::Instant::now();
     let writes = tokio::spawn(async move {
         let mut done = 0;
         while busy.commit(leader.epoch, vec![put(1, done + 1)]).await == StoreOutcome::Done {
