@@ -5,6 +5,8 @@ use super::free_port;
 use std::process::Command;
 use tempfile::TempDir;
 
+/// The program of moto's server.
+const MOTO: &str = include_str!("moto.py");
 /// The bucket, or container, that there is when the server is up.
 const BUCKET: &str = "metadata";
 /// Azurite's only account, which its documentation names with its key.
@@ -144,8 +146,8 @@ fn command(kind: Kind, port: u16) -> Command {
     let port = port.to_string();
     match kind {
         Kind::Moto => {
-            let mut command = Command::new("moto_server");
-            command.args(["-H", "127.0.0.1", "-p", &port]);
+            let mut command = Command::new("python3");
+            command.args(["-c", MOTO, "-H", "127.0.0.1", "-p", &port]);
             command
         }
         Kind::Azurite => {

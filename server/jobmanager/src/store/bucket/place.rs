@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A bucket of S3 or Google Cloud Storage, or a container of Azure, with the path that everything is under.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Bucket {
     url: String,
     objects: Arc<dyn ObjectStore>,
@@ -82,6 +82,13 @@ impl Bucket {
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
+    }
+}
+
+/// Without what the library holds, which has credentials in it.
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bucket").field(&self.url).finish()
     }
 }
 
@@ -168,7 +175,7 @@ fn no_retries() -> RetryConfig {
 }
 
 /// A part of a bucket: objects by their names in it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Prefix {
     shown: String,
     objects: Arc<dyn ObjectStore>,
@@ -340,6 +347,13 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// Without what the library holds, which has credentials in it.
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prefix").field(&self.shown).finish()
+    }
+}
+
 async fn in_time<T>(size: u64, request: impl Future<Output = T>) -> Result<T, String> {
     let limit = REQUEST_TIMEOUT + Duration::from_secs(size / SLOWEST);
     let answer = timeout(limit, request).await;
@@ -352,4 +366,60 @@ fn words(error: &Error) -> String {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn open(url: &str) -> Result<Bucket, String> {
+        let options = [
+            ("aws_access_key_id", "somebody"),
+            ("aws_secret_access_key", "secret"),
+            ("azure_storage_account_name", "somebody"),
+            ("azure_storage_account_key", "c2VjcmV0"),
+            ("nobody_knows_this", "secret"),
+        ];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Bucket::open(url, options)
+    }
+
+    #[test]
+    fn a_bucket_is_shown_by_its_url_without_credentials() {
+        for (url, is_built) in [
+            ("s3://bucket/a/b/", cfg!(feature = "s3")),
+            ("s3a://bucket", cfg!(feature = "s3")),
+            ("azure://container/a", cfg!(feature = "azure")),
+            ("gs://bucket/a", cfg!(feature = "gcs")),
+        ] {
+            let bucket = match open(url) {
+                Ok(bucket) => bucket,
+                Err(words) => {
+                    assert!(!is_built && words.contains("was built without"), "{words}");
+                    continue;
+                }
+            };
+            assert!(is_built, "{url}");
+            assert_eq!(bucket.to_string(), url.trim_end_matches('/'));
+            let prefix = bucket.of(&ClusterId::new("/default").unwrap());
+            let shown = format!("{bucket:?} {prefix:?}");
+            assert!(!shown.contains("c2VjcmV0") && !shown.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_bucket_is_refused() {
+        for (url, words) in [
+            ("s3://", "not a URL such as"),
+            ("s3:bucket", "not a URL such as"),
+            ("file:///folder", "not a URL such as"),
+            ("https://example.org/bucket", "not a URL such as"),
+            ("s3://bucket/a?versionId=1", "and nothing else"),
+            ("s3://key:secret@bucket/a", "come from the environment"),
+        ] {
+            let problem = open(url).unwrap_err();
+            assert!(problem.contains(words), "{url}: {problem}");
+        }
+    }
 }

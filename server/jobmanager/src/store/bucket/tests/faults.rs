@@ -22,13 +22,7 @@ fn generation(number: u64) -> Vec<RecordOp> {
 impl Model {
     /// Takes in what a new leader has found.
     fn found(&mut self, records: &[Record]) {
-        let numbers: Vec<u64> = records
-            .iter()
-            .map(|record| match record {
-                Record::CheckpointMark { next, .. } => next.0,
-                other => panic!("{other:?}"),
-            })
-            .collect();
+        let numbers: Vec<u64> = records.iter().map(number_of).collect();
         let number = match numbers[..] {
             [] => 0,
             [one, other] if one == other => one,
@@ -65,7 +59,9 @@ async fn run(seed: u64) {
             match store.commit(leader.epoch, generation(number)).await {
                 StoreOutcome::Done => model.certain = number,
                 StoreOutcome::Unknown(_) => {}
-                outcome => panic!("seed {seed}: {outcome:?}"),
+                outcome @ (StoreOutcome::Fenced | StoreOutcome::Unavailable(_)) => {
+                    panic!("seed {seed}: {outcome:?}")
+                }
             }
             if random.next_u64().is_multiple_of(8) {
                 server.release().await;

@@ -26,6 +26,13 @@ fn put(job: u128, next: u64) -> RecordOp {
     RecordOp::Put(mark(job, next))
 }
 
+fn number_of(record: &Record) -> u64 {
+    let Record::CheckpointMark { next, .. } = record else {
+        panic!("only marks are written here: {record:?}");
+    };
+    next.0
+}
+
 fn prefix(server: &Arc<Server>) -> Prefix {
     let objects: Arc<dyn ObjectStore> = server.clone();
     Prefix::new("test://bucket".to_owned(), objects, Path::from("root"))
@@ -180,7 +187,7 @@ async fn without_runs_writes_go_on_until_the_log_is_full_and_then_again_with_the
         match store.commit(leader.epoch, vec![put(1, done + 1)]).await {
             StoreOutcome::Done => done += 1,
             StoreOutcome::Unavailable(words) => break words,
-            outcome => panic!("{outcome:?}"),
+            outcome @ (StoreOutcome::Fenced | StoreOutcome::Unknown(_)) => panic!("{outcome:?}"),
         }
     };
     // One place has the beginning of the epoch.
