@@ -81,10 +81,11 @@ impl BucketStore {
     /// # Errors
     /// The bucket does not answer, or is not one that can be used.
     pub async fn open(bucket: &Bucket, cluster: &ClusterId) -> Result<BucketStore, StoreError> {
-        BucketStore::open_prefix(bucket.of(cluster)).await
+        BucketStore::open_prefix(bucket.of(cluster), bucket.variables()).await
     }
 
-    async fn open_prefix(prefix: Prefix) -> Result<BucketStore, StoreError> {
+    /// The variables are those of the environment that credentials are in.
+    async fn open_prefix(prefix: Prefix, variables: &str) -> Result<BucketStore, StoreError> {
         let store = BucketStore {
             prefix,
             writer: random(),
@@ -92,7 +93,9 @@ impl BucketStore {
         };
         let probed = probe(&store.prefix, &format!("probe-{:016x}", store.writer)).await;
         probed.map_err(|failure| match failure {
-            ProbeFailure::Away(words) => store.unreachable(words),
+            ProbeFailure::Away(words) => {
+                store.unreachable(format!("{words} (see the environment variables {variables})"))
+            }
             ProbeFailure::Unfit(words) => store.unusable(words),
         })?;
         Ok(store)

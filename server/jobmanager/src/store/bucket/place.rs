@@ -25,12 +25,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The library's own limit, which is not to come before ours.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(3600);
 
+const S3_VARIABLES: &str = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, for another server than \
+     Amazon's AWS_ENDPOINT_URL, and if that is without TLS AWS_ALLOW_HTTP";
+const AZURE_VARIABLES: &str = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY";
+const GCS_VARIABLES: &str = "GOOGLE_SERVICE_ACCOUNT";
+
 /// A bucket of S3 or Google Cloud Storage, or a container of Azure, with the path that everything is under.
 #[derive(Clone)]
 pub struct Bucket {
     url: String,
     objects: Arc<dyn ObjectStore>,
     root: Path,
+    variables: &'static str,
 }
 
 impl Bucket {
@@ -53,10 +59,10 @@ impl Bucket {
             return Err(words.to_owned());
         }
         let options: Vec<(String, String)> = options.into_iter().collect();
-        let objects = match scheme {
-            ObjectStoreScheme::AmazonS3 => s3(url, &options),
-            ObjectStoreScheme::MicrosoftAzure => azure(url, &options),
-            ObjectStoreScheme::GoogleCloudStorage => gcs(url, &options),
+        let (objects, variables) = match scheme {
+            ObjectStoreScheme::AmazonS3 => (s3(url, &options), S3_VARIABLES),
+            ObjectStoreScheme::MicrosoftAzure => (azure(url, &options), AZURE_VARIABLES),
+            ObjectStoreScheme::GoogleCloudStorage => (gcs(url, &options), GCS_VARIABLES),
             // Further kinds may be added by the library.
             ObjectStoreScheme::Local | ObjectStoreScheme::Memory | ObjectStoreScheme::Http | _ => {
                 return Err(no_url());
@@ -66,7 +72,13 @@ impl Bucket {
             url: url.trim_end_matches('/').to_owned(),
             objects: objects?,
             root,
+            variables,
         })
+    }
+
+    /// The environment variables that are likely to be missing if nothing can be written.
+    pub(super) fn variables(&self) -> &'static str {
+        self.variables
     }
 
     /// The part of the bucket that belongs to a cluster.
@@ -106,7 +118,9 @@ fn s3(url: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, S
         .with_url(url)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build();
-    Ok(Arc::new(built.map_err(|error| words(&error))?))
+    Ok(Arc::new(
+        built.map_err(|error| missing(&error, S3_VARIABLES))?,
+    ))
 }
 
 #[cfg(not(feature = "s3"))]
@@ -124,7 +138,9 @@ fn azure(url: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>
         builder.with_config(key, value)
     });
     let built = builder.with_url(url).build();
-    Ok(Arc::new(built.map_err(|error| words(&error))?))
+    Ok(Arc::new(
+        built.map_err(|error| missing(&error, AZURE_VARIABLES))?,
+    ))
 }
 
 #[cfg(not(feature = "azure"))]
@@ -142,7 +158,9 @@ fn gcs(url: &str, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, 
         builder.with_config(key, value)
     });
     let built = builder.with_url(url).build();
-    Ok(Arc::new(built.map_err(|error| words(&error))?))
+    Ok(Arc::new(
+        built.map_err(|error| missing(&error, GCS_VARIABLES))?,
+    ))
 }
 
 #[cfg(not(feature = "gcs"))]
@@ -153,6 +171,14 @@ fn gcs(_: &str, _: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> 
 #[cfg(not(all(feature = "s3", feature = "azure", feature = "gcs")))]
 fn not_built(kind: &str, feature: &str) -> String {
     format!("this JobManager was built without {kind}; build it with `--features {feature}`")
+}
+
+/// What an option that is missing or wrong means.
+fn missing(error: &Error, variables: &str) -> String {
+    format!(
+        "{}; see the environment variables {variables}",
+        words(error)
+    )
 }
 
 /// An option with its key in the library's words; nothing for an option of something else.
@@ -360,12 +386,20 @@ async fn in_time<T>(size: u64, request: impl Future<Output = T>) -> Result<T, St
     answer.map_err(|_| format!("no answer within {} s", limit.as_secs()))
 }
 
-/// What an error says, in a line.
+/// What an error says, in a line; of an answer in XML only its message.
 fn words(error: &Error) -> String {
-    taskmanager::words(error)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = taskmanager::words(error);
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let words = words.join(" ");
+    let Some((before, answer)) = words.split_once("<?xml") else {
+        return words;
+    };
+    let message = answer.split_once("<Message>").map(|(_, message)| message);
+    let message = message.and_then(|message| message.split_once("</Message>"));
+    message.map_or_else(
+        || words.clone(),
+        |(message, _)| format!("{before}{message}"),
+    )
 }
 
 #[cfg(test)]

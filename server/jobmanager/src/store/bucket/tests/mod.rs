@@ -39,7 +39,9 @@ fn prefix(server: &Arc<Server>) -> Prefix {
 }
 
 async fn open(server: &Arc<Server>) -> BucketStore {
-    BucketStore::open_prefix(prefix(server)).await.unwrap()
+    BucketStore::open_prefix(prefix(server), "none")
+        .await
+        .unwrap()
 }
 
 async fn commit(store: &BucketStore, epoch: Epoch, ops: Vec<RecordOp>) {

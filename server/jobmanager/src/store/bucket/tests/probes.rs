@@ -6,7 +6,7 @@ use object_store::local::LocalFileSystem;
 
 async fn refusal(objects: Arc<dyn ObjectStore>) -> String {
     let prefix = Prefix::new("test://bucket".to_owned(), objects, Path::from("root"));
-    let error = BucketStore::open_prefix(prefix).await.unwrap_err();
+    let error = BucketStore::open_prefix(prefix, "none").await.unwrap_err();
     error.to_string()
 }
 
