@@ -13,7 +13,7 @@ use jobmanager_tests::services::proxy::{Fault, Proxy};
 use std::time::Instant;
 
 /// How often each of several rivals leads. One that does asks for every slot of the log, and these servers are slow.
-const REIGNS: usize = 3;
+const REIGNS: usize = 2;
 
 async fn open_with(
     url: String,

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
-/// How many entries are in no run when they begin to be merged: early enough for a merge to end while as many
-/// again are written, and twice.
+/// How many entries are in no run when they begin to be merged: three times as many fit in while that is going on.
 const MERGED_AT: usize = 8;
 /// How large they may be together before that, so that a leader that takes over has not too much to read. Bytes.
 const MERGED_AT_BYTES: usize = 1 << 20;
@@ -30,7 +29,7 @@ pub(super) struct Log {
     tail: VecDeque<Arc<Vec<Change>>>,
     /// At most one is at work. It ends with this.
     merge: JoinSet<Result<Merged, String>>,
-    /// Runs that an entry was not needed for any more that is not known to be written.
+    /// Runs that nothing needs any more once the next entry is written, which does not name them.
     obsolete: Vec<Run>,
     /// The entry that may have been written, or may be yet.
     doubt: Option<u64>,

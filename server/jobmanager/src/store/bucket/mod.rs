@@ -93,9 +93,9 @@ impl BucketStore {
         };
         let probed = probe(&store.prefix, &format!("probe-{:016x}", store.writer)).await;
         probed.map_err(|failure| match failure {
-            ProbeFailure::Away(words) => {
-                store.unreachable(format!("{words} (see the environment variables {variables})"))
-            }
+            ProbeFailure::Away(words) => store.unreachable(format!(
+                "{words} (see the environment variables {variables})"
+            )),
             ProbeFailure::Unfit(words) => store.unusable(words),
         })?;
         Ok(store)
