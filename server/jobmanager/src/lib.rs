@@ -1,7 +1,7 @@
 //! The tokio shell of the coordinator: everything that touches the world, and nothing that decides.
 //!
 //! ```text
-//!  TaskManagers ──gRPC──► grpc ──┐                ┌──► store (a file, or a database)
+//!  TaskManagers ──gRPC──► grpc ──┐                ┌──► store (a file, a database, or object storage)
 //!                                ├─► driver ──────┼──► discard (checkpoint storage)
 //!  clients ─────REST────► rest ──┘  owns the      └──► savepoints (wherever clients want them)
 //!                                   Coordinator

@@ -97,6 +97,7 @@ mod tasks;
 pub use args::{Args, LogFormat, main, main_with};
 pub use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 pub use options::{Options, StartError};
+pub use storage::object_storage_options;
 
 use channel::Hub;
 use exchange::{Exchange, Peers};

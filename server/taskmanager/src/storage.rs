@@ -24,6 +24,13 @@ const CREDENTIALS: [&str; 3] = ["aws_", "azure_", "google_"];
 /// The length of the checksum at the end of a file. Bytes.
 const CHECKSUM: usize = 8;
 
+/// What the environment says about object storage, by the names of the variables in lower case.
+pub fn object_storage_options() -> impl Iterator<Item = (String, String)> {
+    std::env::vars()
+        .map(|(key, value)| (key.to_lowercase(), value))
+        .filter(|(key, _)| CREDENTIALS.iter().any(|prefix| key.starts_with(prefix)))
+}
+
 /// What goes wrong with a snapshot: where, and the system's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
@@ -68,10 +75,7 @@ impl Storage {
         }
         let parsed = url.parse();
         let parsed = parsed.map_err(|problem| StorageError::new(url, problem))?;
-        let environment = std::env::vars()
-            .map(|(key, value)| (key.to_lowercase(), value))
-            .filter(|(key, _)| CREDENTIALS.iter().any(|prefix| key.starts_with(prefix)));
-        let (store, root) = object_store::parse_url_opts(&parsed, environment)
+        let (store, root) = object_store::parse_url_opts(&parsed, object_storage_options())
             .map_err(|problem| StorageError::new(url, crate::words(&problem)))?;
         Ok(Storage::Objects(store.into(), root))
     }

@@ -4,6 +4,7 @@
 mod daemon;
 pub mod etcd;
 pub mod kubernetes;
+pub mod objects;
 pub mod postgres;
 pub mod proxy;
 pub mod zookeeper;

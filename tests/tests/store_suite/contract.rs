@@ -14,12 +14,16 @@ pub(crate) async fn commit(store: &impl Store, epoch: Epoch, ops: Vec<RecordOp>)
     assert_eq!(store.commit(epoch, ops).await, StoreOutcome::Done);
 }
 
-/// Every promise of the contract, on a store that is empty.
-pub(crate) async fn conforms(store: &(impl Store + Clone)) {
+/// How often each of several leads, if nothing else is said.
+pub(crate) const REIGNS: usize = 10;
+
+/// Every promise of the contract, on a store that is empty. Each of several rivals leads as many times.
+pub(crate) async fn conforms(store: &(impl Store + Clone), reigns: usize) {
     epochs_rise_and_older_ones_are_fenced(store).await;
     operations_are_idempotent_and_in_order(store).await;
     many_and_large_records_come_back(store).await;
-    whoever_writes_in_an_old_epoch_writes_nothing(store).await;
+    let rivals = vec![store.clone(); 4];
+    whoever_writes_in_an_old_epoch_writes_nothing(rivals, reigns).await;
 }
 
 async fn epochs_rise_and_older_ones_are_fenced(store: &(impl Store + Clone)) {
@@ -109,16 +113,21 @@ async fn reigns(store: impl Store + Clone, times: usize) -> Vec<Reign> {
     reigns
 }
 
-async fn whoever_writes_in_an_old_epoch_writes_nothing(store: &(impl Store + Clone)) {
-    let rivals: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(reigns(store.clone(), 10)))
+/// The stores are handles of one.
+pub(crate) async fn whoever_writes_in_an_old_epoch_writes_nothing(
+    stores: Vec<impl Store + Clone>,
+    times: usize,
+) {
+    let rivals: Vec<_> = stores
+        .iter()
+        .map(|store| tokio::spawn(reigns(store.clone(), times)))
         .collect();
     let mut all = Vec::new();
     for rival in rivals {
         all.extend(rival.await.unwrap());
     }
     all.sort_by_key(|reign| reign.epoch);
-    let last = load(store).await.records;
+    let last = load(&stores[0]).await.records;
     let written = |records: &[Record], epoch: Epoch| {
         let job = JobId(u128::from(epoch.0) << 64);
         let of_job = |record: &&Record| record.key() == RecordKey::CheckpointMark(job);

@@ -1,16 +1,14 @@
 //! What the embedded store has to survive beyond the contract: being killed at any moment, and files that
 //! are not what they should be.
 
-use crate::contract::{commit, conforms, load};
-use crate::records::{checkpoint, generation, mark, number_of, put};
+use crate::contract::{REIGNS, commit, conforms, load};
+use crate::kills::{no_kill_loses_a_commit_or_leaves_half_of_one, write_until_killed};
+use crate::records::{checkpoint, mark, put};
 use jobmanager::store::{EmbeddedStore, Store, StoreError};
-use jobmanager_core::id::Epoch;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 async fn open(folder: &Path) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open(folder.to_owned()).await
@@ -21,7 +19,7 @@ async fn the_embedded_store_conforms_and_keeps_it_all_when_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("new");
     let store = open(&data).await.unwrap();
-    conforms(&store).await;
+    conforms(&store, REIGNS).await;
     let before = load(&store).await;
     store.close().await;
     assert_eq!(store.load().await.unwrap_err(), StoreError::Closed);
@@ -154,72 +152,19 @@ async fn damage_is_refused_or_harmless_but_never_repaired_in_silence() {
 /// Names the data folder for the child below.
 const CHILD_FOLDER: &str = "STORE_SUITE_CHILD_FOLDER";
 
-/// Does nothing in a normal run. As a child of the test below it commits without end, says so after each
-/// commit, and is killed.
+/// Does nothing in a normal run. As a child of the test below it commits until it is killed.
 #[tokio::test]
 async fn a_child_that_writes_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
-        return;
-    };
-    let store = open(&PathBuf::from(folder)).await.unwrap();
-    let leader = load(&store).await;
-    let last = leader.records.iter().map(number_of).max().unwrap_or(0);
-    for number in last + 1.. {
-        let ops = generation(number).into_iter().map(put).collect();
-        commit(&store, leader.epoch, ops).await;
-        println!("\ncommitted {number} in {}", leader.epoch.0);
+    if let Some(folder) = std::env::var_os(CHILD_FOLDER) {
+        write_until_killed(open(&PathBuf::from(folder)).await.unwrap()).await;
     }
-}
-
-fn spawn_child(folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "embedded::a_child_that_writes_until_it_is_killed",
-            "--nocapture",
-        ])
-        .env(CHILD_FOLDER, folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// Lets a child write, kills it some time after this many acknowledged commits, and returns the number
-/// and the epoch of the last one that it acknowledged.
-fn last_commit_before_the_kill(folder: &Path, commits: u64, spins: u64) -> (u64, u64) {
-    let mut child = spawn_child(folder);
-    let output = BufReader::new(child.stdout.take().unwrap());
-    let mut acknowledged = output.lines().map_while(Result::ok).filter_map(|line| {
-        let (number, epoch) = line.strip_prefix("committed ")?.split_once(" in ")?;
-        Some((number.parse().unwrap(), epoch.parse().unwrap()))
-    });
-    let last = acknowledged.nth(commits as usize).unwrap();
-    // To somewhere within the commits that follow.
-    for _ in 0..spins {
-        std::hint::spin_loop();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    acknowledged.last().unwrap_or(last)
 }
 
 #[tokio::test]
 async fn a_kill_at_any_moment_loses_no_acknowledged_commit_and_leaves_no_half_one() {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = ChaCha8Rng::seed_from_u64(42);
-    for _ in 0..12 {
-        let (commits, spins) = (random.next_u64() % 20, random.next_u64() % 400_000);
-        let path = folder.path().to_owned();
-        let killed = move || last_commit_before_the_kill(&path, commits, spins);
-        let (acknowledged, epoch) = tokio::task::spawn_blocking(killed).await.unwrap();
-
-        let store = open(folder.path()).await.unwrap();
-        let found = load(&store).await;
-        store.close().await;
-        assert!(found.epoch > Epoch(epoch));
-        let number = number_of(&found.records[0]);
-        assert!(number >= acknowledged, "commit {acknowledged} was lost");
-        assert_eq!(found.records, generation(number), "a half commit");
-    }
+    let child = "embedded::a_child_that_writes_until_it_is_killed";
+    let environment = vec![(CHILD_FOLDER, folder.path().into())];
+    let open = async || open(folder.path()).await.unwrap();
+    no_kill_loses_a_commit_or_leaves_half_of_one(child, environment, 12, open).await;
 }

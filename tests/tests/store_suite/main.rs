@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "services")]
+mod bucket;
 mod contract;
 mod embedded;
+mod kills;
 #[cfg(feature = "services")]
 mod postgres;
 mod records;
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
-    contract::conforms(&jobmanager::store::MemoryStore::new()).await;
+    let store = jobmanager::store::MemoryStore::new();
+    contract::conforms(&store, contract::REIGNS).await;
 }

@@ -2,7 +2,7 @@
 //! its answer, writes that arrive when they are not expected any more, servers that crash, and databases that
 //! are not what they should be.
 
-use crate::contract::{commit, conforms, load};
+use crate::contract::{REIGNS, commit, conforms, load};
 use crate::records::{checkpoint, generation, mark, put};
 use jobmanager::election::ClusterId;
 use jobmanager::postgres::Database;
@@ -38,7 +38,7 @@ async fn refusal(url: &str) -> String {
 async fn the_postgres_store_conforms_and_keeps_it_all_when_opened_again() {
     let server = Postgres::start();
     let store = open(&server.url("")).await.unwrap();
-    conforms(&store).await;
+    conforms(&store, REIGNS).await;
     let before = load(&store).await;
     store.close().await;
     assert_eq!(store.load().await.unwrap_err(), StoreError::Closed);

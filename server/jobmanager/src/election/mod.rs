@@ -79,8 +79,14 @@ impl ClusterId {
     }
 
     /// The name as a part of a path: Flink's begin with a slash, and users leave it out.
-    #[cfg(any(feature = "etcd", feature = "kubernetes"))]
-    fn in_paths(&self) -> &str {
+    #[cfg(any(
+        feature = "azure",
+        feature = "etcd",
+        feature = "gcs",
+        feature = "kubernetes",
+        feature = "s3"
+    ))]
+    pub(crate) fn in_paths(&self) -> &str {
         self.0.trim_matches('/')
     }
 }
@@ -132,9 +138,21 @@ fn tell(known: &KnownLeader, leader: Option<Leader>) {
 /// Who this is, for a service that has to tell candidates apart: another one for every life of the process.
 #[cfg(any(feature = "kubernetes", feature = "postgres", feature = "zookeeper"))]
 fn holder_name() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    let random = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", random(), random())
+}
+
+/// A number that nobody else has, and another one each time.
+#[cfg(any(
+    feature = "azure",
+    feature = "gcs",
+    feature = "kubernetes",
+    feature = "postgres",
+    feature = "s3",
+    feature = "zookeeper"
+))]
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// At least as long, for services that count in seconds.

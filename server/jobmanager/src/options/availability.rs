@@ -1,14 +1,17 @@
 //! The options of the metadata store and of the leader election, and what they need of each other.
 
 use super::table::{
-    CHECKPOINT_DIR, CLUSTER_ID, HA_TYPE, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, STORE,
-    ZOOKEEPER_SESSION,
+    CHECKPOINT_DIR, CLUSTER_ID, DATA_DIR, HA_TYPE, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD,
+    STORE, ZOOKEEPER_SESSION,
 };
 use super::{Listen, Shell};
 use crate::election::{ClusterId, ElectionPlace, LeaseTiming};
 use crate::store::StorePlace;
 use std::net::IpAddr;
 use std::path::Path;
+
+/// How the URLs of object storages begin.
+const BUCKETS: [&str; 8] = ["s3", "s3a", "az", "adl", "azure", "abfs", "abfss", "gs"];
 
 impl Shell<'_> {
     /// Where the metadata is; in the data folder if that is wrong.
@@ -19,10 +22,12 @@ impl Shell<'_> {
         if url.is_empty() {
             return folder;
         }
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        let is_database = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if !is_database && !is_bucket(url) {
             problems.push(format!(
                 "{STORE}: not a URL of a kind that is known; a PostgreSQL database is named \
-                 postgres://USER@HOST:PORT/NAME"
+                 postgres://USER@HOST:PORT/NAME, a prefix in object storage s3://BUCKET/PREFIX, \
+                 azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX, and a folder with {DATA_DIR} (--data-dir)"
             ));
             return folder;
         }
@@ -33,11 +38,15 @@ impl Shell<'_> {
             .is_none_or(|url| url.trim().is_empty())
         {
             problems.push(format!(
-                "{CHECKPOINT_DIR}: has to be set, since every JobManager that uses the database has to find \
+                "{CHECKPOINT_DIR}: has to be set, since every JobManager that uses the store has to find \
                  the same checkpoints (--checkpoint-dir)"
             ));
         }
-        self.database(url, cluster, problems).unwrap_or(folder)
+        let place = match is_database {
+            true => self.database(url, cluster, problems),
+            false => bucket(url, cluster, problems),
+        };
+        place.unwrap_or(folder)
     }
 
     #[cfg(feature = "postgres")]
@@ -130,8 +139,8 @@ impl Shell<'_> {
         // One that is wrong has been named already.
         if matches!(store, StorePlace::Folder(_)) && self.text(STORE).trim().is_empty() {
             problems.push(format!(
-                "{HA_TYPE}: {kind} elects one of several JobManagers that share a database; name one with \
-                 {STORE} (--store), or use FILE_LOCK on a single machine"
+                "{HA_TYPE}: {kind} elects one of several JobManagers that share a database or a bucket; name one \
+                 with {STORE} (--store), or use FILE_LOCK on a single machine"
             ));
         }
     }
@@ -150,6 +159,14 @@ impl Shell<'_> {
             #[cfg(feature = "postgres")]
             StorePlace::Postgres(database, cluster) => {
                 ElectionPlace::Postgres(database.clone(), cluster.clone(), timing)
+            }
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            StorePlace::Bucket(_, _) => {
+                problems.push(format!(
+                    "{HA_TYPE}: POSTGRES elects by the database of the store, and {STORE} names a bucket; use \
+                     ETCD, ZOOKEEPER or KUBERNETES, or FILE_LOCK on a single machine"
+                ));
+                ElectionPlace::None
             }
             StorePlace::Folder(_) => {
                 // One that is wrong has been named already.
@@ -183,6 +200,32 @@ impl Shell<'_> {
         }
         timing
     }
+}
+
+/// Whether a URL is of a kind that an object storage has.
+fn is_bucket(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| BUCKETS.contains(&scheme))
+}
+
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+fn bucket(url: &str, cluster: Option<ClusterId>, problems: &mut Vec<String>) -> Option<StorePlace> {
+    match crate::store::Bucket::open(url, taskmanager::object_storage_options()) {
+        Ok(bucket) => Some(StorePlace::Bucket(bucket, cluster?)),
+        Err(problem) => {
+            problems.push(format!("{STORE}: {problem}"));
+            None
+        }
+    }
+}
+
+#[cfg(not(any(feature = "azure", feature = "gcs", feature = "s3")))]
+fn bucket(_: &str, _: Option<ClusterId>, problems: &mut Vec<String>) -> Option<StorePlace> {
+    problems.push(format!(
+        "{STORE}: this JobManager was built without object storage; build it with `--features s3`, \
+         `azure` or `gcs`"
+    ));
+    None
 }
 
 /// What is wrong with an address to which standbys are to send others.

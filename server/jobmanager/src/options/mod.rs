@@ -43,7 +43,8 @@ pub struct ServeArgs {
     /// The folder of the durable metadata [default: jobmanager-data in the current folder].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// A PostgreSQL database for the durable metadata instead, as postgres://USER@HOST:PORT/NAME.
+    /// A PostgreSQL database for the durable metadata instead, as postgres://USER@HOST:PORT/NAME, or a prefix in
+    /// object storage, as s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// The URL or path of the checkpoint storage, which every TaskManager has to reach

@@ -72,12 +72,12 @@ pub static SHELL_OPTIONS: [OptionSpec; 29] = [
     shell(
         STORE,
         "",
-        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME; the data folder if unset.",
+        "A PostgreSQL database for the durable metadata, as postgres://USER@HOST:PORT/NAME, or a prefix in object storage, as s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX; the data folder if unset.",
     ),
     shell(
         HA_TYPE,
         "NONE",
-        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a store, by that store), ETCD, ZOOKEEPER or KUBERNETES.",
+        "How one of several JobManagers is elected: NONE, FILE_LOCK (of those that share a data folder), POSTGRES (of those that share a database, by that database), ETCD, ZOOKEEPER or KUBERNETES.",
     ),
     shell(
         CLUSTER_ID,

@@ -225,6 +225,22 @@ fn a_store_that_cannot_be_used_is_refused_without_showing_its_password() {
                 "built without PostgreSQL"
             },
         ),
+        (
+            &["jobmanager.store=s3://key:secret@bucket/prefix", dir],
+            if cfg!(any(feature = "azure", feature = "gcs", feature = "s3")) {
+                "credentials come from the environment"
+            } else {
+                "built without object storage"
+            },
+        ),
+        (
+            &["jobmanager.store=s3://bucket/prefix"],
+            "execution.checkpointing.dir: has to be set",
+        ),
+        (
+            &["jobmanager.store=file:///var/lib/jobmanager", dir],
+            "a folder with jobmanager.data-dir",
+        ),
     ] {
         let problems = problems_of(define);
         assert!(problems.contains(words), "{define:?}: {problems}");
@@ -242,6 +258,20 @@ fn a_password_of_the_store_is_no_default_of_jobs() {
     };
     let options = Options::from_args(&args).unwrap();
     assert!(!format!("{options:?}").contains("secret"), "{options:?}");
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_bucket_does_not_elect() {
+    let bucket = [
+        "jobmanager.store=s3://bucket/prefix",
+        "execution.checkpointing.dir=/c",
+    ];
+    assert_eq!(problems_of(&bucket), "");
+    let problems = problems_of(&[&bucket[..], &["high-availability.type=POSTGRES"]].concat());
+    assert!(problems.contains("names a bucket; use ETCD"), "{problems}");
+    let by_lock = [&bucket[..], &["high-availability.type=FILE_LOCK"]].concat();
+    assert_eq!(problems_of(&by_lock), "");
 }
 
 /// What an election by a service needs, and a database for the records.

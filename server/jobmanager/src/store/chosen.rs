@@ -2,8 +2,15 @@
 
 #[cfg(feature = "postgres")]
 use super::PostgresStore;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+use super::{Bucket, BucketStore};
 use super::{EmbeddedStore, Leadership, Store, StoreError};
-#[cfg(feature = "postgres")]
+#[cfg(any(
+    feature = "azure",
+    feature = "gcs",
+    feature = "postgres",
+    feature = "s3"
+))]
 use crate::election::ClusterId;
 #[cfg(feature = "postgres")]
 use crate::postgres::Database;
@@ -21,6 +28,9 @@ pub enum StorePlace {
     /// In this database, under the name of this cluster.
     #[cfg(feature = "postgres")]
     Postgres(Database, ClusterId),
+    /// In this bucket, under the name of this cluster.
+    #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+    Bucket(Bucket, ClusterId),
 }
 
 /// A store of one of the kinds that survive the process.
@@ -31,6 +41,9 @@ pub enum ChosenStore {
     /// A database.
     #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
+    /// An object storage.
+    #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+    Bucket(BucketStore),
 }
 
 impl StorePlace {
@@ -49,6 +62,11 @@ impl StorePlace {
                 let store = PostgresStore::open(database.clone(), cluster.clone()).await?;
                 Ok(ChosenStore::Postgres(store))
             }
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            StorePlace::Bucket(bucket, cluster) => {
+                let store = BucketStore::open(bucket, cluster).await?;
+                Ok(ChosenStore::Bucket(store))
+            }
         }
     }
 }
@@ -59,6 +77,8 @@ impl fmt::Display for StorePlace {
             StorePlace::Folder(folder) => write!(f, "{}", folder.display()),
             #[cfg(feature = "postgres")]
             StorePlace::Postgres(database, _) => write!(f, "{database}"),
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            StorePlace::Bucket(bucket, _) => write!(f, "{bucket}"),
         }
     }
 }
@@ -69,6 +89,8 @@ impl Store for ChosenStore {
             ChosenStore::Embedded(store) => store.load().await,
             #[cfg(feature = "postgres")]
             ChosenStore::Postgres(store) => store.load().await,
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            ChosenStore::Bucket(store) => store.load().await,
         }
     }
 
@@ -77,6 +99,8 @@ impl Store for ChosenStore {
             ChosenStore::Embedded(store) => store.commit(epoch, ops).await,
             #[cfg(feature = "postgres")]
             ChosenStore::Postgres(store) => store.commit(epoch, ops).await,
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            ChosenStore::Bucket(store) => store.commit(epoch, ops).await,
         }
     }
 
@@ -85,6 +109,8 @@ impl Store for ChosenStore {
             ChosenStore::Embedded(store) => store.close().await,
             #[cfg(feature = "postgres")]
             ChosenStore::Postgres(store) => store.close().await,
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            ChosenStore::Bucket(store) => store.close().await,
         }
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! What is not here: any decision. When to write, and what to do when a write fails, is the core's.
 
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+mod bucket;
 mod chosen;
 mod embedded;
 #[cfg(feature = "postgres")]
@@ -17,6 +19,8 @@ mod overlay;
 mod postgres;
 mod records;
 
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+pub use bucket::{Bucket, BucketStore};
 pub use chosen::{ChosenStore, StorePlace};
 pub use embedded::EmbeddedStore;
 pub(crate) use format::{
@@ -85,7 +89,7 @@ pub enum StoreError {
     },
     /// A server does not answer, or not as it should.
     #[error(
-        "{server} cannot be used now: {problem}; see that it runs, and that jobmanager.store (--store) names a user and a database that it lets in"
+        "{server} cannot be used now: {problem}; see that it runs, that jobmanager.store (--store) is right, and that it lets this JobManager in"
     )]
     Unreachable {
         /// The server, without a password.

@@ -50,6 +50,8 @@ struct Shared {
     name: &'static str,
     /// What a JobManager has to be told.
     options: Vec<String>,
+    /// What it has to find in its environment.
+    environment: Vec<(&'static str, String)>,
     /// What runs for it.
     #[cfg(feature = "services")]
     services: Option<services::Services>,
@@ -135,6 +137,7 @@ impl Pair {
             ));
         }
         command.args(&self.shared.options);
+        command.envs(self.shared.environment.clone());
         Process::start(&mut command, &self.path(&format!("jm-{number}.log")))
     }
 

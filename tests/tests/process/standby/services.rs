@@ -1,15 +1,21 @@
-//! With records in a database, and elections by services: what only a lease can do.
+//! With records in a database or in object storage, and elections by services: what only a lease can do.
 
 use super::*;
 use jobmanager_tests::services::etcd::Etcd;
 use jobmanager_tests::services::kubernetes::Kubernetes;
+use jobmanager_tests::services::objects::{Kind, ObjectServer};
 use jobmanager_tests::services::postgres::Postgres;
 use jobmanager_tests::services::zookeeper::ZooKeeper;
 
-/// What runs for a pair: the database of its records, and what elects the leader unless the database does.
+/// What runs for a pair: where its records are, and what elects the leader unless the database or a lock does.
 pub(super) struct Services {
-    database: Postgres,
+    records: Records,
     elects: Option<Box<dyn Elects>>,
+}
+
+enum Records {
+    Database(Postgres),
+    Bucket(ObjectServer),
 }
 
 /// A service that can be away.
@@ -56,7 +62,25 @@ fn shared(name: &'static str, options: &[&str], elects: Option<Box<dyn Elects>>)
     Shared {
         name,
         options: [store, kind].into_iter().chain(options).collect(),
-        services: Some(Services { database, elects }),
+        environment: Vec::new(),
+        services: Some(Services {
+            records: Records::Database(database),
+            elects,
+        }),
+    }
+}
+
+fn by_folder_with_a_bucket(kind: Kind) -> Shared {
+    let server = ObjectServer::start(kind);
+    let store = format!("-Djobmanager.store={}", server.url());
+    Shared {
+        name: "FILE_LOCK, with a bucket",
+        options: vec![store, "-Dhigh-availability.type=FILE_LOCK".to_owned()],
+        environment: server.environment(server.port()),
+        services: Some(Services {
+            records: Records::Bucket(server),
+            elects: None,
+        }),
     }
 }
 
@@ -89,6 +113,13 @@ fn services(pair: &mut Pair) -> &mut Services {
     services.expect("it was given some")
 }
 
+fn database(pair: &mut Pair) -> &Postgres {
+    match &services(pair).records {
+        Records::Database(database) => database,
+        Records::Bucket(server) => panic!("{} is no database", server.url()),
+    }
+}
+
 fn a_leader_that_sleeps_beyond_its_lease_stands_by(shared: Shared) {
     let pair = hand_over(
         shared,
@@ -106,8 +137,8 @@ fn nobody_leads_without_the_election_and_one_does_when_it_is_back(shared: Shared
     let election = |pair: &mut Pair, there: bool| match &mut services(pair).elects {
         Some(service) if there => service.start_again(),
         Some(service) => service.stop(),
-        None if there => services(pair).database.start_again(),
-        None => services(pair).database.stop(),
+        None if there => database(pair).start_again(),
+        None => database(pair).stop(),
     };
     election(&mut pair, false);
     wait_for("nobody to lead", || {
@@ -160,8 +191,7 @@ mod postgres {
     fn a_leader_that_finds_a_later_epoch_stands_by_and_one_of_the_two_leads_again() {
         let mut pair = Pair::start(by_postgres());
         let first = pair.leader();
-        let database = &services(&mut pair).database;
-        database.sql("UPDATE jobmanager.epochs SET epoch = epoch + 1");
+        database(&mut pair).sql("UPDATE jobmanager.epochs SET epoch = epoch + 1");
         wait_for("the leader to stand by", || {
             let log = pair.members[first].process.output();
             log.contains("leading no more; standing by").then_some(())
@@ -169,6 +199,24 @@ mod postgres {
         let next = pair.leader();
         pair.assert_goes_on(next);
         pair.finish(next);
+    }
+}
+
+mod bucket {
+    //! With the records in object storage, and the election by a lock.
+
+    use super::*;
+
+    #[test]
+    #[ignore = "needs moto: run tests/run"]
+    fn a_killed_leader_is_followed_by_the_standby_that_finds_it_all_in_s3() {
+        a_killed_leader_is_followed_by_the_standby(by_folder_with_a_bucket(Kind::Moto));
+    }
+
+    #[test]
+    #[ignore = "needs Azurite: run tests/run"]
+    fn a_killed_leader_is_followed_by_the_standby_that_finds_it_all_in_azure() {
+        a_killed_leader_is_followed_by_the_standby(by_folder_with_a_bucket(Kind::Azurite));
     }
 }
 
