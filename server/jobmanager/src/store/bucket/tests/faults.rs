@@ -42,11 +42,14 @@ async fn run(seed: u64) {
     let mut number = 0;
     for _ in 0..12 {
         let store = open(&server).await;
+        let mut tries = 0;
         let leader = loop {
             maybe_break(&server, &mut random);
-            if let Ok(leader) = store.load().await {
-                break leader;
+            match store.load().await {
+                Ok(leader) => break leader,
+                Err(error) => assert!(tries < 50, "seed {seed}: {error}"),
             }
+            tries += 1;
         };
         model.found(&leader.records);
         for _ in 0..random.next_u64() % 60 {

@@ -160,6 +160,49 @@ async fn the_log_goes_round_and_what_leaves_it_is_in_few_runs() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_stays_deleted_while_an_old_run_has_it() {
+    let server = Arc::new(Server::default());
+    let store = open(&server).await;
+    let leader = store.load().await.unwrap();
+    let many = (0..1_000).map(|job| put(job, 1)).collect();
+    commit(&store, leader.epoch, many).await;
+    let last_run = || async { run_names(&server).await.into_iter().max() };
+    let merged = async |before: Option<String>| {
+        for number in 0..8 {
+            commit(&store, leader.epoch, vec![put(5_000, number)]).await;
+        }
+        wait_for("a merge", async || last_run().await > before).await;
+    };
+    merged(None).await;
+    let large = last_run().await;
+    let gone = RecordOp::Delete(mark(7, 1).key());
+    commit(&store, leader.epoch, vec![gone]).await;
+    merged(large.clone()).await;
+    commit(&store, leader.epoch, vec![]).await;
+    assert!(run_names(&server).await.contains(&large.unwrap()));
+    let found = store.load().await.unwrap().records;
+    assert_eq!(found.len(), 1_000);
+    assert!(!found.contains(&mark(7, 1)));
+}
+
+#[tokio::test]
+async fn two_who_write_in_one_epoch_do_each_other_no_harm() {
+    let server = Arc::new(Server::default());
+    let (one, other) = (open(&server).await, open(&server).await);
+    let leader = one.load().await.unwrap();
+    for round in 1..=6 {
+        for store in [&one, &other] {
+            for number in 0..50 {
+                commit(store, leader.epoch, vec![put(number, round)]).await;
+            }
+        }
+    }
+    let found = one.load().await.unwrap().records;
+    let expected: Vec<Record> = (0..50).map(|job| mark(job, 6)).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn a_leader_that_has_slept_for_many_rounds_writes_nothing() {
     let server = Arc::new(Server::default());
     let (asleep, awake) = (open(&server).await, open(&server).await);
@@ -186,6 +229,7 @@ async fn without_runs_writes_go_on_until_the_log_is_full_and_then_again_with_the
     server.takes_runs(false);
     let mut done = 0;
     let words = loop {
+        assert!(done < 10 * SLOTS, "what is in no run is overwritten");
         match store.commit(leader.epoch, vec![put(1, done + 1)]).await {
             StoreOutcome::Done => done += 1,
             StoreOutcome::Unavailable(words) => break words,
@@ -300,13 +344,13 @@ async fn a_new_leader_gets_between_the_writes_of_one_that_never_rests() {
         let mut done = 0;
         while busy.commit(leader.epoch, vec![put(1, done + 1)]).await == StoreOutcome::Done {
             done += 1;
+            assert!(done <= 4 * SLOTS, "nobody gets between");
         }
         done
     });
     let found = next.load().await.unwrap();
     let done = writes.await.unwrap();
 
-    assert!(done <= 4 * SLOTS, "it took {done} writes");
     let expected: Vec<Record> = (done > 0).then(|| mark(1, done)).into_iter().collect();
     assert_eq!(found.records, expected);
 }
