@@ -217,5 +217,5 @@ export interface Triggered {
 
 export interface TriggerStatus {
   status: { id: "IN_PROGRESS" | "COMPLETED" };
-  operation: { location?: string; "failure-cause"?: { "stack-trace"?: string; class?: string } } | null;
+  operation: { location?: string; checkpointId?: number; "failure-cause"?: { "stack-trace"?: string; class?: string } } | null;
 }

@@ -1,42 +1,16 @@
 // What can be done with a job, each after a question: cancel it, stop it, take a savepoint, change its parallelism.
 
 import { useState } from "preact/hooks";
-import { ask, send } from "../api";
+import { send } from "../api";
 import { count, words } from "../format";
 import { useView } from "../hooks";
 import { Dialog } from "../parts/Dialog";
 import { say } from "../parts/Toasts";
 import { Loading, Problem } from "../parts/small";
-import type { Job, Parallelism, TriggerStatus, Triggered } from "../types";
+import type { Job, Parallelism, Triggered } from "../types";
+import { follow } from "./follow";
 
 type Action = "cancel" | "stop" | "savepoint" | "rescale";
-
-/** How often is asked what came of a savepoint. */
-const ASK_MS = 500;
-/** How often no answer is bearable: a leader may change meanwhile. */
-const PATIENCE = 60;
-
-/** Waits for what comes of a savepoint, and says it. */
-async function follow(job: Job, trigger: string, doing: string, done: string) {
-  const toast = say("wait", doing);
-  for (let missed = 0; missed < PATIENCE; ) {
-    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
-    let status: TriggerStatus;
-    try {
-      status = await ask<TriggerStatus>(`jobs/${job.jid}/savepoints/${trigger}`);
-    } catch {
-      missed += 1;
-      continue;
-    }
-    if (status.status.id !== "COMPLETED") continue;
-    const location = status.operation?.location;
-    const cause = status.operation?.["failure-cause"];
-    if (location !== undefined) say("done", `${done} ${location}`, toast);
-    else say("bad", `The savepoint of ${job.name} failed: ${cause?.["stack-trace"] ?? cause?.class ?? "no reason is known"}`, toast);
-    return;
-  }
-  say("bad", `What came of the savepoint of ${job.name} is not known: the JobManager does not answer. Its trigger is ${trigger}.`, toast);
-}
 
 function Cancel({ job, close }: { job: Job; close: () => void }) {
   const act = async () => {
@@ -72,7 +46,7 @@ function Savepoint({ job, close }: { job: Job; close: () => void }) {
   const act = async () => {
     const body = folder.trim() ? { "target-directory": folder.trim() } : {};
     const { "request-id": trigger } = await send<Triggered>("POST", `jobs/${job.jid}/savepoints`, body);
-    void follow(job, trigger, `A savepoint of ${job.name} is being taken …`, `The savepoint of ${job.name} is in`);
+    void follow(job, "savepoint", trigger, `A savepoint of ${job.name} is being taken …`, `The savepoint of ${job.name} is in`);
   };
   return (
     <Dialog title={`Take a savepoint of ${job.name}?`} action="Take a savepoint" act={act} close={close}>
@@ -88,7 +62,7 @@ function Stop({ job, close }: { job: Job; close: () => void }) {
   const act = async () => {
     const body = folder.trim() ? { targetDirectory: folder.trim(), drain } : { drain };
     const { "request-id": trigger } = await send<Triggered>("POST", `jobs/${job.jid}/stop`, body);
-    void follow(job, trigger, `${job.name} is being stopped …`, `${job.name} has stopped. Its savepoint is in`);
+    void follow(job, "savepoint", trigger, `${job.name} is being stopped …`, `${job.name} has stopped. Its savepoint is in`);
   };
   return (
     <Dialog title={`Stop ${job.name} with a savepoint?`} action="Stop the job" dangerous act={act} close={close}>

@@ -2,12 +2,15 @@
 
 import { useMemo, useState } from "preact/hooks";
 import uPlot from "uplot";
+import { problemsIn, send } from "../api";
 import { UNKNOWN, ago, bytes, clock, count, duration, moment, plural } from "../format";
 import { useSeconds, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Chart } from "../parts/Chart";
+import { say } from "../parts/Toasts";
 import { Fact, Loading, Problem, State } from "../parts/small";
-import type { Checkpoint, CheckpointDetails, CheckpointSubtasks, Checkpoints as Answer, Job, Why } from "../types";
+import type { Checkpoint, CheckpointDetails, CheckpointSubtasks, Checkpoints as Answer, Job, Triggered, Why } from "../types";
+import { follow } from "./follow";
 import { SlowCheckpoint } from "./Why";
 
 function Latest({ name, at, children }: { name: string; at: number | undefined; children: string }) {
@@ -185,6 +188,24 @@ function Row({ job, checkpoint }: { job: Job; checkpoint: Checkpoint }) {
   );
 }
 
+/** A checkpoint does no harm: nobody is asked once more. */
+function TakeOne({ job }: { job: Job }) {
+  if (["FINISHED", "CANCELED", "FAILED"].includes(job.state)) return null;
+  const act = async () => {
+    try {
+      const { "request-id": trigger } = await send<Triggered>("POST", `jobs/${job.jid}/checkpoints`);
+      void follow(job, "checkpoint", trigger, `A checkpoint of ${job.name} is being taken …`, `${job.name} has completed checkpoint`);
+    } catch (problem) {
+      say("bad", problemsIn(problem).join("\n"));
+    }
+  };
+  return (
+    <button type="button" onClick={() => void act()}>
+      Take one now
+    </button>
+  );
+}
+
 export function Checkpoints({ job, why }: { job: Job; why: Why | undefined }) {
   useSeconds();
   const concerns = (event: LiveEvent) => event.data["jid"] === job.jid;
@@ -195,7 +216,10 @@ export function Checkpoints({ job, why }: { job: Job; why: Why | undefined }) {
   return (
     <>
       <Facts answer={value} />
-      {next && <p class="quiet next">{next.text}</p>}
+      <div class="next">
+        {next && <p class="quiet">{next.text}</p>}
+        <TakeOne job={job} />
+      </div>
       <SlowCheckpoint why={why} />
       {value.history.length > 0 ? (
         <>
