@@ -184,6 +184,22 @@ impl ExecutionState {
             ExecutionState::Finished | ExecutionState::Canceled | ExecutionState::Failed
         )
     }
+
+    /// Whether the attempt has been deployed and has not ended.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        match self {
+            ExecutionState::Deploying
+            | ExecutionState::Initializing
+            | ExecutionState::Running
+            | ExecutionState::Canceling => true,
+            ExecutionState::Created
+            | ExecutionState::Scheduled
+            | ExecutionState::Finished
+            | ExecutionState::Canceled
+            | ExecutionState::Failed => false,
+        }
+    }
 }
 
 impl fmt::Display for ExecutionState {

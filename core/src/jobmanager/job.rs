@@ -21,7 +21,7 @@ use crate::graph::JobGraph;
 use crate::id::{Attempt, CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
 use crate::kept::Kept;
 use crate::record::{CheckpointRecord, JobResult, Scale};
-use crate::state::{ExecutionState, JobStatus};
+use crate::state::JobStatus;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -380,17 +380,7 @@ impl Job {
 
     /// Whether a task has been deployed and has not ended.
     pub(super) fn is_alive(&self, position: u32) -> bool {
-        match self.execution.state(position) {
-            ExecutionState::Deploying
-            | ExecutionState::Initializing
-            | ExecutionState::Running
-            | ExecutionState::Canceling => true,
-            ExecutionState::Created
-            | ExecutionState::Scheduled
-            | ExecutionState::Finished
-            | ExecutionState::Canceled
-            | ExecutionState::Failed => false,
-        }
+        self.execution.state(position).is_alive()
     }
 }
 

@@ -317,27 +317,11 @@ fn waits(line: &JobLine) -> bool {
     !line.status.is_terminal() && !all_run
 }
 
-/// How many attempts that run are of an earlier leader.
+/// How many attempts that run are of an earlier leader. Of a task that waits for its next one, the views show the last.
 pub(in crate::rest) fn adopted(coordinator: &Coordinator, id: JobId, epoch: Epoch) -> u32 {
     let lines = coordinator.subtask_lines(id).into_iter().flatten();
-    let adopted = lines.filter(|line| line.attempt.epoch < epoch && has_begun(line.state));
+    let adopted = lines.filter(|line| line.attempt.epoch < epoch && line.state.is_alive());
     u32::try_from(adopted.count()).unwrap_or(u32::MAX)
-}
-
-/// Whether the attempt of a task in this state has begun, and has not ended. Of a task that waits for its next one,
-/// the views show the last.
-fn has_begun(state: ExecutionState) -> bool {
-    match state {
-        ExecutionState::Deploying
-        | ExecutionState::Initializing
-        | ExecutionState::Running
-        | ExecutionState::Canceling => true,
-        ExecutionState::Created
-        | ExecutionState::Scheduled
-        | ExecutionState::Finished
-        | ExecutionState::Canceled
-        | ExecutionState::Failed => false,
-    }
 }
 
 /// Whether a TaskManager is given tasks now, and whether it ever was.
