@@ -100,6 +100,12 @@ const DIFFERENCES: [(&str, &str); 19] = [
     ),
 ];
 
+/// The same of a checkpoint that has failed. Whether one has by then, nobody decides.
+const SOMETIMES: [&str; 2] = [
+    "/jobs/ANY/checkpoints .latest.failed.first_ack_timestamp: ours alone",
+    "/jobs/ANY/checkpoints .latest.failed.slowest: ours alone",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_have_the_shapes_of_flinks() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,6 +127,7 @@ async fn answers_have_the_shapes_of_flinks() {
     routes::check_document(&cluster).await;
     routes::check(&cluster).await;
     cluster.stop().await;
+    found.retain(|it| !SOMETIMES.contains(&it.as_str()));
     let known: BTreeSet<String> = DIFFERENCES.iter().map(|(it, _)| (*it).to_owned()).collect();
     let unknown: Vec<_> = found.difference(&known).collect();
     assert!(unknown.is_empty(), "not said to differ:\n{unknown:#?}");
