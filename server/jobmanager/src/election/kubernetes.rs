@@ -127,6 +127,7 @@ impl KubernetesLease {
         let config = self.place.access.config().await?;
         let namespace = self.place.access.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        choose_cryptography();
         let client = Client::try_from(config).map_err(said)?;
         let api = Api::namespaced(client, &namespace);
         self.api = Some(api.clone());
@@ -329,6 +330,13 @@ fn machine() -> String {
         "" => "jobmanager".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// The client asks rustls for the one implementation that is linked. With the stores of object storage there are two,
+/// of which none is chosen.
+fn choose_cryptography() {
+    // Somebody may have chosen before: then that is the one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn said(problem: Error) -> String {
