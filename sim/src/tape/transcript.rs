@@ -137,6 +137,7 @@ mod tests {
         let text = transcript(&report);
         assert!(text.contains(" fault "), "{text}");
         assert!(!text.contains("heartbeat sequence"), "{text}");
-        assert!(text.lines().count() < BEGINNING + END + 80, "{text}");
+        let options = report.options.to_string().lines().count();
+        assert!(text.lines().count() < BEGINNING + END + options, "{text}");
     }
 }
