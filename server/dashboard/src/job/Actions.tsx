@@ -6,7 +6,7 @@ import { count, words } from "../format";
 import { useView } from "../hooks";
 import { Dialog } from "../parts/Dialog";
 import { say } from "../parts/Toasts";
-import { Loading, Problem } from "../parts/small";
+import { Loading, Problem, hasEnded } from "../parts/small";
 import type { Job, Parallelism, Triggered } from "../types";
 import { follow } from "./follow";
 
@@ -150,7 +150,7 @@ function Rescale({ job, close }: { job: Job; close: () => void }) {
 
 export function Actions({ job }: { job: Job }) {
   const [open, setOpen] = useState<Action>();
-  const ended = ["FINISHED", "CANCELED", "FAILED"].includes(job.state);
+  const ended = hasEnded(job.state);
   if (ended) return <p class="quiet">{`It is ${words(job.state).toLowerCase()}; nothing can be done with it any more.`}</p>;
   const close = () => setOpen(undefined);
   return (

@@ -8,7 +8,7 @@ import { useSeconds, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Chart } from "../parts/Chart";
 import { say } from "../parts/Toasts";
-import { Fact, Loading, Problem, State } from "../parts/small";
+import { Fact, Loading, Problem, State, hasEnded } from "../parts/small";
 import type { Checkpoint, CheckpointDetails, CheckpointSubtasks, Checkpoints as Answer, Job, Triggered, Why } from "../types";
 import { follow } from "./follow";
 import { SlowCheckpoint } from "./Why";
@@ -190,7 +190,7 @@ function Row({ job, checkpoint }: { job: Job; checkpoint: Checkpoint }) {
 
 /** A checkpoint does no harm: nobody is asked once more. */
 function TakeOne({ job }: { job: Job }) {
-  if (["FINISHED", "CANCELED", "FAILED"].includes(job.state)) return null;
+  if (hasEnded(job.state)) return null;
   const act = async () => {
     try {
       const { "request-id": trigger } = await send<Triggered>("POST", `jobs/${job.jid}/checkpoints`);

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { amount, bytes, count, rate, words } from "../format";
 import { useView } from "../hooks";
 import { type Column, Table } from "../parts/Table";
-import { Bar, Loading, Problem, State, tone } from "../parts/small";
+import { Bar, Loading, Problem, State, hasEnded, tone } from "../parts/small";
 import type { Job, Subtask, Vertex, VertexDetails } from "../types";
 import type { Answer, Question } from "./layout";
 import { type Rates, useRates } from "./rates";
@@ -282,7 +282,7 @@ export function Graph({ job }: { job: Job }) {
   const rates = useRates(counted, job.now);
   const vertex = job.vertices.find(({ id }) => id === chosen);
   const choose = (id: string) => setChosen((old) => (old === id ? undefined : id));
-  const ended = ["FINISHED", "CANCELED", "FAILED"].includes(job.state);
+  const ended = hasEnded(job.state);
   const note = ended
     ? `The job is ${words(job.state).toLowerCase()}: how its vertices were connected is not kept.`
     : "Choose a vertex to see its subtasks. TaskManagers do not report back-pressure and watermarks, so none are shown.";

@@ -4,7 +4,7 @@ import { count, duration, moment } from "../format";
 import { useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Feed } from "../parts/Feed";
-import { Bar, Fact, Id, Loading, Problem, State, waits } from "../parts/small";
+import { Bar, Fact, Id, Loading, Problem, State, hasEnded, waits } from "../parts/small";
 import type { Job, Why as Answer } from "../types";
 import { Actions } from "./Actions";
 import { Checkpoints } from "./Checkpoints";
@@ -75,7 +75,7 @@ export function JobPage({ jid, tab }: { jid: string; tab: string }) {
   useSeconds();
   const concerns = (event: LiveEvent) => event.data["jid"] === jid || event.kind.startsWith("taskmanager-");
   const { value: job, problem } = useView<Job>(`jobs/${encodeURIComponent(jid)}`, concerns);
-  const ended = job !== undefined && ["FINISHED", "CANCELED", "FAILED"].includes(job.state);
+  const ended = job !== undefined && hasEnded(job.state);
   const why = useView<Answer>(job === undefined || ended ? undefined : `jobs/${jid}/why`, concerns);
   useTitle(job?.name || "Job");
   return (

@@ -6,7 +6,7 @@ import { useLive, useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
 import { Feed } from "../parts/Feed";
 import { type Column, Table } from "../parts/Table";
-import { Bar, Loading, Problem, State, parts, waits } from "../parts/small";
+import { Bar, Loading, Problem, State, hasEnded, parts, waits } from "../parts/small";
 import type { JobLine, Overview as Numbers } from "../types";
 
 const ofJobs = (event: LiveEvent) => event.kind.startsWith("job-") || event.kind === "leader";
@@ -78,7 +78,7 @@ interface JobsProps {
 function Jobs({ counts, state, choose }: JobsProps) {
   const all = parts(counts);
   const total = all.reduce((sum, [, number]) => sum + number, 0);
-  const live = all.filter(([name]) => !["FINISHED", "CANCELED", "FAILED"].includes(name));
+  const live = all.filter(([name]) => !hasEnded(name));
   const alive = live.reduce((sum, [, number]) => sum + number, 0);
   return (
     <div class="card tile">

@@ -37,6 +37,11 @@ export function State({ state, note }: { state: string; note?: string | undefine
   );
 }
 
+/** Whether a job in this state is over. */
+export function hasEnded(state: string): boolean {
+  return ["FINISHED", "CANCELED", "FAILED"].includes(state);
+}
+
 /** A job that is running in name, while some of its tasks are not: it waits for something. */
 export function waits(state: string, tasks: Record<string, number>): string | undefined {
   const all = parts(tasks);
