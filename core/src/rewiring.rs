@@ -77,6 +77,13 @@ impl Rewiring {
         }
     }
 
+    /// The new regions that come in the place of old ones.
+    pub(crate) fn fresh(&self) -> BTreeSet<RegionIndex> {
+        let kept: BTreeSet<RegionIndex> = self.kept.values().copied().collect();
+        let regions = (0..self.layout.count()).map(RegionIndex);
+        regions.filter(|region| !kept.contains(region)).collect()
+    }
+
     /// The latest checkpoint, as the job goes on from it with the new graph.
     ///
     /// # Errors

@@ -468,7 +468,7 @@ impl Job {
                 cx.effects
                     .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
             }
-            self.demands_aborted(aborted, why, &why.cause(detail));
+            self.demands_aborted(aborted, why, detail);
         }
         self.notify_aborted(cx, checkpoint, &aborted.regions);
     }

@@ -112,9 +112,7 @@ impl Demands {
 
     /// The job has other regions now. Tells which of them owe a checkpoint.
     fn rewired(&mut self, rewiring: &Rewiring) -> BTreeSet<RegionIndex> {
-        let kept: BTreeSet<RegionIndex> = rewiring.kept.values().copied().collect();
-        let regions = (0..rewiring.layout.count()).map(RegionIndex);
-        let fresh: BTreeSet<RegionIndex> = regions.filter(|it| !kept.contains(it)).collect();
+        let fresh = rewiring.fresh();
         let mut owed = BTreeSet::new();
         for demand in &mut self.waiting {
             let is_concerned = !demand.missing.is_disjoint(&rewiring.concerned);
@@ -216,10 +214,10 @@ impl Job {
         }
     }
 
-    /// Regions have lost their part in a checkpoint, for this cause.
-    pub(super) fn demands_aborted(&mut self, aborted: &Aborted, why: Abort, cause: &str) {
+    /// Regions have lost their part in a checkpoint.
+    pub(super) fn demands_aborted(&mut self, aborted: &Aborted, why: Abort, detail: &str) {
         if self.demands.deadline().is_some() {
-            let owed = self.demands.aborted(aborted, why, cause);
+            let owed = self.demands.aborted(aborted, why, &why.cause(detail));
             self.checkpoints.owed.extend(owed);
         }
     }

@@ -203,10 +203,6 @@ impl Checks {
             course.waits.stepped(step, |job| plans.slot_timeout(job))?;
             course.honesty.stepped(step, plans)?;
         }
-        self.demands_stepped(step)?;
-        let Some(watched) = self.watched.get_mut(&step.instance) else {
-            return Ok(());
-        };
         watched.now = watched.now.max(step.now);
         ensure(
             step.coordinator
@@ -214,7 +210,8 @@ impl Checks {
                 .is_none_or(|at| at > watched.now),
             "a_deadline_lies_ahead",
             || format!("{:?} at {}", step.coordinator.next_deadline(), step.now),
-        )
+        )?;
+        self.demands_stepped(step)
     }
 
     /// Whether the coordinator did what the reference model foresees. A model that was contradicted says

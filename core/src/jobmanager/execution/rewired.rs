@@ -19,11 +19,7 @@ impl Execution {
     ) -> Execution {
         let mut next = Execution::new(graph, phase);
         let last = self.last_attempt(&rewiring.concerned);
-        let kept: BTreeSet<RegionIndex> = rewiring.kept.values().copied().collect();
-        for region in next
-            .region_indices()
-            .filter(|region| !kept.contains(region))
-        {
+        for region in rewiring.fresh() {
             next.set_attempt(region, last);
         }
         for (old, new) in self.first_slot.iter().zip(next.first_slot.clone()) {
