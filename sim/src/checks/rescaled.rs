@@ -178,6 +178,7 @@ impl History {
         for task in fresh.tasks.iter().filter(|task| !stays(task)) {
             states.entry(*task).or_default();
         }
+        states.extend(self.still_inherited(&concerned));
         let region_of = fresh.tasks.iter().copied().zip(regions.iter().copied());
         let region_of: BTreeMap<TaskId, usize> = region_of.collect();
         let before = std::mem::replace(&mut self.region_of, region_of);
@@ -211,6 +212,15 @@ impl History {
         self.sinks = fresh.sinks;
         let is_recorded = self.past.as_ref().is_some_and(|past| past.states.is_none());
         self.past = Some(Past::rescaled(id, (!is_recorded).then_some(states)));
+    }
+
+    /// What tasks of other vertices than these began with: they may go on from what they got with an earlier
+    /// parallelism of others.
+    fn still_inherited(&self, concerned: &BTreeSet<u32>) -> BTreeMap<TaskId, Contents> {
+        let tasks = self.tasks.iter();
+        let stay = tasks.filter(|task| !concerned.contains(&task.vertex.0));
+        let began = stay.filter_map(|task| Some((*task, self.inherited(*task)?.clone())));
+        began.collect()
     }
 
     /// What attempts of these vertices closed up to a durable checkpoint may be published later, by whoever gets their
