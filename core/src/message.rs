@@ -47,6 +47,8 @@ pub struct Hello {
     /// The jobs that may have left something here or in the checkpoint storage: it has run tasks of them, and
     /// was not told since the last one ended that the job is of no interest any more. Sorted.
     pub jobs: Vec<JobId>,
+    /// It leaves, and ends after this time at the latest, as if it had said [`FromTaskManager::Leave`].
+    pub leaves_within: Option<Duration>,
 }
 
 /// What a TaskManager runs on, for people.
@@ -148,6 +150,8 @@ pub enum ToTaskManager {
         /// The job.
         job: JobId,
     },
+    /// A TaskManager that leaves has no task any more that is wanted, and gets none: it can end.
+    Dismissed,
 }
 
 /// A message to a TaskManager with its fence.
@@ -322,6 +326,12 @@ pub enum FromTaskManager {
     TaskStates(Vec<TaskStateChange>),
     /// A task has snapshotted.
     Acknowledge(Acknowledgement),
+    /// It wants to end, and does so after this time at the latest: it takes no more tasks, and those that it has
+    /// are to go on elsewhere. Said once on a session at most.
+    Leave {
+        /// What is still in it then is lost.
+        within: Duration,
+    },
     /// A task cannot take part in a checkpoint.
     Decline {
         /// Who.

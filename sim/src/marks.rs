@@ -52,6 +52,14 @@ pub enum Mark {
     LeftoversDropped,
     /// A TaskManager ended its process, since a task did not stop.
     TaskManagerGaveUp,
+    /// A TaskManager was told to leave.
+    TaskManagerLeaves,
+    /// A TaskManager was told to leave while it had tasks, and ended when they had moved.
+    LeftInTime,
+    /// A TaskManager was told to leave, and ended with tasks, as its time was over.
+    LeftWithTasks,
+    /// A TaskManager that leaves registered once more, with attempts.
+    LeaveGoesOn,
     /// A process stood still for longer than the heartbeat timeout.
     LongPause,
     /// A message was stalled until its connection broke.
@@ -376,7 +384,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 183] = [
+    pub const ALL: [Mark; 187] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -400,6 +408,10 @@ impl Mark {
         Mark::ZombieRuns,
         Mark::LeftoversDropped,
         Mark::TaskManagerGaveUp,
+        Mark::TaskManagerLeaves,
+        Mark::LeftInTime,
+        Mark::LeftWithTasks,
+        Mark::LeaveGoesOn,
         Mark::LongPause,
         Mark::StalledConnectionBroke,
         Mark::JobCanceled,

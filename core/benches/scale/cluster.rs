@@ -62,6 +62,7 @@ impl Cluster {
             operators: vec![OPERATOR.to_owned()],
             inventory: Vec::new(),
             jobs: Vec::new(),
+            leaves_within: None,
         };
         self.take(Input::Connected { session, hello });
         session

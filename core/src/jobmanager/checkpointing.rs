@@ -100,7 +100,8 @@ impl Job {
         if self.execution.at_end_of_data().contains(&region) {
             (line.under_way == 0).then_some(line.final_not_before)
         } else {
-            (!line.is_full(config)).then(|| match self.demands.concern(region) {
+            let at_once = self.demands.concern(region) || self.moving_concerns(region);
+            (!line.is_full(config)).then(|| match at_once {
                 true => Timestamp(0),
                 false => line.paused_until(config.min_pause),
             })
@@ -284,6 +285,7 @@ impl Job {
             return;
         }
         self.demands_completed(&completion);
+        self.look_soon_for_moving(cx.now);
         self.announce_completion(cx, &completion);
         self.store(cx);
     }

@@ -61,6 +61,7 @@ impl Job {
             return Err(needed);
         }
         self.waiting = None;
+        cx.tms.redeem(self.id());
         self.deploy(cx);
         Ok(())
     }

@@ -75,6 +75,8 @@ impl Job {
             }
         }
         self.waiting = None;
+        self.moving = None;
+        cx.tms.redeem(self.id());
         self.phase = JobPhase::Ending(ending);
     }
 

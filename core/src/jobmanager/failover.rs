@@ -49,7 +49,8 @@ impl Job {
         }
     }
 
-    fn restart_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex, at: Timestamp) {
+    /// The tasks of a region stop, and it is scheduled again when they have ended, then at the earliest.
+    pub(super) fn restart_region(&mut self, cx: &mut Cx<'_>, index: RegionIndex, at: Timestamp) {
         self.stop_region(cx, index);
         self.execution.set_phase(index, Phase::Restarting { at });
     }

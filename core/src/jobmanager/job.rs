@@ -13,6 +13,7 @@ use super::checkpoints::Checkpoints;
 use super::cx::Cx;
 use super::demands::Demands;
 use super::execution::{Execution, Phase};
+use super::moving::Moving;
 use super::rescaling::Rescaling;
 use super::restart::RestartBackoff;
 use super::savepoints::Savepoints;
@@ -124,6 +125,7 @@ pub(super) struct Job {
     pub(super) demands: Kept<Demands>,
     pub(super) savepoints: Kept<Savepoints>,
     pub(super) rescaling: Kept<Rescaling>,
+    pub(super) moving: Option<Moving>,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
@@ -212,6 +214,7 @@ impl Job {
             demands: Kept::default(),
             savepoints: Kept::default(),
             rescaling: Kept::new(Rescaling::new(None)),
+            moving: None,
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,
@@ -275,6 +278,7 @@ impl Job {
         self.expire_demands(cx.now);
         self.expire_savepoints(cx);
         self.drive_rescaling(cx);
+        self.drive_moving(cx);
         self.reschedule(cx.now);
         if self.execution.all_finished() {
             self.finished(cx);
@@ -338,10 +342,10 @@ impl Job {
                 let savepoint = self.savepoint_deadline();
                 let rescaling = self.rescaling_deadline(now);
                 let demands = self.demands.deadline();
-                [restarts, slots, checkpoints, demands, savepoint, rescaling]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                let moving = self.moving_deadline(now);
+                let parts = [restarts, slots, savepoint, rescaling, moving];
+                let all = parts.into_iter().chain([checkpoints, demands]);
+                all.flatten().min()
             }
         }
     }

@@ -8,7 +8,7 @@
 //! | `input`, `effect`, `view` | what can happen, what can be ordered, what can be seen |
 //! | `why` | what whatever waits waits for |
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
-//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `rescaling`, `reconcile`, `ending` | one job, by what happens to it |
+//! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `rescaling`, `moving`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
 //! | `taskmanagers`, `supply`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
@@ -33,6 +33,7 @@ mod invariants;
 mod job;
 mod journal;
 mod kinds;
+mod moving;
 mod pending;
 mod reconcile;
 mod recover;
@@ -285,6 +286,7 @@ impl Coordinator {
                 break;
             }
         }
+        self.tms.dismiss(self.epoch, effects);
         self.journal.pump(self.now, effects);
         self.timers.set(Timer::Journal, self.journal.deadline());
         self.timers.set(Timer::Removals, self.removals.deadline());

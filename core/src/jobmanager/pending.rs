@@ -33,7 +33,7 @@ pub(super) enum Abort {
     TaskFailure,
     JobStopped,
     NotFinalized,
-    Rescaled,
+    Suspended,
 }
 
 impl Abort {
@@ -45,7 +45,7 @@ impl Abort {
             | Abort::Subsumed
             | Abort::TaskFailure
             | Abort::JobStopped
-            | Abort::Rescaled => false,
+            | Abort::Suspended => false,
         }
     }
 
@@ -57,7 +57,7 @@ impl Abort {
             | Abort::TaskFailure
             | Abort::JobStopped
             | Abort::NotFinalized
-            | Abort::Rescaled => false,
+            | Abort::Suspended => false,
         }
     }
 
@@ -78,7 +78,7 @@ impl Abort {
             Abort::Subsumed => "CHECKPOINT_SUBSUMED: a later checkpoint completed",
             Abort::TaskFailure => "JOB_FAILOVER_REGION: a task of the checkpoint failed",
             Abort::JobStopped => "COORDINATOR_SHUTDOWN: the job ends",
-            Abort::Rescaled => "CHECKPOINT_COORDINATOR_SUSPEND: the tasks of the checkpoint stop",
+            Abort::Suspended => "CHECKPOINT_COORDINATOR_SUSPEND: the tasks of the checkpoint stop",
             Abort::NotFinalized => "FINALIZE_CHECKPOINT_FAILURE: it could not be completed",
         }
     }

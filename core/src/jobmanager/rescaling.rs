@@ -22,7 +22,6 @@ use super::execution::Phase;
 use super::input::Discard;
 use super::job::{Job, JobPhase};
 use super::journal::Fact;
-use super::pending::Abort;
 use super::taskmanagers::SlotUse;
 use crate::graph::JobGraph;
 use crate::id::{Attempt, CheckpointId, RegionIndex, RequestId};
@@ -109,6 +108,11 @@ impl Rescaling {
         }
     }
 
+    /// Whether anything is being done.
+    pub(super) fn is_under_way(&self) -> bool {
+        !matches!(self.stage, Stage::Idle { .. })
+    }
+
     /// Whether a region waits for the new configuration.
     pub(super) fn holds(&self, region: RegionIndex) -> bool {
         let decided = self.decided();
@@ -147,6 +151,9 @@ impl Job {
         let checkpoints = config.checkpointing.as_ref();
         let usual = checkpoints.map_or(Duration::ZERO, |config| config.interval * INTERVALS);
         let delay = config.rescaling.max_delay.unwrap_or(usual);
+        let until = cx.now + delay;
+        let moves = self.moves_by(cx.now);
+        let until = moves.map_or(until, |moves| until.min(moves));
         let concerned = self.rewiring(&graph).concerned;
         let runs = |region: &&RegionIndex| self.execution.runs(**region);
         let owed: Vec<_> = concerned.iter().filter(runs).copied().collect();
@@ -158,7 +165,7 @@ impl Job {
         self.rescaling.stage = Stage::Preparing {
             change,
             since: cx.now,
-            until: cx.now + delay,
+            until,
         };
     }
 
@@ -191,14 +198,7 @@ impl Job {
         let (job, regions) = (self.id(), change.concerned.len());
         tracing::info!(%job, regions, "the parallelism changes");
         let detail = "the parallelism of the job changes";
-        self.abort_checkpoints(cx, Abort::Rescaled, detail, Some(&change.concerned), |_| {
-            true
-        });
-        for &region in &*change.concerned {
-            self.stop_region(cx, region);
-            self.execution
-                .set_phase(region, Phase::Restarting { at: cx.now });
-        }
+        self.restart_without_failure(cx, &change.concerned, detail);
         self.rescaling.stage = Stage::Stopping(change.clone());
         self.write_rescaling(cx, change);
     }
@@ -284,6 +284,7 @@ impl Job {
         self.scale = Some(scale);
         self.graph = graph;
         self.demands_rewired(&rewiring);
+        self.moving_rewired(cx.now);
         self.rescaling.last = Some(cx.now);
         let job = self.id();
         for (job_slot, at) in self.execution.held_slots() {

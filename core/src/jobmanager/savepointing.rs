@@ -363,7 +363,7 @@ impl Job {
             | Abort::Subsumed
             | Abort::TaskFailure
             | Abort::JobStopped
-            | Abort::Rescaled => {
+            | Abort::Suspended => {
                 wish.problem = Some(cause);
                 Stage::Wanted { until }
             }

@@ -21,6 +21,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// The most TaskManagers at a time.
 const MAX_TASKMANAGERS: u32 = 200_000;
@@ -51,6 +52,7 @@ impl Coordinator {
         tracing::info!(taskmanager = %hello.taskmanager, slots = hello.slots, "TaskManager registered");
         let inventory = core::mem::take(&mut hello.inventory);
         let jobs = core::mem::take(&mut hello.jobs);
+        let leaves_within = hello.leaves_within.take();
         let tm = self.tms.insert(session, hello, self.now);
         self.timers.set(
             Timer::TaskManager(tm),
@@ -78,6 +80,9 @@ impl Coordinator {
         });
         self.tms.ask(tm, self.epoch, effects);
         self.take_inventory(tm, &inventory, effects);
+        if let Some(within) = leaves_within {
+            self.leaves(tm, within);
+        }
         let concerned = inventory.iter().map(|item| item.attempt.job);
         let concerned: BTreeSet<JobId> = concerned.chain(jobs).collect();
         for job in concerned {
@@ -176,6 +181,7 @@ impl Coordinator {
             FromTaskManager::Heartbeat { .. } => {}
             FromTaskManager::TaskStates(changes) => self.tasks_reported(tm, changes, effects),
             FromTaskManager::Acknowledge(ack) => self.acknowledge(tm, ack, effects),
+            FromTaskManager::Leave { within } => self.leaves(tm, within),
             FromTaskManager::Decline {
                 attempt,
                 checkpoint,
@@ -185,6 +191,16 @@ impl Coordinator {
                 self.with_job(attempt.job, effects, |job, cx| {
                     job.declined(cx, tm, attempt, checkpoint, reason, &message);
                 });
+            }
+        }
+    }
+
+    /// A TaskManager leaves, and ends after this time at the latest: its tasks move.
+    fn leaves(&mut self, tm: TmKey, within: Duration) {
+        for id in self.tms.leaves(tm) {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.taskmanager_leaves(self.now, within);
+                self.dirty.insert(id);
             }
         }
     }
@@ -254,16 +270,16 @@ impl Coordinator {
         effects.push(Effect::Disconnect {
             session: tm.session,
         });
-        let cause = format!("TaskManager {}: {why}", tm.hello.taskmanager);
-        tracing::warn!(taskmanager = %tm.hello.taskmanager, why, "TaskManager lost");
+        let name = &tm.hello.taskmanager;
+        let (cause, is_left) = (format!("TaskManager {name}: {why}"), tm.leaves);
+        tracing::warn!(taskmanager = %name, why, is_left, "TaskManager lost");
         let usages = tm.slots.iter().flatten();
         let mut taken: Vec<(JobId, u32)> = usages.map(|it| (it.job, it.job_slot)).collect();
         taken.sort_unstable();
         for slots in taken.chunk_by(|(a, _), (b, _)| a == b) {
             let job_slots = slots.iter().map(|(_, job_slot)| *job_slot);
-            let name = &tm.hello.taskmanager;
             self.with_job(slots[0].0, effects, |job: &mut Job, cx: &mut Cx<'_>| {
-                job.taskmanager_lost(cx, job_slots, name, &cause)
+                job.taskmanager_lost(cx, job_slots, &tm, &cause)
             });
         }
     }

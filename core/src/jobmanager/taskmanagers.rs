@@ -6,9 +6,11 @@
 //! stop, may share it until it has. No slot is offered before the TaskManager has answered: a hello alone
 //! may come from one that is too slow or too broken to ever hear of a task, and to register again and again. Nor
 //! is one while it owes an answer for an interval of heartbeats: long before a TaskManager is given up, no task
-//! is risked on it. Only a region whose job has other tasks in its slot follows them there.
+//! is risked on it, and none is given to one that leaves. Only a region whose job has other tasks in its slot
+//! follows them there.
 
 use super::effect::Effect;
+use super::kinds::Kinds;
 use super::supply::{KindKey, Supply};
 use crate::config::ClusterConfig;
 use crate::id::{Epoch, Incarnation, JobId, SessionId, SlotIndex, TaskManagerId};
@@ -63,6 +65,8 @@ pub(super) struct TaskManager {
     pub(super) free: BTreeSet<SlotIndex>,
     /// Whether it has said anything since its hello, and in the interval after it was last asked.
     pub(super) answered: bool,
+    /// Whether it ends as soon as it can: it is given no tasks any more.
+    pub(super) leaves: bool,
     pub(super) last_heard: Timestamp,
     /// It has been silent for too long by a look that came late. Until then it may still be heard.
     spared_until: Option<Timestamp>,
@@ -96,6 +100,10 @@ pub(super) struct TaskManagers {
     slots_changed: bool,
     /// Whether there is more supply or demand of slots since this was last asked.
     changed: bool,
+    /// Those that leave and have no tasks any more, and were not told yet that they can.
+    unused: Vec<TmKey>,
+    /// How many slots are kept for jobs that stop tasks to move them.
+    promised: BTreeMap<JobId, u32>,
 }
 
 impl Hash for TaskManagers {
@@ -104,6 +112,7 @@ impl Hash for TaskManagers {
             key.hash(state);
             tm.hash(state);
         }
+        self.promised.hash(state);
     }
 }
 
@@ -122,6 +131,7 @@ impl TaskManagers {
             slots: vec![None; slots as usize],
             free: (0..slots).map(SlotIndex).collect(),
             answered: false,
+            leaves: false,
             last_heard: now,
             spared_until: None,
             spared: 0,
@@ -237,6 +247,68 @@ impl TaskManagers {
         }
     }
 
+    /// A TaskManager leaves: offers no slot of it any more. Tells the jobs with tasks there.
+    pub(super) fn leaves(&mut self, key: TmKey) -> BTreeSet<JobId> {
+        let tm = &mut self.all[key];
+        let before = tm.free_count();
+        if core::mem::replace(&mut tm.leaves, true) {
+            return BTreeSet::new();
+        }
+        self.supply.change(tm.kind, key, before, 0);
+        self.slots_changed = true;
+        tracing::info!(taskmanager = %tm.hello.taskmanager, "TaskManager leaves: it is given no tasks");
+        if tm.is_unused() {
+            self.unused.push(key);
+        }
+        tm.slots.iter().flatten().map(|usage| usage.job).collect()
+    }
+
+    /// Tells those that leave and have no tasks any more that nobody needs them.
+    pub(super) fn dismiss(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
+        for key in core::mem::take(&mut self.unused) {
+            if let Some(tm) = self.all.get(key) {
+                let message = Envelope {
+                    epoch,
+                    message: ToTaskManager::Dismissed,
+                };
+                let session = tm.session;
+                effects.push(Effect::Send { session, message });
+            }
+        }
+    }
+
+    /// A job is about to stop tasks that are to go on in so many other slots.
+    pub(super) fn promise(&mut self, job: JobId, slots: u32) {
+        self.promised.insert(job, slots);
+    }
+
+    /// A job has got slots, or wants none any more.
+    pub(super) fn redeem(&mut self, job: JobId) {
+        self.promised.remove(&job);
+    }
+
+    /// How many slots are promised to other jobs than this one.
+    pub(super) fn promised_to_others(&self, job: JobId) -> u32 {
+        let others = self.promised.iter().filter(|(other, _)| **other != job);
+        others.map(|(_, slots)| slots).sum()
+    }
+
+    /// For how many of these slots of a job there are free ones, beside those that are promised.
+    pub(super) fn room_for(&self, job: JobId, slots: &[u32], kinds: &Kinds) -> u32 {
+        let mut free = self.supply.free_by_kind();
+        let mut found = 0;
+        for &slot in slots {
+            let mut suitable = kinds.of(slot).iter();
+            let kind = suitable.find(|kind| free.get(*kind).is_some_and(|count| *count > 0));
+            if let Some(count) = kind.and_then(|kind| free.get_mut(kind)) {
+                *count -= 1;
+                found += 1;
+            }
+        }
+        let left: u32 = self.free_slots() - found;
+        found - self.promised_to_others(job).saturating_sub(left).min(found)
+    }
+
     /// Asks a TaskManager for a sign of life.
     pub(super) fn ask(&mut self, key: TmKey, epoch: Epoch, effects: &mut Vec<Effect>) {
         let tm = &mut self.all[key];
@@ -252,7 +324,7 @@ impl TaskManagers {
 
     /// Takes a free slot for tasks to be deployed; `false` if it cannot be given to any.
     pub(super) fn take(&mut self, at: SlotRef, usage: SlotUse) -> bool {
-        self.all.get(at.tm).is_some_and(|tm| tm.answered) && self.claim(at, usage)
+        self.all.get(at.tm).is_some_and(TaskManager::offers) && self.claim(at, usage)
     }
 
     /// Takes a free slot in which tasks are already; `false` if it is taken or does not exist.
@@ -312,6 +384,9 @@ impl TaskManagers {
         );
         tm.slots[at.slot.0 as usize] = usage;
         self.supply.change(tm.kind, at.tm, before, tm.free_count());
+        if tm.leaves && tm.is_unused() {
+            self.unused.push(at.tm);
+        }
     }
 
     /// A job wants slots.
@@ -399,12 +474,14 @@ fn nobody() -> TaskManager {
             operators: Vec::new(),
             inventory: Vec::new(),
             jobs: Vec::new(),
+            leaves_within: None,
         }),
         session: SessionId(0),
         kind: KindKey::NONE,
         slots: Vec::new(),
         free: BTreeSet::new(),
         answered: false,
+        leaves: false,
         last_heard: Timestamp(0),
         spared_until: None,
         spared: 0,
@@ -420,9 +497,19 @@ impl TaskManager {
         self.spared_until.unwrap_or(silent_at)
     }
 
+    /// Whether its slots are given to tasks.
+    fn offers(&self) -> bool {
+        self.answered && !self.leaves
+    }
+
+    /// Whether no task is in it.
+    fn is_unused(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
     /// How many of its slots can be given to tasks.
     pub(super) fn free_count(&self) -> u32 {
-        if !self.answered {
+        if !self.offers() {
             return 0;
         }
         u32::try_from(self.free.len()).expect("slots are counted in 32 bits")

@@ -3,8 +3,8 @@
 use super::cx::Cx;
 use super::execution::Phase;
 use super::job::{Job, JobPhase};
-use super::taskmanagers::TmKey;
-use crate::id::{AttemptId, RegionIndex, TaskManagerId};
+use super::taskmanagers::{TaskManager, TmKey};
+use crate::id::{AttemptId, RegionIndex};
 use crate::message::{TaskReport, TaskStateChange, ToTaskManager};
 use crate::state::ExecutionState;
 use alloc::collections::BTreeSet;
@@ -91,7 +91,7 @@ impl Job {
         &mut self,
         cx: &mut Cx<'_>,
         job_slots: impl Iterator<Item = u32>,
-        name: &TaskManagerId,
+        tm: &TaskManager,
         cause: &str,
     ) {
         let mut regions = BTreeSet::new();
@@ -107,10 +107,15 @@ impl Job {
                 regions.insert(self.execution.layout().of(position));
             }
         }
+        self.look_soon_for_moving(cx.now);
         // While the job's attempts are being reported, its TaskManager may come back with them.
         if let Some(position) = first.filter(|_| !matches!(self.phase, JobPhase::Reconciling(_))) {
-            self.remember(cx, Some(position), Some(name.clone()), String::from(cause));
-            self.fail_regions(cx, &regions, String::from(cause));
+            let name = tm.hello.taskmanager.clone();
+            self.remember(cx, Some(position), Some(name), String::from(cause));
+            match tm.leaves {
+                true => self.left_behind(cx, &regions, cause),
+                false => self.fail_regions(cx, &regions, String::from(cause)),
+            }
         }
     }
 

@@ -292,8 +292,12 @@ pub struct TaskManagerDetails {
     pub last_heard: Timestamp,
     /// Its slots.
     pub slots: u32,
-    /// Those of them that can be given to tasks: none before it has answered.
+    /// Those of them that can be given to tasks: none before it has answered, and none if it leaves.
     pub free_slots: u32,
+    /// Whether it has said anything since its hello, and owes no answer for an interval of heartbeats.
+    pub answers: bool,
+    /// Whether it ends as soon as its tasks go on elsewhere.
+    pub leaves: bool,
     /// How many tasks are in its slots.
     pub tasks: u32,
     /// What it runs on.

@@ -244,6 +244,8 @@ impl Coordinator {
             last_heard: tm.last_heard,
             slots: tm.hello.slots,
             free_slots: tm.free_count(),
+            answers: tm.answered,
+            leaves: tm.leaves,
             tasks: allocations.iter().map(|(_, _, tasks)| tasks).sum(),
             hardware: tm.hello.hardware,
             allocations,

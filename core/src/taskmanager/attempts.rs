@@ -96,6 +96,12 @@ impl Attempts {
             .map(|(attempt, held)| (*attempt, held.slot, held.state))
     }
 
+    /// Whether any has not ended.
+    pub(super) fn any_runs(&self) -> bool {
+        let mut held = self.held.values();
+        held.any(|held| held.state != ExecutionState::Finished)
+    }
+
     /// What a hello says of them.
     pub(super) fn inventory(&self) -> Vec<InventoryItem> {
         let item = |(attempt, held): (&AttemptId, &Kept<Held>)| InventoryItem {

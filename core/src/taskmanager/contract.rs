@@ -48,6 +48,12 @@ pub enum Input {
         /// What.
         event: TaskEvent,
     },
+    /// The process is to end as soon as its tasks go on elsewhere, and after this time at the latest. Of several
+    /// such wishes the earliest end counts.
+    Leave {
+        /// Zero for at once.
+        within: Duration,
+    },
     /// Nothing but time has passed.
     Wake,
 }
@@ -104,6 +110,8 @@ pub enum Effect {
     /// A task was told to stop and did not within the cancellation timeout: end the process, and so
     /// everything in it.
     GiveUp(AttemptId),
+    /// End the process: it was to leave, and no task keeps it, or its time is over. Said once.
+    End,
     /// Have a task without inputs snapshot and send the barrier.
     Trigger {
         /// Which task.

@@ -329,3 +329,68 @@ fn without_a_jobmanager_tasks_go_on_for_the_grace_period_and_then_stop() {
     );
     assert_eq!(state(&scene), Some(ExecutionState::Canceling));
 }
+
+fn leave(seconds: u64) -> Input {
+    let within = Duration::from_secs(seconds);
+    Input::Leave { within }
+}
+
+#[test]
+fn who_leaves_without_tasks_ends_once_it_is_dismissed() {
+    let mut scene = Scene::registered();
+    let within = Duration::from_secs(20);
+    let said = Effect::Send(FromTaskManager::Leave { within });
+    assert_eq!(scene.step(leave(20)), [said]);
+    assert_eq!(scene.told(ToTaskManager::Dismissed), [Effect::End]);
+    assert_eq!(scene.step(Input::Wake), [], "said once");
+}
+
+#[test]
+fn who_leaves_works_until_its_last_task_has_ended() {
+    let mut scene = Scene::registered();
+    scene.deploy(0);
+    scene.step(leave(20));
+    assert_eq!(scene.told(ToTaskManager::Dismissed), []);
+    let effects = scene.task(0, TaskEvent::Canceled);
+    assert_eq!(effects.last(), Some(&Effect::End));
+}
+
+#[test]
+fn a_task_that_comes_while_it_leaves_is_run() {
+    let mut scene = Scene::registered();
+    scene.step(leave(20));
+    let started = scene.deploy(0);
+    assert!(started.iter().any(|it| matches!(it, Effect::Start(_))));
+}
+
+#[test]
+fn who_leaves_ends_when_its_time_is_over() {
+    let mut scene = Scene::registered();
+    scene.deploy(0);
+    scene.step(leave(20));
+    scene.step(leave(30));
+    assert_eq!(scene.worker.next_deadline(), Some(Timestamp(20_000)));
+    scene.now = Timestamp(19_999);
+    assert_eq!(scene.step(Input::Wake), []);
+    scene.now = Timestamp(20_000);
+    assert_eq!(scene.step(Input::Wake), [Effect::End]);
+}
+
+#[test]
+fn who_leaves_says_so_to_the_next_leader_and_does_not_wait_for_one() {
+    let mut scene = Scene::registered();
+    scene.deploy(0);
+    scene.step(leave(20));
+    scene.now = Timestamp(5_000);
+    scene.step(Input::Disconnected);
+    scene.now = Timestamp(6_000);
+    assert_eq!(scene.step(Input::Wake), [Effect::Connect]);
+    let effects = scene.step(Input::Connected);
+    let [Effect::SendHello(hello)] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(hello.leaves_within, Some(Duration::from_secs(14)));
+    scene.step(Input::Disconnected);
+    let effects = scene.task(0, TaskEvent::Finished);
+    assert_eq!(effects, [Effect::End], "nobody can have ordered anything");
+}

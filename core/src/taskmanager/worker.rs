@@ -40,6 +40,18 @@ pub struct Worker {
     /// Since when tasks run without a JobManager.
     alone_since: Option<Timestamp>,
     attempts: Attempts,
+    leaving: Option<Leaving>,
+}
+
+/// The process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Leaving {
+    /// At the latest then.
+    until: Timestamp,
+    /// Whether a JobManager has said that it gives it no more tasks and has none there.
+    dismissed: bool,
+    /// Whether the end was ordered.
+    ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +77,7 @@ impl Worker {
             welcome: None,
             alone_since: None,
             attempts: Attempts::new(slots),
+            leaving: None,
         }
     }
 
@@ -84,6 +97,7 @@ impl Worker {
                     None => {}
                 }
             }
+            Input::Leave { within } => self.leave(now, within, effects),
             Input::Wake => {}
         }
         self.fire(now, effects);
@@ -99,7 +113,10 @@ impl Worker {
             Link::Registered { last_heard } => Some(last_heard + self.heartbeat_timeout()),
         };
         let stop = self.attempts.stop_deadline(self.cancellation_timeout());
-        [link, self.grace_ends(), stop].into_iter().flatten().min()
+        let leaving = self.leaving.filter(|leaving| !leaving.ended);
+        let leaving = leaving.map(|leaving| leaving.until);
+        let deadlines = [link, self.grace_ends(), stop, leaving];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether a JobManager has accepted the session.
@@ -112,6 +129,12 @@ impl Worker {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// When the process ends at the latest, if it was told to leave.
+    #[must_use]
+    pub fn leaves_at(&self) -> Option<Timestamp> {
+        self.leaving.map(|leaving| leaving.until)
     }
 
     /// What the JobManager that accepted the last session said.
@@ -156,6 +179,45 @@ impl Worker {
             self.attempts.cancel_all(effects);
         }
         self.attempts.give_up(self.cancellation_timeout(), effects);
+        self.end_if_nothing_keeps_it(now, effects);
+    }
+
+    /// The process is to end.
+    fn leave(&mut self, now: Timestamp, within: Duration, effects: &mut Vec<Effect>) {
+        let until = now + within;
+        if let Some(leaving) = &mut self.leaving {
+            leaving.until = leaving.until.min(until);
+            return;
+        }
+        self.leaving = Some(Leaving {
+            until,
+            dismissed: false,
+            ended: false,
+        });
+        if self.is_open() {
+            effects.push(Effect::Send(FromTaskManager::Leave { within }));
+        }
+    }
+
+    /// The JobManager gives it no more tasks, and has none there.
+    fn dismissed(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.dismissed = true;
+        }
+    }
+
+    /// While nobody can have ordered a task of which it has not heard, or once its JobManager says that none
+    /// comes, a process that is to end waits for its own tasks only.
+    fn end_if_nothing_keeps_it(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let is_open = self.is_open();
+        let any_runs = self.attempts.any_runs();
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| !leaving.ended) {
+            let unused = !any_runs && (leaving.dismissed || !is_open);
+            if unused || leaving.until <= now {
+                leaving.ended = true;
+                effects.push(Effect::End);
+            }
+        }
     }
 
     /// How long a task may take to stop, if there is a limit.
@@ -196,6 +258,7 @@ impl Worker {
             operators: self.config.operators.clone(),
             inventory: self.attempts.inventory(),
             jobs: self.attempts.jobs(),
+            leaves_within: self.leaving.map(|leaving| leaving.until.since(now)),
         }));
     }
 
@@ -313,6 +376,7 @@ impl Worker {
                 attempts.resume(&tasks, completed, aborted_below, effects);
             }
             ToTaskManager::ReleaseJob { job } => self.attempts.release(job, effects),
+            ToTaskManager::Dismissed => self.dismissed(),
         }
     }
 }

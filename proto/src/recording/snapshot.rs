@@ -115,6 +115,7 @@ mod tests {
             operators: Vec::new(),
             inventory: Vec::new(),
             jobs: Vec::new(),
+            leaves_within: None,
         };
         let session = SessionId(number);
         step(coordinator, Input::Connected { session, hello });

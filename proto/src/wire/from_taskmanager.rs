@@ -9,6 +9,7 @@ use jobmanager_core::id::AttemptId;
 use jobmanager_core::message::{
     Acknowledgement, DeclineReason, FromTaskManager, Hello, TaskReport, TaskStateChange,
 };
+use std::time::Duration;
 
 /// A message of a TaskManager, by who reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,6 +78,9 @@ impl From<&FromTaskManager> for v1::FromTaskManager {
             FromTaskManager::Acknowledge(acknowledgement) => {
                 Message::Acknowledge(acknowledgement.into())
             }
+            FromTaskManager::Leave { within } => Message::Leave(v1::Leave {
+                within_ms: check::millis(*within),
+            }),
             FromTaskManager::Decline {
                 attempt,
                 checkpoint,
@@ -135,6 +139,9 @@ impl TryFrom<v1::FromTaskManager> for Received {
             },
             Message::TaskStates(wire) => FromTaskManager::TaskStates(task_states(wire)?),
             Message::Acknowledge(wire) => FromTaskManager::Acknowledge(wire.try_into()?),
+            Message::Leave(wire) => FromTaskManager::Leave {
+                within: Duration::from_millis(wire.within_ms),
+            },
             Message::Decline(wire) => FromTaskManager::Decline {
                 attempt: ids::attempt_id(wire.attempt, "decline.attempt")?,
                 checkpoint: check::checkpoint(wire.checkpoint, "decline.checkpoint")?,

@@ -8,6 +8,7 @@ use jobmanager_core::id::{Incarnation, JobId, SlotIndex, TaskManagerId};
 use jobmanager_core::message::{Hardware, Hello, InventoryItem};
 use jobmanager_core::state::ExecutionState;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The version of the protocol that this crate speaks. A peer of the next one is understood too.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -27,6 +28,7 @@ impl From<&Hello> for v1::Hello {
             operators: hello.operators.clone(),
             inventory: hello.inventory.iter().map(Into::into).collect(),
             jobs: hello.jobs.iter().map(|job| (*job).into()).collect(),
+            leaves_within_ms: hello.leaves_within.map(check::millis),
         }
     }
 }
@@ -64,6 +66,7 @@ impl TryFrom<v1::Hello> for Hello {
             operators: operators(wire.operators)?,
             inventory: inventory(wire.inventory, slots)?,
             jobs: jobs(wire.jobs)?,
+            leaves_within: wire.leaves_within_ms.map(Duration::from_millis),
         })
     }
 }

@@ -89,6 +89,7 @@ impl From<ToTaskManager> for Message {
             ToTaskManager::ReleaseJob { job } => Message::ReleaseJob(v1::ReleaseJob {
                 job: Some(job.into()),
             }),
+            ToTaskManager::Dismissed => Message::Dismissed(v1::Dismissed {}),
         }
     }
 }
@@ -176,6 +177,7 @@ impl TryFrom<Message> for ToTaskManager {
             Message::ReleaseJob(wire) => ToTaskManager::ReleaseJob {
                 job: ids::job(wire.job, "release_job.job")?,
             },
+            Message::Dismissed(v1::Dismissed {}) => ToTaskManager::Dismissed,
         })
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn to_taskmanager() -> Vec<(&'static str, ToTaskManager)> {
             },
         ),
         ("release_job", ToTaskManager::ReleaseJob { job: JOB }),
+        ("dismissed", ToTaskManager::Dismissed),
     ]
     .into_iter()
     .chain(triggers())
@@ -220,6 +221,7 @@ pub(crate) fn hello() -> Hello {
             restored: Some(CHECKPOINT),
         }],
         jobs: vec![JOB],
+        leaves_within: Some(Duration::from_secs(20)),
     }
 }
 
@@ -264,6 +266,12 @@ pub(crate) fn from_taskmanager() -> Vec<(&'static str, FromTaskManager)> {
                 checkpoint: CHECKPOINT,
                 reason: DeclineReason::Subsumed,
                 message: "late".into(),
+            },
+        ),
+        (
+            "leave",
+            FromTaskManager::Leave {
+                within: Duration::from_secs(25),
             },
         ),
     ]

@@ -277,6 +277,7 @@ fn to_taskmanager() -> impl Strategy<Value = ToTaskManager> {
             }
         ),
         job().prop_map(|job| ReleaseJob { job }),
+        Just(Dismissed),
     ]
 }
 
@@ -297,7 +298,7 @@ prop_compose! {
             ExecutionState::Initializing, ExecutionState::Running, ExecutionState::Canceling,
             ExecutionState::Finished,
         ])), 0..5),
-        jobs in btree_set(any::<u128>(), 0..5),
+        (jobs, leaves) in (btree_set(any::<u128>(), 0..5), option::of(any::<u64>())),
     ) -> Hello {
         let item = |(attempt, (slot, restored, end_of_data, state))| {
             InventoryItem { attempt, slot: SlotIndex(slot), state, end_of_data, restored }
@@ -313,6 +314,7 @@ prop_compose! {
             operators: operators.into_iter().collect(),
             inventory: inventory.into_iter().map(item).collect(),
             jobs: jobs.into_iter().map(JobId).collect(),
+            leaves_within: leaves.map(Duration::from_millis),
         }
     }
 }
@@ -354,6 +356,10 @@ pub(crate) fn from_taskmanager() -> impl Strategy<Value = FromTaskManager> {
     let acknowledgement = (attempt_id(), checkpoint(), state());
     prop_oneof![
         any::<u64>().prop_map(|sequence| FromTaskManager::Heartbeat { sequence }),
+        any::<u64>().prop_map(|within| {
+            let within = Duration::from_millis(within);
+            FromTaskManager::Leave { within }
+        }),
         vec(change(), 0..5).prop_map(FromTaskManager::TaskStates),
         acknowledgement.prop_map(|(attempt, checkpoint, state)| {
             FromTaskManager::Acknowledge(Acknowledgement {

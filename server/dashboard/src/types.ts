@@ -189,6 +189,8 @@ export interface TaskManagerLine {
   freeSlots: number;
   assignedTasks: number;
   answering: boolean;
+  /** It leaves, and is given no tasks. */
+  blocked?: boolean;
   incarnation: string;
   hardware: { cpuCores: number; physicalMemory: number };
 }

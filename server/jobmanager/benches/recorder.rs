@@ -188,7 +188,8 @@ impl Cluster {
             | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => {}
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => {}
         }
     }
 }
@@ -205,6 +206,7 @@ fn hello(number: u32) -> Hello {
         operators: vec!["x".to_owned()],
         inventory: Vec::new(),
         jobs: Vec::new(),
+        leaves_within: None,
     }
 }
 

@@ -59,8 +59,10 @@ fn main() {
             slots: Some(PARALLELISM),
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: None,
+            leave_timeout: Duration::ZERO,
         },
         taskmanager::operators::builtin(),
+        pending(),
         pending(),
     ));
     let job = client.block_on(submit(bound.rest));

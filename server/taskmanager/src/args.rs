@@ -5,7 +5,9 @@ use crate::{Options, StartError, operators, run};
 use clap::{Parser, ValueEnum};
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -15,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 const RUNTIME_THREADS: usize = 2;
 
 /// Runs tasks for a JobManager.
+///
+/// After SIGTERM it leaves: it takes no more tasks, those that it has go on elsewhere, and then it ends. A second
+/// SIGTERM, or Ctrl-C, ends it at once.
 ///
 /// Exit codes: 0 after SIGTERM or Ctrl-C, 1 if it could not start, 2 for a wrong command line.
 #[derive(Debug, Clone, Parser)]
@@ -41,6 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub id: Option<String>,
 
+    /// After SIGTERM, how long its tasks may take to go on elsewhere before it ends anyway; 0 for at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub leave_timeout: u32,
+
     /// How it logs, on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -66,6 +75,7 @@ impl From<Args> for Options {
             slots: args.slots,
             bind_addr: args.bind_addr,
             id: args.id,
+            leave_timeout: Duration::from_secs(args.leave_timeout.into()),
         }
     }
 }
@@ -98,7 +108,13 @@ fn run_until_told(args: Args, registry: Registry) -> Result<(), StartError> {
     let stop_with_stdin = args.stop_with_stdin;
     let result = runtime.block_on(async {
         let told = Told::listen(stop_with_stdin).map_err(StartError::System)?;
-        run(args.into(), registry, told.wait()).await
+        let (leave, is_to_leave) = oneshot::channel();
+        let leaves = async {
+            if is_to_leave.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        run(args.into(), registry, leaves, told.wait(leave)).await
     });
     // A task in the middle of a record, or a write to a slow disk, does not hold up the exit.
     runtime.shutdown_background();
@@ -121,17 +137,27 @@ impl Told {
         })
     }
 
-    async fn wait(mut self) {
+    /// Until it is to end at once; passes on before that, if it is told so, that it is to leave.
+    async fn wait(mut self, leave: oneshot::Sender<()>) {
         let stdin = async {
             match self.stdin {
                 Some(ended) => drop(ended.await),
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            _ = self.terminate.recv() => info!("stopping after SIGTERM"),
-            _ = self.interrupt.recv() => info!("stopping after Ctrl-C"),
-            () = stdin => info!("stopping with the parent process"),
+        let mut stdin = pin!(stdin);
+        let mut leave = Some(leave);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => match leave.take() {
+                    Some(leave) => {
+                        let _ = leave.send(());
+                    }
+                    None => return info!("stopping after a second SIGTERM"),
+                },
+                _ = self.interrupt.recv() => return info!("stopping after Ctrl-C"),
+                () = &mut stdin => return info!("stopping with the parent process"),
+            }
         }
     }
 }
@@ -179,6 +205,7 @@ mod tests {
         assert_eq!(args.jobmanager, ["127.0.0.1:6123"]);
         assert_eq!(args.bind_addr.to_string(), "127.0.0.1:0");
         assert_eq!((args.slots, args.id), (None, None));
+        assert_eq!(args.leave_timeout, 20);
     }
 
     #[test]

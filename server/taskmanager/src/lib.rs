@@ -103,7 +103,7 @@ use channel::Hub;
 use exchange::{Exchange, Peers};
 use jobmanager_core::taskmanager::WorkerConfig;
 use sdk::Registry;
-use session::Session;
+use session::{Ends, Session};
 use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, RwLock};
@@ -118,6 +118,9 @@ const REPORTS: usize = 1_024;
 
 /// Runs a TaskManager until `shutdown` is ready, then stops its tasks.
 ///
+/// When `leave` is ready before that, it takes no more tasks, and ends as soon as those that it has go on elsewhere, or
+/// its [`leave_timeout`](Options::leave_timeout) is over.
+///
 /// Without a JobManager it keeps trying to reach one.
 ///
 /// # Errors
@@ -126,6 +129,7 @@ const REPORTS: usize = 1_024;
 pub async fn run(
     options: Options,
     registry: Registry,
+    leave: impl Future<Output = ()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let bound = options.bind().await?;
@@ -154,7 +158,12 @@ pub async fn run(
             ended = exchange => error!(?ended, "the data exchange has ended, so this TaskManager stops"),
         }
     };
-    let stuck = Session::run(bound.jobmanagers, config, shared, reported, stop).await;
+    let ends = Ends {
+        leave,
+        within: bound.leave_timeout,
+        stop,
+    };
+    let stuck = Session::run(bound.jobmanagers, config, shared, reported, ends).await;
     exchange_ends.abort();
     drop(running);
     peers.close();

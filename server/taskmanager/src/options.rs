@@ -29,6 +29,8 @@ pub struct Options {
     pub bind_addr: SocketAddr,
     /// Its name, 1 to 200 characters; address and a random number if not given.
     pub id: Option<String>,
+    /// How long its tasks may take to go on elsewhere when it is to leave. Zero: they stop at once.
+    pub leave_timeout: Duration,
 }
 
 /// Why a TaskManager cannot start, and what to do about it.
@@ -78,6 +80,7 @@ pub(crate) struct Bound {
     data_address: SocketAddr,
     slots: u32,
     id: String,
+    pub(crate) leave_timeout: Duration,
 }
 
 impl Options {
@@ -111,6 +114,7 @@ impl Options {
             listener,
             data_address,
             slots,
+            leave_timeout: self.leave_timeout,
         })
     }
 }
@@ -197,6 +201,7 @@ mod tests {
             slots: Some(2),
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: None,
+            leave_timeout: Duration::ZERO,
         }
     }
 

@@ -29,6 +29,16 @@ const LINK_EVENTS: usize = 256;
 /// the process.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// When a session is to end.
+pub(crate) struct Ends<L, S> {
+    /// Ready when the TaskManager is to leave.
+    pub(crate) leave: L,
+    /// How long its tasks may take then.
+    pub(crate) within: Duration,
+    /// Ready when it is to end at once.
+    pub(crate) stop: S,
+}
+
 /// See the module.
 pub(crate) struct Session {
     worker: Worker,
@@ -48,17 +58,19 @@ pub(crate) struct Session {
     last_loss: String,
     /// A task does not stop: only the end of the process ends it.
     stuck: bool,
+    /// It was to leave, and nothing keeps it any more.
+    has_left: bool,
 }
 
 impl Session {
-    /// Serves the JobManager until `shutdown`, then stops all tasks. Tells whether one did not stop when it
+    /// Serves the JobManager until it is to end, then stops all tasks. Tells whether one did not stop when it
     /// was told to, so that the process must end.
     pub(crate) async fn run(
         jobmanagers: JobManagers,
         config: WorkerConfig,
         shared: Shared,
         reports: mpsc::Receiver<Report>,
-        shutdown: impl Future<Output = ()>,
+        ends: Ends<impl Future<Output = ()>, impl Future<Output = ()>>,
     ) -> bool {
         let (link_events, events) = mpsc::channel(LINK_EVENTS);
         let clock = Clock::start();
@@ -76,8 +88,9 @@ impl Session {
             storage_url: String::new(),
             last_loss: String::new(),
             stuck: false,
+            has_left: false,
         };
-        let reports = session.serve(reports, events, shutdown).await;
+        let reports = session.serve(reports, events, ends).await;
         let stuck = session.stuck;
         session.stop(reports).await;
         stuck
@@ -87,17 +100,22 @@ impl Session {
         &mut self,
         mut reports: mpsc::Receiver<Report>,
         mut events: mpsc::Receiver<(u64, LinkEvent)>,
-        shutdown: impl Future<Output = ()>,
+        ends: Ends<impl Future<Output = ()>, impl Future<Output = ()>>,
     ) -> mpsc::Receiver<Report> {
-        let mut shutdown = pin!(shutdown);
+        let (mut leave, mut stop) = (pin!(ends.leave), pin!(ends.stop));
+        let mut leaves = false;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.learn(Input::Wake);
-        while !self.stuck {
+        while !self.stuck && !self.has_left {
             let deadline = self.worker.next_deadline();
             let wake = self.clock.instant(deadline);
             tokio::select! {
-                () = &mut shutdown => return reports,
+                () = &mut stop => return reports,
+                () = &mut leave, if !leaves => {
+                    leaves = true;
+                    self.leave(ends.within);
+                }
                 Some(report) = reports.recv() => self.reported(report),
                 Some((link, event)) = events.recv() => self.happened(link, event),
                 () = sleep_until(wake.into()), if deadline.is_some() => self.learn(Input::Wake),
@@ -105,6 +123,16 @@ impl Session {
             }
         }
         reports
+    }
+
+    /// Takes no more tasks, and has those that there are go on elsewhere.
+    fn leave(&mut self, within: Duration) {
+        let (tasks, seconds) = (self.tasks.metrics().len(), within.as_secs());
+        info!(
+            tasks,
+            "leaving: it ends when its tasks go on elsewhere, and after {seconds} s"
+        );
+        self.learn(Input::Leave { within });
     }
 
     /// Ends the session, so that the JobManager knows at once, and waits a little for the tasks.
@@ -255,6 +283,16 @@ impl Session {
                 }
             }
             Effect::Cancel(attempt) => self.tasks.cancel(attempt),
+            Effect::End => {
+                let tasks = self.tasks.metrics().len();
+                if tasks > 0 {
+                    warn!(
+                        tasks,
+                        "the time to leave is over: what is left starts again elsewhere"
+                    );
+                }
+                self.has_left = true;
+            }
             Effect::GiveUp(attempt) => {
                 error!(%attempt, "a task does not stop within task.cancellation.timeout: the process ends");
                 self.stuck = true;

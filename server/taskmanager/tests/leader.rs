@@ -128,8 +128,10 @@ fn start(jobmanagers: Vec<String>) {
         slots: Some(1),
         bind_addr: "127.0.0.1:0".parse().unwrap(),
         id: None,
+        leave_timeout: Duration::ZERO,
     };
-    tokio::spawn(run(options, operators::builtin(), std::future::pending()));
+    let never = std::future::pending::<()>;
+    tokio::spawn(run(options, operators::builtin(), never(), never()));
 }
 
 async fn next(welcomed: &mut mpsc::Receiver<u64>) -> u64 {

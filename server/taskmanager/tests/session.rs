@@ -127,6 +127,7 @@ impl Session {
 /// A TaskManager that runs, and the JobManager that it knows.
 struct Running {
     sessions: mpsc::Receiver<Session>,
+    leave: Option<oneshot::Sender<()>>,
     shutdown: oneshot::Sender<()>,
     ended: JoinHandle<()>,
 }
@@ -138,18 +139,22 @@ async fn start(registry: Registry) -> Running {
         slots: Some(3),
         bind_addr: "127.0.0.1:0".parse().unwrap(),
         id: Some("tm-1".to_owned()),
+        leave_timeout: LONG,
     };
     let (opened, sessions) = mpsc::channel(1);
     let service = JobManagerServer::new(Sessions(opened));
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().serve_with_incoming(service, incoming));
     let (shutdown, told) = oneshot::channel();
+    let (leave, is_to_leave) = oneshot::channel();
     let ended = tokio::spawn(async move {
         let told = async { drop(told.await) };
-        run(options, registry, told).await.unwrap();
+        let is_to_leave = async { drop(is_to_leave.await) };
+        run(options, registry, is_to_leave, told).await.unwrap();
     });
     Running {
         sessions,
+        leave: Some(leave),
         shutdown,
         ended,
     }
@@ -295,6 +300,38 @@ async fn a_job_with_checkpoints_ends_with_its_final_checkpoint() {
     session.say(complete).await;
     session.all(2, &TaskReport::Finished).await;
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_works_until_its_tasks_are_canceled_and_it_is_dismissed() {
+    let mut running = start(operators::builtin()).await;
+    let (mut session, hello) = running.session().await;
+    assert_eq!(hello.leaves_within, None);
+    let config = r#"{"rate": 10}"#;
+    let deploy = deployment(
+        &hello.data_address,
+        "datagen-source",
+        config,
+        exactly_once(),
+    );
+    session.say(deploy).await;
+    session.all(2, &TaskReport::Running).await;
+    running.leave.take().unwrap().send(()).unwrap();
+    let within = LONG;
+    assert_eq!(session.next().await, FromTaskManager::Leave { within });
+    drop(session);
+    let (mut session, hello) = running.session().await;
+    assert!(hello.leaves_within.is_some_and(|within| within < LONG));
+    assert_eq!(hello.inventory.len(), 2);
+    session.say(ToTaskManager::Dismissed).await;
+    let cancel = ToTaskManager::Cancel {
+        job: JOB,
+        attempt: attempt(),
+        tasks: vec![task(0), task(1)],
+    };
+    session.say(cancel).await;
+    session.all(2, &TaskReport::Canceled).await;
+    timeout(LONG, running.ended).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

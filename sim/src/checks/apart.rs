@@ -170,7 +170,8 @@ impl Apart {
             | ToTaskManager::Deploy(_)
             | ToTaskManager::Cancel { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => Ok(()),
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => Ok(()),
         }
     }
 
@@ -263,7 +264,9 @@ fn answers(input: &Input, of: (JobId, usize), id: CheckpointId, plans: &Plans) -
             ..
         } => (attempt, *checkpoint == id),
         FromTaskManager::Acknowledge(ack) => (&ack.attempt, ack.checkpoint > id),
-        FromTaskManager::Heartbeat { .. } | FromTaskManager::TaskStates(_) => return false,
+        FromTaskManager::Heartbeat { .. }
+        | FromTaskManager::Leave { .. }
+        | FromTaskManager::TaskStates(_) => return false,
     };
     let region = plans.region(attempt.job, attempt.task);
     fits && region.map(|region| (attempt.job, region)) == Some(of)

@@ -2,13 +2,13 @@
 
 use super::{Step, Verdict, ensure};
 use crate::plan::Survives;
-use jobmanager_core::id::{Attempt, JobId, TaskId};
-use jobmanager_core::jobmanager::Effect;
-use jobmanager_core::message::ToTaskManager;
+use jobmanager_core::id::{Attempt, JobId, SessionId, TaskId};
+use jobmanager_core::jobmanager::{Effect, Input};
+use jobmanager_core::message::{FromTaskManager, ToTaskManager};
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one coordinator deployed.
 #[derive(Debug, Default)]
@@ -16,6 +16,11 @@ pub(super) struct Deployed {
     /// By the coordinator's own clock, which never goes back.
     now: Timestamp,
     tasks: BTreeMap<(JobId, TaskId), Vec<(Attempt, Timestamp)>>,
+    /// The jobs that each TaskManager has, or had, tasks of.
+    on: BTreeSet<(SessionId, JobId)>,
+    leaving: BTreeSet<SessionId>,
+    /// The jobs with tasks that moved, or may have, which no strategy counts.
+    moved: BTreeSet<JobId>,
 }
 
 impl Deployed {
@@ -27,11 +32,13 @@ impl Deployed {
         survives: impl Fn(JobId) -> Survives,
     ) -> Verdict {
         self.now = self.now.max(step.now);
+        self.hears(step.input);
         for effect in step.effects {
             match effect {
-                Effect::Send { message, .. } => {
+                Effect::Send { session, message } => {
                     if let ToTaskManager::Deploy(deployment) = &message.message {
                         let job = deployment.job;
+                        self.has(*session, job);
                         let survives = survives(job);
                         for task in &deployment.tasks {
                             self.deploys((job, task.task), deployment.attempt, survives)?;
@@ -53,7 +60,46 @@ impl Deployed {
         Ok(())
     }
 
+    fn hears(&mut self, input: &Input) {
+        match input {
+            Input::Connected { session, hello } => {
+                if hello.leaves_within.is_some() {
+                    self.leaving.insert(*session);
+                }
+                for item in &hello.inventory {
+                    self.has(*session, item.attempt.job);
+                }
+            }
+            Input::Message {
+                session,
+                message: FromTaskManager::Leave { .. },
+            } => {
+                self.leaving.insert(*session);
+                let on = self.on.iter().filter(|(on, _)| on == session);
+                self.moved.extend(on.map(|(_, job)| job));
+            }
+            Input::Message { .. }
+            | Input::Disconnected { .. }
+            | Input::Stored { .. }
+            | Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
+            | Input::Command { .. }
+            | Input::Wake => {}
+        }
+    }
+
+    /// A TaskManager has tasks of a job.
+    fn has(&mut self, session: SessionId, job: JobId) {
+        self.on.insert((session, job));
+        if self.leaving.contains(&session) {
+            self.moved.insert(job);
+        }
+    }
+
     fn deploys(&mut self, of: (JobId, TaskId), attempt: Attempt, survives: Survives) -> Verdict {
+        if self.moved.contains(&of.0) {
+            return Ok(());
+        }
         let (count, since) = match survives {
             // How long was quiet, only the coordinator knows.
             Survives::All | Survives::InARow(_) => return Ok(()),
@@ -102,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::checks::forge::{BY, EPOCH, deploy, result, write};
-    use jobmanager_core::jobmanager::{Coordinator, Input};
+    use jobmanager_core::jobmanager::Coordinator;
 
     /// What is said of a coordinator that orders this at this time.
     fn orders(deployed: &mut Deployed, now: u64, effect: Effect, survives: Survives) -> Verdict {

@@ -96,6 +96,7 @@ impl Checks {
             ToTaskManager::Resume { .. }
             | ToTaskManager::Refused(_)
             | ToTaskManager::Heartbeat { .. }
+            | ToTaskManager::Dismissed
             | ToTaskManager::TriggerCheckpoint { .. }
             | ToTaskManager::NotifyAborted { .. } => Ok(()),
         }
@@ -167,6 +168,15 @@ impl Checks {
                     "a_task_that_was_told_to_stop_acknowledges_nothing",
                     || format!("{} {:?}", ack.attempt, ack.checkpoint),
                 )?,
+                Effect::End => {
+                    let is_over = step.worker.leaves_at() <= Some(step.now);
+                    let left = alive(step.worker).next();
+                    ensure(
+                        is_over || left.is_none(),
+                        "who_leaves_early_leaves_no_task_behind",
+                        || format!("{left:?}"),
+                    )?;
+                }
                 Effect::Send(_)
                 | Effect::Connect
                 | Effect::Close
@@ -225,6 +235,7 @@ impl Checks {
                 | Effect::Start(_)
                 | Effect::Cancel(_)
                 | Effect::GiveUp(_)
+                | Effect::End
                 | Effect::Trigger { .. }
                 | Effect::Abort { .. }
                 | Effect::AbortBelow { .. } => false,
@@ -318,6 +329,7 @@ fn passes_on_to_those_named(step: &WorkerStep<'_>, message: &ToTaskManager) -> V
         | ToTaskManager::Heartbeat { .. }
         | ToTaskManager::Deploy(_)
         | ToTaskManager::Cancel { .. }
+        | ToTaskManager::Dismissed
         | ToTaskManager::ReleaseJob { .. } => return Ok(()),
     };
     let others = step.effects.iter().filter_map(|effect| match effect {
@@ -331,7 +343,8 @@ fn passes_on_to_those_named(step: &WorkerStep<'_>, message: &ToTaskManager) -> V
         | Effect::Send(_)
         | Effect::Start(_)
         | Effect::Cancel(_)
-        | Effect::GiveUp(_) => None,
+        | Effect::GiveUp(_)
+        | Effect::End => None,
     });
     let mut others = others.filter(|it| !named.is_empty() && !named.contains(&it.task));
     let other = others.next();
@@ -412,6 +425,7 @@ fn would_not_trigger(step: &WorkerStep<'_>, job: JobId) -> Verdict {
         | Effect::Start(_)
         | Effect::Cancel(_)
         | Effect::GiveUp(_)
+        | Effect::End
         | Effect::Complete { .. }
         | Effect::Abort { .. }
         | Effect::AbortBelow { .. } => false,

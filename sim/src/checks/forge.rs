@@ -146,6 +146,7 @@ pub(crate) fn hello() -> Input {
             operators: vec!["sink".to_owned(), "source".to_owned()],
             inventory: Vec::new(),
             jobs: Vec::new(),
+            leaves_within: None,
         },
     }
 }

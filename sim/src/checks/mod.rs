@@ -263,7 +263,9 @@ impl Checks {
                     }
                 }
             }
-            FromTaskManager::Heartbeat { .. } | FromTaskManager::Decline { .. } => {}
+            FromTaskManager::Heartbeat { .. }
+            | FromTaskManager::Leave { .. }
+            | FromTaskManager::Decline { .. } => {}
         }
     }
 

@@ -2,10 +2,13 @@
 //! interval after a heartbeat. Whoever is there is given no task, but of a job that had tasks there already: they
 //! may have to share a slot.
 //!
+//! Who has said that it leaves is not given any either, with the same exception.
+//!
 //! Of a heartbeat that was sent late nothing follows: the answer to the one before it may wait to be taken in.
 
 use jobmanager_core::id::{JobId, SessionId};
 use jobmanager_core::jobmanager::Input;
+use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +20,8 @@ const STOOD_STILL: Duration = Duration::from_millis(10);
 #[derive(Default)]
 pub(super) struct Mute {
     sessions: BTreeSet<SessionId>,
+    /// On which sessions a TaskManager has said that it leaves.
+    leaving: BTreeSet<SessionId>,
     heard: BTreeMap<SessionId, Timestamp>,
     /// The first heartbeat after which nothing was heard.
     asked: BTreeMap<SessionId, Timestamp>,
@@ -39,18 +44,25 @@ impl Mute {
         match input {
             Input::Connected { session, hello } => {
                 self.heard.insert(*session, now);
+                if hello.leaves_within.is_some() {
+                    self.leaving.insert(*session);
+                }
                 let jobs = hello.inventory.iter().map(|item| item.attempt.job);
                 self.jobs.extend(jobs.map(|job| (*session, job)));
                 if hello.inventory.is_empty() {
                     self.sessions.insert(*session);
                 }
             }
-            Input::Message { session, .. } => {
+            Input::Message { session, message } => {
                 self.forget(*session);
                 self.heard.insert(*session, now);
+                if let FromTaskManager::Leave { .. } = message {
+                    self.leaving.insert(*session);
+                }
             }
             Input::Disconnected { session } => {
                 self.forget(*session);
+                self.leaving.remove(session);
                 self.jobs.retain(|(on, _)| on != session);
             }
             Input::Stored { .. }
@@ -75,10 +87,17 @@ impl Mute {
         }
     }
 
-    /// Tasks of a job are sent; tells whether they may be.
-    pub(super) fn may_be_given(&mut self, session: SessionId, job: JobId) -> bool {
-        let is_new = self.jobs.insert((session, job));
-        !is_new || !self.sessions.contains(&session)
+    /// Tasks of a job are sent; tells which promise that breaks, if any.
+    pub(super) fn is_given(&mut self, session: SessionId, job: JobId) -> Option<&'static str> {
+        if !self.jobs.insert((session, job)) {
+            None
+        } else if self.sessions.contains(&session) {
+            Some("only_who_has_answered_is_given_tasks")
+        } else if self.leaving.contains(&session) {
+            Some("who_leaves_is_given_no_tasks")
+        } else {
+            None
+        }
     }
 
     fn forget(&mut self, session: SessionId) {
@@ -99,15 +118,15 @@ mod tests {
     fn who_owes_an_answer_for_an_interval_is_mute_until_it_comes() {
         let mut mute = Mute::new(Duration::from_millis(100));
         mute.is_told(Timestamp(0), &hello());
-        assert!(!mute.may_be_given(ON, JobId(1)), "only a hello");
+        assert!(mute.is_given(ON, JobId(1)).is_some(), "only a hello");
         mute.is_told(Timestamp(1), &answer());
         mute.is_asked(Timestamp(100), ON);
-        assert!(mute.may_be_given(ON, JobId(2)), "just asked");
+        assert_eq!(mute.is_given(ON, JobId(2)), None, "just asked");
         mute.is_asked(Timestamp(203), ON);
-        assert!(!mute.may_be_given(ON, JobId(3)), "asked again");
-        assert!(mute.may_be_given(ON, JobId(2)), "has tasks of it");
+        assert!(mute.is_given(ON, JobId(3)).is_some(), "asked again");
+        assert_eq!(mute.is_given(ON, JobId(2)), None, "has tasks of it");
         mute.is_told(Timestamp(204), &answer());
-        assert!(mute.may_be_given(ON, JobId(4)), "has answered");
+        assert_eq!(mute.is_given(ON, JobId(4)), None, "has answered");
     }
 
     #[test]
@@ -117,6 +136,25 @@ mod tests {
         mute.is_told(Timestamp(1), &answer());
         mute.is_asked(Timestamp(100), ON);
         mute.is_asked(Timestamp(250), ON);
-        assert!(mute.may_be_given(ON, JobId(1)));
+        assert_eq!(mute.is_given(ON, JobId(1)), None);
+    }
+
+    #[test]
+    fn who_leaves_is_given_only_tasks_of_jobs_that_it_has() {
+        let mut mute = Mute::default();
+        mute.is_told(Timestamp(0), &hello());
+        mute.is_told(Timestamp(1), &answer());
+        assert_eq!(mute.is_given(ON, JobId(1)), None);
+        let message = FromTaskManager::Leave {
+            within: Duration::from_secs(1),
+        };
+        let leave = Input::Message {
+            session: ON,
+            message,
+        };
+        mute.is_told(Timestamp(2), &leave);
+        let broken = Some("who_leaves_is_given_no_tasks");
+        assert_eq!(mute.is_given(ON, JobId(2)), broken);
+        assert_eq!(mute.is_given(ON, JobId(1)), None, "has tasks of it");
     }
 }

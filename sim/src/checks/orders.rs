@@ -80,7 +80,8 @@ impl Checks {
             | ToTaskManager::TriggerCheckpoint { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => Ok(()),
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => Ok(()),
         }
     }
 
@@ -138,6 +139,7 @@ impl Checks {
             ToTaskManager::Welcome(_)
             | ToTaskManager::Refused(_)
             | ToTaskManager::Heartbeat { .. }
+            | ToTaskManager::Dismissed
             | ToTaskManager::Cancel { .. } => Ok(()),
         }
     }
@@ -306,7 +308,8 @@ impl Checks {
             | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::Deploy(_)
             | ToTaskManager::Cancel { .. }
-            | ToTaskManager::ReleaseJob { .. } => return false,
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => return false,
         };
         let scale = self
             .jobs

@@ -62,9 +62,11 @@ impl Pending {
             step.coordinator.demand(*job, *trigger) == Some(DemandState::UnderWay)
         };
         self.demands.retain(waits);
+        let mut all = step.coordinator.taskmanagers();
+        let left = !step.effects.is_empty() && all.any(|tm| tm.leaves);
         for effect in step.effects {
             match effect {
-                Effect::Send { message, .. } => self.says(&message.message, plans)?,
+                Effect::Send { message, .. } => self.says(&message.message, left, plans)?,
                 Effect::Disconnect { .. } => self.triggered.clear(),
                 Effect::Store { ops, .. } => ops.iter().for_each(|op| self.writes(op)),
                 Effect::Discard(_)
@@ -107,7 +109,8 @@ impl Pending {
         }
     }
 
-    fn says(&mut self, message: &ToTaskManager, plans: &Plans) -> Verdict {
+    /// Whether somebody leaves is `left`.
+    fn says(&mut self, message: &ToTaskManager, left: bool, plans: &Plans) -> Verdict {
         match message {
             ToTaskManager::TriggerCheckpoint {
                 job,
@@ -119,7 +122,9 @@ impl Pending {
                 let mut regions = plans.named(*job, tasks).into_iter();
                 // A client does not wait for the pause between checkpoints.
                 let mut demands = self.demands.iter();
-                let waits = savepoint.is_none() && !demands.any(|(of, _)| of == job);
+                let demanded = demands.any(|(of, _)| of == job);
+                // Nor does who has tasks where somebody leaves.
+                let waits = savepoint.is_none() && !demanded && !left;
                 regions
                     .try_for_each(|region| self.triggers((*job, region), *checkpoint, waits, plans))
             }
@@ -168,7 +173,8 @@ impl Pending {
             | ToTaskManager::Refused(_)
             | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => Ok(()),
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => Ok(()),
         }
     }
 

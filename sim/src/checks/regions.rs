@@ -68,6 +68,10 @@ pub(super) struct Regions {
     current: BTreeMap<(JobId, TaskId), Attempt>,
     /// When something of a region was lost first since it was deployed.
     trouble: BTreeMap<(JobId, usize), Timestamp>,
+    /// The sessions on which a TaskManager has said that it leaves.
+    leaving: BTreeSet<SessionId>,
+    /// The regions of which something was lost with such a TaskManager, and not deployed since.
+    left_behind: BTreeSet<(JobId, usize)>,
     /// The regions that this step deploys.
     starts: BTreeSet<(JobId, usize)>,
     now: Timestamp,
@@ -97,6 +101,7 @@ impl Regions {
         }
         for started in std::mem::take(&mut self.starts) {
             self.trouble.remove(&started);
+            self.left_behind.remove(&started);
         }
         Ok(())
     }
@@ -113,7 +118,10 @@ impl Regions {
                 }
             }
             Input::Disconnected { session } => self.lose(*session, known),
-            Input::Message { message, .. } => {
+            Input::Message { session, message } => {
+                if let FromTaskManager::Leave { .. } = message {
+                    self.leaving.insert(*session);
+                }
                 let FromTaskManager::TaskStates(changes) = message else {
                     return;
                 };
@@ -128,6 +136,7 @@ impl Regions {
                     };
                     let current = self.current.get(&(job, task));
                     if ended && current.is_none_or(|current| *current == attempt) {
+                        self.moves((job, task), known);
                         self.troubles((job, task), known);
                     }
                 }
@@ -143,6 +152,9 @@ impl Regions {
     fn welcomes(&mut self, session: SessionId, hello: &Hello, known: &Known<'_>) {
         if let Some(before) = self.names.insert(hello.taskmanager.clone(), session) {
             self.lose(before, known);
+        }
+        if hello.leaves_within.is_some() {
+            self.leaving.insert(session);
         }
         for item in &hello.inventory {
             let AttemptId { job, task, attempt } = item.attempt;
@@ -167,19 +179,44 @@ impl Regions {
     }
 
     fn lose(&mut self, session: SessionId, known: &Known<'_>) {
+        let leaves = self.leaving.remove(&session);
         for of in self.on.remove(&session).unwrap_or_default() {
             if let Some(reported) = self.reported.get_mut(&of) {
                 reported.retain(|(_, on, ..)| *on != session);
             }
-            self.troubles(of, known);
+            match leaves {
+                true => self.left_behind.extend(self.region(of, known)),
+                false => self.troubles(of, known),
+            }
         }
     }
 
-    fn troubles(&mut self, (job, task): (JobId, TaskId), known: &Known<'_>) {
-        let region = (known.parts)(job).and_then(|parts| parts.region.get(&task));
-        if let Some(region) = region {
-            self.trouble.entry((job, *region)).or_insert(self.now);
+    fn region(&self, (job, task): (JobId, TaskId), known: &Known<'_>) -> Option<(JobId, usize)> {
+        let parts = (known.parts)(job)?;
+        Some((job, *parts.region.get(&task)?))
+    }
+
+    /// What happens to a region that begins again anyhow, since somebody leaves, is no news.
+    fn troubles(&mut self, of: (JobId, TaskId), known: &Known<'_>) {
+        let region = self.region(of, known);
+        if let Some(region) = region.filter(|region| !self.left_behind.contains(region)) {
+            self.trouble.entry(region).or_insert(self.now);
         }
+    }
+
+    /// A task was told to stop, or has: perhaps to go on elsewhere.
+    fn moves(&mut self, of: (JobId, TaskId), known: &Known<'_>) {
+        let region = self.region(of, known);
+        let left = region.filter(|region| self.is_left(*region, known));
+        self.left_behind.extend(left);
+    }
+
+    /// Whether a region may begin again though nothing has failed: it has, or had, tasks where somebody leaves.
+    fn is_left(&self, region: (JobId, usize), known: &Known<'_>) -> bool {
+        let leaving = self.leaving.iter().filter_map(|on| self.on.get(on));
+        let mut tasks = leaving.flatten();
+        self.left_behind.contains(&region)
+            || tasks.any(|of| self.region(*of, known) == Some(region))
     }
 
     /// The waiting for a job's attempts is over: a region is taken over of which every task was reported,
@@ -192,7 +229,9 @@ impl Regions {
         for region in regions {
             let shares =
                 |(task, of): (&TaskId, &usize)| *of == region && self.is_torn(job, task.subtask);
-            if self.trouble.contains_key(&(job, region)) || parts.region.iter().any(shares) {
+            let lost = self.trouble.contains_key(&(job, region))
+                || self.left_behind.contains(&(job, region));
+            if lost || parts.region.iter().any(shares) {
                 continue;
             }
             let tasks = parts.region.iter().filter(|(_, of)| **of == region);
@@ -241,6 +280,7 @@ impl Regions {
                 for task in tasks {
                     if self.current.get(&(*job, *task)) == Some(attempt) {
                         self.may_stop(step, *job, *task, known)?;
+                        self.moves((*job, *task), known);
                     }
                 }
                 Ok(())
@@ -256,6 +296,9 @@ impl Regions {
                     let region = (known.parts)(job).and_then(|it| it.region.get(&task.task));
                     self.starts.extend(region.map(|region| (job, *region)));
                     self.current.insert(of, attempt);
+                    self.on.values_mut().for_each(|tasks| {
+                        tasks.remove(&of);
+                    });
                     self.on.entry(session).or_default().insert(of);
                 }
                 Ok(())
@@ -267,7 +310,8 @@ impl Regions {
             | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => Ok(()),
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => Ok(()),
         }
     }
 
@@ -289,7 +333,9 @@ impl Regions {
             return Ok(());
         };
         ensure(
-            self.trouble.contains_key(&(job, *region)) || (known.drained)(job),
+            self.trouble.contains_key(&(job, *region))
+                || self.is_left((job, *region), known)
+                || (known.drained)(job),
             "a_region_that_did_not_fail_is_not_restarted",
             || format!("job {job} region {region} {task:?}"),
         )

@@ -245,7 +245,7 @@ impl Checks {
         let past = |attempt: &AttemptId| self.is_replaced(*attempt) && !has_ended(attempt.job);
         leads
             && match message {
-                FromTaskManager::Heartbeat { .. } => false,
+                FromTaskManager::Heartbeat { .. } | FromTaskManager::Leave { .. } => false,
                 FromTaskManager::TaskStates(changes) => {
                     changes.iter().all(|change| past(&change.attempt))
                 }
@@ -306,12 +306,10 @@ impl Watched {
             let Effect::Send { session, message } = effect else {
                 continue;
             };
-            if let ToTaskManager::Deploy(deployment) = &message.message {
-                ensure(
-                    self.mute.may_be_given(*session, deployment.job),
-                    "only_who_has_answered_is_given_tasks",
-                    || format!("{effect:?}"),
-                )?;
+            if let ToTaskManager::Deploy(deployment) = &message.message
+                && let Some(broken) = self.mute.is_given(*session, deployment.job)
+            {
+                ensure(false, broken, || format!("{effect:?}"))?;
             }
             match &message.message {
                 ToTaskManager::Welcome(_) => {
@@ -328,7 +326,8 @@ impl Watched {
                 | ToTaskManager::NotifyComplete { .. }
                 | ToTaskManager::NotifyAborted { .. }
                 | ToTaskManager::Resume { .. }
-                | ToTaskManager::ReleaseJob { .. } => ensure(
+                | ToTaskManager::ReleaseJob { .. }
+                | ToTaskManager::Dismissed => ensure(
                     self.welcomed.contains(session),
                     "only_registered_taskmanagers_get_orders",
                     || format!("{effect:?}"),

@@ -25,7 +25,8 @@ impl Checks {
             | Effect::Close
             | Effect::SendHello(_)
             | Effect::Send(_)
-            | Effect::GiveUp(_) => false,
+            | Effect::GiveUp(_)
+            | Effect::End => false,
         });
         ensure(!acted, "a_command_of_an_old_epoch_is_never_obeyed", || {
             format!("{process:?} has seen {seen:?} and obeyed {epoch:?}: {effects:?}")

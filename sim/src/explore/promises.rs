@@ -140,6 +140,7 @@ impl Step<'_> {
             | ToTaskManager::Refused(_)
             | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::Cancel { .. }
+            | ToTaskManager::Dismissed
             | ToTaskManager::NotifyAborted { .. } => {}
         }
     }
@@ -434,7 +435,8 @@ impl Step<'_> {
                         | ToTaskManager::NotifyComplete { .. }
                         | ToTaskManager::NotifyAborted { .. }
                         | ToTaskManager::Resume { .. }
-                        | ToTaskManager::ReleaseJob { .. } => false,
+                        | ToTaskManager::ReleaseJob { .. }
+                        | ToTaskManager::Dismissed => false,
                     })
             };
             let tasks = &self.state.taskmanagers[link.tm].tasks;

@@ -73,7 +73,7 @@ impl Step<'_> {
                 });
             }
             Effect::Cancel(attempt) => self.task_is_canceled(tm, attempt),
-            Effect::GiveUp(_) => self.worker_dies(tm),
+            Effect::GiveUp(_) | Effect::End => self.worker_dies(tm),
             Effect::Trigger {
                 attempt,
                 checkpoint,

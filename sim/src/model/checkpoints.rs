@@ -222,7 +222,7 @@ impl Job {
         }
         let last = rhythm.last_completed;
         let rested = last.is_none_or(|last| last + config.min_pause <= now);
-        let rested = rested || self.is_demanded(region);
+        let rested = rested || self.is_demanded(region) || self.is_to_move(region);
         rhythm.owed && under_way < config.max_concurrent && rested
     }
 

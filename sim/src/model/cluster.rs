@@ -39,6 +39,9 @@ pub(super) struct Session {
     /// Whether it has said anything since its hello, and does not owe an answer for an interval: else it is given
     /// nothing.
     pub(super) answered: bool,
+    /// It has said that it leaves.
+    pub(super) leaves: bool,
+    pub(super) dismissed: bool,
     last_heard: Timestamp,
     /// Not given up before then, because the coordinator was late to look.
     spared_until: Option<Timestamp>,
@@ -50,7 +53,11 @@ pub(super) struct Session {
 impl Session {
     /// How many slots it has for tasks.
     pub(super) fn offered(&self) -> u32 {
-        if self.answered { self.slots } else { 0 }
+        if self.answered && !self.leaves {
+            self.slots
+        } else {
+            0
+        }
     }
 }
 
@@ -76,13 +83,21 @@ impl Model {
         act: impl FnOnce(&mut Job, &mut Room<'_>) -> bool,
     ) {
         let mut writes = Vec::new();
-        let elastic = self.jobs.get(&id).is_some_and(Job::is_elastic);
-        let free_slots = if elastic { self.free_slots() } else { 0 };
+        let looks = |job: &Job| job.is_elastic() || job.moving.is_some();
+        let free_slots = match self.jobs.get(&id).is_some_and(looks) {
+            true => self.free_slots(),
+            false => 0,
+        };
+        let sessions = self.sessions.iter();
+        let leaving = sessions.filter(|(_, session)| session.leaves);
+        let leaving = leaving.map(|(on, _)| *on).collect();
         if let Some(job) = self.jobs.get_mut(&id) {
             let mut room = Room {
                 now: self.now,
                 epoch: self.epoch,
                 free_slots,
+                leaving,
+                promised: &mut self.promised,
                 hints: Hints(coordinator),
                 orders: &mut self.orders,
                 writes: &mut writes,
@@ -209,6 +224,8 @@ impl Model {
                 hellos: hello.hellos,
                 slots: hello.slots,
                 answered: false,
+                leaves: false,
+                dismissed: false,
                 last_heard: self.now,
                 spared_until: None,
                 spared: 0,
@@ -233,6 +250,9 @@ impl Model {
         }
         for ((job, attempt), tasks) in strangers {
             self.orders.push(Order::Cancel(on, job, attempt, tasks));
+        }
+        if let Some(within) = hello.leaves_within {
+            self.leaves(on, within, coordinator);
         }
         let concerned = hello.inventory.iter().map(|item| item.attempt.job);
         let mut concerned: BTreeSet<JobId> = concerned.chain(hello.jobs.iter().copied()).collect();
@@ -296,6 +316,7 @@ impl Model {
         session.challenged = None;
         match message {
             FromTaskManager::Heartbeat { .. } => {}
+            FromTaskManager::Leave { within } => self.leaves(on, *within, coordinator),
             FromTaskManager::TaskStates(changes) => {
                 let mut late = BTreeSet::new();
                 for change in changes {
@@ -314,6 +335,8 @@ impl Model {
                             now: self.now,
                             epoch: self.epoch,
                             free_slots: 0,
+                            leaving: BTreeSet::new(),
+                            promised: &mut self.promised,
                             hints,
                             orders: &mut self.orders,
                             writes: &mut writes,
@@ -344,14 +367,16 @@ impl Model {
     }
 
     fn lose(&mut self, on: SessionId, coordinator: &Coordinator) {
-        if self.sessions.remove(&on).is_none() {
+        let Some(session) = self.sessions.remove(&on) else {
             return;
-        }
+        };
         self.orders.push(Order::Disconnect(on));
         let there = |job: &&Job| job.sessions().contains(&on);
         let concerned: Vec<JobId> = self.jobs.values().filter(there).map(|job| job.id).collect();
         for id in concerned {
-            self.with(id, coordinator, |job, room| job.session_lost(room, on));
+            self.with(id, coordinator, |job, room| {
+                job.session_lost(room, on, session.leaves);
+            });
         }
     }
 
@@ -504,6 +529,7 @@ impl Model {
                 before != (job.status, room.orders.len()) || !room.writes.is_empty()
             });
         }
+        self.dismiss();
         if let Some(writes) = self.journal.pump(self.now) {
             self.orders.push(Order::Store(writes));
         }
@@ -512,12 +538,11 @@ impl Model {
     /// How many slots can be given to tasks.
     pub(super) fn free_slots(&self) -> usize {
         let offered = self.sessions.values().map(Session::offered).sum::<u32>();
-        let answered = |on| {
-            self.sessions
-                .get(&on)
-                .is_some_and(|session| session.answered)
+        let offers = |on| {
+            let session = self.sessions.get(&on);
+            session.is_some_and(|session| session.offered() > 0)
         };
-        let taken = self.taken().into_iter().filter(|(on, _)| answered(*on));
+        let taken = self.taken().into_iter().filter(|(on, _)| offers(*on));
         (offered as usize).saturating_sub(taken.count())
     }
 

@@ -61,6 +61,7 @@ impl Model {
                 }
             }
             job.is_deployed_whole(self.epoch)?;
+            self.promised.remove(&id);
             self.touched.insert(id);
         }
         self.nobody_waits_in_vain()

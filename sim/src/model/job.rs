@@ -3,6 +3,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::demands::Demand;
+use super::moving::Moving;
 use super::orders::{Order, Room, Write};
 use super::plan::Plan;
 use super::rescaling::Rescaling;
@@ -94,6 +95,7 @@ pub(super) struct Job {
     /// Its parallelism, if that has changed.
     pub(super) scale: Option<Scale>,
     pub(super) rescaling: Rescaling,
+    pub(super) moving: Option<Moving>,
     pub(super) budget: Budget,
     pub(super) restarts: u64,
     pub(super) untidy: bool,
@@ -136,6 +138,7 @@ impl Job {
             demands: Vec::new(),
             scale: None,
             rescaling: Rescaling::new(None),
+            moving: None,
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
             untidy: false,
@@ -249,8 +252,8 @@ impl Job {
         }
     }
 
-    /// Everything on this session is lost.
-    pub(super) fn session_lost(&mut self, room: &mut Room<'_>, on: SessionId) {
+    /// Everything on this session is lost; its TaskManager may have said before that it leaves.
+    pub(super) fn session_lost(&mut self, room: &mut Room<'_>, on: SessionId, left: bool) {
         let mut regions = BTreeSet::new();
         for position in 0..self.tasks.len() {
             let task = &self.tasks[position];
@@ -262,9 +265,15 @@ impl Job {
             }
             self.end_task(position, ExecutionState::Failed);
         }
+        if let Some(moving) = &mut self.moving {
+            moving.next = room.now;
+        }
         let reconciling = matches!(self.life, Life::Reconciling { .. });
         if !regions.is_empty() && !reconciling {
-            self.fail_regions(room, &regions);
+            match left {
+                true => self.is_left_behind(room, &regions),
+                false => self.fail_regions(room, &regions),
+            }
         }
     }
 
@@ -345,6 +354,8 @@ impl Job {
                 self.regions[region].stage = Stage::Stopping;
             }
         }
+        self.moving = None;
+        room.promised.remove(&self.id);
         self.life = Life::Ending(ending);
     }
 
@@ -473,6 +484,7 @@ impl Job {
         self.expire_demands(room.now);
         self.expire_savepoints(room);
         self.drive_rescaling(room);
+        self.drive_moving(room);
         self.reschedule(room);
         if self.all_in(ExecutionState::Finished) {
             self.end(room, JobStatus::Finished);

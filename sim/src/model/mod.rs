@@ -14,6 +14,7 @@ mod compare;
 mod demands;
 mod job;
 mod journal;
+mod moving;
 mod orders;
 mod parts;
 mod plan;
@@ -147,6 +148,8 @@ pub(crate) struct Model {
     /// and the pause after the next failure.
     removals: BTreeMap<JobId, (Option<Timestamp>, Duration)>,
     journal: Journal,
+    /// The slots that are kept for jobs that stop tasks to move them.
+    promised: BTreeMap<JobId, usize>,
     /// Foreseen in this step.
     orders: Vec<Order>,
     /// Concerned by this step.
@@ -178,6 +181,7 @@ impl Model {
             computations: BTreeMap::new(),
             removals: BTreeMap::new(),
             journal: Journal::default(),
+            promised: BTreeMap::new(),
             orders: Vec::new(),
             touched: BTreeSet::new(),
             shown: BTreeMap::new(),

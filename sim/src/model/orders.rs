@@ -13,6 +13,7 @@ use jobmanager_core::record::{Bounds, CheckpointRecord, Record, RecordKey, Recor
 use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Attempt numbers from here on are not adopted.
@@ -48,6 +49,7 @@ pub(super) enum Order {
     /// Where, and what each task has in it.
     WriteSavepoint(String, Vec<SubtaskSnapshot>),
     Release(SessionId, JobId),
+    Dismiss(SessionId),
     Reply(RequestId, Reply),
     Store(Vec<Write>),
     Discard(Discard),
@@ -139,6 +141,7 @@ impl Order {
                 aborted_below,
             } => Order::Resume(on, *job, tasks.clone(), *completed, *aborted_below),
             ToTaskManager::ReleaseJob { job } => Order::Release(on, *job),
+            ToTaskManager::Dismissed => Order::Dismiss(on),
         })
     }
 }
@@ -203,6 +206,9 @@ pub(super) struct Room<'a> {
     pub(super) epoch: Epoch,
     /// How many slots can be given to tasks.
     pub(super) free_slots: usize,
+    /// The sessions of TaskManagers that leave.
+    pub(super) leaving: BTreeSet<SessionId>,
+    pub(super) promised: &'a mut BTreeMap<JobId, usize>,
     pub(super) hints: Hints<'a>,
     pub(super) orders: &'a mut Vec<Order>,
     /// Writes to be queued, each all or nothing.
@@ -210,6 +216,12 @@ pub(super) struct Room<'a> {
 }
 
 impl Room<'_> {
+    /// How many slots are promised to other jobs than this one.
+    pub(super) fn promised_to_others(&self, job: JobId) -> usize {
+        let others = self.promised.iter().filter(|(other, _)| **other != job);
+        others.map(|(_, slots)| slots).sum()
+    }
+
     /// Whether an earlier coordinator may have minted the attempt.
     pub(super) fn is_earlier(&self, attempt: Attempt) -> bool {
         attempt.epoch < self.epoch && attempt.number < MAX_ATTEMPT

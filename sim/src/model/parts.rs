@@ -219,6 +219,9 @@ impl Job {
             room.orders.push(Order::Discard(rest));
         }
         if !self.has_ended() {
+            if let Some(moving) = &mut self.moving {
+                moving.next = room.now;
+            }
             self.demands_completed(&written, record);
             self.announce(room, &written);
             self.compose(room);

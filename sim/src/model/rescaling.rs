@@ -7,7 +7,7 @@ use super::orders::{Order, Room, Write};
 use super::plan::{Plan, Scheduler};
 use super::restarts::Around;
 use super::shares::dealt;
-use jobmanager_core::id::{Attempt, CheckpointId, RequestId, TaskId};
+use jobmanager_core::id::{Attempt, CheckpointId, RequestId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::{Discard, Reply};
 use jobmanager_core::message::{StateHandle, SubtaskState};
 use jobmanager_core::record::{Bounds, CheckpointRecord, RecordKey, RegionSnapshot, Scale};
@@ -131,13 +131,16 @@ impl Job {
         wanted.unwrap_or_else(|| self.plan.bounds())
     }
 
-    /// The parallelism for which there is room.
+    /// The parallelism for which there is room, on TaskManagers that stay.
     fn fitting(&self, room: &Room<'_>) -> Option<Vec<u32>> {
         let tasks = self.tasks.iter().zip(&self.plan.shares);
+        let stays = |(on, _): &(SessionId, SlotIndex)| !room.leaving.contains(on);
         let held: BTreeSet<_> = tasks
-            .filter_map(|(task, share)| task.at.map(|_| share))
+            .filter_map(|(task, share)| task.at.filter(stays).map(|_| share))
             .collect();
-        let slots = u32::try_from(held.len() + room.free_slots).expect("a handful of slots");
+        let promised = room.promised_to_others(self.id);
+        let slots = (held.len() + room.free_slots).saturating_sub(promised);
+        let slots = u32::try_from(slots).expect("a handful of slots");
         self.plan.fitting(&self.bounds(), slots)
     }
 
@@ -178,7 +181,7 @@ impl Job {
         let waits = in_stage(|stage| matches!(stage, Stage::Scheduled { .. }));
         let restarts = in_stage(|stage| matches!(stage, Stage::Restarting(_)));
         let most = |it: &[u32]| it.iter().zip(&bounds).all(|(it, of)| *it == of.upper);
-        if most(&now) && !waits && !restarts {
+        if most(&now) && !waits && !restarts && self.moving.is_none() {
             self.rescaling.stable = None;
             return;
         }
@@ -196,6 +199,8 @@ impl Job {
             room.now
         } else if restarts {
             room.now + PAUSE
+        } else if self.moving.is_some() {
+            room.now
         } else if waits {
             since + elastic.waiting
         } else {
@@ -230,9 +235,11 @@ impl Job {
         let interval = self.plan.checkpoints.map(|it| it.interval);
         let delay = self.plan.elastic.max_delay;
         let delay = delay.unwrap_or(interval.unwrap_or_default() * 3);
+        let until = room.now + delay;
+        let moves = self.moving.as_ref().map(|moving| moving.half(room.now));
         self.rescaling.step = Step::Preparing {
             since: room.now,
-            until: room.now + delay,
+            until: moves.map_or(until, |moves| until.min(moves)),
         };
     }
 
@@ -445,6 +452,10 @@ impl Job {
         self.tasks = tasks;
         self.plan = to;
         self.demands_carried(&kept);
+        if let Some(moving) = &mut self.moving {
+            moving.next = room.now;
+            moving.preparing = None;
+        }
         for id in before {
             if self.is_useless(id) {
                 room.orders

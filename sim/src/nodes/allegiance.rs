@@ -273,6 +273,7 @@ fn is_fact(message: &ToTaskManager) -> bool {
         | ToTaskManager::ReleaseJob { .. }
         | ToTaskManager::Welcome(_)
         | ToTaskManager::Refused(_)
+        | ToTaskManager::Dismissed
         | ToTaskManager::Heartbeat { .. } => false,
     }
 }
@@ -286,7 +287,8 @@ fn is_command(message: &ToTaskManager) -> bool {
         | ToTaskManager::NotifyComplete { .. }
         | ToTaskManager::NotifyAborted { .. }
         | ToTaskManager::Resume { .. }
-        | ToTaskManager::ReleaseJob { .. } => true,
+        | ToTaskManager::ReleaseJob { .. }
+        | ToTaskManager::Dismissed => true,
         ToTaskManager::Welcome(_) | ToTaskManager::Refused(_) | ToTaskManager::Heartbeat { .. } => {
             false
         }

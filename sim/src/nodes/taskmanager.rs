@@ -47,6 +47,8 @@ pub(crate) struct TaskManagerNode {
     pub(crate) snapshots: BTreeMap<(AttemptId, CheckpointId), Snapshot>,
     /// How tasks ended that still have such snapshots.
     pub(crate) ended: BTreeMap<AttemptId, TaskEvent>,
+    /// Whether it had tasks when it was told to leave.
+    pub(crate) had_tasks: bool,
     wake_at: Option<Micros>,
     /// For when alarms are set, those that are of no use any more among them.
     alarms: BTreeSet<Micros>,
@@ -77,6 +79,7 @@ impl TaskManagerNode {
             channels: Channels::default(),
             snapshots: BTreeMap::new(),
             ended: BTreeMap::new(),
+            had_tasks: false,
             wake_at: None,
             alarms: BTreeSet::new(),
         }
@@ -311,7 +314,11 @@ impl World {
         self.note_told(Lane::TaskManager(process.index), "<-", &input);
         let epoch = match &input {
             Input::Message(envelope) => Some(envelope.epoch),
-            Input::Connected | Input::Disconnected | Input::Task { .. } | Input::Wake => None,
+            Input::Connected
+            | Input::Disconnected
+            | Input::Task { .. }
+            | Input::Leave { .. }
+            | Input::Wake => None,
         };
         let mut effects = Vec::new();
         let now = self.now;
@@ -393,10 +400,11 @@ impl World {
             Effect::Cancel(attempt) => self.task_is_canceled(process, attempt),
             Effect::GiveUp(_) => {
                 self.marks.hit(Mark::TaskManagerGaveUp);
-                self.taskmanager_dies(process.index, false);
-                let back = self.now + SECOND;
-                self.queue
-                    .push(back, Event::TaskManagerStart(process.index));
+                self.taskmanager_ends(process);
+            }
+            Effect::End => {
+                self.mark_leave(process);
+                self.taskmanager_ends(process);
             }
             Effect::Trigger {
                 attempt,
@@ -432,6 +440,27 @@ impl World {
                     |left| left < next,
                 );
             }
+        }
+    }
+
+    /// A process ends of its own accord, and is started again.
+    fn taskmanager_ends(&mut self, process: Process) {
+        self.taskmanager_dies(process.index, false);
+        let back = self.now + SECOND;
+        self.queue
+            .push(back, Event::TaskManagerStart(process.index));
+    }
+
+    /// It was told to leave, and ends.
+    fn mark_leave(&mut self, process: Process) {
+        let Some(node) = self.node(process) else {
+            return;
+        };
+        let (had, has) = (node.had_tasks, !node.tasks.is_empty());
+        if has {
+            self.marks.hit(Mark::LeftWithTasks);
+        } else if had {
+            self.marks.hit(Mark::LeftInTime);
         }
     }
 

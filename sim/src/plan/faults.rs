@@ -59,11 +59,13 @@ pub enum FaultKind {
     TaskFailure,
     /// The JobManager dies at the most inconvenient moment of the coming ones.
     TargetedCrash,
+    /// A TaskManager is told to leave; another process of the same name starts later.
+    TaskManagerLeave,
 }
 
 impl FaultKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [FaultKind; 24] = [
+    pub const ALL: [FaultKind; 25] = [
         FaultKind::TaskManagerCrash,
         FaultKind::TaskManagerPause,
         FaultKind::TaskManagerSlow,
@@ -88,6 +90,7 @@ impl FaultKind {
         FaultKind::FileDamaged,
         FaultKind::TaskFailure,
         FaultKind::TargetedCrash,
+        FaultKind::TaskManagerLeave,
     ];
 
     /// A short name for traces.
@@ -117,6 +120,7 @@ impl FaultKind {
             FaultKind::FileDamaged => "file is damaged",
             FaultKind::TaskFailure => "task throws",
             FaultKind::TargetedCrash => "targeted crash armed",
+            FaultKind::TaskManagerLeave => "taskmanager leaves",
         }
     }
 

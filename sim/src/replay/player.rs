@@ -285,7 +285,9 @@ fn is_routine(input: &Input) -> bool {
     match input {
         Input::Message { message, .. } => match message {
             FromTaskManager::Heartbeat { .. } | FromTaskManager::Acknowledge(_) => true,
-            FromTaskManager::TaskStates(_) | FromTaskManager::Decline { .. } => false,
+            FromTaskManager::TaskStates(_)
+            | FromTaskManager::Leave { .. }
+            | FromTaskManager::Decline { .. } => false,
         },
         Input::Wake => true,
         Input::Connected { .. }

@@ -416,6 +416,7 @@ impl Told for Envelope {
             ToTaskManager::ReleaseJob { job } => {
                 Sketch::new(Kind::Task, "release job", vec![Subject::job(*job)])
             }
+            ToTaskManager::Dismissed => Sketch::new(Kind::Life, "dismissed", vec![]),
         }
     }
 }
@@ -436,6 +437,10 @@ impl Told for FromTaskManager {
     fn sketch(&self) -> Sketch {
         match self {
             FromTaskManager::Heartbeat { .. } => Sketch::new(Kind::Heartbeat, "heartbeat", vec![]),
+            FromTaskManager::Leave { within } => {
+                let within = within.as_millis();
+                Sketch::new(Kind::Life, format!("leaves within {within} ms"), vec![])
+            }
             FromTaskManager::TaskStates(changes) => {
                 let name = |attempt, report: &TaskReport| {
                     let state = match report {
@@ -478,6 +483,7 @@ impl Told for tm::Input {
             tm::Input::Disconnected => Sketch::new(Kind::Life, "disconnected", vec![]),
             tm::Input::Message(envelope) => envelope.sketch(),
             tm::Input::Task { attempt, event } => of_task(*attempt, event),
+            tm::Input::Leave { .. } => Sketch::new(Kind::Life, "is to leave", vec![]),
             tm::Input::Wake => Sketch::new(Kind::Timer, "wake", vec![]),
         }
     }
@@ -531,6 +537,7 @@ impl Told for tm::Effect {
             tm::Effect::Send(message) => message.sketch(),
             tm::Effect::Start(start) => task("start", start.attempt),
             tm::Effect::Cancel(attempt) => task("cancel", *attempt),
+            tm::Effect::End => Sketch::new(Kind::Life, "ends", vec![]),
             tm::Effect::GiveUp(attempt) => task("gives up for", *attempt),
             tm::Effect::Trigger {
                 attempt,

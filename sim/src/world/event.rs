@@ -141,6 +141,8 @@ pub(crate) enum Strike {
     Clog(usize, Micros),
     /// A TaskManager's process dies, and comes back after so long.
     Crash(usize, Micros),
+    /// A TaskManager is told to leave within so long.
+    Leave(usize, Micros),
     /// A TaskManager loses its session, and is slow when it comes back.
     Straggle(usize, Micros),
     /// A task of this job throws, but not this one.

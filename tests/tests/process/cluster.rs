@@ -123,6 +123,11 @@ impl Cluster {
     /// SIGKILLs a TaskManager, and starts one of the same name.
     pub(crate) fn kill_and_restart_taskmanager(&mut self, number: usize) {
         self.taskmanagers[number].kill();
+        self.restart_taskmanager(number);
+    }
+
+    /// Starts a TaskManager of the same name as one that has ended.
+    pub(crate) fn restart_taskmanager(&mut self, number: usize) {
         self.taskmanagers[number] = self.start_taskmanager(number);
     }
 

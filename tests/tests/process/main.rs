@@ -12,6 +12,7 @@ mod failures;
 mod flink;
 mod jobs;
 mod kills;
+mod leaving;
 mod local;
 mod metrics;
 mod openapi;

@@ -4,6 +4,7 @@
 //! After a change of behaviour that is meant: `INSTA_UPDATE=always cargo test --test transcripts`.
 
 mod demands;
+mod leaving;
 mod observe;
 mod rescale;
 mod restore;

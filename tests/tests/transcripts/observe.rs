@@ -118,6 +118,7 @@ impl Script {
                 });
                 "release the job".into()
             }
+            ToTaskManager::Dismissed => "dismissed".into(),
             ToTaskManager::Heartbeat { sequence } => format!("heartbeat {sequence}"),
             ToTaskManager::Welcome(_) => "welcome".into(),
             ToTaskManager::Refused(refusal) => format!("refused: {}", refusal.reason),

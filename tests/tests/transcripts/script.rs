@@ -25,6 +25,7 @@ use jobmanager_proto::job_json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the scenario knows of a deployed task.
 #[derive(Clone)]
@@ -55,6 +56,8 @@ pub(crate) struct Script {
     seen_epoch: Epoch,
     /// Which of its hellos the next one is, if not the last so far.
     next_hello: Option<u64>,
+    /// The next hello says that it leaves.
+    pub(super) leaves_within: Option<Duration>,
     records: BTreeMap<RecordKey, Record>,
     pub(super) write: Option<(CommitId, Vec<RecordOp>)>,
     pub(super) discard: Option<Discard>,
@@ -83,6 +86,7 @@ impl Script {
             last_request: 0,
             seen_epoch: Epoch(0),
             next_hello: None,
+            leaves_within: None,
             records: BTreeMap::new(),
             write: None,
             discard: None,
@@ -300,6 +304,7 @@ impl Script {
                 .flatten()
                 .copied()
                 .collect(),
+            leaves_within: self.leaves_within.take(),
         };
         self.step(&what, Input::Connected { session, hello })
     }

@@ -513,3 +513,19 @@ fn of_many_tasks_in_one_place_the_first_are_named() {
     script.failed("a", &"x".repeat(600)).cut().why();
     insta::assert_snapshot!(script.text());
 }
+
+#[test]
+fn tasks_on_a_taskmanager_that_leaves_wait_for_room_and_then_for_a_checkpoint() {
+    let mut script = running(&["a", "b"], 1, JOB);
+    script.pass(200).cut().leave("a", 20).why();
+    script.connect("c", 1).pass(1_000).why();
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn slots_of_a_taskmanager_that_leaves_do_not_help() {
+    let mut script = Script::new();
+    script.connect("a", 2).leave("a", 20);
+    script.submit(JOB).stored("done").cut().why();
+    insta::assert_snapshot!(script.text());
+}

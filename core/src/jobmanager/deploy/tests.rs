@@ -95,6 +95,7 @@ impl Cluster {
             operators: Vec::from([operator.to_string()]),
             inventory: Vec::new(),
             jobs: Vec::new(),
+            leaves_within: None,
         };
         self.take(Input::Connected { session, hello });
         let message = FromTaskManager::Heartbeat { sequence: 1 };

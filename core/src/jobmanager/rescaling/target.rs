@@ -7,6 +7,7 @@ use crate::jobmanager::job::Job;
 use crate::jobmanager::kinds::operators;
 use crate::jobmanager::supply::KindKey;
 use crate::record::Bounds;
+use crate::time::Timestamp;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,6 +21,13 @@ struct Room {
 }
 
 impl Job {
+    /// The slots for it are others than before.
+    pub(in crate::jobmanager) fn look_soon_for_parallelism(&mut self, now: Timestamp) {
+        if let Stage::Idle { next } = &mut self.rescaling.stage {
+            *next = now;
+        }
+    }
+
     /// Looks whether there is another parallelism for it, and starts to change to that one, once the time for it has
     /// come.
     pub(super) fn look_for_parallelism(&mut self, cx: &mut Cx<'_>) {
@@ -33,7 +41,7 @@ impl Job {
             .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
         let waits = !self.execution.scheduled().is_empty();
         let restarts = !self.execution.restarting().is_empty();
-        if is_full && !waits && !restarts {
+        if is_full && !waits && !restarts && !self.is_left() {
             self.rescaling.stable = None;
             self.rescaling.problem = None;
             return;
@@ -69,6 +77,8 @@ impl Job {
         } else if restarts {
             // The delay before a restart is kept.
             cx.now + PAUSE
+        } else if self.is_left() {
+            cx.now
         } else if waits {
             since + config.waiting_stabilization
         } else {
@@ -97,12 +107,13 @@ impl Job {
         })
     }
 
-    /// The slots that the job has and those that are free, of TaskManagers that suit.
+    /// The slots that the job has and those that are free, of TaskManagers that suit and stay.
     fn room(&self, cx: &Cx<'_>) -> Room {
         let supply = cx.tms.supply();
         let mut slots = supply.free_by_kind();
         let held = self.execution.slots.iter().filter_map(|slot| slot.at);
-        for tm in held.filter_map(|at| cx.tms.get(at.tm)) {
+        let held = held.filter_map(|at| cx.tms.get(at.tm));
+        for tm in held.filter(|tm| !tm.leaves) {
             *slots.entry(tm.kind).or_default() += 1;
         }
         let groups = 0..u32::try_from(self.graph.groups().len()).expect("fewer than vertices");
@@ -114,8 +125,9 @@ impl Job {
         let any = slots
             .iter()
             .filter(|(kind, _)| groups.clone().any(|group| suits(kind, group)));
+        let any: u32 = any.map(|(_, count)| count).sum();
         Room {
-            slots: any.map(|(_, count)| count).sum(),
+            slots: any.saturating_sub(cx.tms.promised_to_others(self.id())),
             usable: groups.clone().map(usable).collect(),
         }
     }

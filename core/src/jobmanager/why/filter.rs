@@ -1,5 +1,6 @@
 //! TaskManagers whose slots a waiting job does not get, by what speaks against it. Each registered one is
-//! counted once: it suits none of the groups that wait, or has not answered yet, or its slots are free or held.
+//! counted once: it suits none of the groups that wait, or leaves, or has not answered yet, or its slots are free
+//! or held.
 
 use super::Reason;
 use super::words::{counted, in_brackets, lasting, listed, shown, verb};
@@ -39,6 +40,15 @@ pub enum Filter {
         slots: u32,
         /// When the first of them was heard last.
         since: Timestamp,
+        /// Which TaskManagers.
+        names: Vec<TaskManagerId>,
+    },
+    /// These TaskManagers leave: they are given nothing any more.
+    TaskmanagersLeave {
+        /// How many TaskManagers.
+        taskmanagers: u32,
+        /// How many slots they have in which no task is.
+        slots: u32,
         /// Which TaskManagers.
         names: Vec<TaskManagerId>,
     },
@@ -99,12 +109,19 @@ impl Filter {
                 since,
                 names,
             } => format!(
-                "{}{} with {} {} not answered {}.",
-                counted(*taskmanagers, "TaskManager"),
-                in_brackets(names, *taskmanagers),
-                counted(*slots, "slot"),
+                "{} {} not answered {}.",
+                with_slots(*taskmanagers, names, *slots),
                 verb(*taskmanagers, "has", "have"),
                 lasting(now, *since),
+            ),
+            Filter::TaskmanagersLeave {
+                taskmanagers,
+                slots,
+                names,
+            } => format!(
+                "{} {}.",
+                with_slots(*taskmanagers, names, *slots),
+                verb(*taskmanagers, "leaves", "leave"),
             ),
             Filter::SlotsHeld {
                 job,
@@ -155,9 +172,18 @@ impl Filter {
                 false => String::from("Its tasks have to stop, or their TaskManagers have to end."),
             },
             Filter::SlotsHeldByMore { .. } => String::from("Cancel or stop what matters less."),
-            Filter::TaskmanagersGone { .. } => {
+            Filter::TaskmanagersGone { .. } | Filter::TaskmanagersLeave { .. } => {
                 String::from("Start them again, or others in their place.")
             }
         }
     }
+}
+
+fn with_slots(taskmanagers: u32, names: &[TaskManagerId], slots: u32) -> String {
+    format!(
+        "{}{} with {}",
+        counted(taskmanagers, "TaskManager"),
+        in_brackets(names, taskmanagers),
+        counted(slots, "slot")
+    )
 }

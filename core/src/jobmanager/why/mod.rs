@@ -19,6 +19,7 @@ mod checkpoint;
 mod filter;
 mod life;
 mod more;
+mod moving;
 mod restart;
 mod rhythm;
 mod savepoint;
@@ -32,6 +33,7 @@ pub use checkpoint::{AckPhase, Checkpoint};
 pub use filter::Filter;
 pub use life::Life;
 pub use more::NotShown;
+pub use moving::Moving;
 pub use restart::Restart;
 pub use rhythm::Rhythm;
 pub use savepoint::Savepoint;
@@ -104,6 +106,8 @@ pub enum Reason {
     Rhythm(Rhythm),
     /// A savepoint.
     Savepoint(Savepoint),
+    /// TaskManagers that leave.
+    Moving(Moving),
     /// What is left out.
     NotShown(NotShown),
 }
@@ -132,6 +136,7 @@ impl Cause {
             Reason::Trigger(reason) => reason.text(now),
             Reason::Rhythm(reason) => reason.text(now),
             Reason::Savepoint(reason) => reason.text(now),
+            Reason::Moving(reason) => reason.text(now),
             Reason::NotShown(reason) => reason.text(now),
         }
     }
@@ -150,6 +155,7 @@ impl Cause {
             Reason::Trigger(reason) => reason.unblock(now),
             Reason::Rhythm(reason) => reason.unblock(now),
             Reason::Savepoint(reason) => reason.unblock(now),
+            Reason::Moving(reason) => reason.unblock(now),
             Reason::NotShown(reason) => reason.unblock(now),
         }
     }
@@ -261,6 +267,7 @@ impl Look<'_> {
                 causes.extend(self.slots());
                 causes.extend(self.starting());
                 causes.extend(self.restarting());
+                causes.extend(self.moving());
                 causes.extend(self.checkpoints());
                 causes.extend(self.held_back());
                 causes.extend(self.failing_checkpoints());

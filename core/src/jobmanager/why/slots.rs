@@ -199,6 +199,7 @@ struct Supply {
     free: u32,
     lacking: Filtered,
     lacked: BTreeSet<String>,
+    leaving: Filtered,
     mute: Filtered,
     mute_since: Option<Timestamp>,
     /// By job: how many of its slots would suit, and how many of those come back.
@@ -300,7 +301,9 @@ impl Look<'_> {
                 supply.lacking.add(tm);
                 continue;
             }
-            if !tm.answered {
+            if tm.leaves {
+                supply.leaving.add(tm);
+            } else if !tm.answered {
                 supply.mute.add(tm);
                 let since = supply.mute_since.unwrap_or(tm.last_heard);
                 supply.mute_since = Some(since.min(tm.last_heard));
@@ -401,6 +404,13 @@ impl Supply {
                 lacked: count(self.lacked.len()),
                 operators: self.lacked.into_iter().take(SHOWN).collect(),
                 names: self.lacking.names,
+            }));
+        }
+        if self.leaving.taskmanagers > 0 {
+            filters.push(Cause::leaf(Filter::TaskmanagersLeave {
+                taskmanagers: self.leaving.taskmanagers,
+                slots: self.leaving.slots,
+                names: self.leaving.names,
             }));
         }
         if let Some(since) = self.mute_since {

@@ -14,11 +14,22 @@ function age(tm: TaskManagerLine): number {
 }
 
 /** Whether tasks are given to it. */
-function Answering({ tm }: { tm: TaskManagerLine }) {
+function trust(tm: TaskManagerLine): { tone: string; words: string; title: string } {
+  if (!tm.answering) {
+    return { tone: "warn", words: "Owes an answer", title: "It is given no tasks until it answers." };
+  }
+  if (tm.blocked) {
+    return { tone: "wait", words: "Leaves", title: "It is given no tasks, and ends when those that it has have moved." };
+  }
+  return { tone: "good", words: "Answers", title: "" };
+}
+
+function Trust({ tm }: { tm: TaskManagerLine }) {
+  const { tone, words, title } = trust(tm);
   return (
-    <span class={`state ${tm.answering ? "good" : "warn"}`} title={tm.answering ? "" : "It is given no tasks until it answers."}>
+    <span class={`state ${tone}`} title={title}>
       <i aria-hidden="true" />
-      {tm.answering ? "Answers" : "Owes an answer"}
+      {words}
     </span>
   );
 }
@@ -41,7 +52,7 @@ const COLUMNS: Column<TaskManagerLine>[] = [
     cell: (tm) => <a href={`#/taskmanagers/${encodeURIComponent(tm.id)}`}>{tm.id}</a>,
     look: "name",
   },
-  { key: "trust", title: "State", by: (tm) => Number(tm.answering), cell: (tm) => <Answering tm={tm} />, look: "state-cell" },
+  { key: "trust", title: "State", by: (tm) => trust(tm).words, cell: (tm) => <Trust tm={tm} />, look: "state-cell" },
   { key: "heard", title: "Heard", by: age, cell: (tm) => ago(age(tm)), look: "number duration" },
   { key: "slots", title: "Free slots", by: (tm) => tm.freeSlots, cell: (tm) => <Slots tm={tm} />, look: "wide tasks-cell" },
   { key: "tasks", title: "Tasks", by: (tm) => tm.assignedTasks, cell: (tm) => count(tm.assignedTasks), look: "number wide" },
@@ -103,7 +114,7 @@ export function TaskManager({ id }: { id: string }) {
         <>
           <dl class="facts card">
             <Fact name="State">
-              <Answering tm={tm} />
+              <Trust tm={tm} />
             </Fact>
             <Fact name="Heard">{ago(age(tm))}</Fact>
             <Fact name="Slots">{`${count(tm.freeSlots)} of ${count(tm.slotsNumber)} free`}</Fact>

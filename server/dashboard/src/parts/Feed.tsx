@@ -51,6 +51,8 @@ function told(event: LiveEvent): [string, string] {
       return ["warn", `TaskManager ${text(event, "id")} owes an answer`];
     case "taskmanager-heard":
       return ["good", `TaskManager ${text(event, "id")} answers again`];
+    case "taskmanager-leaves":
+      return ["wait", `TaskManager ${text(event, "id")} leaves; its tasks move`];
     case "taskmanager-lost":
       return ["bad", `TaskManager ${text(event, "id")} is lost`];
     default:

@@ -94,7 +94,14 @@ impl Notes {
                     .taskmanagers
                     .extend(self.taskmanagers.remove(session));
             }
-            Input::Message { message, .. } => touched.message(message),
+            Input::Message { session, message } => {
+                touched.message(message);
+                if let FromTaskManager::Leave { .. } = message {
+                    touched
+                        .taskmanagers
+                        .extend(self.taskmanagers.get(session).cloned());
+                }
+            }
             Input::Stored { .. } => touched.jobs.append(&mut self.written),
             Input::Discarded { discard, .. } => drop(touched.jobs.insert(job_of(discard))),
             Input::SavepointWritten { job, .. } => drop(touched.jobs.insert(*job)),
@@ -177,7 +184,9 @@ impl Touched {
                     .extend(changes.iter().map(|change| change.attempt.job));
             }
             FromTaskManager::Decline { attempt, .. } => drop(self.jobs.insert(attempt.job)),
-            FromTaskManager::Heartbeat { .. } | FromTaskManager::Acknowledge(_) => {}
+            FromTaskManager::Heartbeat { .. }
+            | FromTaskManager::Acknowledge(_)
+            | FromTaskManager::Leave { .. } => {}
         }
     }
 }
@@ -201,9 +210,10 @@ fn job_told(message: &ToTaskManager) -> Option<JobId> {
         | ToTaskManager::NotifyAborted { job, .. }
         | ToTaskManager::Resume { job, .. }
         | ToTaskManager::ReleaseJob { job } => Some(*job),
-        ToTaskManager::Welcome(_) | ToTaskManager::Refused(_) | ToTaskManager::Heartbeat { .. } => {
-            None
-        }
+        ToTaskManager::Welcome(_)
+        | ToTaskManager::Refused(_)
+        | ToTaskManager::Heartbeat { .. }
+        | ToTaskManager::Dismissed => None,
     }
 }
 

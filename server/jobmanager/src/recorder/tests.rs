@@ -62,6 +62,7 @@ fn hello(name: &str) -> Hello {
         operators: vec!["x".into()],
         inventory: Vec::new(),
         jobs: Vec::new(),
+        leaves_within: None,
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn taskmanager(State(rest): State<Rest>, Named(name): Named) ->
 pub(super) fn line_json(tm: &TaskManagerDetails) -> Value {
     let port = tm.data_address.rsplit_once(':');
     let port: u16 = port.and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-    json!({
+    let mut line = json!({
         "id": tm.id.0,
         "path": format!("grpc://{}", tm.data_address),
         "dataPort": port,
@@ -109,13 +109,13 @@ pub(super) fn line_json(tm: &TaskManagerDetails) -> Value {
             "totalProcessMemory": 0,
         },
         "incarnation": tm.incarnation.0.to_string(),
-        "answering": is_answering(tm),
-    })
-}
-
-/// Whether tasks are given to it: no slot is shown as free of one that owes an answer, although not all are taken.
-pub(super) fn is_answering(tm: &TaskManagerDetails) -> bool {
-    tm.free_slots > 0 || tm.allocations.len() >= tm.slots as usize
+        "answering": tm.answers,
+    });
+    // As Flink, which says so of those that are blocked alone.
+    if tm.leaves {
+        line["blocked"] = true.into();
+    }
+    line
 }
 
 fn resource_json(slots: u32) -> Value {

@@ -122,6 +122,7 @@ async fn a_session_that_does_not_read_is_ended_and_nobody_waits_for_it() {
         operators: vec!["x".to_owned()],
         inventory: Vec::new(),
         jobs: Vec::new(),
+        leaves_within: None,
     };
     let id = fresh_session();
     let outbox = Outbox::new(messages, open);

@@ -132,7 +132,8 @@ pub(crate) async fn obey(mut session: Session) {
             | Heard::NotifyComplete(_)
             | Heard::NotifyAborted(_)
             | Heard::Resume(_)
-            | Heard::ReleaseJob(_) => continue,
+            | Heard::ReleaseJob(_)
+            | Heard::Dismissed(_) => continue,
         };
         let attempts = tasks
             .into_iter()
@@ -302,6 +303,22 @@ async fn a_taskmanager_that_owes_an_answer_is_suspected_until_it_is_heard_or_los
     assert_eq!(heard.last().unwrap().data["freeSlots"], 1);
     obeying.abort();
     follower.until("taskmanager-lost", "").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_taskmanager_that_leaves_is_shown_as_blocked_and_is_dismissed() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let mut follower = Follower::of(&running, "/events").await;
+    let mut session = running.taskmanager("tm-1", 1).await;
+    let leave = v1::Leave { within_ms: 20_000 };
+    session.say(Message::Leave(leave)).await;
+    let told = follower.until("taskmanager-leaves", "").await;
+    assert_eq!(told.last().unwrap().data["id"], "tm-1");
+    let shown = running.get("/taskmanagers/tm-1").await;
+    assert_eq!(shown["blocked"], true, "{shown}");
+    while !matches!(session.hear().await.unwrap(), Heard::Dismissed(_)) {}
     running.stop().await;
 }
 

@@ -204,6 +204,7 @@ pub(crate) fn hello(name: &str, slots: u32) -> v1::from_task_manager::Message {
         operators: vec!["blackhole-sink".to_owned(), "datagen-source".to_owned()],
         inventory: Vec::new(),
         jobs: Vec::new(),
+        leaves_within_ms: None,
     })
 }
 

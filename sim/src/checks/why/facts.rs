@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) operators: Vec<String>,
     /// Whether anything was heard after the hello.
     pub(super) answered: bool,
+    /// Whether it has said that it leaves.
+    pub(super) leaves: bool,
     /// How often it was asked for a sign of life since it gave one.
     asked: u32,
     pub(super) heard: Timestamp,
@@ -163,6 +165,7 @@ impl Facts {
             slots: hello.slots,
             operators: hello.operators.clone(),
             answered: false,
+            leaves: hello.leaves_within.is_some(),
             asked: 0,
             heard: self.now,
             attempts: attempts.collect(),
@@ -186,6 +189,7 @@ impl Facts {
                 let acknowledged = self.acknowledged.entry(of).or_default();
                 acknowledged.insert((ack.attempt.task, ack.attempt.attempt));
             }
+            FromTaskManager::Leave { .. } => session.leaves = true,
             FromTaskManager::Heartbeat { .. } | FromTaskManager::Decline { .. } => {}
         }
     }
@@ -284,7 +288,8 @@ impl Facts {
             | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => {}
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => {}
         }
     }
 

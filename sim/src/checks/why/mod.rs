@@ -9,9 +9,10 @@ mod writes;
 use super::{Step, Verdict, ensure};
 use crate::model::Plans;
 use facts::Facts;
-use jobmanager_core::id::{CheckpointId, JobId};
+use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use jobmanager_core::jobmanager::why::{
-    Cause, Checkpoint, Life, Reason, Restart, Rhythm, Savepoint, Slots, Tasks, Trigger, Why, Write,
+    Cause, Checkpoint, Life, Moving, Reason, Restart, Rhythm, Savepoint, Slots, Tasks, Trigger,
+    Why, Write,
 };
 use jobmanager_core::jobmanager::{Coordinator, Input, JobLine};
 use jobmanager_core::message::FromTaskManager;
@@ -92,6 +93,39 @@ impl Asked<'_> {
             .try_for_each(|it| self.is_true(it))
     }
 
+    /// Whether a TaskManager leaves that has tasks of the job.
+    fn is_left(&self) -> bool {
+        let leaving = self.facts.sessions.values().filter(|it| it.leaves);
+        let runs = leaving.flat_map(|it| &it.attempts);
+        let mut runs = runs.filter(|(attempt, run)| attempt.job == self.line.id && !run.stops);
+        runs.any(|(attempt, _)| self.is_current(attempt))
+    }
+
+    /// Whether the coordinator shows an attempt as that of its task.
+    fn is_current(&self, of: &AttemptId) -> bool {
+        let subtasks = self.coordinator.subtasks(of.job, of.task.vertex);
+        let shown = subtasks.and_then(|all| Some(all.get(of.task.subtask.0 as usize)?.attempt));
+        shown == Some(of.attempt)
+    }
+
+    /// Tasks are said to be on TaskManagers that leave.
+    fn is_where_somebody_leaves(&self, moving: &Moving) -> Verdict {
+        let told = match moving {
+            Moving::TasksToMove { names, .. } => names.iter().all(|name| {
+                let session = self.facts.named(name);
+                session.is_some_and(|session| session.leaves)
+            }),
+            Moving::NoRoom { needed, free } => free < needed,
+            Moving::SavepointFirst | Moving::CheckpointNotDurable => {
+                self.plans.rules(self.line.id).is_some()
+            }
+            Moving::CheckpointFirst { .. } | Moving::RescaleFirst => true,
+        };
+        ensure(told, "who_is_said_to_leave_does", || {
+            format!("{:?} is told {moving:?}", self.line)
+        })
+    }
+
     fn has(&self, state: ExecutionState) -> bool {
         self.line.tasks.get(state) > 0
     }
@@ -110,7 +144,8 @@ impl Asked<'_> {
             shown.is_some_and(|shown| shown.in_progress > 0)
                 || savepoints.iter().any(|it| it.outcome.is_none())
         };
-        status != JobStatus::Running || run < tasks.total() || open(id)
+        let left = status == JobStatus::Running && self.is_left();
+        status != JobStatus::Running || run < tasks.total() || left || open(id)
     }
 
     /// Whether that which is said not to be over has begun at all.
@@ -141,6 +176,7 @@ impl Asked<'_> {
                 goes_on && self.facts.triggered.range(every).next().is_some()
             }
             Reason::Savepoint(_) => !status.is_terminal(),
+            Reason::Moving(_) => goes_on && self.is_left(),
             // There are so many checkpoints.
             Reason::NotShown(it) => {
                 let shown = self.coordinator.checkpoints(id);
@@ -164,6 +200,7 @@ impl Asked<'_> {
                 self.has_not_acknowledged(checkpoint, &cause.because)?
             }
             Reason::Savepoint(savepoint) => self.is_wanted(savepoint, &cause.because)?,
+            Reason::Moving(moving) => self.is_where_somebody_leaves(moving)?,
             Reason::Restart(_) | Reason::Trigger(_) | Reason::Rhythm(_) | Reason::NotShown(_) => {}
         }
         self.waits_for_the_right_write(cause)?;
@@ -185,6 +222,7 @@ impl Asked<'_> {
             Reason::Savepoint(Savepoint::SavepointWanted { until, .. }) => *until,
             Reason::Write(Write::WriteToBeRepeated { retry_at, .. }) => Some(*retry_at),
             Reason::Life(Life::FilesLeft { retry_at }) => *retry_at,
+            Reason::Moving(Moving::CheckpointFirst { until }) => Some(*until),
             Reason::Life(_)
             | Reason::Write(_)
             | Reason::Slots(_)
@@ -195,6 +233,7 @@ impl Asked<'_> {
             | Reason::Trigger(_)
             | Reason::Rhythm(_)
             | Reason::Savepoint(_)
+            | Reason::Moving(_)
             | Reason::NotShown(_) => None,
         };
         let (now, name) = (self.facts.now, "a_time_that_is_awaited_lies_ahead");

@@ -31,7 +31,8 @@ impl Asked<'_> {
     /// How many slots are free of TaskManagers that have answered, at least and at most: who was told to stop may
     /// be nobody to the coordinator, and who owes an answer may owe it for long enough.
     fn free(&self) -> (usize, usize) {
-        let answered = self.facts.sessions.values().filter(|it| it.answered);
+        let sessions = self.facts.sessions.values();
+        let answered = sessions.filter(|it| it.answered && !it.leaves);
         let free = answered.map(|session| {
             let (taken, stops) = session.taken(None);
             let free = (session.slots as usize).saturating_sub(taken.len());
@@ -115,9 +116,22 @@ impl Asked<'_> {
                 names,
                 ..
             } => {
-                let least = sessions().filter(|it| !it.answered).count();
-                let most = sessions().filter(|it| it.may_be_mute()).count();
+                let stay = || sessions().filter(|it| !it.leaves);
+                let least = stay().filter(|it| !it.answered).count();
+                let most = stay().filter(|it| it.may_be_mute()).count();
                 names.iter().all(mute) && (least..=most).contains(&(*taskmanagers as usize))
+            }
+            Filter::TaskmanagersLeave {
+                taskmanagers,
+                names,
+                ..
+            } => {
+                let leave = sessions().filter(|it| it.leaves).count();
+                let leaves = |name: &TaskManagerId| {
+                    let session = self.facts.named(name);
+                    session.is_some_and(|session| session.leaves)
+                };
+                names.iter().all(leaves) && *taskmanagers as usize == leave
             }
             Filter::SlotsHeld {
                 job,

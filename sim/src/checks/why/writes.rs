@@ -62,6 +62,7 @@ impl Written {
             | Reason::Trigger(_)
             | Reason::Rhythm(_)
             | Reason::Savepoint(_)
+            | Reason::Moving(_)
             | Reason::NotShown(_) => None,
         }
     }

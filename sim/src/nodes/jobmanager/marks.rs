@@ -28,7 +28,9 @@ impl World {
                 }
             }
             FromTaskManager::Decline { .. } => self.marks.hit(Mark::CheckpointDeclined),
-            FromTaskManager::Heartbeat { .. } | FromTaskManager::TaskStates(_) => {}
+            FromTaskManager::Heartbeat { .. }
+            | FromTaskManager::Leave { .. }
+            | FromTaskManager::TaskStates(_) => {}
         }
     }
 
@@ -38,6 +40,9 @@ impl World {
             return;
         }
         self.marks.hit(Mark::ReconnectedWithInventory);
+        if hello.leaves_within.is_some() {
+            self.marks.hit(Mark::LeaveGoesOn);
+        }
         let node = self.jobmanagers.get(&instance);
         let coordinator = node.and_then(|node| node.coordinator.as_ref());
         let left_behind = hello.inventory.iter().any(|item| {
@@ -185,7 +190,8 @@ impl World {
             | ToTaskManager::Deploy(_)
             | ToTaskManager::Cancel { .. }
             | ToTaskManager::TriggerCheckpoint { .. }
-            | ToTaskManager::ReleaseJob { .. } => return,
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => return,
         };
         self.marks.hit(mark);
     }

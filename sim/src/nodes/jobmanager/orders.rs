@@ -196,7 +196,8 @@ impl World {
             | ToTaskManager::Cancel { .. }
             | ToTaskManager::NotifyAborted { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => return,
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => return,
         };
         self.moment(moment, instance);
     }

@@ -7,6 +7,7 @@ use crate::trace::Lane;
 use crate::world::World;
 use crate::world::event::{Event, Strike};
 use crate::world::network::Hosts;
+use jobmanager_core::taskmanager::Worker;
 
 /// A flapping TaskManager lives for this long.
 const FLAP_UP: Micros = 700 * MS;
@@ -58,6 +59,10 @@ impl World {
 
     fn bring_back(&mut self, index: usize) {
         let process = self.taskmanagers[index].process;
+        let leaves = |worker: &Worker| worker.leaves_at().is_some();
+        if self.taskmanagers[index].worker.as_ref().is_some_and(leaves) {
+            self.taskmanager_dies(index, false);
+        }
         if self.is_alive(process) {
             self.resume_taskmanager(process);
         } else {

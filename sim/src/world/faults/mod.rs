@@ -152,6 +152,7 @@ impl World {
             Strike::Aimed
             | Strike::Clog(..)
             | Strike::Crash(..)
+            | Strike::Leave(..)
             | Strike::Straggle(..)
             | Strike::Throw(..)
             | Strike::Echo(..)
@@ -164,6 +165,7 @@ impl World {
             }
             Strike::Clog(index, until) => self.clog(index, until),
             Strike::Crash(index, down) => self.crash(index, down),
+            Strike::Leave(index, within) => self.send_away(index, within),
             Strike::Straggle(index, duration) => self.straggle(index, duration),
             Strike::Throw(job, spared) => self.fail_another_task(job, spared),
             Strike::Echo(connection, bytes) => self.hear_once_more(connection, &bytes),
@@ -218,6 +220,7 @@ impl World {
                 self.target_crash();
                 true
             }
+            FaultKind::TaskManagerLeave => self.send_taskmanager_away(),
         }
     }
 

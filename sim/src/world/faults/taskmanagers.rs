@@ -2,11 +2,13 @@
 //! slowness, exceptions.
 
 use crate::marks::Mark;
-use crate::plan::options::{MS, Micros};
+use crate::plan::options::{MS, Micros, SECOND};
 use crate::world::World;
 use crate::world::event::{Event, Process, Repair, Strike};
 use crate::world::network::{Hosts, Node};
 use jobmanager_core::id::{AttemptId, JobId, TaskId};
+use jobmanager_core::taskmanager::Input;
+use std::time::Duration;
 
 impl World {
     /// A TaskManager's process that lives, if any does.
@@ -33,6 +35,33 @@ impl World {
         self.taskmanager_dies(index, silently);
         self.queue
             .push(self.now + down, Event::TaskManagerStart(index));
+    }
+
+    /// A TaskManager is told to leave, as a node that is drained does it: in good time, or at short notice.
+    pub(super) fn send_taskmanager_away(&mut self) -> bool {
+        let Some(process) = self.any_process() else {
+            return false;
+        };
+        let within = self.fault_notice();
+        self.send_away(process.index, within);
+        true
+    }
+
+    /// How long a TaskManager may take to leave.
+    fn fault_notice(&mut self) -> Micros {
+        let duration = self.fault_duration();
+        [25 * SECOND, 5 * SECOND, 300 * MS, duration][self.fault_choice(4)]
+    }
+
+    pub(super) fn send_away(&mut self, index: usize, within: Micros) {
+        let node = &mut self.taskmanagers[index];
+        // One that stands still does not notice.
+        if node.is_up() && !node.paused {
+            node.had_tasks = !node.tasks.is_empty();
+            let process = node.process;
+            let within = Duration::from_micros(within);
+            self.worker_input(process, Input::Leave { within });
+        }
     }
 
     pub(super) fn pause_taskmanager(&mut self) -> bool {
@@ -104,10 +133,16 @@ impl World {
         let first = self.fault_victim(count);
         let gap = self.fault_duration() / count as u64;
         let down = [gap / 2, gap * 2][self.fault_choice(2)];
+        let gently = self.fault_choice(2) == 1;
+        let notice = self.fault_notice();
         for turn in 0..count {
-            let crash = Strike::Crash((first + turn) % count, down);
+            let index = (first + turn) % count;
+            let strike = match gently {
+                true => Strike::Leave(index, notice),
+                false => Strike::Crash(index, down),
+            };
             let at = self.now + gap * turn as u64;
-            self.queue.push(at, Event::Strike(crash));
+            self.queue.push(at, Event::Strike(strike));
         }
         true
     }

@@ -99,7 +99,9 @@ impl World {
                     self.sight_change(change);
                 }
             }
-            FromTaskManager::Heartbeat { .. } | FromTaskManager::Decline { .. } => {}
+            FromTaskManager::Heartbeat { .. }
+            | FromTaskManager::Leave { .. }
+            | FromTaskManager::Decline { .. } => {}
         }
     }
 
@@ -229,7 +231,8 @@ impl World {
             | ToTaskManager::Heartbeat { .. }
             | ToTaskManager::NotifyComplete { .. }
             | ToTaskManager::Resume { .. }
-            | ToTaskManager::ReleaseJob { .. } => {}
+            | ToTaskManager::ReleaseJob { .. }
+            | ToTaskManager::Dismissed => {}
         }
     }
 

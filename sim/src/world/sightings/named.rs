@@ -32,6 +32,7 @@ impl Mark {
             FaultKind::FileDamaged => Mark::FileDamaged,
             FaultKind::TaskFailure => Mark::TaskThrew,
             FaultKind::TargetedCrash => Mark::TargetedCrashArmed,
+            FaultKind::TaskManagerLeave => Mark::TaskManagerLeaves,
         }
     }
 

@@ -14,6 +14,7 @@ pub(in crate::rest) enum Kind {
     TaskManagerRegistered,
     TaskManagerSuspected,
     TaskManagerHeard,
+    TaskManagerLeaves,
     TaskManagerLost,
 }
 
@@ -23,7 +24,7 @@ pub(in crate::rest) const RESET: &str = "reset";
 impl Kind {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 13] = [
         Kind::Leader,
         Kind::JobAppeared,
         Kind::JobChanged,
@@ -35,6 +36,7 @@ impl Kind {
         Kind::TaskManagerRegistered,
         Kind::TaskManagerSuspected,
         Kind::TaskManagerHeard,
+        Kind::TaskManagerLeaves,
         Kind::TaskManagerLost,
     ];
 
@@ -51,6 +53,7 @@ impl Kind {
             Kind::TaskManagerRegistered => "taskmanager-registered",
             Kind::TaskManagerSuspected => "taskmanager-suspected",
             Kind::TaskManagerHeard => "taskmanager-heard",
+            Kind::TaskManagerLeaves => "taskmanager-leaves",
             Kind::TaskManagerLost => "taskmanager-lost",
         }
     }

@@ -10,7 +10,6 @@ use super::kind::Kind;
 use super::tell;
 use crate::driver::Touched;
 use crate::rest::attempts::AttemptLog;
-use crate::rest::cluster::is_answering;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskManagerId, TriggerId};
 use jobmanager_core::jobmanager::{
     CheckpointOutcome, Coordinator, JobDetails, JobLine, TaskManagerDetails,
@@ -63,6 +62,7 @@ struct Known {
 struct KnownTaskManager {
     session: SessionId,
     trust: Trust,
+    leaves: bool,
 }
 
 /// Whether tasks are given to a TaskManager.
@@ -284,6 +284,7 @@ impl Watch {
             let data = tell::taskmanager_lost(id, now);
             self.tell(now, Kind::TaskManagerLost, None, data);
         }
+        let left = before.is_some_and(|known| known.leaves);
         let before = before.map(|known| known.trust);
         let trust = trust(&shown, before);
         let kind = match (before, trust) {
@@ -292,10 +293,16 @@ impl Watch {
             (Some(Trust::Silent), Trust::Answering) => Some(Kind::TaskManagerHeard),
             (Some(_), _) => None,
         };
-        if let Some(kind) = kind {
+        let leaves = shown.leaves;
+        let leaving = (leaves && !left).then_some(Kind::TaskManagerLeaves);
+        for kind in kind.into_iter().chain(leaving) {
             self.tell(now, kind, None, tell::taskmanager(&shown, now));
         }
-        let known = KnownTaskManager { session, trust };
+        let known = KnownTaskManager {
+            session,
+            trust,
+            leaves,
+        };
         self.taskmanagers.insert(id.clone(), known);
     }
 }
@@ -327,7 +334,7 @@ pub(in crate::rest) fn adopted(coordinator: &Coordinator, id: JobId, epoch: Epoc
 /// Whether a TaskManager is given tasks now, and whether it ever was.
 fn trust(shown: &TaskManagerDetails, before: Option<Trust>) -> Trust {
     match before {
-        _ if is_answering(shown) => Trust::Answering,
+        _ if shown.answers => Trust::Answering,
         None | Some(Trust::New) => Trust::New,
         Some(Trust::Answering | Trust::Silent) => Trust::Silent,
     }

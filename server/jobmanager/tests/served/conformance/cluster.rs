@@ -3,6 +3,7 @@
 use crate::support::Running;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -39,11 +40,14 @@ impl Worker {
             slots: Some(slots),
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: Some(id.to_owned()),
+            leave_timeout: Duration::ZERO,
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let run = taskmanager::run(options, taskmanager::operators::builtin(), async {
+        let stopped = async {
             let _ = stopped.await;
-        });
+        };
+        let operators = taskmanager::operators::builtin();
+        let run = taskmanager::run(options, operators, std::future::pending(), stopped);
         let ended = tokio::spawn(async move { run.await.unwrap() });
         Worker { stop, ended }
     }

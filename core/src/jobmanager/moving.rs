@@ -1,0 +1,280 @@
+//! Tasks on TaskManagers that leave go on elsewhere, and nothing fails.
+//!
+//! ```text
+//!                     snapshotted, and there are slots        all tasks ended
+//! on one that leaves ──────────────────────────────────► Restarting ────────► Scheduled, elsewhere
+//!         │ it ends before that
+//!         └──► Restarting, without asking the restart strategy
+//! ```
+//!
+//! What is on a TaskManager that leaves moves at once with all that shares its slots; other regions go on as they
+//! are. Nothing stops before there are slots for it: they are promised to it, so that no other job that moves stops
+//! its tasks for the same ones. Then it takes a checkpoint, so that little is processed twice, for which it has half
+//! of the time that is left; what has none by then moves without, while it still can. For what there is no room, it
+//! works until the TaskManager's time is over. A job that may have fewer subtasks gets fewer, instead of waiting.
+
+use super::cx::Cx;
+use super::execution::Phase;
+use super::job::{Job, JobPhase};
+use super::kinds::Kinds;
+use super::pending::Abort;
+use super::taskmanagers::TaskManagers;
+use crate::id::RegionIndex;
+use crate::time::Timestamp;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// From one look at the slots to the next, while tasks wait for some.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a job does about TaskManagers that leave and have tasks of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Moving {
+    /// The first of them ends then at the latest.
+    ends: Timestamp,
+    /// When it looks next whether it can.
+    next: Timestamp,
+    /// There is room for it: it takes a checkpoint.
+    preparing: Option<Preparing>,
+}
+
+/// A checkpoint of what moves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Preparing {
+    /// One that completed since then is good enough.
+    since: Timestamp,
+    /// Then it moves without.
+    until: Timestamp,
+    /// The regions that were told to take one.
+    asked: BTreeSet<RegionIndex>,
+}
+
+/// What keeps tasks on TaskManagers that leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// There are too few slots for them.
+    Slots {
+        needed: u32,
+        /// How many could be had.
+        free: u32,
+    },
+    /// A savepoint is being taken, of which they are a part.
+    Savepoint,
+    /// The parallelism changes.
+    Rescaling,
+    /// A checkpoint is being made durable.
+    Writing,
+    /// They take a checkpoint first, until then at the latest.
+    Snapshot(Timestamp),
+}
+
+impl Job {
+    /// A TaskManager with tasks of the job leaves, and ends after this time at the latest.
+    pub(super) fn taskmanager_leaves(&mut self, now: Timestamp, within: Duration) {
+        let ends = now + within;
+        let known = self.moving.take();
+        let ends = known.as_ref().map_or(ends, |known| known.ends.min(ends));
+        self.moving = Some(Moving {
+            ends,
+            next: now,
+            preparing: known.and_then(|known| known.preparing),
+        });
+        self.look_soon_for_parallelism(now);
+    }
+
+    /// Whether the job has tasks on TaskManagers that leave.
+    pub(super) fn is_left(&self) -> bool {
+        self.moving.is_some()
+    }
+
+    /// Until when a checkpoint that begins now may take, if it is taken to move.
+    pub(super) fn moves_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let moving = self.moving.as_ref()?;
+        Some(now + moving.ends.since(now) / 2)
+    }
+
+    /// Something has happened for which the moving may wait.
+    pub(super) fn look_soon_for_moving(&mut self, now: Timestamp) {
+        if let Some(moving) = &mut self.moving {
+            moving.next = now;
+        }
+    }
+
+    /// The regions have other numbers now.
+    pub(super) fn moving_rewired(&mut self, now: Timestamp) {
+        if let Some(moving) = &mut self.moving {
+            moving.next = now;
+            moving.preparing = None;
+        }
+    }
+
+    /// Moves what is on TaskManagers that leave, if it can.
+    pub(super) fn drive_moving(&mut self, cx: &mut Cx<'_>) {
+        let moving = self.moving.as_mut().filter(|it| it.next <= cx.now);
+        let Some(moving) = moving else {
+            return;
+        };
+        moving.next = cx.now + PAUSE;
+        let slots = self.slots_left(cx.tms);
+        if slots.is_empty() {
+            cx.tms.redeem(self.id());
+            self.moving = None;
+            return;
+        }
+        let regions = self.regions_in(&slots);
+        if !regions.is_empty() {
+            self.prepare_to_move(cx, &slots, &regions);
+        }
+    }
+
+    /// These regions, with tasks in these slots, move as soon as they can.
+    fn prepare_to_move(&mut self, cx: &mut Cx<'_>, slots: &[u32], regions: &BTreeSet<RegionIndex>) {
+        let obstacle = self.obstacle(cx.tms, cx.now, slots, regions);
+        if let Some(Obstacle::Slots { .. }) = obstacle {
+            cx.tms.redeem(self.id());
+            self.moving.as_mut().map(|moving| moving.preparing.take());
+            return;
+        }
+        cx.tms.promise(self.id(), count(slots));
+        self.ask_for_snapshots(cx.now, regions);
+        match self.obstacle(cx.tms, cx.now, slots, regions) {
+            None => self.move_regions(cx, regions),
+            Some(Obstacle::Snapshot(until)) => {
+                if let Some(moving) = &mut self.moving {
+                    moving.next = moving.next.min(until);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The slots of the job on TaskManagers that leave.
+    pub(super) fn slots_left(&self, tms: &TaskManagers) -> Vec<u32> {
+        let slots = (0..).zip(&self.execution.slots);
+        let leaves = |tm| tms.get(tm).is_some_and(|tm| tm.leaves);
+        let left = slots.filter(|(_, slot)| slot.at.is_some_and(|at| leaves(at.tm)));
+        left.map(|(slot, _)| slot).collect()
+    }
+
+    /// The regions that are at work with tasks in these slots.
+    pub(super) fn regions_in(&self, slots: &[u32]) -> BTreeSet<RegionIndex> {
+        let tasks = slots.iter().flat_map(|slot| self.execution.tasks_in(*slot));
+        let alive = tasks.filter(|task| self.is_alive(*task));
+        let regions = alive.map(|task| self.execution.layout().of(task));
+        let at_work = |region: &RegionIndex| self.execution.region(*region).phase == Phase::Active;
+        regions.filter(at_work).collect()
+    }
+
+    /// Those of these regions that run take a checkpoint, once.
+    fn ask_for_snapshots(&mut self, now: Timestamp, regions: &BTreeSet<RegionIndex>) {
+        let until = self.moves_by(now).unwrap_or(now);
+        let Some(moving) = &mut self.moving else {
+            return;
+        };
+        let preparing = moving.preparing.get_or_insert_with(|| Preparing {
+            since: now,
+            until,
+            asked: BTreeSet::new(),
+        });
+        let execution = &self.execution;
+        let runs = |region: &&RegionIndex| execution.runs(**region);
+        for &region in regions.iter().filter(runs) {
+            if preparing.asked.insert(region) {
+                self.checkpoints.owed.insert(region);
+            }
+        }
+    }
+
+    fn preparing(&self) -> Option<&Preparing> {
+        self.moving.as_ref()?.preparing.as_ref()
+    }
+
+    /// Whether a region owes a checkpoint before it moves.
+    pub(super) fn moving_concerns(&self, region: RegionIndex) -> bool {
+        let last = self.checkpoints.line(region);
+        let asked = self.preparing().filter(|it| it.asked.contains(&region));
+        asked.is_some_and(|preparing| !last.has_completed_since(preparing.since))
+    }
+
+    /// What keeps these regions, with tasks in these slots, where they are.
+    pub(super) fn obstacle(
+        &self,
+        tms: &TaskManagers,
+        now: Timestamp,
+        slots: &[u32],
+        regions: &BTreeSet<RegionIndex>,
+    ) -> Option<Obstacle> {
+        let kinds = Kinds::new(&self.graph, tms.supply());
+        let (needed, free) = (count(slots), tms.room_for(self.id(), slots, &kinds));
+        if free < needed {
+            return Some(Obstacle::Slots { needed, free });
+        }
+        if self.savepoints.current().is_some() {
+            return Some(Obstacle::Savepoint);
+        }
+        if self.rescaling.is_under_way() {
+            return Some(Obstacle::Rescaling);
+        }
+        if self.checkpoints.is_writing() {
+            return Some(Obstacle::Writing);
+        }
+        let preparing = self.preparing()?;
+        let may_stop = |region: &RegionIndex| self.may_stop(*region, preparing.since);
+        let waits = preparing.until > now && !regions.iter().all(may_stop);
+        waits.then_some(Obstacle::Snapshot(preparing.until))
+    }
+
+    /// Whether little of a region is lost if it stops now.
+    fn may_stop(&self, region: RegionIndex, since: Timestamp) -> bool {
+        let started = self.execution.runs(region) || self.execution.region(region).finished > 0;
+        let snapshotted = self.checkpoints.line(region).has_completed_since(since);
+        !self.checkpoints.is_final(region) && (snapshotted || !started)
+    }
+
+    fn move_regions(&mut self, cx: &mut Cx<'_>, regions: &BTreeSet<RegionIndex>) {
+        let job = self.id();
+        tracing::info!(%job, regions = regions.len(), "tasks move from TaskManagers that leave");
+        if let Some(moving) = &mut self.moving {
+            moving.preparing = None;
+        }
+        self.restart_without_failure(cx, regions, "its tasks move to other TaskManagers");
+    }
+
+    /// These regions stop, and are scheduled again when their tasks have ended: nothing has failed.
+    pub(super) fn restart_without_failure(
+        &mut self,
+        cx: &mut Cx<'_>,
+        regions: &BTreeSet<RegionIndex>,
+        detail: &str,
+    ) {
+        self.abort_checkpoints(cx, Abort::Suspended, detail, Some(regions), |_| true);
+        for &region in regions {
+            self.restart_region(cx, region, cx.now);
+        }
+    }
+
+    /// A TaskManager has ended, as it had said, before its tasks of these regions have moved.
+    pub(super) fn left_behind(
+        &mut self,
+        cx: &mut Cx<'_>,
+        regions: &BTreeSet<RegionIndex>,
+        cause: &str,
+    ) {
+        if self.phase == JobPhase::Running {
+            self.restarts += 1;
+            self.restart_without_failure(cx, regions, cause);
+        }
+    }
+
+    /// When it looks next.
+    pub(super) fn moving_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let next = self.moving.as_ref().map(|moving| moving.next);
+        next.filter(|at| *at > now)
+    }
+}
+
+fn count(slots: &[u32]) -> u32 {
+    u32::try_from(slots.len()).expect("slots are counted in 32 bits")
+}
