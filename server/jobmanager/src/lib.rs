@@ -21,6 +21,7 @@ pub mod grpc;
 pub mod local;
 pub mod logging;
 pub mod metrics;
+pub mod objects;
 pub mod options;
 #[cfg(feature = "postgres")]
 pub mod postgres;

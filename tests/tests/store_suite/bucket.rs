@@ -6,7 +6,8 @@ use crate::contract::{commit, conforms, load, whoever_writes_in_an_old_epoch_wri
 use crate::kills::{no_kill_loses_a_commit_or_leaves_half_of_one, write_until_killed};
 use crate::records::{mark, put};
 use jobmanager::election::ClusterId;
-use jobmanager::store::{Bucket, BucketStore, Store, StoreError};
+use jobmanager::objects::Bucket;
+use jobmanager::store::{BucketStore, Store, StoreError};
 use jobmanager_core::jobmanager::StoreOutcome;
 use jobmanager_tests::services::objects::{Kind, ObjectServer};
 use jobmanager_tests::services::proxy::{Fault, Proxy};

@@ -6,12 +6,10 @@ use super::table::{
 };
 use super::{Listen, Shell};
 use crate::election::{ClusterId, ElectionPlace, LeaseTiming};
+use crate::objects::is_bucket;
 use crate::store::StorePlace;
 use std::net::IpAddr;
 use std::path::Path;
-
-/// How the URLs of object storages begin.
-const BUCKETS: [&str; 8] = ["s3", "s3a", "az", "adl", "azure", "abfs", "abfss", "gs"];
 
 impl Shell<'_> {
     /// Where the metadata is; in the data folder if that is wrong.
@@ -202,15 +200,9 @@ impl Shell<'_> {
     }
 }
 
-/// Whether a URL is of a kind that an object storage has.
-fn is_bucket(url: &str) -> bool {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| BUCKETS.contains(&scheme))
-}
-
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
 fn bucket(url: &str, cluster: Option<ClusterId>, problems: &mut Vec<String>) -> Option<StorePlace> {
-    match crate::store::Bucket::open(url, taskmanager::object_storage_options()) {
+    match crate::objects::Bucket::open(url, taskmanager::object_storage_options()) {
         Ok(bucket) => Some(StorePlace::Bucket(bucket, cluster?)),
         Err(problem) => {
             problems.push(format!("{STORE}: {problem}"));

@@ -1,9 +1,9 @@
 //! The store that the options name.
 
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+use super::BucketStore;
 #[cfg(feature = "postgres")]
 use super::PostgresStore;
-#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
-use super::{Bucket, BucketStore};
 use super::{EmbeddedStore, Leadership, Store, StoreError};
 #[cfg(any(
     feature = "azure",
@@ -12,6 +12,8 @@ use super::{EmbeddedStore, Leadership, Store, StoreError};
     feature = "s3"
 ))]
 use crate::election::ClusterId;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+use crate::objects::Bucket;
 #[cfg(feature = "postgres")]
 use crate::postgres::Database;
 use jobmanager_core::id::Epoch;

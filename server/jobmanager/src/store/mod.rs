@@ -20,7 +20,7 @@ mod postgres;
 mod records;
 
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
-pub use bucket::{Bucket, BucketStore};
+pub use bucket::BucketStore;
 pub use chosen::{ChosenStore, StorePlace};
 pub use embedded::EmbeddedStore;
 pub(crate) use format::{

@@ -30,11 +30,10 @@ mod probe;
 mod ring;
 mod runs;
 
-pub use place::Bucket;
-
 use super::records::{Rows, decode};
 use super::{Leadership, Store, StoreError};
 use crate::election::{ClusterId, random};
+use crate::objects::Bucket;
 use format::{Change, Run};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::StoreOutcome;
@@ -81,7 +80,7 @@ impl BucketStore {
     /// # Errors
     /// The bucket does not answer, or is not one that can be used.
     pub async fn open(bucket: &Bucket, cluster: &ClusterId) -> Result<BucketStore, StoreError> {
-        BucketStore::open_prefix(bucket.of(cluster), bucket.variables()).await
+        BucketStore::open_prefix(Prefix::of(bucket, cluster), bucket.variables()).await
     }
 
     /// The variables are those of the environment that credentials are in.

@@ -1,0 +1,52 @@
+//! Object storage: S3, Azure Blob Storage and Google Cloud Storage, for everything that is kept there.
+
+mod bucket;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+mod client;
+
+pub use bucket::Bucket;
+
+use object_store::Error;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a request may take, besides what its bytes take. A write that has no answer by then may still be
+/// carried out.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How fast a connection is at least. Bytes per second.
+const SLOWEST: u64 = 1 << 20;
+/// How the URLs of object storages begin.
+const BUCKETS: [&str; 8] = ["s3", "s3a", "az", "adl", "azure", "abfs", "abfss", "gs"];
+
+/// Whether a URL is of a kind that an object storage has.
+pub(crate) fn is_bucket(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| BUCKETS.contains(&scheme))
+}
+
+/// Waits for the answer to a request that sends or gets so many bytes.
+///
+/// # Errors
+/// It did not come in time: the words for people.
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+pub(crate) async fn in_time<T>(size: u64, request: impl Future<Output = T>) -> Result<T, String> {
+    let limit = REQUEST_TIMEOUT + Duration::from_secs(size / SLOWEST);
+    let answer = timeout(limit, request).await;
+    answer.map_err(|_| format!("no answer within {} s", limit.as_secs()))
+}
+
+/// What an error says, in a line; of an answer in XML only its message.
+pub(crate) fn words(error: &Error) -> String {
+    let words = taskmanager::words(error);
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let words = words.join(" ");
+    let Some((before, answer)) = words.split_once("<?xml") else {
+        return words;
+    };
+    let message = answer.split_once("<Message>").map(|(_, message)| message);
+    let message = message.and_then(|message| message.split_once("</Message>"));
+    message.map_or_else(
+        || words.clone(),
+        |(message, _)| format!("{before}{message}"),
+    )
+}
