@@ -1,20 +1,15 @@
-//! The folders of savepoints, wherever clients want them: writes their metadata, reads it for jobs that start
+//! The folders of savepoints, wherever clients want them, in object storage too: writes their metadata, reads it for jobs that start
 //! from one, and deletes what did not become complete, or what a client wants to be rid of.
 //!
 //! Invariant: the metadata is there whole or not at all, and survives a loss of power once it is said to be
 //! there. Invariant: nothing is deleted of a folder that has metadata, unless a client says so.
 
 use crate::driver::Driver;
-use futures::TryStreamExt;
+use crate::objects::{Files, Found, Place, shown};
 use jobmanager_core::jobmanager::{Input, StorageOutcome};
 use jobmanager_core::message::StateLocation;
 use jobmanager_core::savepoint::Savepoint;
 use jobmanager_proto::{decode_savepoint, encode_savepoint};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
-use std::iter;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -30,34 +25,55 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A URL that cannot name a folder for savepoints.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` cannot hold savepoints: an absolute path or a file URL is expected, such as file:///var/lib/savepoints, which every TaskManager has to reach"
-)]
-pub(crate) struct NoFolder(String);
-
-impl From<NoFolder> for object_store::Error {
-    fn from(problem: NoFolder) -> Self {
-        let source = problem.into();
-        object_store::Error::NotSupported { source }
-    }
+#[error("`{url}` cannot hold savepoints: {problem}")]
+pub(crate) struct NoFolder {
+    url: String,
+    problem: String,
 }
 
-/// The URL of a folder as TaskManagers understand it, from what a client wrote.
+/// The URL of a folder as TaskManagers understand it, from what a client wrote. Every TaskManager has to reach it.
 ///
 /// # Errors
-/// It is of a kind that is not built in, or not absolute.
+/// It is of a kind that is not built in, or not absolute, or what it takes to reach it is missing.
 pub(crate) fn folder_url(text: &str) -> Result<String, NoFolder> {
-    let path = path_of(text.trim())?;
-    Ok(format!("file://{}", path.display()))
+    Ok(match place_of(text.trim())? {
+        Place::Folder(path) => format!("file://{}", path.display()),
+        Place::Bucket(bucket) => bucket.to_string(),
+    })
 }
 
-fn path_of(url: &str) -> Result<PathBuf, NoFolder> {
-    let path = url.strip_prefix("file://").or(url.strip_prefix("file:"));
-    let path = Path::new(path.unwrap_or(url));
-    // As the store takes it: without a step upwards.
-    let is_usable = path.is_absolute() && ObjectPath::from_absolute_path(path).is_ok();
-    let path = is_usable.then(|| path.to_path_buf());
-    path.ok_or_else(|| NoFolder(url.escape_debug().to_string()))
+fn place_of(url: &str) -> Result<Place, NoFolder> {
+    let place = Place::parse(url);
+    // A folder has to be one as the storage takes it: without a step upwards.
+    let place = place.and_then(|place| place.files().map(|_| place));
+    place.map_err(|problem| NoFolder {
+        url: shown(url),
+        problem,
+    })
+}
+
+/// The files in the folder of a savepoint, to write and read them.
+fn files_at(location: &str) -> Result<Files, String> {
+    place_of(location)
+        .map_err(|problem| problem.to_string())?
+        .files()
+}
+
+/// The same to delete them, and the folder with the last one, but no folder around it. Nothing if there is no such
+/// folder.
+fn contents_at(location: &str) -> Result<Option<Files>, String> {
+    let place = place_of(location).map_err(|problem| problem.to_string())?;
+    let Place::Folder(path) = &place else {
+        return place.contents().map(Some);
+    };
+    let (Some(around), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(format!("`{location}` is no folder for a savepoint"));
+    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let around = Place::Folder(around.to_path_buf()).contents()?;
+    Ok(Some(around.below(&name.to_string_lossy())))
 }
 
 /// Writes the metadata of a savepoint, and tells the coordinator.
@@ -68,9 +84,9 @@ pub(crate) async fn write(driver: Driver, location: String, savepoint: Arc<Savep
         match write_metadata(&location, &savepoint).await {
             Ok(()) => break StorageOutcome::Done,
             Err(problem) if tried == TRIES => {
-                break StorageOutcome::Failed(problem.to_string());
+                break StorageOutcome::Failed(problem);
             }
-            Err(problem) => warn!(location, %problem, "metadata not written; tried again"),
+            Err(problem) => warn!(location, problem, "metadata not written; tried again"),
         }
         tokio::time::sleep(pause).await;
         (tried, pause) = (tried + 1, pause * 2);
@@ -85,13 +101,9 @@ pub(crate) async fn write(driver: Driver, location: String, savepoint: Arc<Savep
         .await;
 }
 
-async fn write_metadata(location: &str, savepoint: &Savepoint) -> object_store::Result<()> {
-    let file = path_of(location)?.join(METADATA);
-    let file = ObjectPath::from_absolute_path(file)?;
+async fn write_metadata(location: &str, savepoint: &Savepoint) -> Result<(), String> {
     let bytes = encode_savepoint(savepoint, location);
-    let objects = LocalFileSystem::new().with_fsync(true);
-    objects.put(&file, bytes.into()).await?;
-    Ok(())
+    files_at(location)?.put(METADATA, bytes).await
 }
 
 /// Why there is no savepoint where a client says that one is.
@@ -102,7 +114,7 @@ pub(crate) enum Unreadable {
     #[error("there is no savepoint in {0}: it has no file `_metadata`")]
     Missing(String),
     #[error("the savepoint in {0} cannot be read: {1}")]
-    Storage(String, object_store::Error),
+    Storage(String, String),
     #[error("the metadata in {0} has {1} bytes, and that of a savepoint at most {MAX_METADATA}")]
     TooLarge(String, u64),
     #[error("the savepoint in {0} cannot be used: {1}")]
@@ -122,57 +134,33 @@ pub(crate) async fn read(url: &str) -> Result<Savepoint, Unreadable> {
 }
 
 async fn read_in(location: String) -> Result<Savepoint, Unreadable> {
-    let file = path_of(&location)?.join(METADATA);
-    let read = async {
-        let file = ObjectPath::from_absolute_path(file)?;
-        let found = LocalFileSystem::new().get(&file).await?;
-        let size = found.meta.size;
-        let small = size <= MAX_METADATA;
-        Ok((
-            size,
-            if small {
-                Some(found.bytes().await?)
-            } else {
-                None
-            },
-        ))
-    };
+    let read = async { files_at(&location)?.get(METADATA, MAX_METADATA).await };
     match read.await {
-        Ok((_, Some(bytes))) => decode_savepoint(&bytes, &location)
+        Ok(Found::File(bytes)) => decode_savepoint(&bytes, &location)
             .map_err(|problem| Unreadable::Damaged(location, problem)),
-        Ok((size, None)) => Err(Unreadable::TooLarge(location, size)),
-        Err(object_store::Error::NotFound { .. }) => Err(Unreadable::Missing(location)),
+        Ok(Found::TooLong(size)) => Err(Unreadable::TooLarge(location, size)),
+        Ok(Found::Nothing) => Err(Unreadable::Missing(location)),
         Err(problem) => Err(Unreadable::Storage(location, problem)),
     }
 }
 
 /// Deletes the folder of a savepoint that did not become complete; what is not there is deleted.
-pub(crate) async fn discard(location: &str) -> object_store::Result<()> {
-    let path = path_of(location)?;
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(NoFolder(location.to_owned()).into());
-    };
-    if !path.exists() {
-        return Ok(());
+///
+/// # Errors
+/// Something of it is left, or may be: the words for people.
+pub(crate) async fn discard(location: &str) -> Result<(), String> {
+    match contents_at(location)? {
+        Some(files) => discard_files(location, &files).await,
+        None => Ok(()),
     }
-    let objects = LocalFileSystem::new_with_prefix(directory)?.with_automatic_cleanup(true);
-    let folder = ObjectPath::from(name.to_string_lossy().as_ref());
-    if objects.head(&folder.clone().join(METADATA)).await.is_ok() {
+}
+
+async fn discard_files(location: &str, files: &Files) -> Result<(), String> {
+    if files.has(METADATA).await? {
         warn!(location, "the savepoint has metadata after all: it stays");
         return Ok(());
     }
-    let files = objects.list(Some(&folder));
-    files
-        .try_for_each(|file| {
-            let objects = &objects;
-            async move {
-                match objects.delete(&file.location).await {
-                    Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    other => other,
-                }
-            }
-        })
-        .await
+    files.delete_all(|_| true).await
 }
 
 /// Why a savepoint is not disposed of.
@@ -181,7 +169,7 @@ pub(crate) enum NotDisposed {
     #[error(transparent)]
     NoSavepoint(#[from] Unreadable),
     #[error("{0} is not deleted completely: {1}")]
-    Storage(String, object_store::Error),
+    Storage(String, String),
 }
 
 /// Deletes a savepoint: its metadata first, so that no part of it looks complete, then the files that it names. The
@@ -194,21 +182,16 @@ pub(crate) async fn dispose(url: &str) -> Result<(), NotDisposed> {
         .map_err(|problem| NotDisposed::Storage(location, problem))
 }
 
-async fn delete(location: &str, savepoint: &Savepoint) -> object_store::Result<()> {
-    let path = path_of(location)?;
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(NoFolder(location.to_owned()).into());
+async fn delete(location: &str, savepoint: &Savepoint) -> Result<(), String> {
+    let Some(files) = contents_at(location)? else {
+        return Ok(());
     };
-    let objects = LocalFileSystem::new_with_prefix(directory)?.with_automatic_cleanup(true);
-    let folder = ObjectPath::from(name.to_string_lossy().as_ref());
-    let files = iter::once(METADATA).chain(files_in(savepoint, location));
-    for file in files {
-        match objects.delete(&folder.clone().join(file)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(problem) => return Err(problem),
-        }
-    }
-    Ok(())
+    delete_files(location, &files, savepoint).await
+}
+
+async fn delete_files(location: &str, files: &Files, savepoint: &Savepoint) -> Result<(), String> {
+    files.delete([METADATA]).await?;
+    files.delete(files_in(savepoint, location)).await
 }
 
 /// The names of the savepoint's files in its folder.
@@ -225,11 +208,14 @@ fn files_in<'a>(savepoint: &'a Savepoint, folder: &'a str) -> impl Iterator<Item
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::objects::tests::{Server, Way};
     use jobmanager_core::id::{CheckpointId, JobId};
     use jobmanager_core::message::StateHandle;
     use jobmanager_core::savepoint::{OperatorSnapshots, SubtaskSnapshot};
     use jobmanager_core::time::Timestamp;
+    use object_store::ObjectStoreExt;
     use std::fs;
+    use std::path::{Path, PathBuf};
 
     fn savepoint() -> Savepoint {
         Savepoint {
@@ -285,7 +271,7 @@ mod tests {
         let (folder, url) = begun(directory.path());
         let reason = async |url: &str| read(url).await.unwrap_err().to_string();
         assert!(reason(&url).await.contains("no file `_metadata`"));
-        assert!(reason("s3://bucket/a").await.contains("s3://bucket/a"));
+        assert!(reason("hdfs://host/a").await.contains("hdfs://host/a"));
         fs::write(folder.join(METADATA), "something else").unwrap();
         assert!(reason(&url).await.contains("cannot be used"));
     }
@@ -331,18 +317,8 @@ mod tests {
     async fn a_savepoint_is_disposed_of_with_its_files_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let (folder, url) = begun(directory.path());
-        let state = StateHandle::whole(StateLocation::Url(format!("{url}/0-0-1.0")), 5);
-        let operator = OperatorSnapshots {
-            operator_id: 1,
-            name: "a".to_owned(),
-            max_parallelism: 1,
-            subtasks: vec![SubtaskSnapshot {
-                state,
-                ended: false,
-            }],
-        };
         let whole = Savepoint {
-            operators: vec![operator],
+            operators: vec![operator(&url)],
             ..savepoint()
         };
         let missing = dispose(&url).await.unwrap_err().to_string();
@@ -389,15 +365,94 @@ mod tests {
             "a/b",
             "./a",
             "file://a/b",
-            "s3://a/b",
             "/a/../b",
             "hdfs:/a",
+            "hdfs://host/a",
         ] {
             let words = folder_url(text).unwrap_err().to_string();
             assert!(
                 words.contains(text) && words.contains("file:///"),
                 "{words}"
             );
+        }
+    }
+
+    #[test]
+    fn a_prefix_in_object_storage_is_named_by_its_url_if_it_is_built_in() {
+        for (text, is_built) in [
+            ("s3://bucket/a/", cfg!(feature = "s3")),
+            ("gs://bucket/a", cfg!(feature = "gcs")),
+        ] {
+            match folder_url(text) {
+                Ok(url) => assert!(is_built && url == text.trim_end_matches('/'), "{url}"),
+                Err(problem) => {
+                    let words = problem.to_string();
+                    assert!(!is_built && words.contains("was built without"), "{words}");
+                }
+            }
+        }
+    }
+
+    /// A server with a file of a snapshot, and maybe metadata, and the way to them.
+    async fn begun_on(server: Server, has_metadata: bool) -> (Arc<Server>, Files) {
+        let names = [Some("0-0-1.0"), has_metadata.then_some(METADATA)];
+        for name in names.into_iter().flatten() {
+            let path = format!("a/savepoint-7-3/{name}").into();
+            server.objects.put(&path, "state".into()).await.unwrap();
+        }
+        let server = Arc::new(server);
+        (Arc::clone(&server), server.files("a/savepoint-7-3"))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_deleted_before_it_is_known_that_there_is_no_metadata() {
+        for (gets, has_metadata, left) in [
+            (Way::Obeys, true, 2),
+            (Way::Obeys, false, 0),
+            (Way::Fails, false, 1),
+            (Way::Hangs, false, 1),
+        ] {
+            let server = Server {
+                gets,
+                ..Server::default()
+            };
+            let (server, files) = begun_on(server, has_metadata).await;
+            let discarded = discard_files("test://a/savepoint-7-3", &files).await;
+            assert_eq!(discarded.is_ok(), gets == Way::Obeys, "{discarded:?}");
+            assert_eq!(server.count().await, left, "{gets:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_savepoint_looks_complete_no_more_before_anything_else_of_it_is_deleted() {
+        let (url, operator) = ("test://a/savepoint-7-3", operator("test://a/savepoint-7-3"));
+        let whole = Savepoint {
+            operators: vec![operator],
+            ..savepoint()
+        };
+        for locked in ["_metadata", "0-0-1.0"] {
+            let server = Server {
+                locked: Some(format!("a/savepoint-7-3/{locked}").into()),
+                ..Server::default()
+            };
+            let (server, files) = begun_on(server, true).await;
+            delete_files(url, &files, &whole).await.unwrap_err();
+            let all_is_left = server.count().await == 2;
+            assert_eq!(all_is_left, locked == METADATA);
+        }
+    }
+
+    /// An operator with a file in this folder.
+    fn operator(folder: &str) -> OperatorSnapshots {
+        let state = StateHandle::whole(StateLocation::Url(format!("{folder}/0-0-1.0")), 5);
+        OperatorSnapshots {
+            operator_id: 1,
+            name: "a".to_owned(),
+            max_parallelism: 1,
+            subtasks: vec![SubtaskSnapshot {
+                state,
+                ended: false,
+            }],
         }
     }
 }

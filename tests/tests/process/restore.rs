@@ -108,7 +108,7 @@ fn a_job_that_cannot_take_the_state_is_refused_with_every_reason() {
     for (path, words) in [
         ("/nowhere/at/all", "no file `_metadata`"),
         ("savepoints/1", "absolute path"),
-        ("s3://bucket/savepoint", "s3://bucket/savepoint"),
+        ("hdfs://host/savepoint", "hdfs://host/savepoint"),
     ] {
         let (code, _, error) = stopped.start_from(path, &stopped.run.graph, &[]);
         assert_eq!(code, 4, "{error}");

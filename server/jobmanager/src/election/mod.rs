@@ -142,14 +142,6 @@ fn holder_name() -> String {
 }
 
 /// A number that nobody else has, and another one each time.
-#[cfg(any(
-    feature = "azure",
-    feature = "gcs",
-    feature = "kubernetes",
-    feature = "postgres",
-    feature = "s3",
-    feature = "zookeeper"
-))]
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())

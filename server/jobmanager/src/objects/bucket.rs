@@ -1,7 +1,7 @@
 //! The URLs of object storages: the only place that opens them.
 
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
-use super::client::{client_options, keyed, missing, no_retries};
+use super::client::{client_options, keyed, missing, retries};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreScheme};
 use std::fmt;
@@ -33,6 +33,25 @@ impl Bucket {
         url: &str,
         options: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Bucket, String> {
+        Bucket::repeating(Repeats::Never, url, options)
+    }
+
+    /// The same for files, whose requests may be made twice. One that the server has no time for is repeated.
+    ///
+    /// # Errors
+    /// As for [`Bucket::open`].
+    pub(crate) fn open_for_files(
+        url: &str,
+        options: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Bucket, String> {
+        Bucket::repeating(Repeats::Seldom, url, options)
+    }
+
+    fn repeating(
+        repeats: Repeats,
+        url: &str,
+        options: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Bucket, String> {
         let no_url = || "not a URL such as s3://BUCKET/PREFIX".to_owned();
         let parsed = url.parse().map_err(|_| no_url())?;
         let (scheme, root) = ObjectStoreScheme::parse(&parsed).map_err(|_| no_url())?;
@@ -42,9 +61,9 @@ impl Bucket {
         }
         let options: Vec<(String, String)> = options.into_iter().collect();
         let (objects, variables) = match scheme {
-            ObjectStoreScheme::AmazonS3 => (s3(url, &options), S3_VARIABLES),
-            ObjectStoreScheme::MicrosoftAzure => (azure(url, &options), AZURE_VARIABLES),
-            ObjectStoreScheme::GoogleCloudStorage => (gcs(url, &options), GCS_VARIABLES),
+            ObjectStoreScheme::AmazonS3 => (s3(url, &options, repeats), S3_VARIABLES),
+            ObjectStoreScheme::MicrosoftAzure => (azure(url, &options, repeats), AZURE_VARIABLES),
+            ObjectStoreScheme::GoogleCloudStorage => (gcs(url, &options, repeats), GCS_VARIABLES),
             // Further kinds may be added by the library.
             ObjectStoreScheme::Local | ObjectStoreScheme::Memory | ObjectStoreScheme::Http | _ => {
                 return Err(no_url());
@@ -74,6 +93,15 @@ impl Bucket {
     }
 }
 
+/// Whether requests that fail are made again in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// A write that was made twice would find its own condition broken.
+    Never,
+    /// Until the time of the request is over.
+    Seldom,
+}
+
 type Opened = Result<Arc<dyn ObjectStore>, String>;
 
 impl fmt::Display for Bucket {
@@ -90,11 +118,11 @@ impl fmt::Debug for Bucket {
 }
 
 #[cfg(feature = "s3")]
-fn s3(url: &str, options: &[(String, String)]) -> Opened {
+fn s3(url: &str, options: &[(String, String)], repeats: Repeats) -> Opened {
     use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
     let builder = AmazonS3Builder::new()
         .with_client_options(client_options())
-        .with_retry(no_retries());
+        .with_retry(retries(repeats));
     let known = options.iter().filter_map(keyed);
     let builder = known.fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
@@ -109,15 +137,15 @@ fn s3(url: &str, options: &[(String, String)]) -> Opened {
 }
 
 #[cfg(not(feature = "s3"))]
-fn s3(_: &str, _: &[(String, String)]) -> Opened {
+fn s3(_: &str, _: &[(String, String)], _: Repeats) -> Opened {
     Err(not_built("S3", "s3"))
 }
 
 #[cfg(feature = "azure")]
-fn azure(url: &str, options: &[(String, String)]) -> Opened {
+fn azure(url: &str, options: &[(String, String)], repeats: Repeats) -> Opened {
     let builder = object_store::azure::MicrosoftAzureBuilder::new()
         .with_client_options(client_options())
-        .with_retry(no_retries());
+        .with_retry(retries(repeats));
     let known = options.iter().filter_map(keyed);
     let builder = known.fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
@@ -129,15 +157,15 @@ fn azure(url: &str, options: &[(String, String)]) -> Opened {
 }
 
 #[cfg(not(feature = "azure"))]
-fn azure(_: &str, _: &[(String, String)]) -> Opened {
+fn azure(_: &str, _: &[(String, String)], _: Repeats) -> Opened {
     Err(not_built("Azure", "azure"))
 }
 
 #[cfg(feature = "gcs")]
-fn gcs(url: &str, options: &[(String, String)]) -> Opened {
+fn gcs(url: &str, options: &[(String, String)], repeats: Repeats) -> Opened {
     let builder = object_store::gcp::GoogleCloudStorageBuilder::new()
         .with_client_options(client_options())
-        .with_retry(no_retries());
+        .with_retry(retries(repeats));
     let known = options.iter().filter_map(keyed);
     let builder = known.fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
@@ -149,7 +177,7 @@ fn gcs(url: &str, options: &[(String, String)]) -> Opened {
 }
 
 #[cfg(not(feature = "gcs"))]
-fn gcs(_: &str, _: &[(String, String)]) -> Opened {
+fn gcs(_: &str, _: &[(String, String)], _: Repeats) -> Opened {
     Err(not_built("Google Cloud Storage", "gcs"))
 }
 

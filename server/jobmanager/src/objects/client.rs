@@ -1,6 +1,7 @@
 //! What the clients of all kinds of object storage have in common.
 
-use super::words;
+use super::bucket::Repeats;
+use super::{REQUEST_TIMEOUT, words};
 use object_store::{ClientOptions, Error, RetryConfig};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The library's own limit, which is not to come before ours.
 const LIBRARY_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How often a request is made again. The pauses grow from a tenth of a second.
+const MAX_REPEATS: usize = 4;
 
 /// What an option that is missing or wrong means.
 pub(super) fn missing(error: &Error, variables: &str) -> String {
@@ -28,10 +31,14 @@ pub(super) fn client_options() -> ClientOptions {
         .with_connect_timeout(CONNECT_TIMEOUT)
 }
 
-/// A write that was made twice would find its own condition broken.
-pub(super) fn no_retries() -> RetryConfig {
+pub(super) fn retries(repeats: Repeats) -> RetryConfig {
+    let max_retries = match repeats {
+        Repeats::Never => 0,
+        Repeats::Seldom => MAX_REPEATS,
+    };
     RetryConfig {
-        max_retries: 0,
+        max_retries,
+        retry_timeout: REQUEST_TIMEOUT,
         ..RetryConfig::default()
     }
 }

@@ -213,7 +213,7 @@ mod tests {
         let Leadership { epoch, records } = disk.load().await.unwrap();
         let coordinator = Coordinator::recover(options.cluster, epoch, records, clock.now());
         let url = format!("file://{}", folder.display());
-        let storage = CheckpointStorage::open(&url).unwrap();
+        let storage = CheckpointStorage::open(&url).await.unwrap();
         let (driver, driver_loop) =
             driver(coordinator.unwrap(), epoch, clock, disk.clone(), storage);
         tokio::spawn(driver_loop.run());

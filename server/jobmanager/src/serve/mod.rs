@@ -7,7 +7,7 @@
 mod net;
 mod term;
 
-use crate::discard::StorageProblem;
+use crate::discard::{CheckpointStorage, StorageProblem};
 use crate::driver::{DriverEnd, panic_words};
 use crate::gate::Gate;
 use crate::grpc::SessionService;
@@ -106,7 +106,9 @@ impl Server {
             rest: rest.reached,
             rpc: rpc.reached,
         };
-        let mut terms = Terms::new(options, addresses)?;
+        // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
+        let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
+        let mut terms = Terms::new(options, storage, addresses)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }

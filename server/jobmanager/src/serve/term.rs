@@ -37,6 +37,7 @@ pub(super) struct Terms {
 /// What a leader needs, and what is open while it leads.
 struct Office {
     options: Options,
+    storage: CheckpointStorage,
     addresses: Addresses,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
@@ -69,7 +70,11 @@ impl Terms {
     ///
     /// # Errors
     /// The election cannot be taken part in.
-    pub(super) fn new(options: Options, addresses: Addresses) -> Result<Terms, ServeError> {
+    pub(super) fn new(
+        options: Options,
+        storage: CheckpointStorage,
+        addresses: Addresses,
+    ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
         Ok(Terms {
@@ -77,6 +82,7 @@ impl Terms {
             known,
             office: Office {
                 options,
+                storage,
                 addresses,
                 here: watch::Sender::new(None),
                 leaders,
@@ -189,8 +195,7 @@ impl Office {
         let options = &self.options;
         // The folder first: the checkpoints may be inside it, and it has to be empty or ours.
         let store = self.store.insert(options.store.open().await?).clone();
-        let url = options.cluster.checkpoint_storage.clone();
-        let storage = CheckpointStorage::open(&url)?;
+        self.storage.make_folder()?;
         let leadership = store.load().await?;
         let (epoch, clock) = (leadership.epoch, Clock::start());
         let (records, now) = (leadership.records.len(), clock.now());
@@ -204,7 +209,7 @@ impl Office {
         let Addresses { rest, rpc } = &self.addresses;
         let address: Arc<str> = rest.as_str().into();
         info!(epoch = epoch.0, records, store = %options.store, rest, rpc, "leading");
-        let (driver, driver_loop) = driver(coordinator, epoch, clock, store, storage);
+        let (driver, driver_loop) = driver(coordinator, epoch, clock, store, self.storage.clone());
         let files = RecordingFiles::new(options.flight_recorder.dir.clone());
         let mut driver_loop = driver_loop.leased(lease.clone());
         if let Some(recorder) = recorder {
@@ -218,7 +223,7 @@ impl Office {
             timeout: options.web_timeout,
             refresh: options.web_refresh,
             job_defaults: Arc::new(options.job_defaults.clone()),
-            checkpoint_storage: url.into(),
+            checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

@@ -147,7 +147,8 @@ async fn leased(lease: Lease) -> (crate::driver::Driver, crate::driver::DriverLo
     use crate::store::MemoryStore;
     use jobmanager_core::jobmanager::Coordinator;
     let folder = tempfile::tempdir().unwrap();
-    let storage = CheckpointStorage::open(&format!("file://{}", folder.path().display())).unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let storage = CheckpointStorage::open(&url).await.unwrap();
     let store = MemoryStore::new();
     let leadership = store.load().await.unwrap();
     let config = Options::from_map(Default::default()).unwrap().cluster;
