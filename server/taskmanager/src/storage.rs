@@ -3,7 +3,8 @@
 //!
 //! A snapshot is acknowledged only after it would survive a loss of power. In a file system that takes
 //! care of our own: the file and every folder on the way to it are synchronised. Object stores (S3, Azure,
-//! GCS, each behind a cargo feature) promise it with their answer.
+//! GCS, each behind a cargo feature) promise it with their answer. One that gives none is asked a few times more, and
+//! then given up.
 //!
 //! After the bytes of a snapshot, its file has [`CHECKSUM`] bytes more: the xxh3 of its name and its bytes,
 //! the lowest byte first. What was changed, or is another snapshot's file, is not restored.
@@ -11,16 +12,26 @@
 use jobmanager_core::digest::Digest;
 use jobmanager_core::id::JobId;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// How environment variables begin that configure an object store. Without the prefix, the stores would
 /// take any `TOKEN` or `ENDPOINT` for theirs.
 const CREDENTIALS: [&str; 3] = ["aws_", "azure_", "google_"];
+/// How long an object store may take for an answer, besides what the bytes take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How fast a connection to it is at least. Bytes per second.
+const SLOWEST: u64 = 1 << 20;
+/// How often one that does not answer is asked. What it refuses for now is asked for again in the library.
+const TRIES: u32 = 3;
+/// The library's own limit, which does not know of sizes and is not to come before ours.
+const LIBRARY_TIMEOUT: (&str, &str) = ("timeout", "24 h");
 /// The length of the checksum at the end of a file. Bytes.
 const CHECKSUM: usize = 8;
 
@@ -75,7 +86,16 @@ impl Storage {
         }
         let parsed = url.parse();
         let parsed = parsed.map_err(|problem| StorageError::new(url, problem))?;
-        let (store, root) = object_store::parse_url_opts(&parsed, object_storage_options())
+        let known = ObjectStoreScheme::parse(&parsed).ok();
+        if let Some((kind, feature)) = known.and_then(|(scheme, _)| not_built(&scheme)) {
+            let problem = format!(
+                "this TaskManager was built without {kind}; build it with `--features {feature}`"
+            );
+            return Err(StorageError::new(url, problem));
+        }
+        let (key, value) = LIBRARY_TIMEOUT;
+        let options = object_storage_options().chain([(key.to_owned(), value.to_owned())]);
+        let (store, root) = object_store::parse_url_opts(&parsed, options)
             .map_err(|problem| StorageError::new(url, crate::words(&problem)))?;
         Ok(Storage::Objects(store.into(), root))
     }
@@ -105,9 +125,10 @@ impl Storage {
             }
             Storage::Objects(store, root) => {
                 let path = object(root, name);
-                let written = store.put(&path, bytes.into()).await;
-                written.map_err(|problem| StorageError::new(&path, crate::words(&problem)))?;
-                Ok(())
+                let (size, bytes) = (bytes.len() as u64, PutPayload::from(bytes));
+                // No other attempt writes there, so it may be written twice.
+                let put = || store.put(&path, bytes.clone());
+                answered(&path, PATIENCE, size, put).await.map(drop)
             }
         }
     }
@@ -137,20 +158,53 @@ impl Storage {
             }
             Storage::Objects(store, root) => {
                 let path = object(root, name);
-                let fail = |problem| StorageError::new(&path, crate::words(&problem));
-                let found = store.get(&path).await.map_err(fail)?;
-                let bytes = found.bytes().await.map_err(fail)?;
-                let as_expected = bytes.len() as u64 == size;
-                if !as_expected {
-                    return Err(StorageError::new(
-                        &path,
-                        wrong_size(bytes.len() as u64, size),
-                    ));
-                }
+                let get = || async {
+                    let found = store.get(&path).await?;
+                    match found.meta.size {
+                        found if found != size => Ok(Err(wrong_size(found, size))),
+                        _ => found.bytes().await.map(Ok),
+                    }
+                };
+                let found = answered(&path, PATIENCE, size, get).await?;
+                let bytes = found.map_err(|problem| StorageError::new(&path, problem))?;
                 Ok((path.to_string(), bytes.into()))
             }
         }
     }
+}
+
+/// The kind and the feature of a storage that is not built in.
+fn not_built(scheme: &ObjectStoreScheme) -> Option<(&'static str, &'static str)> {
+    let (is_built, kind, feature) = match scheme {
+        ObjectStoreScheme::AmazonS3 => (cfg!(feature = "s3"), "S3", "s3"),
+        ObjectStoreScheme::MicrosoftAzure => (cfg!(feature = "azure"), "Azure", "azure"),
+        ObjectStoreScheme::GoogleCloudStorage => {
+            (cfg!(feature = "gcs"), "Google Cloud Storage", "gcs")
+        }
+        // Further kinds may be added by the library, which says what it does not know.
+        ObjectStoreScheme::Local | ObjectStoreScheme::Memory | ObjectStoreScheme::Http | _ => {
+            return None;
+        }
+    };
+    (!is_built).then_some((kind, feature))
+}
+
+/// Asks an object store for what sends or gets so many bytes, a few times if it does not answer.
+async fn answered<T, R: Future<Output = object_store::Result<T>>>(
+    path: &ObjectPath,
+    patience: Duration,
+    size: u64,
+    request: impl Fn() -> R,
+) -> Result<T, StorageError> {
+    let limit = patience + Duration::from_secs(size / SLOWEST);
+    for _ in 0..TRIES {
+        if let Ok(answer) = timeout(limit, request()).await {
+            return answer.map_err(|problem| StorageError::new(path, crate::words(&problem)));
+        }
+    }
+    let seconds = limit.as_secs_f32();
+    let problem = format!("no answer within {seconds} s, {TRIES} times");
+    Err(StorageError::new(path, problem))
 }
 
 /// What stands at the end of a snapshot's file.
@@ -368,6 +422,39 @@ mod tests {
         let storage = Storage::Folder(file);
         let problem = storage.write("a", vec![]).await.unwrap_err();
         assert!(problem.to_string().contains("Not a directory"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn an_object_store_that_does_not_answer_is_asked_again_and_given_up() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let (path, soon) = (ObjectPath::from("a"), Duration::from_millis(5));
+        let asked = AtomicU32::new(0);
+        let hangs_until = async |answering: u32| {
+            asked.store(0, Ordering::Relaxed);
+            let request = || async {
+                match asked.fetch_add(1, Ordering::Relaxed) + 1 {
+                    number if number == answering => Ok(number),
+                    _ => std::future::pending().await,
+                }
+            };
+            answered(&path, soon, 1_000, request).await
+        };
+        assert_eq!(hangs_until(TRIES).await.unwrap(), TRIES);
+        let problem = hangs_until(TRIES + 1).await.unwrap_err().to_string();
+        assert_eq!(problem, "a: no answer within 0.005 s, 3 times");
+    }
+
+    #[test]
+    fn a_kind_that_is_not_built_in_is_named_with_what_builds_it() {
+        for (url, is_built) in [
+            ("s3://bucket/a", cfg!(feature = "s3")),
+            ("azure://container/a", cfg!(feature = "azure")),
+            ("gs://bucket/a", cfg!(feature = "gcs")),
+        ] {
+            let problem = Storage::open(url).err().map(|problem| problem.to_string());
+            let is_named = problem.is_some_and(|problem| problem.contains("was built without"));
+            assert_eq!(is_named, !is_built, "{url}");
+        }
     }
 
     #[test]
