@@ -1,9 +1,9 @@
 //! Deletes what no checkpoint refers to any more from the checkpoint storage, and what did not become a
 //! savepoint from wherever that was to be.
 //!
-//! The storage is a folder, or a prefix in object storage. It has one folder per job, named by its 32 hex digits, and in it one folder `chk-<id>` per
-//! checkpoint. A deletion that fails is reported to the coordinator, which tries again later; nothing
-//! here ends the process.
+//! The storage is a folder, or a prefix in object storage. It has one folder per job, named by its 32 hex
+//! digits, and in it one folder `chk-<id>` per checkpoint. A deletion that fails is reported to the
+//! coordinator, which tries again later; nothing here ends the process.
 
 use crate::driver::Driver;
 use crate::election::random;
@@ -52,7 +52,7 @@ pub enum StorageProblem {
     },
     /// No object can be made, read and deleted in it.
     #[error(
-        "checkpoint storage {url} cannot be used: {problem}; see that the bucket is there and lets this JobManager in (environment variables {variables}), or choose another one with --checkpoint-dir (execution.checkpointing.dir)"
+        "checkpoint storage {url} cannot be used: {problem}; see that the bucket is there and lets this JobManager in, by what the environment says in {variables}, or choose another one with --checkpoint-dir (execution.checkpointing.dir)"
     )]
     Unreachable {
         /// The bucket and prefix.

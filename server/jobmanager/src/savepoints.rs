@@ -1,5 +1,6 @@
-//! The folders of savepoints, wherever clients want them, in object storage too: writes their metadata, reads it for jobs that start
-//! from one, and deletes what did not become complete, or what a client wants to be rid of.
+//! The folders of savepoints, wherever clients want them, in object storage too: writes their metadata, reads
+//! it for jobs that start from one, and deletes what did not become complete, or what a client wants to be
+//! rid of.
 //!
 //! Invariant: the metadata is there whole or not at all, and survives a loss of power once it is said to be
 //! there. Invariant: nothing is deleted of a folder that has metadata, unless a client says so.
