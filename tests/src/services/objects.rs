@@ -9,13 +9,16 @@ use tempfile::TempDir;
 const MOTO: &str = include_str!("moto.py");
 /// The bucket, or container, that there is when the server is up.
 const BUCKET: &str = "metadata";
+/// What the names of the objects in it begin with that tests make.
+const PREFIX: &str = "some/prefix";
 /// Azurite's only account, which its documentation names with its key.
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-/// What allows whoever has it to create containers: signed with that key once, since it does not end.
-const MAY_CREATE: &str = "sv=2019-12-12&ss=b&srt=c&sp=c&se=2099-01-01T00:00:00Z&spr=https,http&\
-                          sig=EB2dmffs9djp0%2Fav61Lrza5cV%2BgoSVgTanW1U9Y3T6Q%3D";
+/// What allows whoever has it to create containers and blobs, and to list them: signed with that key once, since it
+/// does not end.
+const MAY_CREATE: &str = "sv=2019-12-12&ss=b&srt=co&sp=wlc&se=2099-01-01T00:00:00Z&spr=https,http&\
+                          sig=gTjxqvQ7L%2BkOXpWOXr8vsKTzLRHy8FBEBeaihRKYrLg%3D";
 
 /// What a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +65,61 @@ impl ObjectServer {
     }
 
     fn create_bucket(&self) {
-        let port = self.port;
-        let url = match self.kind {
-            Kind::Moto => format!("http://127.0.0.1:{port}/{BUCKET}"),
-            Kind::Azurite => {
-                format!("http://127.0.0.1:{port}/{ACCOUNT}/{BUCKET}?restype=container&{MAY_CREATE}")
-            }
-        };
-        let created = ureq::put(&url).send_empty();
+        let created = ureq::put(self.address("", "restype=container")).send_empty();
         created.expect("the server creates a bucket");
+    }
+
+    /// Where the server has the bucket, or an object in it, for a client that it trusts. moto asks nobody who he is.
+    fn address(&self, object: &str, query: &str) -> String {
+        let port = self.port;
+        match self.kind {
+            Kind::Moto => format!("http://127.0.0.1:{port}/{BUCKET}{object}?{query}"),
+            Kind::Azurite => {
+                format!("http://127.0.0.1:{port}/{ACCOUNT}/{BUCKET}{object}?{query}&{MAY_CREATE}")
+            }
+        }
+    }
+
+    /// Makes a small object of this name below the prefix of [`ObjectServer::url`].
+    ///
+    /// # Panics
+    /// The server does not.
+    pub fn put(&self, name: &str) {
+        let url = self.address(&format!("/{PREFIX}/{name}"), "");
+        let request = ureq::put(&url).header("x-ms-blob-type", "BlockBlob");
+        let made = request.send("a small object");
+        made.expect("the server makes an object");
+    }
+
+    /// The names of all objects below a folder of that prefix, without that of the prefix, in order.
+    ///
+    /// # Panics
+    /// The server does not tell them.
+    #[must_use]
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let (query, open, close) = match self.kind {
+            Kind::Moto => ("list-type=2", "<Key>", "</Key>"),
+            Kind::Azurite => ("restype=container&comp=list", "<Name>", "</Name>"),
+        };
+        let prefix = format!("{PREFIX}/");
+        let (mut names, mut last) = (Vec::new(), String::new());
+        loop {
+            // Azurite has 5,000 to a page, and does not know `start-after`.
+            let query = format!("{query}&prefix={prefix}{folder}/&start-after={last}");
+            let answer = ureq::get(self.address("", &query)).call();
+            let mut answer = answer.expect("the server lists objects");
+            let text = answer.body_mut().read_to_string();
+            let text = text.expect("the answer is text");
+            let known = names.len();
+            for found in text.split(open).skip(1) {
+                let name = found.split(close).next().unwrap_or_default();
+                name.clone_into(&mut last);
+                names.extend(name.strip_prefix(&prefix).map(str::to_owned));
+            }
+            if names.len() == known || self.kind == Kind::Azurite {
+                return names;
+            }
+        }
     }
 
     /// Ends the server at once.
@@ -108,8 +157,8 @@ impl Kind {
     #[must_use]
     pub fn url(self) -> String {
         match self {
-            Kind::Moto => format!("s3://{BUCKET}/some/prefix"),
-            Kind::Azurite => format!("azure://{BUCKET}/some/prefix"),
+            Kind::Moto => format!("s3://{BUCKET}/{PREFIX}"),
+            Kind::Azurite => format!("azure://{BUCKET}/{PREFIX}"),
         }
     }
 

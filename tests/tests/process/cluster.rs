@@ -54,6 +54,8 @@ pub(crate) struct Cluster {
     pub(crate) jobmanager: Option<Process>,
     host: Ipv4Addr,
     options: Vec<String>,
+    /// What its processes find in their environment.
+    environment: Vec<(&'static str, String)>,
     slots: u32,
     folder: TempDir,
 }
@@ -62,6 +64,16 @@ impl Cluster {
     /// Starts a JobManager with these options beside [`QUICK`], and TaskManagers; waits until all of
     /// them are registered.
     pub(crate) fn start(taskmanagers: usize, slots: u32, options: &[(&str, &str)]) -> Self {
+        Cluster::start_in(Vec::new(), taskmanagers, slots, options)
+    }
+
+    /// The same in this environment.
+    pub(crate) fn start_in(
+        environment: Vec<(&'static str, String)>,
+        taskmanagers: usize,
+        slots: u32,
+        options: &[(&str, &str)],
+    ) -> Self {
         let host = own_address();
         let [rest, rpc] = free_ports(host);
         let all = QUICK.iter().chain(options);
@@ -72,6 +84,7 @@ impl Cluster {
             jobmanager: None,
             host,
             options: all.map(|(key, value)| format!("-D{key}={value}")).collect(),
+            environment,
             slots,
             folder: tempfile::tempdir().unwrap(),
         };
@@ -112,7 +125,8 @@ impl Cluster {
             .args(["serve", "--rest-addr", rest, "--rpc-addr", &self.rpc])
             .arg("--data-dir")
             .arg(self.path("data"))
-            .args(&self.options);
+            .args(&self.options)
+            .envs(self.environment.clone());
         let started = Process::start(&mut command, &self.path("jobmanager.log"));
         self.jobmanager = Some(started);
         wait_for("the JobManager to answer", || {
@@ -158,7 +172,8 @@ impl Cluster {
         command
             .args(["--jobmanager", &self.rpc, "--id", &format!("tm-{number}")])
             .args(["--slots", &self.slots.to_string()])
-            .args(["--bind-addr", &format!("{}:0", self.host)]);
+            .args(["--bind-addr", &format!("{}:0", self.host)])
+            .envs(self.environment.clone());
         Process::start(&mut command, &self.path(&format!("tm-{number}.log")))
     }
 

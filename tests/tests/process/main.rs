@@ -15,6 +15,8 @@ mod kills;
 mod leaving;
 mod local;
 mod metrics;
+#[cfg(feature = "services")]
+mod objects;
 mod openapi;
 mod process;
 mod recording;

@@ -28,7 +28,11 @@ impl Numbers {
     /// With snapshots of files or inlined ones, on TaskManagers of two slots.
     pub(crate) fn start(taskmanagers: usize, inline_threshold: &str) -> Self {
         let options = [("jobmanager.failover.reconciliation-timeout", "200 ms")];
-        let cluster = Cluster::start(taskmanagers, 2, &options);
+        Numbers::on(Cluster::start(taskmanagers, 2, &options), inline_threshold)
+    }
+
+    /// The same on this cluster.
+    pub(crate) fn on(cluster: Cluster, inline_threshold: &str) -> Self {
         let out = cluster.path("out");
         let mut configuration = recovering();
         configuration["execution.checkpointing.data-inline-threshold"] = inline_threshold.into();
