@@ -19,7 +19,7 @@ use tracing::warn;
 const METADATA: &str = "_metadata";
 /// The largest metadata that is read, in bytes: what a message of protobuf can have.
 const MAX_METADATA: u64 = i32::MAX as u64;
-/// How often the metadata is tried to be written.
+/// How often the metadata is tried to be written, and what did not become complete to be deleted.
 const TRIES: u32 = 5;
 /// The pause after the first try that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -79,18 +79,10 @@ fn contents_at(location: &str) -> Result<Option<Files>, String> {
 
 /// Writes the metadata of a savepoint, and tells the coordinator.
 pub(crate) async fn write(driver: Driver, location: String, savepoint: Arc<Savepoint>) {
-    let mut pause = FIRST_PAUSE;
-    let mut tried = 1;
-    let outcome = loop {
-        match write_metadata(&location, &savepoint).await {
-            Ok(()) => break StorageOutcome::Done,
-            Err(problem) if tried == TRIES => {
-                break StorageOutcome::Failed(problem);
-            }
-            Err(problem) => warn!(location, problem, "metadata not written; tried again"),
-        }
-        tokio::time::sleep(pause).await;
-        (tried, pause) = (tried + 1, pause * 2);
+    let written = repeated(&location, || write_metadata(&location, &savepoint)).await;
+    let outcome = match written {
+        Ok(()) => StorageOutcome::Done,
+        Err(problem) => StorageOutcome::Failed(problem),
     };
     let (job, checkpoint) = (savepoint.job, savepoint.checkpoint);
     driver
@@ -100,6 +92,23 @@ pub(crate) async fn write(driver: Driver, location: String, savepoint: Arc<Savep
             outcome,
         })
         .await;
+}
+
+/// Does something until it succeeds, a few times.
+async fn repeated<R: Future<Output = Result<(), String>>>(
+    location: &str,
+    work: impl Fn() -> R,
+) -> Result<(), String> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        let Err(problem) = work().await else {
+            return Ok(());
+        };
+        warn!(location, problem, "the savepoint's folder is tried again");
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    work().await
 }
 
 async fn write_metadata(location: &str, savepoint: &Savepoint) -> Result<(), String> {
@@ -145,11 +154,16 @@ async fn read_in(location: String) -> Result<Savepoint, Unreadable> {
     }
 }
 
-/// Deletes the folder of a savepoint that did not become complete; what is not there is deleted.
+/// Deletes the folder of a savepoint that did not become complete; what is not there is deleted. The coordinator orders
+/// that once.
 ///
 /// # Errors
 /// Something of it is left, or may be: the words for people.
 pub(crate) async fn discard(location: &str) -> Result<(), String> {
+    repeated(location, || discard_now(location)).await
+}
+
+async fn discard_now(location: &str) -> Result<(), String> {
     match contents_at(location)? {
         Some(files) => discard_files(location, &files).await,
         None => Ok(()),
@@ -421,6 +435,24 @@ mod tests {
             let discarded = discard_files("test://a/savepoint-7-3", &files).await;
             assert_eq!(discarded.is_ok(), gets == Way::Obeys, "{discarded:?}");
             assert_eq!(server.count().await, left, "{gets:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_once_is_tried_again_and_what_always_fails_is_told() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        for (failures, tried) in [(0, 1), (1, 2), (u32::MAX, TRIES)] {
+            let tries = AtomicU32::new(0);
+            let work = || async {
+                let number = tries.fetch_add(1, Ordering::Relaxed);
+                (number >= failures)
+                    .then_some(())
+                    .ok_or(format!("{number}"))
+            };
+            let done = repeated("a", work).await;
+            assert_eq!(tries.into_inner(), tried);
+            let told = (failures > TRIES).then(|| (TRIES - 1).to_string());
+            assert_eq!(done.err(), told);
         }
     }
 
