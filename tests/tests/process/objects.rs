@@ -9,7 +9,7 @@ use crate::savepoints::Numbers;
 use crate::text::committed;
 use jobmanager_tests::services::objects::{Kind, ObjectServer};
 use jobmanager_tests::services::proxy::{Fault, Proxy};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -72,25 +72,6 @@ impl Numbers {
             (committed(&self.out).len() > before).then_some(())
         });
     }
-
-    /// What came of the disposal of a savepoint: why it failed, if it did.
-    fn dispose(&self, savepoint: &str) -> Result<(), String> {
-        let body = json!({"savepoint-path": savepoint}).to_string();
-        let rest = &self.cluster.rest;
-        let (_, answer) = rest
-            .ask("POST", "/savepoint-disposal", body.as_bytes())
-            .unwrap();
-        let trigger = answer["request-id"].as_str().unwrap();
-        let operation = wait_for("the disposal", || {
-            let answer = rest.get(&format!("/savepoint-disposal/{trigger}"));
-            let completed = answer["status"]["id"] == "COMPLETED";
-            completed.then(|| answer["operation"].clone())
-        });
-        match &operation["failure-cause"] {
-            Value::Null => Ok(()),
-            cause => Err(cause.to_string()),
-        }
-    }
 }
 
 fn a_job_lives_with_its_checkpoints_in_a_bucket(kind: Kind) {
@@ -135,10 +116,12 @@ fn a_job_lives_with_its_checkpoints_in_a_bucket(kind: Kind) {
     run.cluster.rest.wait_for_new_checkpoint(&second);
     run.job.clone_from(&second);
     run.wait_for_output();
-    run.dispose(&taken).unwrap();
+    let (code, _, error) = run.client(&["savepoint", "--dispose", &taken]);
+    assert_eq!(code, 0, "{error}");
     assert!(server.names(&in_bucket).is_empty());
-    let again = run.dispose(&taken).unwrap_err();
-    assert!(again.contains("no file `_metadata`"), "{again}");
+    let (code, _, error) = run.client(&["savepoint", "--dispose", &taken]);
+    assert_eq!(code, 5);
+    assert!(error.contains("no file `_metadata`"), "{error}");
 
     let (_, last) = completed(&server, run.client(&["stop", &second]));
     wait_for_removal(&server, &second);

@@ -133,7 +133,7 @@ fn ended(savepoint: &Savepoint) -> impl Iterator<Item = bool> {
 }
 
 #[test]
-fn a_job_goes_on_after_a_savepoint_that_is_whole() {
+fn a_job_goes_on_after_a_savepoint_that_is_whole_until_it_is_disposed_of() {
     // Nothing is inlined: four snapshots and the metadata.
     let run = Numbers::start(2, "0 b");
     let (rest, job) = (&run.cluster.rest, &run.job);
@@ -155,6 +155,15 @@ fn a_job_goes_on_after_a_savepoint_that_is_whole() {
     rest.ask("PATCH", &cancel, b"").unwrap();
     rest.wait_for_state(job, "CANCELED");
     assert_eq!(std::fs::read_dir(folder(&location)).unwrap().count(), 5);
+    for (code, words) in [
+        (0, format!("Savepoint {location} disposed.")),
+        (5, "no file `_metadata`".to_owned()),
+    ] {
+        let (found, out, error) = client(&rest.address, &["savepoint", "--dispose", &location]);
+        assert_eq!(found, code, "{error}");
+        assert!(format!("{out}{error}").contains(&words), "{out}{error}");
+    }
+    assert!(!folder(&location).exists());
 }
 
 #[test]

@@ -230,6 +230,11 @@ impl Client {
         self.get(&format!("/jobs/{id}/{kind}/{trigger}"))
     }
 
+    /// What came of the disposal of a savepoint.
+    pub(crate) fn disposal(&self, trigger: TriggerId) -> Result<SnapshotStatus, ClientError> {
+        self.get(&format!("/savepoint-disposal/{trigger}"))
+    }
+
     pub(crate) fn jobs(&self) -> Result<Vec<JobLine>, ClientError> {
         let answer: Jobs = self.get("/jobs/overview")?;
         Ok(answer.jobs)

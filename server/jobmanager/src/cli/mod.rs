@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod disposal;
 mod events;
 mod follow;
 mod interrupt;
@@ -43,7 +44,7 @@ Exit codes:
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
   4    the JobManager refuses: an invalid job, an unknown job or vertex, a job that has ended already
-  5    the savepoint or checkpoint failed
+  5    the savepoint, its disposal or the checkpoint failed
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C
   141  nobody reads standard output any more; the job of `run` goes on";

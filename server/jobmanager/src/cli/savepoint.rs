@@ -5,6 +5,7 @@
 
 use super::answer::FailureCause;
 use super::client::{Client, ClientError, read_id};
+use super::disposal::dispose;
 use super::follow::{Patience, follow};
 use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
@@ -20,8 +21,10 @@ use std::process::ExitCode;
 #[command(after_help = EXIT_CODES)]
 pub struct SavepointArgs {
     /// The job's id: 32 hex digits
-    id: String,
-    /// The folder for it, an absolute path or a file URL [default: execution.checkpointing.savepoint-dir]
+    #[arg(required_unless_present = "dispose")]
+    id: Option<String>,
+    /// The folder for it, an absolute path or a URL such as s3://BUCKET/PREFIX
+    /// [default: execution.checkpointing.savepoint-dir]
     dir: Option<String>,
     /// Return as soon as the wish is durable
     #[arg(long)]
@@ -29,6 +32,9 @@ pub struct SavepointArgs {
     /// Ask for nothing, but wait for one that was asked for before: its trigger, 32 hex digits
     #[arg(long, conflicts_with_all = ["dir", "detached"])]
     trigger: Option<String>,
+    /// Take none, but delete the one in this folder, with the files that it names
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["id", "dir", "detached", "trigger"])]
+    dispose: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -58,7 +64,7 @@ pub struct StopArgs {
     /// End the data first, so that windows are closed and everything is counted
     #[arg(long)]
     drain: bool,
-    /// The folder for the savepoint, an absolute path or a file URL
+    /// The folder for the savepoint, an absolute path or a URL such as s3://BUCKET/PREFIX
     /// [default: execution.checkpointing.savepoint-dir]
     #[arg(long, value_name = "DIR")]
     savepoint_path: Option<String>,
@@ -72,17 +78,18 @@ pub struct StopArgs {
 /// Runs `savepoint`.
 #[must_use]
 pub fn savepoint(args: &SavepointArgs) -> ExitCode {
+    exit(take_or_dispose(args))
+}
+
+fn take_or_dispose(args: &SavepointArgs) -> Result<u8, ClientError> {
+    if let Some(path) = &args.dispose {
+        return dispose(&Client::new(&args.target.jobmanager)?, path);
+    }
+    let id = args.id.as_deref().unwrap_or_default();
     let body = json!({ "target-directory": args.dir });
-    let ask = || {
-        Wish::new(
-            Kind::Savepoint,
-            &args.target,
-            &args.id,
-            args.trigger.as_deref(),
-            &body,
-        )
-    };
-    exit(ask().and_then(|wish| wish.take(args.detached)))
+    let trigger = args.trigger.as_deref();
+    let wish = Wish::new(Kind::Savepoint, &args.target, id, trigger, &body)?;
+    wish.take(args.detached)
 }
 
 /// Runs `checkpoint`.

@@ -1,0 +1,38 @@
+//! `savepoint --dispose`: has a savepoint deleted that nobody needs any more.
+
+use super::SNAPSHOT_FAILED;
+use super::client::{Client, ClientError};
+use super::follow::Patience;
+use super::output::{complain, print};
+use super::progress::Progress;
+use super::text::problem_lines;
+use serde_json::json;
+
+/// Asks for the disposal of the savepoint in this folder, and waits until it is done.
+///
+/// # Errors
+/// The JobManager refuses, or does not answer, or another one leads, which does not know of it.
+pub(super) fn dispose(client: &Client, path: &str) -> Result<u8, ClientError> {
+    let body = json!({ "savepoint-path": path });
+    let trigger = client.trigger("/savepoint-disposal", &body)?;
+    let (mut progress, mut patience) = (Progress::new(), Patience::new());
+    let operation = loop {
+        let status = client.disposal(trigger);
+        let status = patience.take(client, &mut progress, status)?;
+        if let Some(operation) = status.and_then(|status| status.operation) {
+            break operation;
+        }
+        patience.pause();
+    };
+    progress.clear();
+    if let Some(cause) = &operation.failure_cause {
+        let words = cause.words();
+        complain(problem_lines(
+            "error: the savepoint is not disposed of:",
+            words,
+        ));
+        return Ok(SNAPSHOT_FAILED);
+    }
+    print(format!("Savepoint {path} disposed."))?;
+    Ok(0)
+}
