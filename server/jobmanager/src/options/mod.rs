@@ -9,6 +9,7 @@ mod table;
 
 use crate::election::ElectionPlace;
 use crate::recorder::{LEAST_MEMORY, RecorderOptions};
+use crate::savepoints::folder_url;
 use crate::store::{RECORDINGS_FOLDER, StorePlace};
 use availability::unreachable;
 use jobmanager_core::config::{
@@ -21,7 +22,7 @@ use std::time::Duration;
 pub use table::SHELL_OPTIONS;
 use table::{
     CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS, REST_BIND, REST_PORT,
-    RPC_ADDRESS, RPC_BIND, RPC_PORT, STORE, WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
+    RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE, WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
 };
 
 /// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
@@ -47,10 +48,13 @@ pub struct ServeArgs {
     /// object storage, as s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// The URL or path of the checkpoint storage, which every TaskManager has to reach
+    /// The path or URL of the checkpoint storage, such as s3://BUCKET/PREFIX, which every TaskManager has to reach
     /// [default: checkpoints in the data folder].
     #[arg(long, value_name = "URL")]
     pub checkpoint_dir: Option<String>,
+    /// The absolute path or URL of the folder for savepoints for which the client names none.
+    #[arg(long, value_name = "URL")]
+    pub savepoint_dir: Option<String>,
     /// The files of a web dashboard in place of the built-in one, such as Flink's: the folder `web` inside its
     /// flink-dist-2.3.0.jar.
     #[arg(long, value_name = "DIR")]
@@ -161,6 +165,9 @@ impl Options {
         if let Some(url) = &args.checkpoint_dir {
             map.insert(CHECKPOINT_DIR.to_owned(), url.clone());
         }
+        if let Some(url) = &args.savepoint_dir {
+            map.insert(SAVEPOINT_DIR.to_owned(), url.clone());
+        }
         if let Some(folder) = &args.web_dir {
             map.insert(WEB_DIR.to_owned(), folder.to_string_lossy().into_owned());
         }
@@ -211,6 +218,7 @@ impl Options {
             );
         }
         let checkpoints = shell.checkpoint_storage(&data_dir);
+        shell.check_savepoint_dir(&mut problems);
         // It may hold a password, and is no default of any job.
         map.remove(STORE);
         map.insert(CHECKPOINT_DIR.to_owned(), checkpoints);
@@ -328,6 +336,15 @@ impl Shell<'_> {
             path => std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
         };
         RecorderOptions { memory, dir }
+    }
+
+    /// Jobs may have another one, which is looked at when they need it.
+    fn check_savepoint_dir(&self, problems: &mut Vec<String>) {
+        let given = self.map.get(SAVEPOINT_DIR).map(|url| url.trim());
+        let given = given.filter(|url| !url.is_empty());
+        if let Some(Err(problem)) = given.map(folder_url) {
+            problems.push(format!("{SAVEPOINT_DIR}: {problem} (--savepoint-dir)"));
+        }
     }
 
     /// The URL; a plain path becomes one.

@@ -37,6 +37,7 @@ pub(super) const KUBERNETES_FILE: &str = "kubernetes.config.file";
 pub(super) const KUBERNETES_CONTEXT: &str = "kubernetes.context";
 pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
+pub(super) const SAVEPOINT_DIR: &str = "execution.checkpointing.savepoint-dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
 pub(super) const WEB_DIR: &str = "web.dir";

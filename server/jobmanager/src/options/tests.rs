@@ -55,6 +55,28 @@ fn checkpoints_are_in_the_data_folder_unless_said_otherwise() {
 }
 
 #[test]
+fn the_folder_for_savepoints_is_looked_at_before_anybody_needs_it() {
+    let options = |savepoint_dir: &str| {
+        Options::from_args(&ServeArgs {
+            savepoint_dir: Some(savepoint_dir.to_owned()),
+            ..ServeArgs::default()
+        })
+    };
+    let key = "execution.checkpointing.savepoint-dir";
+    assert_eq!(options("/s").unwrap().job_defaults[key], "/s");
+    for (given, problem) in [
+        ("relative", "absolute path"),
+        ("s3://key:hush@bucket/a", "from the environment"),
+    ] {
+        let words = options(given).unwrap_err().to_string();
+        for part in [key, problem, "--savepoint-dir"] {
+            assert!(words.contains(part), "{part} in {words}");
+        }
+        assert!(!words.contains("hush"), "{words}");
+    }
+}
+
+#[test]
 fn every_wrong_option_is_named() {
     let args = ServeArgs {
         define: vec![
