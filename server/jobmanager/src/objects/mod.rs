@@ -1,7 +1,7 @@
 //! Object storage, S3, Azure Blob Storage and Google Cloud Storage, for everything that is kept there; and files, which
 //! may as well be in a folder.
 //!
-//! Invariant: no request is waited for without end, and none is made twice that must not be.
+//! Invariant: no request to an object storage is waited for without end, and none is made twice that must not be.
 
 mod bucket;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
