@@ -96,7 +96,7 @@ impl Storage {
         let (key, value) = LIBRARY_TIMEOUT;
         let options = object_storage_options().chain([(key.to_owned(), value.to_owned())]);
         let (store, root) = object_store::parse_url_opts(&parsed, options)
-            .map_err(|problem| StorageError::new(url, crate::words(&problem)))?;
+            .map_err(|problem| StorageError::new(url, words(&problem)))?;
         Ok(Storage::Objects(store.into(), root))
     }
 
@@ -189,6 +189,20 @@ fn not_built(scheme: &ObjectStoreScheme) -> Option<(&'static str, &'static str)>
     (!is_built).then_some((kind, feature))
 }
 
+/// What an object store says, in a line; of an answer in XML only its message.
+fn words(problem: &object_store::Error) -> String {
+    let words = crate::words(problem);
+    let (before, answer) = words.split_once("<?xml").unwrap_or((&words, ""));
+    let message = answer.split_once("<Message>").map(|(_, message)| message);
+    let message = message.and_then(|message| message.split_once("</Message>"));
+    let message = message.map_or(answer, |(message, _)| message);
+    let words: Vec<&str> = [before, message]
+        .iter()
+        .flat_map(|part| part.split_whitespace())
+        .collect();
+    words.join(" ")
+}
+
 /// Asks an object store for what sends or gets so many bytes, a few times if it does not answer.
 async fn answered<T, R: Future<Output = object_store::Result<T>>>(
     path: &ObjectPath,
@@ -199,7 +213,7 @@ async fn answered<T, R: Future<Output = object_store::Result<T>>>(
     let limit = patience + Duration::from_secs(size / SLOWEST);
     for _ in 0..TRIES {
         if let Ok(answer) = timeout(limit, request()).await {
-            return answer.map_err(|problem| StorageError::new(path, crate::words(&problem)));
+            return answer.map_err(|problem| StorageError::new(path, words(&problem)));
         }
     }
     let seconds = limit.as_secs_f32();
@@ -442,6 +456,20 @@ mod tests {
         assert_eq!(hangs_until(TRIES).await.unwrap(), TRIES);
         let problem = hangs_until(TRIES + 1).await.unwrap_err().to_string();
         assert_eq!(problem, "a: no answer within 0.005 s, 3 times");
+    }
+
+    #[test]
+    fn of_an_answer_in_xml_only_the_message_is_told() {
+        let words = |answer: &str| {
+            let (store, source) = ("S3", format!("404: {answer}").into());
+            words(&object_store::Error::Generic { store, source })
+        };
+        let answer = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>The bucket does\n \
+             not exist</Message></Error>";
+        let before = "Generic S3 error: 404:";
+        assert_eq!(words(answer), format!("{before} The bucket does not exist"));
+        assert_eq!(words("not\nfound"), format!("{before} not found"));
+        assert!(words("<?xml ?><Error/>").ends_with("<Error/>"));
     }
 
     #[test]

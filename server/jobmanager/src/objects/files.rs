@@ -83,6 +83,14 @@ pub(crate) fn expected() -> &'static str {
      s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX"
 }
 
+/// Whether it is the bucket or container that is not there.
+fn is_of_bucket(missing: &(dyn std::error::Error + 'static)) -> bool {
+    let words = taskmanager::words(missing);
+    ["NoSuchBucket", "ContainerNotFound"]
+        .iter()
+        .any(|code| words.contains(code))
+}
+
 /// Files below a path.
 pub(crate) struct Files {
     objects: Arc<dyn ObjectStore>,
@@ -151,7 +159,9 @@ impl Files {
         let path = self.path(name);
         let found = match self.in_time(0, self.objects.get(&path)).await? {
             Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(Found::Nothing),
+            Err(Error::NotFound { source, .. }) if !is_of_bucket(&*source) => {
+                return Ok(Found::Nothing);
+            }
             Err(error) => return Err(words(&error)),
         };
         let size = found.meta.size;
