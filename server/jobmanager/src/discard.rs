@@ -105,24 +105,27 @@ impl CheckpointStorage {
 
     /// Deletes it; what is not there is deleted.
     async fn discard(&self, discard: &Discard) -> Result<(), String> {
-        if let Discard::Savepoint { location, .. } = discard {
-            return savepoints::discard(location).await;
-        }
         // Opened each time, so that a folder that was away for a while is found again.
-        discard_in(self.place.contents()?, discard).await
+        discard_in(|| self.place.contents(), discard).await
     }
 }
 
-/// Deletes what is ordered of a checkpoint storage with these files.
-async fn discard_in(storage: Files, discard: &Discard) -> Result<(), String> {
+/// Deletes what is ordered, of a checkpoint storage that opens like this.
+async fn discard_in(
+    storage: impl FnOnce() -> Result<Files, String>,
+    discard: &Discard,
+) -> Result<(), String> {
     match discard {
         Discard::Checkpoint(job, id) => {
-            let files = storage.below(&checkpoint_folder(*job, *id));
+            let files = storage()?.below(&checkpoint_folder(*job, *id));
             files.delete_all(|_| true).await
         }
-        Discard::Job(job) => storage.below(&job.to_string()).delete_all(|_| true).await,
+        Discard::Job(job) => {
+            let files = storage()?.below(&job.to_string());
+            files.delete_all(|_| true).await
+        }
         Discard::Unreferenced { job, keep, next } => {
-            let files = storage.below(&job.to_string());
+            let files = storage()?.below(&job.to_string());
             let is_unreferenced = |name: &str| {
                 checkpoint_of(name).is_some_and(|id| id < *next && !keep.contains(&id))
             };
@@ -417,7 +420,7 @@ mod tests {
             (Discard::Job(JobId(8)), vec![]),
         ] {
             let (objects, files) = bucket_with(&names).await;
-            discard_in(files, &discard).await.unwrap();
+            discard_in(|| Ok(files), &discard).await.unwrap();
             let mut expected: Vec<String> = (0..names.len())
                 .filter(|number| !deleted.contains(number))
                 .map(|number| format!("prefix/{}", names[number]))

@@ -17,6 +17,11 @@ use std::time::Duration;
 /// memory at a time.
 const BATCH: usize = 1_000;
 
+/// What can be a place.
+const EXPECTED: &str = "an absolute path or a file URL is expected, such as file:///shared/folder, or a prefix in \
+     object storage, such as s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX";
+const NO_STEPS: &str = "a path without steps upwards is expected, such as file:///shared/folder";
+
 /// Where files are.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -40,7 +45,7 @@ impl Place {
         let path = url.strip_prefix("file://").or(url.strip_prefix("file:"));
         let path = PathBuf::from(path.unwrap_or(url));
         let path = Some(path).filter(|path| path.is_absolute());
-        path.map(Place::Folder).ok_or_else(|| expected().to_owned())
+        path.map(Place::Folder).ok_or_else(|| EXPECTED.to_owned())
     }
 
     /// To write and read files, durably, whether the folder is there or not.
@@ -50,9 +55,7 @@ impl Place {
     pub(crate) fn files(&self) -> Result<Files, String> {
         match self {
             Place::Folder(path) => {
-                let root = Path::from_absolute_path(path).map_err(
-                    |_| "a path without steps upwards is expected, such as file:///shared/folder",
-                )?;
+                let root = Path::from_absolute_path(path).map_err(|_| NO_STEPS)?;
                 let objects = LocalFileSystem::new().with_fsync(true);
                 Ok(Files::new(Arc::new(objects), root, None))
             }
@@ -75,12 +78,6 @@ impl Place {
             Place::Bucket(bucket) => Ok(Files::of(bucket)),
         }
     }
-}
-
-/// What can be a place.
-pub(crate) fn expected() -> &'static str {
-    "an absolute path or a file URL is expected, such as file:///shared/folder, or a prefix in object storage, such as \
-     s3://BUCKET/PREFIX, azure://CONTAINER/PREFIX or gs://BUCKET/PREFIX"
 }
 
 /// Whether it is the bucket or container that is not there.

@@ -56,6 +56,12 @@ impl Server {
     }
 }
 
+/// What becomes of a request that is not to be waited for.
+async fn soon<T>(request: impl Future<Output = T>) -> T {
+    let ended = timeout(Duration::from_secs(20), request).await;
+    ended.expect("a request has an end")
+}
+
 async fn go(way: Way) -> Result<()> {
     match way {
         Way::Obeys => Ok(()),
@@ -180,14 +186,14 @@ async fn a_server_that_fails_or_hangs_is_told_of_and_not_waited_for() {
         (Way::Hangs, "no answer within 0.02 s"),
     ] {
         let (_, files) = server(way, |server| &mut server.puts).await;
-        let put = files.put("a", vec![1]).await;
+        let put = soon(files.put("a", vec![1])).await;
         let (_, files) = server(way, |server| &mut server.gets).await;
-        let got = files.get("00000", 10).await.map(drop);
-        let has = files.has("00000").await.map(drop);
+        let got = soon(files.get("00000", 10)).await.map(drop);
+        let has = soon(files.has("00000")).await.map(drop);
         let (_, files) = server(way, |server| &mut server.lists).await;
-        let listed = files.delete_all(|_| true).await;
+        let listed = soon(files.delete_all(|_| true)).await;
         let (server, files) = server(way, |server| &mut server.deletions).await;
-        let deleted = files.delete(["00000"]).await;
+        let deleted = soon(files.delete(["00000"])).await;
         for outcome in [put, got, has, listed, deleted] {
             let words = outcome.unwrap_err();
             assert!(words.contains(expected), "{words}");
