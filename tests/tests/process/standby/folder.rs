@@ -7,6 +7,7 @@ fn folder() -> Shared {
     Shared {
         name: "FILE_LOCK",
         options: vec!["-Dhigh-availability.type=FILE_LOCK".to_owned()],
+        checkpoints: None,
         environment: Vec::new(),
         #[cfg(feature = "services")]
         services: None,

@@ -50,7 +50,9 @@ struct Shared {
     name: &'static str,
     /// What a JobManager has to be told.
     options: Vec<String>,
-    /// What it has to find in its environment.
+    /// Where the checkpoints are, if not in a folder.
+    checkpoints: Option<String>,
+    /// What it has to find in its environment, and a TaskManager, too.
     environment: Vec<(&'static str, String)>,
     /// What runs for it.
     #[cfg(feature = "services")]
@@ -119,9 +121,9 @@ impl Pair {
         let mut command = jobmanager();
         command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
         command.arg("--data-dir").arg(self.path("data"));
-        command
-            .arg("--checkpoint-dir")
-            .arg(self.path("checkpoints"));
+        let folder = self.path("checkpoints").display().to_string();
+        let checkpoints = self.shared.checkpoints.as_ref().unwrap_or(&folder);
+        command.args(["--checkpoint-dir", checkpoints]);
         for (key, value) in QUICK {
             command.arg(format!("-D{key}={value}"));
         }
@@ -148,6 +150,7 @@ impl Pair {
             .args(["--jobmanager", &rpcs.join(",")])
             .args(["--id", &format!("tm-{number}"), "--slots", "2"])
             .args(["--bind-addr", &format!("{}:0", self.host)])
+            .envs(self.shared.environment.clone())
             // Every start of a task is in the log.
             .env("RUST_LOG", "info,taskmanager=debug");
         Process::start(&mut command, &self.path(&format!("tm-{number}.log")))

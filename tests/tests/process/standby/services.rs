@@ -62,6 +62,7 @@ fn shared(name: &'static str, options: &[&str], elects: Option<Box<dyn Elects>>)
     Shared {
         name,
         options: [store, kind].into_iter().chain(options).collect(),
+        checkpoints: None,
         environment: Vec::new(),
         services: Some(Services {
             records: Records::Database(database),
@@ -72,10 +73,15 @@ fn shared(name: &'static str, options: &[&str], elects: Option<Box<dyn Elects>>)
 
 fn by_folder_with_a_bucket(kind: Kind) -> Shared {
     let server = ObjectServer::start(kind);
-    let store = format!("-Djobmanager.store={}", server.url());
+    let options = [
+        format!("jobmanager.store={}/metadata", server.url()),
+        "high-availability.type=FILE_LOCK".to_owned(),
+        "execution.checkpointing.data-inline-threshold=0 b".to_owned(),
+    ];
     Shared {
         name: "FILE_LOCK, with a bucket",
-        options: vec![store, "-Dhigh-availability.type=FILE_LOCK".to_owned()],
+        options: options.map(|option| format!("-D{option}")).to_vec(),
+        checkpoints: Some(format!("{}/checkpoints", server.url())),
         environment: server.environment(server.port()),
         services: Some(Services {
             records: Records::Bucket(server),
