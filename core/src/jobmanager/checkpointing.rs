@@ -471,6 +471,7 @@ impl Job {
                     .push(Effect::Discard(Discard::Checkpoint(job, checkpoint)));
             }
             self.demands_aborted(aborted, why, detail);
+            self.moving_aborted(&aborted.regions);
         }
         self.notify_aborted(cx, checkpoint, &aborted.regions);
     }

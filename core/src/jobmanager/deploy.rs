@@ -41,9 +41,10 @@ impl Job {
     /// caller may know that, if nothing of the job has changed since it was told.
     pub(super) fn place(&mut self, cx: &mut Cx<'_>, known: Option<u32>) -> Result<(), u32> {
         let kinds = Kinds::new(&self.graph, cx.tms.supply());
-        let free = cx.tms.free_slots();
+        let kept = cx.tms.promised_to_others(self.id());
+        let free = cx.tms.free_slots().saturating_sub(kept);
         let problem = self.check_operators(cx);
-        let too_few = |needed: u32| kinds.all && needed > free;
+        let too_few = |needed: u32| (kinds.all || kept > 0) && needed > free;
         if let Some(needed) = known.filter(|needed| problem.is_some() || too_few(*needed)) {
             let missing = || missing_slots(cx, needed, needed - free);
             self.waiting = Some(problem.unwrap_or_else(missing));
@@ -61,7 +62,6 @@ impl Job {
             return Err(needed);
         }
         self.waiting = None;
-        cx.tms.redeem(self.id());
         self.deploy(cx);
         Ok(())
     }

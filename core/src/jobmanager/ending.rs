@@ -75,8 +75,7 @@ impl Job {
             }
         }
         self.waiting = None;
-        self.moving = None;
-        cx.tms.redeem(self.id());
+        self.moves_no_more(cx);
         self.phase = JobPhase::Ending(ending);
     }
 
@@ -115,6 +114,7 @@ impl Job {
         let mut ops = self.end_savepoints(cx.now, status);
         ops.push(RecordOp::Put(Record::Result(result.clone())));
         cx.journal.write(ops, Fact::Ended(self.id()));
+        self.moves_no_more(cx);
         self.phase = JobPhase::Ended(Ended {
             result,
             cleanup: Cleanup::Storing,

@@ -110,7 +110,25 @@ impl Coordinator {
         let counted = (free, all) == (self.tms.free_slots(), self.tms.slots());
         hold("slots-are-conserved", counted, || {
             format!("{free} free slots of {all} in all")
-        })
+        })?;
+        self.check_promises()
+    }
+
+    /// Slots are kept for jobs that move, or wait for those that they have stopped tasks for.
+    fn check_promises(&self) -> Result<(), Violation> {
+        let all: u32 = self.tms.promised().map(|(_, slots)| slots).sum();
+        for (id, slots) in self.tms.promised() {
+            let job = self.jobs.get(&id);
+            let waits = job.is_some_and(|job| {
+                let restarts = !job.execution.restarting().is_empty();
+                job.phase == JobPhase::Running && (job.is_left() || restarts || job.wants_slots())
+            });
+            let counted = self.tms.promised_to_others(id) + slots == all;
+            hold("slots-are-promised-to-who-moves", waits && counted, || {
+                format!("{slots} of {all} slots to {id}")
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether a job says that it holds the slot for this use.

@@ -318,7 +318,9 @@ impl Coordinator {
         for (entry, needed) in self.waiting.take_tries() {
             let (jobs, _, mut cx) = self.parts(effects);
             let job = jobs.get_mut(&entry.1).expect("only jobs that exist wait");
-            match job.place(&mut cx, needed) {
+            let placed = job.place(&mut cx, needed);
+            job.is_served(&mut cx);
+            match placed {
                 Ok(()) => {
                     self.waiting.remove(entry);
                     self.dirty.insert(entry.1);
@@ -326,7 +328,7 @@ impl Coordinator {
                 Err(needed) => self.waiting.tried(entry, needed),
             }
         }
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || self.tms.has_changed()
     }
 
     /// A job's result is durable.

@@ -8,10 +8,13 @@
 //! ```
 //!
 //! What is on a TaskManager that leaves moves at once with all that shares its slots; other regions go on as they
-//! are. Nothing stops before there are slots for it: they are promised to it, so that no other job that moves stops
-//! its tasks for the same ones. Then it takes a checkpoint, so that little is processed twice, for which it has half
-//! of the time that is left; what has none by then moves without, while it still can. For what there is no room, it
-//! works until the TaskManager's time is over. A job that may have fewer subtasks gets fewer, instead of waiting.
+//! are. Nothing stops before there are slots for all of it: they are promised to the job, and nobody else gets them until
+//! it has them. Then it takes a checkpoint, so that little is processed twice, for which it has half of the time that
+//! is left; what has none by then moves without, while it still can. For what there is no room, it works until the
+//! TaskManager's time is over. A job that may have fewer subtasks gets fewer, instead of waiting.
+//!
+//! Promises count slots, whatever they suit. What has finished on a TaskManager is known to this coordinator alone, as
+//! after a crash: the next one has what is left of the job go on from its latest checkpoint.
 
 use super::cx::Cx;
 use super::execution::Phase;
@@ -30,14 +33,14 @@ use serde::{Deserialize, Serialize};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a job does about TaskManagers that leave and have tasks of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Moving {
-    /// The first of them ends then at the latest.
-    ends: Timestamp,
     /// When it looks next whether it can.
     next: Timestamp,
     /// There is room for it: it takes a checkpoint.
     preparing: Option<Preparing>,
+    /// The regions that have stopped for it, and were not given slots since.
+    stopped: BTreeSet<RegionIndex>,
 }
 
 /// A checkpoint of what moves.
@@ -60,27 +63,21 @@ pub(super) enum Obstacle {
         /// How many could be had.
         free: u32,
     },
-    /// A savepoint is being taken, of which they are a part.
-    Savepoint,
     /// The parallelism changes.
     Rescaling,
-    /// A checkpoint is being made durable.
+    /// A snapshot of theirs is being made durable.
     Writing,
+    /// A savepoint is being taken, of which they are a part.
+    Savepoint,
     /// They take a checkpoint first, until then at the latest.
     Snapshot(Timestamp),
 }
 
 impl Job {
-    /// A TaskManager with tasks of the job leaves, and ends after this time at the latest.
-    pub(super) fn taskmanager_leaves(&mut self, now: Timestamp, within: Duration) {
-        let ends = now + within;
-        let known = self.moving.take();
-        let ends = known.as_ref().map_or(ends, |known| known.ends.min(ends));
-        self.moving = Some(Moving {
-            ends,
-            next: now,
-            preparing: known.and_then(|known| known.preparing),
-        });
+    /// A TaskManager with tasks of the job leaves.
+    pub(super) fn taskmanager_leaves(&mut self, now: Timestamp) {
+        let moving = self.moving.get_or_insert_with(Moving::default);
+        moving.next = now;
         self.look_soon_for_parallelism(now);
     }
 
@@ -90,9 +87,10 @@ impl Job {
     }
 
     /// Until when a checkpoint that begins now may take, if it is taken to move.
-    pub(super) fn moves_by(&self, now: Timestamp) -> Option<Timestamp> {
-        let moving = self.moving.as_ref()?;
-        Some(now + moving.ends.since(now) / 2)
+    pub(super) fn moves_by(&self, tms: &TaskManagers, now: Timestamp) -> Option<Timestamp> {
+        let held = self.execution.slots.iter().filter_map(|slot| slot.at);
+        let ends = held.filter_map(|at| tms.get(at.tm)?.leaves).min()?;
+        Some(now + ends.since(now) / 2)
     }
 
     /// Something has happened for which the moving may wait.
@@ -107,6 +105,27 @@ impl Job {
         if let Some(moving) = &mut self.moving {
             moving.next = now;
             moving.preparing = None;
+            moving.stopped.clear();
+        }
+    }
+
+    /// Regions have lost their part in a checkpoint: those that it was taken for take another one, after a while.
+    pub(super) fn moving_aborted(&mut self, regions: &BTreeSet<RegionIndex>) {
+        let preparing = self.moving.as_mut().and_then(|it| it.preparing.as_mut());
+        if let Some(preparing) = preparing {
+            preparing.asked.retain(|region| !regions.contains(region));
+        }
+    }
+
+    /// Those that have stopped were given their slots, or there are none for them: nothing is kept for them any more.
+    pub(super) fn is_served(&mut self, cx: &mut Cx<'_>) {
+        let restarting = self.execution.restarting();
+        if let Some(moving) = &mut self.moving
+            && !moving.stopped.is_empty()
+            && moving.stopped.is_disjoint(restarting)
+        {
+            moving.stopped.clear();
+            cx.tms.redeem(self.id());
         }
     }
 
@@ -117,16 +136,21 @@ impl Job {
             return;
         };
         moving.next = cx.now + PAUSE;
-        let slots = self.slots_left(cx.tms);
-        if slots.is_empty() {
-            cx.tms.redeem(self.id());
-            self.moving = None;
-            return;
-        }
+        // One thing after the other: what has stopped has its slots first.
+        let stopped = !moving.stopped.is_empty();
+        let slots = self.slots_on_leaving(cx.tms);
         let regions = self.regions_in(&slots);
-        if !regions.is_empty() {
+        if slots.is_empty() && !stopped {
+            self.moves_no_more(cx);
+        } else if !regions.is_empty() && !stopped {
             self.prepare_to_move(cx, &slots, &regions);
         }
+    }
+
+    /// Nothing of it is on a TaskManager that leaves, or it ends.
+    pub(super) fn moves_no_more(&mut self, cx: &mut Cx<'_>) {
+        cx.tms.redeem(self.id());
+        self.moving = None;
     }
 
     /// These regions, with tasks in these slots, move as soon as they can.
@@ -134,11 +158,13 @@ impl Job {
         let obstacle = self.obstacle(cx.tms, cx.now, slots, regions);
         if let Some(Obstacle::Slots { .. }) = obstacle {
             cx.tms.redeem(self.id());
-            self.moving.as_mut().map(|moving| moving.preparing.take());
+            if let Some(moving) = &mut self.moving {
+                moving.preparing = None;
+            }
             return;
         }
         cx.tms.promise(self.id(), count(slots));
-        self.ask_for_snapshots(cx.now, regions);
+        self.ask_for_snapshots(cx, regions);
         match self.obstacle(cx.tms, cx.now, slots, regions) {
             None => self.move_regions(cx, regions),
             Some(Obstacle::Snapshot(until)) => {
@@ -151,9 +177,9 @@ impl Job {
     }
 
     /// The slots of the job on TaskManagers that leave.
-    pub(super) fn slots_left(&self, tms: &TaskManagers) -> Vec<u32> {
+    pub(super) fn slots_on_leaving(&self, tms: &TaskManagers) -> Vec<u32> {
         let slots = (0..).zip(&self.execution.slots);
-        let leaves = |tm| tms.get(tm).is_some_and(|tm| tm.leaves);
+        let leaves = |tm| tms.get(tm).is_some_and(|tm| tm.leaves.is_some());
         let left = slots.filter(|(_, slot)| slot.at.is_some_and(|at| leaves(at.tm)));
         left.map(|(slot, _)| slot).collect()
     }
@@ -168,8 +194,11 @@ impl Job {
     }
 
     /// Those of these regions that run take a checkpoint, once.
-    fn ask_for_snapshots(&mut self, now: Timestamp, regions: &BTreeSet<RegionIndex>) {
-        let until = self.moves_by(now).unwrap_or(now);
+    fn ask_for_snapshots(&mut self, cx: &Cx<'_>, regions: &BTreeSet<RegionIndex>) {
+        let now = cx.now;
+        let takes_some = self.graph.config().checkpointing.is_some();
+        let until = self.moves_by(cx.tms, now).filter(|_| takes_some);
+        let until = until.unwrap_or(now);
         let Some(moving) = &mut self.moving else {
             return;
         };
@@ -211,18 +240,19 @@ impl Job {
         if free < needed {
             return Some(Obstacle::Slots { needed, free });
         }
-        if self.savepoints.current().is_some() {
-            return Some(Obstacle::Savepoint);
-        }
         if self.rescaling.is_under_way() {
             return Some(Obstacle::Rescaling);
         }
-        if self.checkpoints.is_writing() {
+        let mut of_theirs = regions.iter();
+        if of_theirs.any(|region| self.checkpoints.is_storing(*region)) {
             return Some(Obstacle::Writing);
         }
-        let preparing = self.preparing()?;
+        let preparing = self.preparing().filter(|it| it.until > now)?;
+        if self.savepoints.current().is_some() {
+            return Some(Obstacle::Savepoint);
+        }
         let may_stop = |region: &RegionIndex| self.may_stop(*region, preparing.since);
-        let waits = preparing.until > now && !regions.iter().all(may_stop);
+        let waits = !regions.iter().all(may_stop);
         waits.then_some(Obstacle::Snapshot(preparing.until))
     }
 
@@ -233,11 +263,28 @@ impl Job {
         !self.checkpoints.is_final(region) && (snapshotted || !started)
     }
 
+    /// How many slots become free if these regions stop.
+    fn slots_of(&self, regions: &BTreeSet<RegionIndex>) -> u32 {
+        let layout = self.execution.layout();
+        let stops = |slot: &u32| {
+            let mut tasks = self.execution.tasks_in(*slot);
+            tasks.all(|task| !self.is_alive(task) || regions.contains(&layout.of(task)))
+        };
+        let members = regions.iter().flat_map(|region| layout.members(*region));
+        let alive = members.filter(|task| self.is_alive(**task));
+        let slots: BTreeSet<u32> = alive.map(|task| self.execution.slot_of(*task)).collect();
+        u32::try_from(slots.iter().filter(|slot| stops(slot)).count())
+            .expect("slots are counted in 32 bits")
+    }
+
     fn move_regions(&mut self, cx: &mut Cx<'_>, regions: &BTreeSet<RegionIndex>) {
         let job = self.id();
         tracing::info!(%job, regions = regions.len(), "tasks move from TaskManagers that leave");
+        // Those that it has elsewhere are its own to come back to.
+        cx.tms.promise(job, self.slots_of(regions));
         if let Some(moving) = &mut self.moving {
             moving.preparing = None;
+            moving.stopped.clone_from(regions);
         }
         self.restart_without_failure(cx, regions, "its tasks move to other TaskManagers");
     }

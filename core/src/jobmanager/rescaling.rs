@@ -152,7 +152,7 @@ impl Job {
         let usual = checkpoints.map_or(Duration::ZERO, |config| config.interval * INTERVALS);
         let delay = config.rescaling.max_delay.unwrap_or(usual);
         let until = cx.now + delay;
-        let moves = self.moves_by(cx.now);
+        let moves = self.moves_by(cx.tms, cx.now);
         let until = moves.map_or(until, |moves| until.min(moves));
         let concerned = self.rewiring(&graph).concerned;
         let runs = |region: &&RegionIndex| self.execution.runs(**region);

@@ -197,9 +197,9 @@ impl Coordinator {
 
     /// A TaskManager leaves, and ends after this time at the latest: its tasks move.
     fn leaves(&mut self, tm: TmKey, within: Duration) {
-        for id in self.tms.leaves(tm) {
+        for id in self.tms.leaves(tm, self.now + within) {
             if let Some(job) = self.jobs.get_mut(&id) {
-                job.taskmanager_leaves(self.now, within);
+                job.taskmanager_leaves(self.now);
                 self.dirty.insert(id);
             }
         }
@@ -271,8 +271,11 @@ impl Coordinator {
             session: tm.session,
         });
         let name = &tm.hello.taskmanager;
-        let (cause, is_left) = (format!("TaskManager {name}: {why}"), tm.leaves);
-        tracing::warn!(taskmanager = %name, why, is_left, "TaskManager lost");
+        let cause = format!("TaskManager {name}: {why}");
+        match tm.leaves.is_some() && tm.is_unused() {
+            true => tracing::info!(taskmanager = %name, why, "TaskManager has left"),
+            false => tracing::warn!(taskmanager = %name, why, "TaskManager lost"),
+        }
         let usages = tm.slots.iter().flatten();
         let mut taken: Vec<(JobId, u32)> = usages.map(|it| (it.job, it.job_slot)).collect();
         taken.sort_unstable();

@@ -65,8 +65,8 @@ pub(super) struct TaskManager {
     pub(super) free: BTreeSet<SlotIndex>,
     /// Whether it has said anything since its hello, and in the interval after it was last asked.
     pub(super) answered: bool,
-    /// Whether it ends as soon as it can: it is given no tasks any more.
-    pub(super) leaves: bool,
+    /// If it ends as soon as it can, and is given no tasks any more: then it does at the latest.
+    pub(super) leaves: Option<Timestamp>,
     pub(super) last_heard: Timestamp,
     /// It has been silent for too long by a look that came late. Until then it may still be heard.
     spared_until: Option<Timestamp>,
@@ -104,6 +104,8 @@ pub(super) struct TaskManagers {
     unused: Vec<TmKey>,
     /// How many slots are kept for jobs that stop tasks to move them.
     promised: BTreeMap<JobId, u32>,
+    /// How many these are together.
+    promises: u32,
 }
 
 impl Hash for TaskManagers {
@@ -131,7 +133,7 @@ impl TaskManagers {
             slots: vec![None; slots as usize],
             free: (0..slots).map(SlotIndex).collect(),
             answered: false,
-            leaves: false,
+            leaves: None,
             last_heard: now,
             spared_until: None,
             spared: 0,
@@ -248,12 +250,13 @@ impl TaskManagers {
     }
 
     /// A TaskManager leaves: offers no slot of it any more. Tells the jobs with tasks there.
-    pub(super) fn leaves(&mut self, key: TmKey) -> BTreeSet<JobId> {
+    pub(super) fn leaves(&mut self, key: TmKey, ends: Timestamp) -> BTreeSet<JobId> {
         let tm = &mut self.all[key];
         let before = tm.free_count();
-        if core::mem::replace(&mut tm.leaves, true) {
+        if tm.leaves.is_some() {
             return BTreeSet::new();
         }
+        tm.leaves = Some(ends);
         self.supply.change(tm.kind, key, before, 0);
         self.slots_changed = true;
         tracing::info!(taskmanager = %tm.hello.taskmanager, "TaskManager leaves: it is given no tasks");
@@ -277,20 +280,34 @@ impl TaskManagers {
         }
     }
 
-    /// A job is about to stop tasks that are to go on in so many other slots.
+    /// A job stops tasks that are to go on in other slots, or is about to: so many are given to nobody else.
     pub(super) fn promise(&mut self, job: JobId, slots: u32) {
-        self.promised.insert(job, slots);
+        let before = self.promised.insert(job, slots).unwrap_or(0);
+        self.promises = self.promises - before + slots;
     }
 
     /// A job has got slots, or wants none any more.
     pub(super) fn redeem(&mut self, job: JobId) {
-        self.promised.remove(&job);
+        if let Some(slots) = self.promised.remove(&job) {
+            self.promises -= slots;
+            self.changed = true;
+            self.slots_changed = true;
+        }
     }
 
     /// How many slots are promised to other jobs than this one.
     pub(super) fn promised_to_others(&self, job: JobId) -> u32 {
-        let others = self.promised.iter().filter(|(other, _)| **other != job);
-        others.map(|(_, slots)| slots).sum()
+        self.promises - self.promised.get(&job).copied().unwrap_or(0)
+    }
+
+    /// How many slots are promised to jobs.
+    pub(super) fn promises(&self) -> u32 {
+        self.promises
+    }
+
+    /// The jobs that slots are promised to, with how many.
+    pub(super) fn promised(&self) -> impl Iterator<Item = (JobId, u32)> {
+        self.promised.iter().map(|(job, slots)| (*job, *slots))
     }
 
     /// For how many of these slots of a job there are free ones, beside those that are promised.
@@ -384,7 +401,7 @@ impl TaskManagers {
         );
         tm.slots[at.slot.0 as usize] = usage;
         self.supply.change(tm.kind, at.tm, before, tm.free_count());
-        if tm.leaves && tm.is_unused() {
+        if tm.leaves.is_some() && tm.is_unused() {
             self.unused.push(at.tm);
         }
     }
@@ -397,6 +414,11 @@ impl TaskManagers {
     /// Whether there is more supply or demand of slots since this was last asked.
     pub(super) fn take_changed(&mut self) -> bool {
         core::mem::take(&mut self.changed)
+    }
+
+    /// Whether that will be said when it is asked next.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
     }
 
     /// Whether other slots can be given, or other TaskManagers are registered, since this was last asked: if not,
@@ -481,7 +503,7 @@ fn nobody() -> TaskManager {
         slots: Vec::new(),
         free: BTreeSet::new(),
         answered: false,
-        leaves: false,
+        leaves: None,
         last_heard: Timestamp(0),
         spared_until: None,
         spared: 0,
@@ -499,11 +521,11 @@ impl TaskManager {
 
     /// Whether its slots are given to tasks.
     fn offers(&self) -> bool {
-        self.answered && !self.leaves
+        self.answered && self.leaves.is_none()
     }
 
     /// Whether no task is in it.
-    fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.free.len() == self.slots.len()
     }
 

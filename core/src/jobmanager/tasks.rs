@@ -112,7 +112,7 @@ impl Job {
         if let Some(position) = first.filter(|_| !matches!(self.phase, JobPhase::Reconciling(_))) {
             let name = tm.hello.taskmanager.clone();
             self.remember(cx, Some(position), Some(name), String::from(cause));
-            match tm.leaves {
+            match tm.leaves.is_some() {
                 true => self.left_behind(cx, &regions, cause),
                 false => self.fail_regions(cx, &regions, String::from(cause)),
             }

@@ -61,6 +61,8 @@ pub struct SlotCounts {
     pub total: u32,
     /// Those of them that can be given to tasks.
     pub free: u32,
+    /// How many slots are kept for jobs whose tasks move from TaskManagers that leave.
+    pub kept: u32,
 }
 
 /// What changes most often about a job. Cheap: for those who look at every job after every step.

@@ -46,6 +46,7 @@ impl Coordinator {
             taskmanagers: self.tms.count_all(),
             total: self.tms.slots(),
             free: self.tms.free_slots(),
+            kept: self.tms.promises(),
         }
     }
 
@@ -245,7 +246,7 @@ impl Coordinator {
             slots: tm.hello.slots,
             free_slots: tm.free_count(),
             answers: tm.answered,
-            leaves: tm.leaves,
+            leaves: tm.leaves.is_some(),
             tasks: allocations.iter().map(|(_, _, tasks)| tasks).sum(),
             hardware: tm.hello.hardware,
             allocations,

@@ -368,7 +368,7 @@ fn operators_are_sorted_and_each_is_there_once() {
 #[test]
 fn reports() {
     use v1::from_task_manager::Message::*;
-    let [_, (_, states), (_, acknowledge), (_, decline)] =
+    let [_, (_, states), (_, acknowledge), (_, decline), _] =
         examples::from_taskmanager().try_into().unwrap();
     let wire = |message| v1::FromTaskManager::from(&message).message.unwrap();
 
@@ -419,7 +419,7 @@ fn reports() {
 fn a_snapshot_cannot_be_outside_its_jobs_folder() {
     use v1::from_task_manager::Message::Acknowledge;
     let acknowledge = |path: &str, size| {
-        let [_, _, (_, example), _] = examples::from_taskmanager().try_into().unwrap();
+        let [_, _, (_, example), _, _] = examples::from_taskmanager().try_into().unwrap();
         let wire = v1::FromTaskManager::from(&example).message.unwrap();
         let Acknowledge(mut wire) = wire else {
             panic!("another example");

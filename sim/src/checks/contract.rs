@@ -169,7 +169,7 @@ impl Checks {
                     || format!("{} {:?}", ack.attempt, ack.checkpoint),
                 )?,
                 Effect::End => {
-                    let is_over = step.worker.leaves_at() <= Some(step.now);
+                    let is_over = step.worker.leaves_at().is_some_and(|at| at <= step.now);
                     let left = alive(step.worker).next();
                     ensure(
                         is_over || left.is_none(),

@@ -42,7 +42,10 @@ impl Waits {
                 self.since.remove(&job.id);
                 continue;
             }
-            let free = self.free(step);
+            // Those that are kept for who moves may be its own.
+            let free = self
+                .free(step)
+                .saturating_sub(step.coordinator.slots().kept);
             ensure(waiting > free, "a_job_that_fits_is_placed", || {
                 format!(
                     "{waiting} tasks of job {} wait, {free} slots are free",

@@ -39,8 +39,8 @@ pub(super) struct Session {
     /// Whether it has said anything since its hello, and does not owe an answer for an interval: else it is given
     /// nothing.
     pub(super) answered: bool,
-    /// It has said that it leaves.
-    pub(super) leaves: bool,
+    /// When it ends at the latest, if it has said that it leaves.
+    pub(super) leaves: Option<Timestamp>,
     pub(super) dismissed: bool,
     last_heard: Timestamp,
     /// Not given up before then, because the coordinator was late to look.
@@ -53,7 +53,7 @@ pub(super) struct Session {
 impl Session {
     /// How many slots it has for tasks.
     pub(super) fn offered(&self) -> u32 {
-        if self.answered && !self.leaves {
+        if self.answered && self.leaves.is_none() {
             self.slots
         } else {
             0
@@ -89,8 +89,8 @@ impl Model {
             false => 0,
         };
         let sessions = self.sessions.iter();
-        let leaving = sessions.filter(|(_, session)| session.leaves);
-        let leaving = leaving.map(|(on, _)| *on).collect();
+        let leaving = sessions.filter_map(|(on, session)| Some((*on, session.leaves?)));
+        let leaving = leaving.collect();
         if let Some(job) = self.jobs.get_mut(&id) {
             let mut room = Room {
                 now: self.now,
@@ -224,7 +224,7 @@ impl Model {
                 hellos: hello.hellos,
                 slots: hello.slots,
                 answered: false,
-                leaves: false,
+                leaves: None,
                 dismissed: false,
                 last_heard: self.now,
                 spared_until: None,
@@ -335,7 +335,7 @@ impl Model {
                             now: self.now,
                             epoch: self.epoch,
                             free_slots: 0,
-                            leaving: BTreeSet::new(),
+                            leaving: BTreeMap::new(),
                             promised: &mut self.promised,
                             hints,
                             orders: &mut self.orders,
@@ -375,7 +375,7 @@ impl Model {
         let concerned: Vec<JobId> = self.jobs.values().filter(there).map(|job| job.id).collect();
         for id in concerned {
             self.with(id, coordinator, |job, room| {
-                job.session_lost(room, on, session.leaves);
+                job.session_lost(room, on, session.leaves.is_some());
             });
         }
     }

@@ -61,9 +61,9 @@ impl Model {
                 }
             }
             job.is_deployed_whole(self.epoch)?;
-            self.promised.remove(&id);
             self.touched.insert(id);
         }
+        self.serve();
         self.nobody_waits_in_vain()
     }
 
@@ -75,7 +75,9 @@ impl Model {
             return Ok(());
         }
         let free = self.free_slots();
-        let served = waiting.find(|job| job.missing_slots() <= free);
+        let kept: usize = self.promised.values().sum();
+        let own = |job: &Job| self.promised.get(&job.id).copied().unwrap_or(0);
+        let served = waiting.find(|job| job.missing_slots() + kept - own(job) <= free);
         served.map_or(Ok(()), |job| {
             let missing = job.missing_slots();
             let id = job.id;
@@ -165,13 +167,15 @@ impl Model {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let total: u32 = self.sessions.values().map(|session| session.slots).sum();
         let free = u32::try_from(self.free_slots()).unwrap_or(u32::MAX);
-        let own = (sessions, total, free);
-        let shown = (shown.taskmanagers, shown.total, shown.free);
+        let kept: usize = self.promised.values().sum();
+        let own = (sessions, total, free, kept);
+        let kept = shown.kept as usize;
+        let shown = (shown.taskmanagers, shown.total, shown.free, kept);
         if shown == own {
             return Ok(());
         }
         Err(disagree(format!(
-            "TaskManagers, slots and free slots are {shown:?}, foreseen {own:?}"
+            "TaskManagers, slots, free and kept slots are {shown:?}, foreseen {own:?}"
         )))
     }
 

@@ -412,6 +412,8 @@ impl Job {
     fn end(&mut self, room: &mut Room<'_>, status: JobStatus) {
         let mut write = self.end_savepoints();
         write.push(Write::Result(self.id, status));
+        self.moving = None;
+        room.promised.remove(&self.id);
         room.writes.push(write);
         self.life = Life::Ended(status, Cleanup::Storing);
     }

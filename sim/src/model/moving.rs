@@ -9,19 +9,20 @@ use jobmanager_core::id::SessionId;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::state::ExecutionState;
 use jobmanager_core::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// It has tasks on TaskManagers that leave, or had some.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Moving {
-    ends: Timestamp,
     /// When it looks next.
     pub(super) next: Timestamp,
     pub(super) preparing: Option<Preparing>,
+    /// The regions that have stopped, and were not tried to be placed since.
+    pub(super) stopped: BTreeSet<usize>,
 }
 
 /// There are slots, and what moves takes a checkpoint.
@@ -32,14 +33,7 @@ pub(super) struct Preparing {
     /// Then it need not have one.
     until: Timestamp,
     /// The regions that were made to owe one.
-    asked: BTreeSet<usize>,
-}
-
-impl Moving {
-    /// Half of what is left of its time.
-    pub(super) fn half(&self, now: Timestamp) -> Timestamp {
-        now + self.ends.since(now) / 2
-    }
+    pub(super) asked: BTreeSet<usize>,
 }
 
 impl Model {
@@ -48,13 +42,23 @@ impl Model {
         let Some(session) = self.sessions.get_mut(&on) else {
             return;
         };
-        if std::mem::replace(&mut session.leaves, true) {
+        if session.leaves.is_some() {
             return;
         }
+        session.leaves = Some(self.now + within);
         let there = |job: &&Job| job.sessions().contains(&on);
         let concerned: Vec<_> = self.jobs.values().filter(there).map(|job| job.id).collect();
         for id in concerned {
-            self.with(id, coordinator, |job, room| job.is_left(room.now, within));
+            self.with(id, coordinator, |job, room| job.is_left(room.now));
+        }
+    }
+
+    /// Nothing is kept any more for those that have stopped to move, once they had their turn.
+    pub(super) fn serve(&mut self) {
+        for job in self.jobs.values_mut() {
+            if job.is_served() {
+                self.promised.remove(&job.id);
+            }
         }
     }
 
@@ -62,7 +66,7 @@ impl Model {
     pub(super) fn dismiss(&mut self) {
         let used: BTreeSet<SessionId> = self.taken().into_iter().map(|(on, _)| on).collect();
         for (on, session) in &mut self.sessions {
-            if session.leaves && !session.dismissed && !used.contains(on) {
+            if session.leaves.is_some() && !session.dismissed && !used.contains(on) {
                 session.dismissed = true;
                 self.orders.push(Order::Dismiss(*on));
             }
@@ -71,18 +75,18 @@ impl Model {
 }
 
 impl Job {
-    fn is_left(&mut self, now: Timestamp, within: Duration) {
-        let ends = now + within;
-        let moving = self.moving.get_or_insert(Moving {
-            ends,
-            next: now,
-            preparing: None,
-        });
-        moving.ends = moving.ends.min(ends);
-        moving.next = now;
+    fn is_left(&mut self, now: Timestamp) {
+        self.moving.get_or_insert_with(Moving::default).next = now;
         if let Step::Idle { next } = &mut self.rescaling.step {
             *next = now;
         }
+    }
+
+    /// Half of the time that is left where the first of its TaskManagers leaves.
+    pub(super) fn half(&self, room: &Room<'_>) -> Option<Timestamp> {
+        let on = self.sessions();
+        let ends = on.iter().filter_map(|on| room.leaving.get(on)).min()?;
+        Some(room.now + ends.since(room.now) / 2)
     }
 
     /// Whether a region is to take a checkpoint at once, to move then.
@@ -99,10 +103,10 @@ impl Job {
         };
         let leaves = |at: &usize| {
             let at = self.tasks[*at].at;
-            at.is_some_and(|(on, _)| room.leaving.contains(&on))
+            at.is_some_and(|(on, _)| room.leaving.contains_key(&on))
         };
         let left: Vec<usize> = (0..self.tasks.len()).filter(leaves).collect();
-        if left.is_empty() {
+        if left.is_empty() && moving.stopped.is_empty() {
             self.moving = None;
             room.promised.remove(&self.id);
             return;
@@ -112,7 +116,7 @@ impl Job {
         let active = |region: &usize| self.regions[*region].stage == Stage::Active;
         let regions: BTreeSet<usize> = regions.filter(active).collect();
         moving.next = room.now + PAUSE;
-        if regions.is_empty() {
+        if regions.is_empty() || !moving.stopped.is_empty() {
             self.moving = Some(moving);
             return;
         }
@@ -123,7 +127,8 @@ impl Job {
             return;
         }
         room.promised.insert(self.id, slots.len());
-        let half = moving.half(room.now);
+        let half = self.half(room).filter(|_| self.plan.checkpoints.is_some());
+        let half = half.unwrap_or(room.now);
         let mut preparing = moving.preparing.take().unwrap_or_else(|| Preparing {
             since: room.now,
             until: half,
@@ -135,17 +140,54 @@ impl Job {
             }
         }
         let is_rescaled = !matches!(self.rescaling.step, Step::Idle { .. });
-        let busy = self.turn_is_taken() || is_rescaled || self.checkpoints.writing.is_some();
+        let is_over = preparing.until <= room.now;
+        let is_stored = regions
+            .iter()
+            .any(|region| self.checkpoints.is_storing(*region));
+        let is_saved = self.turn_is_taken() && !is_over;
+        let busy = is_rescaled || is_stored || is_saved;
         let ready = |region: &usize| self.may_stop(*region, preparing.since);
-        let waits = preparing.until > room.now && !regions.iter().all(ready);
+        let waits = !is_over && !regions.iter().all(ready);
         if waits && !busy {
             moving.next = moving.next.min(preparing.until);
         }
-        moving.preparing = (busy || waits).then_some(preparing);
-        self.moving = Some(moving);
-        if !busy && !waits {
-            self.restart(room, &regions);
+        if busy || waits {
+            moving.preparing = Some(preparing);
+            self.moving = Some(moving);
+            return;
         }
+        room.promised.insert(self.id, self.vacated_by(&regions));
+        moving.stopped.clone_from(&regions);
+        self.moving = Some(moving);
+        self.restart(room, &regions);
+    }
+
+    /// How many slots nobody else is in than tasks of these regions.
+    fn vacated_by(&self, regions: &BTreeSet<usize>) -> usize {
+        let mut used: BTreeMap<_, bool> = BTreeMap::new();
+        for (at, task) in self
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| it.at.is_some())
+        {
+            let own = regions.contains(&self.plan.region_of[at]);
+            *used.entry(task.at).or_insert(true) &= own;
+        }
+        used.values().filter(|own| **own).count()
+    }
+
+    /// What has stopped waits for its slots in the line now, or has them.
+    pub(super) fn is_served(&mut self) -> bool {
+        let Some(moving) = &mut self.moving else {
+            return false;
+        };
+        let stops = |at: &usize| matches!(self.regions[*at].stage, Stage::Restarting(_));
+        if moving.stopped.is_empty() || moving.stopped.iter().any(stops) {
+            return false;
+        }
+        moving.stopped.clear();
+        true
     }
 
     fn may_stop(&self, region: usize, since: Timestamp) -> bool {

@@ -13,7 +13,7 @@ use jobmanager_core::record::{Bounds, CheckpointRecord, Record, RecordKey, Recor
 use jobmanager_core::savepoint::SubtaskSnapshot;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Attempt numbers from here on are not adopted.
@@ -206,8 +206,8 @@ pub(super) struct Room<'a> {
     pub(super) epoch: Epoch,
     /// How many slots can be given to tasks.
     pub(super) free_slots: usize,
-    /// The sessions of TaskManagers that leave.
-    pub(super) leaving: BTreeSet<SessionId>,
+    /// The sessions of TaskManagers that leave, and when these end.
+    pub(super) leaving: BTreeMap<SessionId, Timestamp>,
     pub(super) promised: &'a mut BTreeMap<JobId, usize>,
     pub(super) hints: Hints<'a>,
     pub(super) orders: &'a mut Vec<Order>,

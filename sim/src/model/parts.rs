@@ -359,6 +359,10 @@ impl Job {
                     let order = Discard::Checkpoint(self.id, id);
                     room.orders.push(Order::Discard(order));
                 }
+                let moving = self.moving.as_mut();
+                if let Some(preparing) = moving.and_then(|moving| moving.preparing.as_mut()) {
+                    preparing.asked.retain(|region| !gone.contains(region));
+                }
                 if !abort.has_successor {
                     self.demands_aborted(id, &gone, abort.counts);
                 }

@@ -134,7 +134,7 @@ impl Job {
     /// The parallelism for which there is room, on TaskManagers that stay.
     fn fitting(&self, room: &Room<'_>) -> Option<Vec<u32>> {
         let tasks = self.tasks.iter().zip(&self.plan.shares);
-        let stays = |(on, _): &(SessionId, SlotIndex)| !room.leaving.contains(on);
+        let stays = |(on, _): &(SessionId, SlotIndex)| !room.leaving.contains_key(on);
         let held: BTreeSet<_> = tasks
             .filter_map(|(task, share)| task.at.filter(stays).map(|_| share))
             .collect();
@@ -236,7 +236,7 @@ impl Job {
         let delay = self.plan.elastic.max_delay;
         let delay = delay.unwrap_or(interval.unwrap_or_default() * 3);
         let until = room.now + delay;
-        let moves = self.moving.as_ref().map(|moving| moving.half(room.now));
+        let moves = self.half(room);
         self.rescaling.step = Step::Preparing {
             since: room.now,
             until: moves.map_or(until, |moves| until.min(moves)),
@@ -455,6 +455,7 @@ impl Job {
         if let Some(moving) = &mut self.moving {
             moving.next = room.now;
             moving.preparing = None;
+            moving.stopped.clear();
         }
         for id in before {
             if self.is_useless(id) {

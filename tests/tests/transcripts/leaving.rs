@@ -1,7 +1,7 @@
 //! Scenarios of TaskManagers that leave.
 
 use super::script::Script;
-use super::{JOB, TWO, running};
+use super::{JOB, running};
 use jobmanager_core::jobmanager::Input;
 use jobmanager_core::message::FromTaskManager;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn who_is_told_twice_asks_once() {
 
 #[test]
 fn only_what_is_there_moves() {
-    let mut script = running(&["a", "b"], 1, TWO);
+    let mut script = running(&["a", "b"], 1, &JOB.replace("hash", "forward"));
     script.connect("c", 1).pass(200).cut().leave("a", 20);
     script.acknowledge_all().stored("done").canceled("a", 0);
     insta::assert_snapshot!(script.text());
@@ -127,5 +127,67 @@ fn two_jobs_do_not_stop_for_the_same_slot() {
     script.canceled("a", 0).pass(3_000);
     script.connect("c", 1).pass(1_000).acknowledge_all();
     script.stored("done").canceled("a", 0);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn what_has_stopped_keeps_its_slots_until_all_of_it_has() {
+    let one = JOB
+        .replace("\"parallelism\": 2", "\"parallelism\": 1")
+        .replace("hash", "forward");
+    let other = one.replace("0000000000000001", "0000000000000002");
+    let mut script = Script::new();
+    script.connect("a", 2).connect("b", 1);
+    script
+        .submit(&other)
+        .stored("done")
+        .submit(JOB)
+        .stored("done");
+    script.all_running().connect("c", 1).pass(200).cut();
+    script.leave("a", 20).acknowledge_all().stored("done");
+    script.canceled("a", 0).pass(1_000).canceled("b", 0);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_taken_once_more_before_the_tasks_move() {
+    let patient = r#""execution.checkpointing.tolerable-failed-checkpoints": 9,
+        "execution.checkpointing.interval": "1 min""#;
+    let job = JOB.replace(r#""execution.checkpointing.interval": "1 s""#, patient);
+    let mut script = running(&["a", "b"], 2, &job);
+    script
+        .pass(200)
+        .cut()
+        .leave("a", 20)
+        .declines(0)
+        .pass(1_000);
+    script.acknowledge_all().stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn who_is_canceled_before_it_moves_needs_no_slot_any_more() {
+    let one = JOB
+        .replace("\"parallelism\": 2", "\"parallelism\": 1")
+        .replace("hash", "forward");
+    let other = one.replace("0000000000000001", "0000000000000002");
+    let mut script = Script::new();
+    script.connect("a", 2).submit(&other).stored("done");
+    script.submit(&one).stored("done").all_running();
+    script.connect("b", 1).pass(200).leave("a", 20).cut();
+    script.cancel().stored("done").pass(1_000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn who_leaves_sooner_and_has_ended_does_not_hurry_the_others() {
+    let one = JOB.replace("hash", "forward");
+    let mut script = running(&["a", "b"], 1, &one);
+    script
+        .pass(200)
+        .leave("a", 2)
+        .leave("b", 600)
+        .disconnect("a");
+    script.cut().pass(10_000).connect("c", 2).pass(1_000);
     insta::assert_snapshot!(script.text());
 }

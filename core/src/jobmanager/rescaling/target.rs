@@ -113,7 +113,7 @@ impl Job {
         let mut slots = supply.free_by_kind();
         let held = self.execution.slots.iter().filter_map(|slot| slot.at);
         let held = held.filter_map(|at| cx.tms.get(at.tm));
-        for tm in held.filter(|tm| !tm.leaves) {
+        for tm in held.filter(|tm| tm.leaves.is_none()) {
             *slots.entry(tm.kind).or_default() += 1;
         }
         let groups = 0..u32::try_from(self.graph.groups().len()).expect("fewer than vertices");

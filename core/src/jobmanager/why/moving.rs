@@ -112,7 +112,7 @@ impl Look<'_> {
         if !job.is_left() {
             return None;
         }
-        let slots = job.slots_left(tms);
+        let slots = job.slots_on_leaving(tms);
         let regions = job.regions_in(&slots);
         if regions.is_empty() {
             return None;

@@ -37,6 +37,8 @@ pub enum Slots {
         needed: u32,
         /// How many are free that suit any of them.
         free: u32,
+        /// How many more are free, and kept for jobs whose tasks move.
+        kept: u32,
         /// How many are missing, at least.
         missing: u32,
         /// In how many that jobs hold, and that would suit, all tasks were told to stop.
@@ -94,12 +96,13 @@ impl Slots {
                 tasks,
                 needed,
                 free,
+                kept,
                 missing,
                 taskmanagers,
                 since,
                 ..
             } => format!(
-                "{} {} for {}: of those on {}, {free} {} and {} free, and {missing} {} missing; this has lasted {}.",
+                "{} {} for {}: of those on {}, {free} {} and {} free, and {missing} {} missing{}; this has lasted {}.",
                 counted(*tasks, "task"),
                 verb(*tasks, "waits", "wait"),
                 counted(*needed, "slot"),
@@ -107,6 +110,10 @@ impl Slots {
                 verb(*free, "suits", "suit"),
                 verb(*free, "is", "are"),
                 verb(*missing, "is", "are"),
+                match kept {
+                    0 => String::new(),
+                    _ => format!(", as {kept} more are kept for jobs whose tasks move"),
+                },
                 span(now.since(*since)),
             ),
             Slots::NoTaskmanager => String::from("No TaskManager is registered."),
@@ -232,7 +239,10 @@ impl Look<'_> {
         let since = self.job.first_scheduled()?;
         let needed = execution.needed_slots();
         let mut groups = self.groups(&needed);
-        let supply = self.supply(&mut groups);
+        let mut supply = self.supply(&mut groups);
+        let tms = &self.coordinator.tms;
+        let kept = tms.promised_to_others(self.job.id()).min(supply.free);
+        supply.free -= kept;
         let short = groups.iter().map(|it| it.needed.saturating_sub(it.free));
         let too_few = count(needed.len()).saturating_sub(supply.free);
         let missing = too_few.max(short.sum());
@@ -241,6 +251,7 @@ impl Look<'_> {
             tasks: scheduled.iter().map(|it| execution.size(*it)).sum(),
             needed: count(needed.len()),
             free: supply.free,
+            kept,
             missing,
             coming_back: supply.held.values().map(|(_, stopping)| stopping).sum(),
             taskmanagers: self.coordinator.tms.count_all(),
@@ -301,9 +312,11 @@ impl Look<'_> {
                 supply.lacking.add(tm);
                 continue;
             }
-            if tm.leaves {
+            if tm.leaves.is_some() {
                 supply.leaving.add(tm);
-            } else if !tm.answered {
+                continue;
+            }
+            if !tm.answered {
                 supply.mute.add(tm);
                 let since = supply.mute_since.unwrap_or(tm.last_heard);
                 supply.mute_since = Some(since.min(tm.last_heard));

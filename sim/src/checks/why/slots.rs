@@ -44,7 +44,7 @@ impl Asked<'_> {
 
     /// How many slots a job holds, at least and at most; and in how many at most all stops.
     fn held(&self, job: JobId) -> (usize, usize, usize) {
-        let sessions = self.facts.sessions.values();
+        let sessions = self.facts.sessions.values().filter(|it| !it.leaves);
         let held = sessions.map(|session| session.taken(Some(job)));
         held.fold((0, 0, 0), |sum, (taken, stops)| {
             let goes_on = taken.len() - stops.len();
@@ -61,6 +61,7 @@ impl Asked<'_> {
                 tasks,
                 needed,
                 free,
+                kept,
                 missing,
                 taskmanagers,
                 ..
@@ -70,7 +71,7 @@ impl Asked<'_> {
                 *taskmanagers as usize == registered
                     && *tasks == waiting
                     && *needed as usize == self.needed()
-                    && (least..=most).contains(&(*free as usize))
+                    && (least..=most).contains(&((free + kept) as usize))
                     // All TaskManagers of the simulation offer all operators.
                     && *missing > 0
                     && *missing == needed.saturating_sub(*free)
