@@ -6,12 +6,17 @@ use crate::jobmanagers::JobManagers;
 use crate::leader::{self, Found, Named};
 use jobmanager_core::message::Envelope;
 use jobmanager_proto::{WireError, v1};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::debug;
 
 /// Messages that wait to be sent. A JobManager that is so far behind is as good as lost.
 const OUTBOX: usize = 4_096;
+/// How long what is queued may take to go out when the TaskManager stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// What happens on a link.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
@@ -36,7 +41,8 @@ pub(crate) enum LinkEvent {
 pub(crate) struct Link {
     number: u64,
     outbox: mpsc::Sender<v1::FromTaskManager>,
-    task: AbortHandle,
+    /// The only one in it.
+    task: JoinSet<()>,
 }
 
 impl Link {
@@ -47,13 +53,13 @@ impl Link {
         events: mpsc::Sender<(u64, LinkEvent)>,
     ) -> Link {
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let Lost { reason, leader } = keep(number, &jobmanagers, messages, &events).await;
             // Nobody listens while the TaskManager stops.
             let lost = LinkEvent::Lost { reason, leader };
             let _ = events.send((number, lost)).await;
         });
-        let task = task.abort_handle();
         Link {
             number,
             outbox,
@@ -70,11 +76,14 @@ impl Link {
     pub(crate) fn send(&self, message: v1::FromTaskManager) -> bool {
         self.outbox.try_send(message).is_ok()
     }
-}
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Closes it once what is queued has gone out, or the time for that is over.
+    pub(crate) async fn finish(self) {
+        let Link {
+            outbox, mut task, ..
+        } = self;
+        drop(outbox);
+        let _ = timeout(FAREWELL, task.join_next()).await;
     }
 }
 
@@ -143,6 +152,8 @@ async fn keep(
             watched = true;
         }
         if told(LinkEvent::Message(envelope)).await.is_err() {
+            // What is queued goes out until the JobManager, too, has ended the session.
+            while let Ok(Some(_)) = incoming.message().await {}
             return at("this TaskManager stops".to_owned());
         }
     }

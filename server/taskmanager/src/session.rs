@@ -135,9 +135,15 @@ impl Session {
         self.learn(Input::Leave { within });
     }
 
-    /// Ends the session, so that the JobManager knows at once, and waits a little for the tasks.
+    /// Ends the session, so that the JobManager knows at once, and waits a little for the tasks and for what is
+    /// still to be sent.
     async fn stop(mut self, mut reports: mpsc::Receiver<Report>) {
-        self.link = None;
+        let link = self.link.take();
+        let farewell = async {
+            if let Some(link) = link {
+                link.finish().await;
+            }
+        };
         self.tasks.cancel_all();
         let ended = async {
             while !self.tasks.is_empty()
@@ -148,7 +154,8 @@ impl Session {
                 }
             }
         };
-        if timeout(STOP_WAIT, ended).await.is_err() {
+        let (ended, ()) = tokio::join!(timeout(STOP_WAIT, ended), farewell);
+        if ended.is_err() {
             let tasks = self.tasks.metrics().len();
             warn!(tasks, "tasks did not stop in time and end with the process");
         }

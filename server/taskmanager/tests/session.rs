@@ -113,6 +113,25 @@ impl Session {
         }
     }
 
+    /// Deploys a job that does not end, and waits until it runs.
+    async fn runs_endlessly(&mut self, hello: &Hello) {
+        let (source, config) = ("datagen-source", r#"{"rate": 10}"#);
+        let deploy = deployment(&hello.data_address, source, config, exactly_once());
+        self.say(deploy).await;
+        self.all(2, &TaskReport::Running).await;
+    }
+
+    /// Cancels its job, and waits until it is.
+    async fn is_canceled(&mut self) {
+        let cancel = ToTaskManager::Cancel {
+            job: JOB,
+            attempt: attempt(),
+            tasks: vec![task(0), task(1)],
+        };
+        self.say(cancel).await;
+        self.all(2, &TaskReport::Canceled).await;
+    }
+
     async fn acknowledgements(&mut self, tasks: usize) -> Vec<Acknowledgement> {
         let mut acknowledged = Vec::new();
         while acknowledged.len() < tasks {
@@ -307,15 +326,7 @@ async fn who_leaves_works_until_its_tasks_are_canceled_and_it_is_dismissed() {
     let mut running = start(operators::builtin()).await;
     let (mut session, hello) = running.session().await;
     assert_eq!(hello.leaves_within, None);
-    let config = r#"{"rate": 10}"#;
-    let deploy = deployment(
-        &hello.data_address,
-        "datagen-source",
-        config,
-        exactly_once(),
-    );
-    session.say(deploy).await;
-    session.all(2, &TaskReport::Running).await;
+    session.runs_endlessly(&hello).await;
     running.leave.take().unwrap().send(()).unwrap();
     let within = LONG;
     assert_eq!(session.next().await, FromTaskManager::Leave { within });
@@ -324,13 +335,9 @@ async fn who_leaves_works_until_its_tasks_are_canceled_and_it_is_dismissed() {
     assert!(hello.leaves_within.is_some_and(|within| within < LONG));
     assert_eq!(hello.inventory.len(), 2);
     session.say(ToTaskManager::Dismissed).await;
-    let cancel = ToTaskManager::Cancel {
-        job: JOB,
-        attempt: attempt(),
-        tasks: vec![task(0), task(1)],
-    };
-    session.say(cancel).await;
-    session.all(2, &TaskReport::Canceled).await;
+    session.is_canceled().await;
+    assert!(session.incoming.message().await.unwrap().is_none());
+    drop(session);
     timeout(LONG, running.ended).await.unwrap().unwrap();
 }
 
@@ -338,15 +345,7 @@ async fn who_leaves_works_until_its_tasks_are_canceled_and_it_is_dismissed() {
 async fn tasks_go_on_without_a_session_and_are_in_the_next_hello() {
     let mut running = start(operators::builtin()).await;
     let (mut session, hello) = running.session().await;
-    let config = r#"{"rate": 10}"#;
-    let deploy = deployment(
-        &hello.data_address,
-        "datagen-source",
-        config,
-        exactly_once(),
-    );
-    session.say(deploy).await;
-    session.all(2, &TaskReport::Running).await;
+    session.runs_endlessly(&hello).await;
     drop(session);
     let (mut session, hello) = running.session().await;
     assert_eq!(hello.seen_epoch, Epoch(3));
@@ -357,13 +356,7 @@ async fn tasks_go_on_without_a_session_and_are_in_the_next_hello() {
         .collect();
     let runs = ExecutionState::Running;
     assert_eq!(inventory, [(task(0), runs), (task(1), runs)]);
-    let cancel = ToTaskManager::Cancel {
-        job: JOB,
-        attempt: attempt(),
-        tasks: vec![task(0), task(1)],
-    };
-    session.say(cancel).await;
-    session.all(2, &TaskReport::Canceled).await;
+    session.is_canceled().await;
     running.stop().await;
 }
 
