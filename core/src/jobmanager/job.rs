@@ -343,9 +343,16 @@ impl Job {
                 let rescaling = self.rescaling_deadline(now);
                 let demands = self.demands.deadline();
                 let moving = self.moving_deadline(now);
-                let parts = [restarts, slots, savepoint, rescaling, moving];
-                let all = parts.into_iter().chain([checkpoints, demands]);
-                all.flatten().min()
+                let all = [
+                    restarts,
+                    slots,
+                    checkpoints,
+                    demands,
+                    savepoint,
+                    rescaling,
+                    moving,
+                ];
+                all.into_iter().flatten().min()
             }
         }
     }

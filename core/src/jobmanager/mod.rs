@@ -319,7 +319,7 @@ impl Coordinator {
             let (jobs, _, mut cx) = self.parts(effects);
             let job = jobs.get_mut(&entry.1).expect("only jobs that exist wait");
             let placed = job.place(&mut cx, needed);
-            job.is_served(&mut cx);
+            job.served(&mut cx);
             match placed {
                 Ok(()) => {
                     self.waiting.remove(entry);

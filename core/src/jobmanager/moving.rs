@@ -118,7 +118,7 @@ impl Job {
     }
 
     /// Those that have stopped were given their slots, or there are none for them: nothing is kept for them any more.
-    pub(super) fn is_served(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn served(&mut self, cx: &mut Cx<'_>) {
         let restarting = self.execution.restarting();
         if let Some(moving) = &mut self.moving
             && !moving.stopped.is_empty()
@@ -155,8 +155,7 @@ impl Job {
 
     /// These regions, with tasks in these slots, move as soon as they can.
     fn prepare_to_move(&mut self, cx: &mut Cx<'_>, slots: &[u32], regions: &BTreeSet<RegionIndex>) {
-        let obstacle = self.obstacle(cx.tms, cx.now, slots, regions);
-        if let Some(Obstacle::Slots { .. }) = obstacle {
+        if self.lacks_slots(cx.tms, slots).is_some() {
             cx.tms.redeem(self.id());
             if let Some(moving) = &mut self.moving {
                 moving.preparing = None;
@@ -165,7 +164,7 @@ impl Job {
         }
         cx.tms.promise(self.id(), count(slots));
         self.ask_for_snapshots(cx, regions);
-        match self.obstacle(cx.tms, cx.now, slots, regions) {
+        match self.obstacle(cx.now, regions) {
             None => self.move_regions(cx, regions),
             Some(Obstacle::Snapshot(until)) => {
                 if let Some(moving) = &mut self.moving {
@@ -195,24 +194,28 @@ impl Job {
 
     /// Those of these regions that run take a checkpoint, once.
     fn ask_for_snapshots(&mut self, cx: &Cx<'_>, regions: &BTreeSet<RegionIndex>) {
-        let now = cx.now;
-        let takes_some = self.graph.config().checkpointing.is_some();
-        let until = self.moves_by(cx.tms, now).filter(|_| takes_some);
-        let until = until.unwrap_or(now);
-        let Some(moving) = &mut self.moving else {
-            return;
-        };
-        let preparing = moving.preparing.get_or_insert_with(|| Preparing {
-            since: now,
-            until,
-            asked: BTreeSet::new(),
-        });
+        let known = self.moving.as_mut().and_then(|it| it.preparing.take());
+        let mut preparing = known.unwrap_or_else(|| self.preparation(cx));
         let execution = &self.execution;
         let runs = |region: &&RegionIndex| execution.runs(**region);
         for &region in regions.iter().filter(runs) {
             if preparing.asked.insert(region) {
                 self.checkpoints.owed.insert(region);
             }
+        }
+        if let Some(moving) = &mut self.moving {
+            moving.preparing = Some(preparing);
+        }
+    }
+
+    /// One that begins now. Without checkpoints, there is nothing to wait for.
+    fn preparation(&self, cx: &Cx<'_>) -> Preparing {
+        let checkpoints = self.graph.config().checkpointing.as_ref();
+        let until = checkpoints.and_then(|_| self.moves_by(cx.tms, cx.now));
+        Preparing {
+            since: cx.now,
+            until: until.unwrap_or(cx.now),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -227,19 +230,19 @@ impl Job {
         asked.is_some_and(|preparing| !last.has_completed_since(preparing.since))
     }
 
-    /// What keeps these regions, with tasks in these slots, where they are.
-    pub(super) fn obstacle(
-        &self,
-        tms: &TaskManagers,
-        now: Timestamp,
-        slots: &[u32],
-        regions: &BTreeSet<RegionIndex>,
-    ) -> Option<Obstacle> {
+    /// Whether there are too few others for these slots.
+    pub(super) fn lacks_slots(&self, tms: &TaskManagers, slots: &[u32]) -> Option<Obstacle> {
         let kinds = Kinds::new(&self.graph, tms.supply());
         let (needed, free) = (count(slots), tms.room_for(self.id(), slots, &kinds));
-        if free < needed {
-            return Some(Obstacle::Slots { needed, free });
-        }
+        (free < needed).then_some(Obstacle::Slots { needed, free })
+    }
+
+    /// What keeps these regions where they are, if there are slots for them.
+    pub(super) fn obstacle(
+        &self,
+        now: Timestamp,
+        regions: &BTreeSet<RegionIndex>,
+    ) -> Option<Obstacle> {
         if self.rescaling.is_under_way() {
             return Some(Obstacle::Rescaling);
         }

@@ -3,7 +3,6 @@
 use super::Coordinator;
 use super::archive::Archived;
 use super::job::Job;
-use super::rescaling::Stage;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
     CheckpointsDetails, DemandState, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview,
@@ -157,7 +156,7 @@ impl Coordinator {
         });
         Some(Parallelism {
             vertices: vertices.collect(),
-            is_changing: !matches!(job.rescaling.stage, Stage::Idle { .. }),
+            is_changing: job.rescaling.is_under_way(),
             problem: job.rescaling.problem.clone(),
         })
     }

@@ -85,6 +85,7 @@ mod exchange;
 mod jobmanagers;
 mod leader;
 mod link;
+pub mod objects;
 pub mod operators;
 mod options;
 pub mod sdk;
@@ -97,7 +98,6 @@ mod tasks;
 pub use args::{Args, LogFormat, main, main_with};
 pub use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 pub use options::{Options, StartError};
-pub use storage::object_storage_options;
 
 use channel::Hub;
 use exchange::{Exchange, Peers};

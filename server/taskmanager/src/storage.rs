@@ -9,6 +9,7 @@
 //! After the bytes of a snapshot, its file has [`CHECKSUM`] bytes more: the xxh3 of its name and its bytes,
 //! the lowest byte first. What was changed, or is another snapshot's file, is not restored.
 
+use crate::objects::{self, words};
 use jobmanager_core::digest::Digest;
 use jobmanager_core::id::JobId;
 use object_store::path::Path as ObjectPath;
@@ -21,26 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How environment variables begin that configure an object store. Without the prefix, the stores would
-/// take any `TOKEN` or `ENDPOINT` for theirs.
-const CREDENTIALS: [&str; 3] = ["aws_", "azure_", "google_"];
 /// How long an object store may take for an answer, besides what the bytes take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How fast a connection to it is at least. Bytes per second.
-const SLOWEST: u64 = 1 << 20;
 /// How often one that does not answer is asked. What it refuses for now is asked for again in the library.
 const TRIES: u32 = 3;
 /// The library's own limit, which does not know of sizes and is not to come before ours.
 const LIBRARY_TIMEOUT: (&str, &str) = ("timeout", "24 h");
 /// The length of the checksum at the end of a file. Bytes.
 const CHECKSUM: usize = 8;
-
-/// What the environment says about object storage, by the names of the variables in lower case.
-pub fn object_storage_options() -> impl Iterator<Item = (String, String)> {
-    std::env::vars()
-        .map(|(key, value)| (key.to_lowercase(), value))
-        .filter(|(key, _)| CREDENTIALS.iter().any(|prefix| key.starts_with(prefix)))
-}
 
 /// What goes wrong with a snapshot: where, and the system's own words.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +83,7 @@ impl Storage {
             return Err(StorageError::new(url, problem));
         }
         let (key, value) = LIBRARY_TIMEOUT;
-        let options = object_storage_options().chain([(key.to_owned(), value.to_owned())]);
+        let options = objects::options().chain([(key.to_owned(), value.to_owned())]);
         let (store, root) = object_store::parse_url_opts(&parsed, options)
             .map_err(|problem| StorageError::new(url, words(&problem)))?;
         Ok(Storage::Objects(store.into(), root))
@@ -189,20 +178,6 @@ fn not_built(scheme: &ObjectStoreScheme) -> Option<(&'static str, &'static str)>
     (!is_built).then_some((kind, feature))
 }
 
-/// What an object store says, in a line; of an answer in XML only its message.
-fn words(problem: &object_store::Error) -> String {
-    let words = crate::words(problem);
-    let (before, answer) = words.split_once("<?xml").unwrap_or((&words, ""));
-    let message = answer.split_once("<Message>").map(|(_, message)| message);
-    let message = message.and_then(|message| message.split_once("</Message>"));
-    let message = message.map_or(answer, |(message, _)| message);
-    let words: Vec<&str> = [before, message]
-        .iter()
-        .flat_map(|part| part.split_whitespace())
-        .collect();
-    words.join(" ")
-}
-
 /// Asks an object store for what sends or gets so many bytes, a few times if it does not answer.
 async fn answered<T, R: Future<Output = object_store::Result<T>>>(
     path: &ObjectPath,
@@ -210,7 +185,7 @@ async fn answered<T, R: Future<Output = object_store::Result<T>>>(
     size: u64,
     request: impl Fn() -> R,
 ) -> Result<T, StorageError> {
-    let limit = patience + Duration::from_secs(size / SLOWEST);
+    let limit = objects::limit(patience, size);
     for _ in 0..TRIES {
         if let Ok(answer) = timeout(limit, request()).await {
             return answer.map_err(|problem| StorageError::new(path, words(&problem)));
@@ -456,20 +431,6 @@ mod tests {
         assert_eq!(hangs_until(TRIES).await.unwrap(), TRIES);
         let problem = hangs_until(TRIES + 1).await.unwrap_err().to_string();
         assert_eq!(problem, "a: no answer within 0.005 s, 3 times");
-    }
-
-    #[test]
-    fn of_an_answer_in_xml_only_the_message_is_told() {
-        let words = |answer: &str| {
-            let (store, source) = ("S3", format!("404: {answer}").into());
-            words(&object_store::Error::Generic { store, source })
-        };
-        let answer = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>The bucket does\n \
-             not exist</Message></Error>";
-        let before = "Generic S3 error: 404:";
-        assert_eq!(words(answer), format!("{before} The bucket does not exist"));
-        assert_eq!(words("not\nfound"), format!("{before} not found"));
-        assert!(words("<?xml ?><Error/>").ends_with("<Error/>"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! How often a job restarts, and after how many failures it ends: as often as its restart strategy says.
 
-use super::{Step, Verdict, ensure};
+use super::{Step, Verdict, ensure, who_leaves};
 use crate::plan::Survives;
 use jobmanager_core::id::{Attempt, JobId, SessionId, TaskId};
 use jobmanager_core::jobmanager::{Effect, Input};
-use jobmanager_core::message::{FromTaskManager, ToTaskManager};
+use jobmanager_core::message::ToTaskManager;
 use jobmanager_core::record::{Record, RecordOp};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -61,30 +61,15 @@ impl Deployed {
     }
 
     fn hears(&mut self, input: &Input) {
-        match input {
-            Input::Connected { session, hello } => {
-                if hello.leaves_within.is_some() {
-                    self.leaving.insert(*session);
-                }
-                for item in &hello.inventory {
-                    self.has(*session, item.attempt.job);
-                }
+        if let Some(session) = who_leaves(input) {
+            self.leaving.insert(session);
+            let on = self.on.iter().filter(|(on, _)| *on == session);
+            self.moved.extend(on.map(|(_, job)| job));
+        }
+        if let Input::Connected { session, hello } = input {
+            for item in &hello.inventory {
+                self.has(*session, item.attempt.job);
             }
-            Input::Message {
-                session,
-                message: FromTaskManager::Leave { .. },
-            } => {
-                self.leaving.insert(*session);
-                let on = self.on.iter().filter(|(on, _)| on == session);
-                self.moved.extend(on.map(|(_, job)| job));
-            }
-            Input::Message { .. }
-            | Input::Disconnected { .. }
-            | Input::Stored { .. }
-            | Input::Discarded { .. }
-            | Input::SavepointWritten { .. }
-            | Input::Command { .. }
-            | Input::Wake => {}
         }
     }
 

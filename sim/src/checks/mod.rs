@@ -47,7 +47,7 @@ use crate::world::event::{Instance, Process};
 use contract::Contract;
 use demands::Demands;
 use jobmanager_core::id::{
-    Attempt, AttemptId, CheckpointId, Epoch, JobId, SlotIndex, TaskId, TriggerId,
+    Attempt, AttemptId, CheckpointId, Epoch, JobId, SessionId, SlotIndex, TaskId, TriggerId,
 };
 use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
@@ -404,6 +404,24 @@ impl History {
             restored: BTreeMap::new(),
             past: None,
         }
+    }
+}
+
+/// On which session a TaskManager says that it leaves, if one does.
+fn who_leaves(input: &Input) -> Option<SessionId> {
+    match input {
+        Input::Connected { session, hello } => hello.leaves_within.map(|_| *session),
+        Input::Message {
+            session,
+            message: FromTaskManager::Leave { .. },
+        } => Some(*session),
+        Input::Message { .. }
+        | Input::Disconnected { .. }
+        | Input::Stored { .. }
+        | Input::Discarded { .. }
+        | Input::SavepointWritten { .. }
+        | Input::Command { .. }
+        | Input::Wake => None,
     }
 }
 

@@ -6,9 +6,9 @@
 //!
 //! Of a heartbeat that was sent late nothing follows: the answer to the one before it may wait to be taken in.
 
+use super::who_leaves;
 use jobmanager_core::id::{JobId, SessionId};
 use jobmanager_core::jobmanager::Input;
-use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,24 +41,19 @@ impl Mute {
 
     /// The coordinator is told something.
     pub(super) fn is_told(&mut self, now: Timestamp, input: &Input) {
+        self.leaving.extend(who_leaves(input));
         match input {
             Input::Connected { session, hello } => {
                 self.heard.insert(*session, now);
-                if hello.leaves_within.is_some() {
-                    self.leaving.insert(*session);
-                }
                 let jobs = hello.inventory.iter().map(|item| item.attempt.job);
                 self.jobs.extend(jobs.map(|job| (*session, job)));
                 if hello.inventory.is_empty() {
                     self.sessions.insert(*session);
                 }
             }
-            Input::Message { session, message } => {
+            Input::Message { session, .. } => {
                 self.forget(*session);
                 self.heard.insert(*session, now);
-                if let FromTaskManager::Leave { .. } = message {
-                    self.leaving.insert(*session);
-                }
             }
             Input::Disconnected { session } => {
                 self.forget(*session);
@@ -111,6 +106,7 @@ impl Mute {
 mod tests {
     use super::*;
     use crate::checks::forge::{answer, hello};
+    use jobmanager_core::message::FromTaskManager;
 
     const ON: SessionId = SessionId(1);
 

@@ -1,7 +1,7 @@
 //! Which parts of a job restart: those of which something was lost, after their delay, and no others; and
 //! with a new leader none that it could have taken over.
 
-use super::{Step, Verdict, ensure};
+use super::{Step, Verdict, ensure, who_leaves};
 use crate::plan::job::JobPlan;
 use jobmanager_core::id::{
     Attempt, AttemptId, JobId, SessionId, SlotIndex, SubtaskIndex, TaskId, TaskManagerId,
@@ -107,6 +107,7 @@ impl Regions {
     }
 
     fn listen(&mut self, step: &Step<'_>, known: &Known<'_>) {
+        self.leaving.extend(who_leaves(step.input));
         match step.input {
             Input::Connected { session, hello } => {
                 let welcome = |effect: &Effect| {
@@ -118,10 +119,7 @@ impl Regions {
                 }
             }
             Input::Disconnected { session } => self.lose(*session, known),
-            Input::Message { session, message } => {
-                if let FromTaskManager::Leave { .. } = message {
-                    self.leaving.insert(*session);
-                }
+            Input::Message { message, .. } => {
                 let FromTaskManager::TaskStates(changes) = message else {
                     return;
                 };
@@ -152,9 +150,6 @@ impl Regions {
     fn welcomes(&mut self, session: SessionId, hello: &Hello, known: &Known<'_>) {
         if let Some(before) = self.names.insert(hello.taskmanager.clone(), session) {
             self.lose(before, known);
-        }
-        if hello.leaves_within.is_some() {
-            self.leaving.insert(session);
         }
         for item in &hello.inventory {
             let AttemptId { job, task, attempt } = item.attempt;

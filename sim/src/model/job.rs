@@ -265,9 +265,7 @@ impl Job {
             }
             self.end_task(position, ExecutionState::Failed);
         }
-        if let Some(moving) = &mut self.moving {
-            moving.next = room.now;
-        }
+        self.look_for_room(room.now);
         let reconciling = matches!(self.life, Life::Reconciling { .. });
         if !regions.is_empty() && !reconciling {
             match left {
@@ -354,8 +352,7 @@ impl Job {
                 self.regions[region].stage = Stage::Stopping;
             }
         }
-        self.moving = None;
-        room.promised.remove(&self.id);
+        self.moves_no_more(room);
         self.life = Life::Ending(ending);
     }
 
@@ -412,8 +409,7 @@ impl Job {
     fn end(&mut self, room: &mut Room<'_>, status: JobStatus) {
         let mut write = self.end_savepoints();
         write.push(Write::Result(self.id, status));
-        self.moving = None;
-        room.promised.remove(&self.id);
+        self.moves_no_more(room);
         room.writes.push(write);
         self.life = Life::Ended(status, Cleanup::Storing);
     }

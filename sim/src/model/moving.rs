@@ -107,9 +107,7 @@ impl Job {
         };
         let left: Vec<usize> = (0..self.tasks.len()).filter(leaves).collect();
         if left.is_empty() && moving.stopped.is_empty() {
-            self.moving = None;
-            room.promised.remove(&self.id);
-            return;
+            return self.moves_no_more(room);
         }
         let slots: BTreeSet<_> = left.iter().map(|at| self.plan.shares[*at]).collect();
         let regions = left.iter().map(|at| self.plan.region_of[*at]);
@@ -160,6 +158,19 @@ impl Job {
         moving.stopped.clone_from(&regions);
         self.moving = Some(moving);
         self.restart(room, &regions);
+    }
+
+    /// Nothing of it is where somebody leaves, or it ends.
+    pub(super) fn moves_no_more(&mut self, room: &mut Room<'_>) {
+        self.moving = None;
+        room.promised.remove(&self.id);
+    }
+
+    /// It looks in this step.
+    pub(super) fn look_for_room(&mut self, now: Timestamp) {
+        if let Some(moving) = &mut self.moving {
+            moving.next = now;
+        }
     }
 
     /// How many slots nobody else is in than tasks of these regions.

@@ -219,9 +219,7 @@ impl Job {
             room.orders.push(Order::Discard(rest));
         }
         if !self.has_ended() {
-            if let Some(moving) = &mut self.moving {
-                moving.next = room.now;
-            }
+            self.look_for_room(room.now);
             self.demands_completed(&written, record);
             self.announce(room, &written);
             self.compose(room);

@@ -28,6 +28,13 @@ fn without_restarts() -> String {
     JOB.replace("fixed-delay\"", "none\"")
 }
 
+/// A job that needs one slot, under this number.
+fn of_one_slot(number: u32) -> String {
+    JOB.replace("\"parallelism\": 2", "\"parallelism\": 1")
+        .replace("hash", "forward")
+        .replace("0000000000000001", &format!("{number:016x}"))
+}
+
 #[test]
 fn who_has_no_tasks_can_go_at_once_and_gets_none() {
     let mut script = Script::new();
@@ -115,10 +122,7 @@ fn an_adaptive_job_gets_smaller_instead_of_waiting() {
 
 #[test]
 fn two_jobs_do_not_stop_for_the_same_slot() {
-    let one = JOB
-        .replace("\"parallelism\": 2", "\"parallelism\": 1")
-        .replace("hash", "forward");
-    let other = one.replace("0000000000000001", "0000000000000002");
+    let (one, other) = (of_one_slot(1), of_one_slot(2));
     let mut script = Script::new();
     script.connect("a", 2).submit(&one).stored("done");
     script.submit(&other).stored("done").all_running();
@@ -132,10 +136,7 @@ fn two_jobs_do_not_stop_for_the_same_slot() {
 
 #[test]
 fn what_has_stopped_keeps_its_slots_until_all_of_it_has() {
-    let one = JOB
-        .replace("\"parallelism\": 2", "\"parallelism\": 1")
-        .replace("hash", "forward");
-    let other = one.replace("0000000000000001", "0000000000000002");
+    let other = of_one_slot(2);
     let mut script = Script::new();
     script.connect("a", 2).connect("b", 1);
     script
@@ -167,10 +168,7 @@ fn a_checkpoint_that_fails_is_taken_once_more_before_the_tasks_move() {
 
 #[test]
 fn who_is_canceled_before_it_moves_needs_no_slot_any_more() {
-    let one = JOB
-        .replace("\"parallelism\": 2", "\"parallelism\": 1")
-        .replace("hash", "forward");
-    let other = one.replace("0000000000000001", "0000000000000002");
+    let (one, other) = (of_one_slot(1), of_one_slot(2));
     let mut script = Script::new();
     script.connect("a", 2).submit(&other).stored("done");
     script.submit(&one).stored("done").all_running();

@@ -130,7 +130,9 @@ impl Look<'_> {
             slots: count(slots.len()),
             names,
         };
-        let obstacle = job.obstacle(tms, self.coordinator.now, &slots, &regions);
+        let now = self.coordinator.now;
+        let obstacle = job.lacks_slots(tms, &slots);
+        let obstacle = obstacle.or_else(|| job.obstacle(now, &regions));
         let because = obstacle.map(|obstacle| match obstacle {
             Obstacle::Savepoint => Moving::SavepointFirst,
             Obstacle::Rescaling => Moving::RescaleFirst,

@@ -2,7 +2,7 @@
 
 use super::SNAPSHOT_FAILED;
 use super::client::{Client, ClientError};
-use super::follow::Patience;
+use super::follow::wait_for;
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::text::problem_lines;
@@ -15,15 +15,9 @@ use serde_json::json;
 pub(super) fn dispose(client: &Client, path: &str) -> Result<u8, ClientError> {
     let body = json!({ "savepoint-path": path });
     let trigger = client.trigger("/savepoint-disposal", &body)?;
-    let (mut progress, mut patience) = (Progress::new(), Patience::new());
-    let operation = loop {
-        let status = client.disposal(trigger);
-        let status = patience.take(client, &mut progress, status)?;
-        if let Some(operation) = status.and_then(|status| status.operation) {
-            break operation;
-        }
-        patience.pause();
-    };
+    let mut progress = Progress::new();
+    let ask = || client.disposal(trigger);
+    let operation = wait_for(client, &mut progress, ask, |status, _| Ok(status.operation))?;
     progress.clear();
     if let Some(cause) = &operation.failure_cause {
         let words = cause.words();

@@ -27,59 +27,49 @@ pub(crate) fn follow(
     id: JobId,
     progress: &mut Progress,
 ) -> Result<End, ClientError> {
-    let mut patience = Patience::new();
-    loop {
-        let seen = look(client, id);
-        if let Some((job, checkpoints, failure)) = patience.take(client, progress, seen)? {
+    wait_for(
+        client,
+        progress,
+        || look(client, id),
+        |(job, checkpoints, failure), progress| {
             // How a failed job failed is said when it is reported.
             let failure = failure.filter(|_| job.state != JobStatus::Failed);
             if let Some(failure) = failure {
                 progress.failure(&failure)?;
             }
             progress.show(&job, &checkpoints)?;
-            if let Some(end) = end_of(client, id, &job)? {
-                return Ok(end);
+            end_of(client, id, &job)
+        },
+    )
+}
+
+/// Asks until what is answered settles the matter, and bears with a JobManager that is away for a while.
+///
+/// # Errors
+/// The question or the answer has one that does not pass, or the JobManager is away for too long.
+pub(crate) fn wait_for<T, S>(
+    client: &Client,
+    progress: &mut Progress,
+    ask: impl Fn() -> Result<T, ClientError>,
+    mut settles: impl FnMut(T, &mut Progress) -> Result<Option<S>, ClientError>,
+) -> Result<S, ClientError> {
+    let mut last_answer = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => {
+                last_answer = Instant::now();
+                if let Some(settled) = settles(answer, progress)? {
+                    return Ok(settled);
+                }
             }
-        }
-        patience.pause();
-    }
-}
-
-/// Bears with a JobManager that is away for a while.
-pub(crate) struct Patience {
-    last_answer: Instant,
-}
-
-impl Patience {
-    pub(crate) fn new() -> Self {
-        let last_answer = Instant::now();
-        Patience { last_answer }
-    }
-
-    /// What was answered; nothing if there is hope for an answer to the next question.
-    pub(crate) fn take<T>(
-        &mut self,
-        client: &Client,
-        progress: &mut Progress,
-        answer: Result<T, ClientError>,
-    ) -> Result<Option<T>, ClientError> {
-        match answer {
-            Err(error) if error.may_pass() && self.last_answer.elapsed() <= PATIENCE => {
+            Err(error) if error.may_pass() && last_answer.elapsed() <= PATIENCE => {
                 let address = client.address();
                 progress.note(&format!(
                     "no answer from the JobManager at {address}; trying again"
                 ))?;
-                Ok(None)
             }
-            answer => {
-                self.last_answer = Instant::now();
-                answer.map(Some)
-            }
+            Err(error) => return Err(error),
         }
-    }
-
-    /// Waits until it is time for the next question.
-    pub(crate) fn pause(&self) {
         thread::sleep(POLL_INTERVAL);
     }
 }

@@ -3,7 +3,7 @@
 //! The JobManager fulfils an accepted wish whether or not anybody waits, as soon as it can.
 
 use super::client::{Client, ClientError, read_id};
-use super::follow::Patience;
+use super::follow::wait_for;
 use super::interrupt::mind_ctrl_c;
 use super::output::{print, print_text};
 use super::progress::Progress;
@@ -104,23 +104,21 @@ fn carry_out(args: &RescaleArgs) -> Result<u8, ClientError> {
 
 /// Waits until every vertex has what it is to have.
 fn wait(client: &Client, id: JobId) -> Result<u8, ClientError> {
-    let (mut patience, mut progress) = (Patience::new(), Progress::new());
+    let mut progress = Progress::new();
     let words =
         format!("the wish stays nevertheless; `jobmanager rescale {id}` shows how far it is");
     mind_ctrl_c(words, &progress);
-    loop {
-        let now = client.parallelism(id);
-        let now: Option<Parallelism> = patience.take(client, &mut progress, now)?;
-        if let Some(now) = now {
-            if now.is_reached() {
-                progress.clear();
-                print_text(&describe(&now))?;
-                return Ok(0);
-            }
-            progress.note(&now.state())?;
+    let ask = || client.parallelism(id);
+    let reached = wait_for(client, &mut progress, ask, |now: Parallelism, progress| {
+        if now.is_reached() {
+            return Ok(Some(now));
         }
-        patience.pause();
-    }
+        progress.note(&now.state())?;
+        Ok(None)
+    })?;
+    progress.clear();
+    print_text(&describe(&reached))?;
+    Ok(0)
 }
 
 impl Parallelism {

@@ -6,7 +6,7 @@
 use super::answer::FailureCause;
 use super::client::{Client, ClientError, read_id};
 use super::disposal::dispose;
-use super::follow::{Patience, follow};
+use super::follow::{follow, wait_for};
 use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
 use super::progress::Progress;
@@ -222,19 +222,14 @@ impl Wish {
 
     /// Waits for the outcome, and prints it.
     fn wait(&self, progress: &mut Progress) -> Result<u8, ClientError> {
-        let mut patience = Patience::new();
-        let operation = loop {
-            let route = self.kind.route();
-            let status = self.client.snapshot(self.id, route, self.trigger);
-            if let Some(status) = patience.take(&self.client, progress, status)? {
-                if let Some(operation) = status.operation {
-                    break operation;
-                }
-                let (word, trigger) = (self.kind.word(), &self.trigger);
+        let (word, trigger) = (self.kind.word(), self.trigger);
+        let ask = || self.client.snapshot(self.id, self.kind.route(), trigger);
+        let operation = wait_for(&self.client, progress, ask, |status, progress| {
+            if status.operation.is_none() {
                 progress.note(&format!("The {word} {trigger} is being taken"))?;
             }
-            patience.pause();
-        };
+            Ok(status.operation)
+        })?;
         if let Some(location) = operation.location {
             progress.print(&format!("Savepoint completed. Path: {location}"))?;
             return Ok(0);
@@ -248,7 +243,7 @@ impl Wish {
         let cause = cause
             .as_ref()
             .map_or("no reason is given", FailureCause::words);
-        let what = format!("error: the {} failed:", self.kind.word());
+        let what = format!("error: the {word} failed:");
         complain(problem_lines(&what, cause));
         Ok(SNAPSHOT_FAILED)
     }

@@ -25,7 +25,7 @@ impl Bucket {
     /// The bucket behind a URL such as `s3://bucket/prefix`. Nobody is asked yet.
     ///
     /// The options are those that the TaskManager's storage takes from the environment, such as
-    /// `aws_access_key_id`: see [`taskmanager::object_storage_options`].
+    /// `aws_access_key_id`: see [`taskmanager::objects::options`].
     ///
     /// # Errors
     /// It is none, or of a kind that is not built in, or an option is missing: the words for people.

@@ -39,7 +39,7 @@ impl Place {
     /// people.
     pub(crate) fn parse(url: &str) -> Result<Place, String> {
         if is_bucket(url) {
-            let options = taskmanager::object_storage_options();
+            let options = taskmanager::objects::options();
             return Bucket::open_for_files(url, options).map(Place::Bucket);
         }
         let path = url.strip_prefix("file://").or(url.strip_prefix("file:"));

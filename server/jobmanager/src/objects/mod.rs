@@ -10,16 +10,15 @@ mod files;
 
 pub use bucket::Bucket;
 pub(crate) use files::{Files, Found, Place};
+pub(crate) use taskmanager::objects::words;
 
-use object_store::Error;
 use std::time::Duration;
+use taskmanager::objects::limit;
 use tokio::time::timeout;
 
 /// How long a request may take, besides what its bytes take. A write that has no answer by then may still be
 /// carried out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How fast a connection is at least. Bytes per second.
-const SLOWEST: u64 = 1 << 20;
 /// How the URLs of object storages begin.
 const BUCKETS: [&str; 8] = ["s3", "s3a", "az", "adl", "azure", "abfs", "abfss", "gs"];
 
@@ -61,25 +60,9 @@ async fn within<T>(
     size: u64,
     request: impl Future<Output = T>,
 ) -> Result<T, String> {
-    let limit = patience + Duration::from_secs(size / SLOWEST);
+    let limit = limit(patience, size);
     let answer = timeout(limit, request).await;
     answer.map_err(|_| format!("no answer within {} s", limit.as_secs_f32()))
-}
-
-/// What an error says, in a line; of an answer in XML only its message.
-pub(crate) fn words(error: &Error) -> String {
-    let words = taskmanager::words(error);
-    let words: Vec<&str> = words.split_whitespace().collect();
-    let words = words.join(" ");
-    let Some((before, answer)) = words.split_once("<?xml") else {
-        return words;
-    };
-    let message = answer.split_once("<Message>").map(|(_, message)| message);
-    let message = message.and_then(|message| message.split_once("</Message>"));
-    message.map_or_else(
-        || words.clone(),
-        |(message, _)| format!("{before}{message}"),
-    )
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl Shell<'_> {
 
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
 fn bucket(url: &str, cluster: Option<ClusterId>, problems: &mut Vec<String>) -> Option<StorePlace> {
-    match crate::objects::Bucket::open(url, taskmanager::object_storage_options()) {
+    match crate::objects::Bucket::open(url, taskmanager::objects::options()) {
         Ok(bucket) => Some(StorePlace::Bucket(bucket, cluster?)),
         Err(problem) => {
             problems.push(format!("{STORE}: {problem}"));

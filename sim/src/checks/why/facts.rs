@@ -297,6 +297,11 @@ impl Facts {
         self.sessions.values().find(|it| it.name == *name)
     }
 
+    /// Whether a TaskManager of this name has said that it leaves.
+    pub(super) fn leaves(&self, name: &TaskManagerId) -> bool {
+        self.named(name).is_some_and(|session| session.leaves)
+    }
+
     pub(super) fn is_durable(&self, key: RecordKey) -> bool {
         self.durable.contains(&key)
     }

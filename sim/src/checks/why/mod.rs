@@ -111,10 +111,7 @@ impl Asked<'_> {
     /// Tasks are said to be on TaskManagers that leave.
     fn is_where_somebody_leaves(&self, moving: &Moving) -> Verdict {
         let told = match moving {
-            Moving::TasksToMove { names, .. } => names.iter().all(|name| {
-                let session = self.facts.named(name);
-                session.is_some_and(|session| session.leaves)
-            }),
+            Moving::TasksToMove { names, .. } => names.iter().all(|name| self.facts.leaves(name)),
             Moving::NoRoom { needed, free } => free < needed,
             Moving::SavepointFirst | Moving::CheckpointNotDurable => {
                 self.plans.rules(self.line.id).is_some()

@@ -128,11 +128,8 @@ impl Asked<'_> {
                 ..
             } => {
                 let leave = sessions().filter(|it| it.leaves).count();
-                let leaves = |name: &TaskManagerId| {
-                    let session = self.facts.named(name);
-                    session.is_some_and(|session| session.leaves)
-                };
-                names.iter().all(leaves) && *taskmanagers as usize == leave
+                let mut names = names.iter();
+                names.all(|name| self.facts.leaves(name)) && *taskmanagers as usize == leave
             }
             Filter::SlotsHeld {
                 job,

@@ -31,7 +31,7 @@ fn hand_overs() -> u64 {
 
 /// How long a lease is. Seconds. A shorter one may end on a machine that is busy with other things.
 fn lease() -> u64 {
-    number_from("LEASE_SECONDS").unwrap_or(2)
+    number_from("LEASE_SECONDS").unwrap_or(4)
 }
 
 /// How long a job takes by itself: longer than all hand-overs.
