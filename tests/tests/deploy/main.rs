@@ -1,0 +1,9 @@
+//! What `server/deploy` has for those who run a cluster: that it is whole, and agrees with itself and with the
+//! binaries. `tests/tests/process/kubernetes` tries it on a real API server.
+
+#![allow(clippy::unwrap_used)]
+
+mod image;
+mod manifests;
+mod network;
+mod objects;
