@@ -2,11 +2,10 @@
 
 use super::daemon::Daemon;
 use super::etcd::Etcd;
-use super::free_port;
+use super::{cache, free_port};
 use serde_json::json;
 use std::cell::Cell;
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -169,9 +168,7 @@ impl Kubernetes {
 
 /// Where `tests/kube-apiserver` puts what it builds.
 fn server() -> PathBuf {
-    let home = || Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cache");
-    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    let server = cache.join("jobmanager-tests/kube-apiserver");
+    let server = cache().join("kube-apiserver");
     assert!(
         server.is_file(),
         "there is no {}; tests/kube-apiserver builds it, and tests/run that",

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "services")]
+mod helm_chart;
 mod image;
 mod manifests;
 mod network;
