@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const USER: &str = "jobmanager";
-const PASSWORD: &str = "a secret & more";
+/// The password of its only user.
+pub const PASSWORD: &str = "a secret & more";
 /// Somebody else may take a free port before the server does.
 const TRIES: usize = 5;
 /// Where Debian puts what it does not put into the search path.
@@ -83,7 +84,16 @@ impl Postgres {
         self.url_through(self.port, parameters)
     }
 
-    /// The same, through another port.
+    /// The same without the password.
+    #[must_use]
+    pub fn url_without_password(&self, parameters: &str) -> String {
+        format!(
+            "postgres://{USER}@127.0.0.1:{}/postgres?{parameters}",
+            self.port
+        )
+    }
+
+    /// The same as [`Postgres::url`], through another port.
     #[must_use]
     pub fn url_through(&self, port: u16, parameters: &str) -> String {
         let password = "a%20secret%20%26%20more";

@@ -12,6 +12,8 @@ mod failures;
 mod flink;
 mod jobs;
 mod kills;
+#[cfg(feature = "services")]
+mod kubernetes;
 mod leaving;
 mod local;
 mod metrics;
