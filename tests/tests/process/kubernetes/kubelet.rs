@@ -197,12 +197,12 @@ impl<'a> Node<'a> {
 
     fn behind(&self, address: &str, turn: usize) -> String {
         let (host, port) = address.split_once(':').unwrap();
+        let number: u64 = port.parse().unwrap();
         let (service, namespace) = host.split_once('.').unwrap_or((host, self.namespace));
         assert_eq!(namespace, self.namespace);
         let spec = self.get("service", service)["spec"].clone();
-        let ports = spec["ports"].as_array().unwrap();
-        let is_it = |offered: &&Value| offered["port"].to_string() == port;
-        assert!(ports.iter().any(|offered| is_it(&offered)), "{address}");
+        let mut ports = spec["ports"].as_array().unwrap().iter();
+        assert!(ports.any(|offered| offered["port"] == number), "{address}");
         let selector = spec["selector"].as_object().unwrap();
         let is_selected =
             |labels: &Value| selector.iter().all(|(key, value)| labels[key] == *value);

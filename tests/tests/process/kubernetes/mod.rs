@@ -181,14 +181,12 @@ fn helm_installs_a_release_that_leads_by_a_database_and_removes_it() {
     let password = format!("--from-literal=PGPASSWORD={PASSWORD}");
     let secret = ["create", "secret", "generic", "database", &password];
     server.kubectl(&[&["-n", "team"], &secret[..]].concat());
-    let values = |replicas: u32| {
-        json!({
-            "store": {"url": database.url_without_password("sslmode=disable"), "secret": "database"},
-            "checkpoints": {"dir": format!("file://{}", checkpoints.path().display())},
-            "jobmanager": {"replicas": 1},
-            "taskmanager": {"replicas": replicas, "slots": 4},
-        })
-    };
+    let mut values = json!({
+        "store": {"url": database.url_without_password("sslmode=disable"), "secret": "database"},
+        "checkpoints": {"dir": format!("file://{}", checkpoints.path().display())},
+        "jobmanager": {"replicas": 1},
+        "taskmanager": {"replicas": 1, "slots": 4},
+    });
     let (chart, config_file) = (deploy("chart"), server.admin_file());
     let release = Release {
         chart: &chart,
@@ -196,11 +194,7 @@ fn helm_installs_a_release_that_leads_by_a_database_and_removes_it() {
         namespace: "team",
         config_file: &config_file,
     };
-    let refused = release
-        .install(&values(0).as_object().unwrap()["store"])
-        .unwrap_err();
-    assert!(refused.contains("additional properties"), "{refused}");
-    release.install(&values(1)).unwrap();
+    release.install(&values).unwrap();
     let mut node = Node::new(&server, "team");
     let jobmanagers = node.start_all("flows-jobmanager");
     wait_for_ready(&jobmanagers);
@@ -210,21 +204,19 @@ fn helm_installs_a_release_that_leads_by_a_database_and_removes_it() {
     assert_eq!(rest.get("/overview")["slots-total"], 4);
     let lease = node.get("lease", "jobmanager.team.flows");
     assert!(lease["spec"]["holderIdentity"].is_string(), "{lease}");
-    release.upgrade(&values(3)).unwrap();
-    let changed = node.get("deployment", "flows-taskmanager");
-    assert_eq!(changed["spec"]["replicas"], 3);
+    values["taskmanager"]["autoscaling"] = json!({"enabled": true, "maxReplicas": 3});
+    values["ingress"] = json!({"enabled": true, "host": "flows.example"});
+    release.upgrade(&values).unwrap();
+    let scaler = node.get("hpa", "flows-taskmanager");
+    assert_eq!(scaler["spec"]["maxReplicas"], 3);
+    let ingress = node.get("ingress", "flows-jobmanager");
+    assert_eq!(ingress["spec"]["rules"][0]["host"], "flows.example");
     for pod in taskmanagers.into_iter().chain(jobmanagers) {
         end(&mut node, pod);
     }
     access::assert_allowed_is_enough(&server, "team", "flows-jobmanager");
     release.uninstall().unwrap();
-    let left = server.kubectl(&[
-        "-n",
-        "team",
-        "get",
-        "deployments,services,roles,networkpolicies",
-        "-o",
-        "name",
-    ]);
+    let kinds = "deployments,services,roles,hpa,ingress,networkpolicies";
+    let left = server.kubectl(&["-n", "team", "get", kinds, "-o", "name"]);
     assert_eq!(left, "");
 }
