@@ -23,20 +23,20 @@ pub struct Release<'a> {
 }
 
 impl Release<'_> {
-    /// Puts it into Kubernetes; gives what there is then, as YAML.
+    /// Puts it into Kubernetes.
     ///
     /// # Errors
     /// Helm refuses: its words.
-    pub fn install(&self, values: &Value) -> Result<String, String> {
-        self.change("install", values)
+    pub fn install(&self, values: &Value) -> Result<(), String> {
+        self.ask("install", values)
     }
 
-    /// Changes what is in Kubernetes; gives what there is then, as YAML.
+    /// Changes what is in Kubernetes.
     ///
     /// # Errors
     /// Helm refuses: its words.
-    pub fn upgrade(&self, values: &Value) -> Result<String, String> {
-        self.change("upgrade", values)
+    pub fn upgrade(&self, values: &Value) -> Result<(), String> {
+        self.ask("upgrade", values)
     }
 
     /// Removes it.
@@ -44,20 +44,15 @@ impl Release<'_> {
     /// # Errors
     /// Helm refuses: its words.
     pub fn uninstall(&self) -> Result<(), String> {
-        self.ask("uninstall", &Value::Null).map(drop)
+        self.ask("uninstall", &Value::Null)
     }
 
-    fn change(&self, what: &str, values: &Value) -> Result<String, String> {
-        let release = self.ask(what, values)?;
-        let manifest = release["manifest"].as_str();
-        Ok(manifest.expect("a release has a manifest").to_owned())
-    }
-
-    fn ask(&self, what: &str, values: &Value) -> Result<Value, String> {
-        ask(&json!({
+    fn ask(&self, what: &str, values: &Value) -> Result<(), String> {
+        let answer = ask(&json!({
             "do": what, "chart": self.chart, "values": values, "name": self.name,
             "config": {"kubeconfig_path": self.config_file, "namespace": self.namespace},
-        }))
+        }));
+        answer.map(drop)
     }
 }
 
@@ -90,6 +85,11 @@ pub fn render(
         .collect())
 }
 
+/// What Helm answers.
+///
+/// # Errors
+/// It refuses: its words.
+///
 /// # Panics
 /// There is no Helm.
 fn ask(request: &Value) -> Result<Value, String> {

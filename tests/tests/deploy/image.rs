@@ -110,6 +110,7 @@ fn the_build_has_everything_that_it_reads() {
 
 /// The build itself takes many minutes: this resolves the same packages and features from the same lockfile.
 #[test]
+#[ignore = "needs the packages of every feature: run tests/run"]
 fn the_command_that_builds_names_packages_and_features_that_there_are() {
     let runs = instructions("RUN ");
     let builds: Vec<_> = runs
@@ -206,6 +207,7 @@ fn loader(image: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
+#[ignore = "needs a system like Debian: run tests/run"]
 fn the_binaries_run_with_what_the_image_has() {
     let folder = tempfile::tempdir().unwrap();
     let (binaries, image) = (folder.path().join("binaries"), folder.path().join("image"));
