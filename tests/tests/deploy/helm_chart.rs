@@ -249,6 +249,12 @@ fn what_is_off_by_default_can_be_had() {
         ("monitoring.prometheusRule", json!({"enabled": true})),
     ]));
     assert_eq!(all.iter().filter(is_extra).count(), kinds.len());
+    let known = all.iter().filter(|object| {
+        let group = object["apiVersion"].as_str().unwrap();
+        // The Prometheus operator's.
+        !group.starts_with("monitoring.")
+    });
+    known.for_each(crate::kinds::assert_known);
     let scaler = &find(&all, "HorizontalPodAutoscaler", "taskmanager")["spec"];
     assert_eq!(
         (&scaler["minReplicas"], &scaler["maxReplicas"]),
@@ -325,6 +331,7 @@ fn what_is_said_of_pods_is_in_their_deployment() {
         ("jobmanager", said.clone()),
         ("taskmanager", said.clone()),
     ]));
+    all.iter().for_each(crate::kinds::assert_known);
     for name in ["jobmanager", "taskmanager"] {
         let template = pod(find(&all, "Deployment", name));
         let (spec, container) = (&template["spec"], &template["spec"]["containers"][0]);

@@ -6,6 +6,8 @@
 #[cfg(feature = "services")]
 mod helm_chart;
 mod image;
+#[cfg(feature = "services")]
+mod kinds;
 mod manifests;
 mod network;
 mod objects;
