@@ -60,6 +60,8 @@ fn main() {
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: None,
             leave_timeout: Duration::ZERO,
+            tls: None,
+            allow_insecure: false,
         },
         taskmanager::operators::builtin(),
         pending(),

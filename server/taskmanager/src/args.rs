@@ -1,10 +1,12 @@
 //! The command line of the binary `taskmanager`, and of whatever other binary has one built in.
 
 use crate::sdk::Registry;
+use crate::tls::{ClusterName, Credentials};
 use crate::{Options, StartError, operators, run};
 use clap::{Parser, ValueEnum};
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,6 +52,26 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub leave_timeout: u32,
 
+    /// Its certificate, in PEM: all it says and hears is then encrypted, and it speaks with members of its cluster alone
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The key of its certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The authorities that sign the certificates of the cluster, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// The DNS name that all certificates of the cluster have
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = cluster_name)]
+    pub cluster_name: ClusterName,
+
+    /// Exchange records with other machines in the clear, with whoever asks for them
+    #[arg(long)]
+    pub allow_insecure: bool,
+
     /// How it logs, on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -70,14 +92,32 @@ pub enum LogFormat {
 
 impl From<Args> for Options {
     fn from(args: Args) -> Options {
+        let files = (args.tls_certificate, args.tls_key, args.tls_ca);
+        let tls = match files {
+            (Some(certificate), Some(key), Some(authorities)) => Some(Credentials {
+                certificate,
+                key,
+                authorities,
+                cluster: args.cluster_name,
+            }),
+            // The command line has all of them or none.
+            _ => None,
+        };
         Options {
             jobmanagers: args.jobmanager,
             slots: args.slots,
             bind_addr: args.bind_addr,
             id: args.id,
             leave_timeout: Duration::from_secs(args.leave_timeout.into()),
+            tls,
+            allow_insecure: args.allow_insecure,
         }
     }
+}
+
+fn cluster_name(text: &str) -> Result<ClusterName, String> {
+    let problem = "not a DNS name; use letters, digits, hyphens and dots";
+    ClusterName::new(text).ok_or_else(|| problem.to_owned())
 }
 
 /// The binary `taskmanager`: its command line, with the built-in operators.
@@ -219,6 +259,25 @@ mod tests {
         ];
         let args = Args::try_parse_from(line).unwrap();
         assert_eq!(args.jobmanager, ["a:1", "b:2", "c:3"]);
+    }
+
+    #[test]
+    fn tls_needs_all_of_its_files() {
+        let files = ["--tls-certificate", "c", "--tls-key", "k", "--tls-ca", "a"];
+        let parse = |given: &[&str]| {
+            let line = [&["taskmanager"], given].concat();
+            Args::try_parse_from(line).map(Options::from)
+        };
+        let tls = parse(&files).unwrap().tls.unwrap();
+        assert_eq!(tls.cluster.to_string(), "default");
+        assert_eq!(parse(&[]).unwrap().tls, None);
+        for missing in 0..3 {
+            let mut some = files.to_vec();
+            some.drain(2 * missing..2 * missing + 2);
+            let refused = parse(&some).unwrap_err().to_string();
+            assert!(refused.contains(files[2 * missing]), "{refused}");
+        }
+        assert!(parse(&["--cluster-name", "a b"]).is_err());
     }
 
     #[test]

@@ -1,21 +1,31 @@
 //! The JobManagers that a TaskManager knows of, in the order in which it turns to them.
 
+use crate::tls::Dialer;
 use std::fmt;
 
-/// Addresses, each `host:port`; at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Addresses, each `host:port`; at least one; and how they are called.
+#[derive(Debug, Clone)]
 pub(crate) struct JobManagers {
     named: Vec<String>,
     /// The one that has led last, as far as is known. It may be none of those that were named.
     preferred: Option<String>,
+    dialer: Dialer,
 }
 
 impl JobManagers {
     /// Those that the options name.
-    pub(crate) fn new(named: Vec<String>) -> JobManagers {
+    pub(crate) fn new(named: Vec<String>, dialer: Dialer) -> JobManagers {
         assert!(!named.is_empty(), "the options name at least one");
-        let preferred = None;
-        JobManagers { named, preferred }
+        JobManagers {
+            named,
+            preferred: None,
+            dialer,
+        }
+    }
+
+    /// What calls them.
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     /// Turn to this one first from now on.
@@ -55,7 +65,7 @@ mod tests {
 
     #[test]
     fn whoever_led_last_is_asked_first_and_everybody_is_asked_once() {
-        let mut all = JobManagers::new(vec!["a:1".into(), "b:1".into()]);
+        let mut all = JobManagers::new(vec!["a:1".into(), "b:1".into()], Dialer::default());
         assert_eq!(all.in_order(), ["a:1", "b:1"]);
         all.prefer("b:1".into());
         assert_eq!(all.in_order(), ["b:1", "a:1"]);

@@ -6,6 +6,7 @@
 
 use crate::jobmanagers::JobManagers;
 use crate::options::is_host_and_port;
+use crate::tls::Dialer;
 use jobmanager_core::id::Epoch;
 use jobmanager_proto::v1;
 use jobmanager_proto::v1::job_manager_client::JobManagerClient;
@@ -97,6 +98,7 @@ pub(crate) async fn find(
 ) -> Result<Found, String> {
     let outgoing = Outgoing::new(messages);
     let mut search = Search {
+        dialer: jobmanagers.dialer(),
         to_ask: jobmanagers.in_order().into(),
         asked: 0,
         away: Vec::new(),
@@ -108,7 +110,7 @@ pub(crate) async fn find(
         return Ok(found);
     }
     if let Some(epoch) = search.gone {
-        let mut watches = watch(jobmanagers.in_order(), epoch);
+        let mut watches = watch(jobmanagers.in_order(), jobmanagers.dialer(), epoch);
         if let Ok(Some(Ok(leader))) = timeout(NEWS, watches.join_next()).await {
             search.away.clear();
             search.to_ask.push_back(leader.address);
@@ -121,7 +123,8 @@ pub(crate) async fn find(
 }
 
 /// A search for the leader, among those who were named and those whom they name.
-struct Search {
+struct Search<'a> {
+    dialer: &'a Dialer,
     to_ask: VecDeque<String>,
     asked: usize,
     /// Who cannot be reached.
@@ -133,11 +136,11 @@ struct Search {
     problems: Vec<String>,
 }
 
-impl Search {
+impl Search<'_> {
     /// Asks everybody, and whoever is named as the leader next.
     async fn ask_all(&mut self, outgoing: &Outgoing) -> Option<Found> {
         while let Some(address) = self.to_ask.pop_front() {
-            let refusal = match call(&address, outgoing.clone(), None).await {
+            let refusal = match call(self.dialer, &address, outgoing.clone(), None).await {
                 Ok(incoming) => return Some(Found { address, incoming }),
                 Err(refusal) => refusal,
             };
@@ -170,14 +173,15 @@ impl Search {
 }
 
 /// Waits until one of these JobManagers knows of a leader later than this epoch.
-pub(crate) fn watch(jobmanagers: Vec<String>, epoch: Epoch) -> JoinSet<Named> {
+pub(crate) fn watch(jobmanagers: Vec<String>, dialer: &Dialer, epoch: Epoch) -> JoinSet<Named> {
     let mut watches = JoinSet::new();
     for address in jobmanagers {
+        let dialer = dialer.clone();
         watches.spawn(async move {
             loop {
                 // Said to nobody: the call is not for a session.
                 let (_silent, messages) = mpsc::channel(1);
-                let answer = call(&address, Outgoing::new(messages), Some(epoch)).await;
+                let answer = call(&dialer, &address, Outgoing::new(messages), Some(epoch)).await;
                 let leader = answer.err().and_then(|refusal| refusal.leader);
                 match leader {
                     Some(leader) if leader.epoch > epoch => return leader,
@@ -190,6 +194,7 @@ pub(crate) fn watch(jobmanagers: Vec<String>, epoch: Epoch) -> JoinSet<Named> {
 }
 
 async fn call(
+    dialer: &Dialer,
     address: &str,
     outgoing: Outgoing,
     later_than: Option<Epoch>,
@@ -200,15 +205,13 @@ async fn call(
         leader: None,
     };
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
-    let channel = endpoint
+    let endpoint = endpoint
         .map_err(away)?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .connect()
-        .await
-        .map_err(away)?;
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    let channel = dialer.connect(endpoint).await.map_err(away)?;
     let mut request = Request::new(outgoing);
     if let Some(epoch) = later_than {
         let epoch = MetadataValue::from(epoch.0);

@@ -73,6 +73,7 @@
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
 //! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
 //! | `storage` | where snapshots are kept |
+//! | [`tls`] | who may be at the other end of a connection |
 //!
 //! Invariant: a task waits in one place only, its inbox, so canceling ends every wait. Invariant: the
 //! session's task never waits for the network, a disk or a task.
@@ -94,6 +95,7 @@ mod state;
 mod storage;
 mod task;
 mod tasks;
+pub mod tls;
 
 pub use args::{Args, LogFormat, main, main_with};
 pub use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
@@ -137,13 +139,13 @@ pub async fn run(
     let hub = Arc::new(Hub::default());
     let (running, is_running) = watch::channel(());
     let exchange = Exchange::new(Arc::clone(&hub), is_running);
-    let exchange = tokio::spawn(exchange::serve(bound.listener, exchange));
+    let exchange = tokio::spawn(exchange::serve(bound.incoming, exchange));
     let exchange_ends = exchange.abort_handle();
     let (reports, reported) = mpsc::channel(REPORTS);
     let shared = Shared {
         registry: Arc::new(registry),
         hub,
-        peers: Peers::new(Handle::current()),
+        peers: Peers::new(Handle::current(), bound.jobmanagers.dialer().clone()),
         storage: Arc::new(RwLock::new(Storage::Unknown)),
         runtime: Handle::current(),
         data_address: config.data_address.as_str().into(),

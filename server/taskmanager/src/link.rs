@@ -148,7 +148,11 @@ async fn keep(
         };
         if !watched {
             // A leader has one epoch, which all its messages carry.
-            watches = leader::watch(jobmanagers.other_than(&address), envelope.epoch);
+            watches = leader::watch(
+                jobmanagers.other_than(&address),
+                jobmanagers.dialer(),
+                envelope.epoch,
+            );
             watched = true;
         }
         if told(LinkEvent::Message(envelope)).await.is_err() {
@@ -177,6 +181,7 @@ fn superseded(address: &str, leader: Named) -> Lost {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::tls::Dialer;
     use tokio::net::TcpListener;
 
     #[tokio::test]
@@ -184,7 +189,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (events, _happened) = mpsc::channel(1);
-        let link = Link::open(1, JobManagers::new(vec![address]), events);
+        let link = Link::open(
+            1,
+            JobManagers::new(vec![address], Dialer::default()),
+            events,
+        );
         // The only thread is ours: nothing is sent meanwhile.
         let sent = std::iter::repeat_with(|| link.send(v1::FromTaskManager::default()))
             .take_while(|sent| *sent)
@@ -198,7 +207,11 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let (events, mut happened) = mpsc::channel(1);
-        let _link = Link::open(7, JobManagers::new(vec![address.clone()]), events);
+        let _link = Link::open(
+            7,
+            JobManagers::new(vec![address.clone()], Dialer::default()),
+            events,
+        );
         let (number, event) = happened.recv().await.unwrap();
         let LinkEvent::Lost { reason, .. } = event else {
             panic!("{event:?}");

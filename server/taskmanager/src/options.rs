@@ -2,6 +2,7 @@
 
 use crate::jobmanagers::JobManagers;
 use crate::sdk::Registry;
+use crate::tls::{Credentials, Dialer, FileProblem, Incoming, Limits};
 use jobmanager_core::id::{Incarnation, TaskManagerId};
 use jobmanager_core::message::Hardware;
 use jobmanager_core::taskmanager::WorkerConfig;
@@ -18,6 +19,12 @@ const REGISTRATION_INITIAL: Duration = Duration::from_millis(100);
 /// See [`REGISTRATION_INITIAL`].
 const REGISTRATION_MAX: Duration = Duration::from_secs(2);
 
+/// As many TaskManagers as may be consumers of this one's, and then some whose connections are about to end.
+pub(crate) const EXCHANGE: Limits = Limits {
+    connections: 10_000,
+    handshakes: 256,
+};
+
 /// How a TaskManager is to be run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,6 +38,10 @@ pub struct Options {
     pub id: Option<String>,
     /// How long its tasks may take to go on elsewhere when it is to leave. Zero: they stop at once.
     pub leave_timeout: Duration,
+    /// What it shows to the other members of its cluster, and asks of them. Without it, everything is in the clear.
+    pub tls: Option<Credentials>,
+    /// Whether other machines may reach it without `tls`.
+    pub allow_insecure: bool,
 }
 
 /// Why a TaskManager cannot start, and what to do about it.
@@ -62,6 +73,15 @@ pub enum StartError {
         /// The system's words.
         problem: std::io::Error,
     },
+    /// Everybody could read and answer what is said on the network.
+    #[error(
+        "{0} can be reached from other machines, and nothing would be encrypted: give --tls-certificate, --tls-key and \
+         --tls-ca, or say --allow-insecure if the network is to be trusted"
+    )]
+    Exposed(SocketAddr),
+    /// A certificate, a key or authorities.
+    #[error("TLS cannot be used: {0}")]
+    Tls(#[from] FileProblem),
     /// A task did not stop.
     #[error(
         "a task did not stop within task.cancellation.timeout, and only the end of the process stops it: start the TaskManager again"
@@ -76,7 +96,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) jobmanagers: JobManagers,
-    pub(crate) listener: TcpListener,
+    /// Those who want records of this TaskManager's.
+    pub(crate) incoming: Incoming,
     data_address: SocketAddr,
     slots: u32,
     id: String,
@@ -101,6 +122,12 @@ impl Options {
             return Err(StartError::Id(id.clone()));
         }
         let address = self.bind_addr;
+        if !address.ip().is_loopback() && self.tls.is_none() && !self.allow_insecure {
+            return Err(StartError::Exposed(address));
+        }
+        let dialer = Dialer::new(self.tls.as_ref())?;
+        let tls = self.tls.as_ref().map(Credentials::server).transpose()?;
+        let cluster = self.tls.map(|tls| tls.cluster);
         let fail = |problem| StartError::Bind { address, problem };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let mut data_address = listener.local_addr().map_err(fail)?;
@@ -110,8 +137,8 @@ impl Options {
         let random_id = || format!("{data_address}-{:06x}", random() & 0xff_ffff);
         Ok(Bound {
             id: self.id.unwrap_or_else(random_id),
-            jobmanagers: JobManagers::new(self.jobmanagers),
-            listener,
+            jobmanagers: JobManagers::new(self.jobmanagers, dialer),
+            incoming: Incoming::new(listener, tls, cluster, EXCHANGE),
             data_address,
             slots,
             leave_timeout: self.leave_timeout,
@@ -202,6 +229,8 @@ mod tests {
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: None,
             leave_timeout: Duration::ZERO,
+            tls: None,
+            allow_insecure: false,
         }
     }
 
@@ -209,15 +238,15 @@ mod tests {
     async fn a_free_port_is_found_and_is_part_of_the_name() {
         let bound = options().bind().await.unwrap();
         let config = bound.worker_config(&Registry::new());
-        let address = bound.listener.local_addr().unwrap().to_string();
-        assert_eq!(config.data_address, address);
-        assert!(config.taskmanager.0.starts_with(&address));
+        assert_ne!(bound.data_address.port(), 0);
+        assert_eq!(config.data_address, bound.data_address.to_string());
+        assert!(config.taskmanager.0.starts_with(&config.data_address));
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_what_to_do() {
         let other = options().bind().await.unwrap();
-        let bind_addr = other.listener.local_addr().unwrap();
+        let bind_addr = other.data_address;
         let refused = Options {
             bind_addr,
             ..options()
@@ -231,10 +260,25 @@ mod tests {
     async fn an_address_for_everybody_is_advertised_as_one_that_can_be_reached() {
         let open = Options {
             bind_addr: "0.0.0.0:0".parse().unwrap(),
+            allow_insecure: true,
             ..options()
         };
         let bound = open.bind().await.unwrap();
         assert!(bound.data_address.ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn other_machines_reach_it_only_with_tls_or_if_that_is_said() {
+        for bind_addr in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let open = Options {
+                bind_addr: bind_addr.parse().unwrap(),
+                ..options()
+            };
+            let refused = open.bind().await.unwrap_err().to_string();
+            for part in [bind_addr, "--tls-certificate", "--allow-insecure"] {
+                assert!(refused.contains(part), "{refused}");
+            }
+        }
     }
 
     #[tokio::test]

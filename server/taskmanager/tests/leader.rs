@@ -129,6 +129,8 @@ fn start(jobmanagers: Vec<String>) {
         bind_addr: "127.0.0.1:0".parse().unwrap(),
         id: None,
         leave_timeout: Duration::ZERO,
+        tls: None,
+        allow_insecure: false,
     };
     let never = std::future::pending::<()>;
     tokio::spawn(run(options, operators::builtin(), never(), never()));

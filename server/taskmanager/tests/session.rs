@@ -159,6 +159,8 @@ async fn start(registry: Registry) -> Running {
         bind_addr: "127.0.0.1:0".parse().unwrap(),
         id: Some("tm-1".to_owned()),
         leave_timeout: LONG,
+        tls: None,
+        allow_insecure: false,
     };
     let (opened, sessions) = mpsc::channel(1);
     let service = JobManagerServer::new(Sessions(opened));

@@ -5,6 +5,7 @@ use super::{
     STREAM_WINDOW, from_wire,
 };
 use crate::channel::{Pipe, PushError, Reader};
+use crate::tls::Dialer;
 use futures::Stream;
 use futures::stream::unfold;
 use jobmanager_core::message::ChannelId;
@@ -29,6 +30,7 @@ const CREDIT_PORTION: u32 = CREDIT / 2;
 #[derive(Debug)]
 pub(crate) struct Peers {
     runtime: Handle,
+    dialer: Dialer,
     streams: Mutex<Streams>,
 }
 
@@ -90,9 +92,12 @@ impl Drop for Subscription {
 }
 
 impl Peers {
-    pub(crate) fn new(runtime: Handle) -> Arc<Peers> {
-        let streams = Mutex::default();
-        Arc::new(Peers { runtime, streams })
+    pub(crate) fn new(runtime: Handle, dialer: Dialer) -> Arc<Peers> {
+        Arc::new(Peers {
+            runtime,
+            dialer,
+            streams: Mutex::default(),
+        })
     }
 
     /// Subscribes to a channel whose producer runs at `address`. A failure breaks the pipe.
@@ -133,7 +138,7 @@ impl Peers {
         });
         let (peers, task) = (Arc::clone(self), Arc::clone(&peer));
         let running = self.runtime.spawn(async move {
-            let reason = Arc::clone(&task).run().await;
+            let reason = Arc::clone(&task).run(&peers.dialer).await;
             info!(peer = task.address, %reason, "exchange stream ended");
             peers.remove(&task);
             task.break_all(&reason);
@@ -181,22 +186,20 @@ impl Peer {
     }
 
     /// Keeps the stream until it ends, and says why it did.
-    async fn run(self: Arc<Self>) -> String {
+    async fn run(self: Arc<Self>, dialer: &Dialer) -> String {
         let address = &self.address;
         let endpoint = match Endpoint::from_shared(format!("http://{address}")) {
             Ok(endpoint) => endpoint,
             Err(problem) => return format!("{address} is not an address: {problem}"),
         };
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .connect()
-            .await;
-        let channel = match channel {
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let channel = match dialer.connect(endpoint).await {
             Ok(channel) => channel,
             Err(problem) => {
                 let problem = crate::words(&problem);

@@ -5,6 +5,7 @@ use super::{
     refused, to_wire,
 };
 use crate::channel::{Hub, Pipe, Popped, Reader, Side};
+use crate::tls::{Incoming, Peer};
 use futures::FutureExt;
 use jobmanager_core::message::ChannelId;
 use jobmanager_proto::v1;
@@ -14,12 +15,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info};
 
@@ -43,10 +42,9 @@ pub(crate) struct Exchange {
 
 /// Serves until the future is dropped.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     exchange: Exchange,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service = TaskExchangeServer::new(exchange).max_decoding_message_size(MAX_REQUEST_MESSAGE);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -89,7 +87,7 @@ impl TaskExchange for Exchange {
         let (frames, receiver) = mpsc::channel(STREAM_QUEUE);
         let stream = ExchangeStream {
             exchange: self.clone(),
-            peer: request.remote_addr(),
+            peer: request.extensions().get().map(|peer: &Peer| peer.address),
             channels: HashMap::new(),
             waiting: VecDeque::new(),
             ready: Arc::default(),

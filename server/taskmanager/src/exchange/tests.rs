@@ -4,6 +4,8 @@
 
 use super::{CREDIT, Exchange, Peers, Subscription, serve};
 use crate::channel::{Barrier, Frame, Hub, Inbox, Next, Pipe, Popped, PushError, Side};
+use crate::options::EXCHANGE;
+use crate::tls::{Dialer, Incoming};
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, SubtaskIndex};
 use jobmanager_core::message::{AfterSavepoint, ChannelId, SavepointOrder};
 use jobmanager_proto::v1;
@@ -35,7 +37,8 @@ async fn producers(wait: Duration) -> Producers {
     let (running, is_running) = watch::channel(());
     let hub = Arc::new(Hub::default());
     let exchange = Exchange::new(Arc::clone(&hub), is_running).waiting(wait);
-    tokio::spawn(serve(listener, exchange));
+    let incoming = Incoming::new(listener, None, None, EXCHANGE);
+    tokio::spawn(serve(incoming, exchange));
     Producers {
         hub,
         address,
@@ -103,7 +106,7 @@ fn channel(consumer: u32) -> ChannelId {
 }
 
 fn peers() -> Arc<Peers> {
-    Peers::new(Handle::current())
+    Peers::new(Handle::current(), Dialer::default())
 }
 
 fn savepoint(checkpoint: u64) -> Barrier {

@@ -10,9 +10,11 @@ mod savepoints;
 use super::{Report, Shared};
 use crate::channel::{Hub, Order};
 use crate::exchange::{Exchange, Peers, serve};
+use crate::options::EXCHANGE;
 use crate::sdk::Registry;
 use crate::storage::Storage;
 use crate::tasks::Tasks;
+use crate::tls::{Dialer, Incoming};
 use jobmanager_core::config::CheckpointMode;
 use jobmanager_core::graph::{JobEdge, Partitioning};
 use jobmanager_core::id::{
@@ -83,11 +85,13 @@ impl Cluster {
             let address = listener.local_addr().unwrap().to_string();
             let hub = Arc::new(Hub::default());
             let exchange = Exchange::new(Arc::clone(&hub), is_running.clone());
-            cluster.runtime.spawn(serve(listener, exchange));
+            let _inside = cluster.runtime.enter();
+            let incoming = Incoming::new(listener, None, None, EXCHANGE);
+            cluster.runtime.spawn(serve(incoming, exchange));
             let shared = Shared {
                 registry: Arc::clone(&registry),
                 hub,
-                peers: Peers::new(cluster.runtime.handle().clone()),
+                peers: Peers::new(cluster.runtime.handle().clone(), Dialer::default()),
                 storage: Arc::clone(&storage),
                 runtime: cluster.runtime.handle().clone(),
                 data_address: address.as_str().into(),

@@ -41,6 +41,8 @@ impl Worker {
             bind_addr: "127.0.0.1:0".parse().unwrap(),
             id: Some(id.to_owned()),
             leave_timeout: Duration::ZERO,
+            tls: None,
+            allow_insecure: false,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {

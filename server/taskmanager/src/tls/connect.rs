@@ -1,0 +1,65 @@
+//! The calling end of a connection between members.
+
+use super::words::explained;
+use super::{ClusterName, Credentials, FileProblem, Fresh};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::codegen::http::Uri;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+/// Calls other members of the cluster: in the clear, or, with credentials, nobody who is no member.
+#[derive(Debug, Clone, Default)]
+pub struct Dialer {
+    tls: Option<(Fresh<ClientConfig>, ClusterName)>,
+}
+
+impl Dialer {
+    /// With these credentials, if there are some.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn new(credentials: Option<&Credentials>) -> Result<Dialer, FileProblem> {
+        let tls = credentials.map(|credentials| {
+            let client = credentials.client()?;
+            Ok((client, credentials.cluster.clone()))
+        });
+        Ok(Dialer {
+            tls: tls.transpose()?,
+        })
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody answers there, or somebody who is no member.
+    pub async fn connect(&self, endpoint: Endpoint) -> Result<Channel, tonic::transport::Error> {
+        let Some((config, cluster)) = self.tls.clone() else {
+            return endpoint.connect().await;
+        };
+        let connector = service_fn(move |uri: Uri| {
+            let (config, cluster) = (config.current(), cluster.clone());
+            async move { call(uri, config, cluster).await.map(TokioIo::new) }
+        });
+        endpoint.connect_with_connector(connector).await
+    }
+}
+
+async fn call(
+    uri: Uri,
+    config: Arc<ClientConfig>,
+    cluster: ClusterName,
+) -> io::Result<TlsStream<TcpStream>> {
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(0))).await?;
+    stream.set_nodelay(true)?;
+    let connector = TlsConnector::from(config);
+    let connected = connector.connect(cluster.server_name(), stream).await;
+    connected.map_err(explained)
+}

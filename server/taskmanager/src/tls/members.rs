@@ -1,0 +1,203 @@
+//! Who is a member of a cluster.
+
+use super::fresh::{FileProblem, FileText};
+use super::{pem, provider};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a cluster, as the certificates of its members have it among their DNS names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterName(DnsName<'static>);
+
+impl ClusterName {
+    /// The name; nothing if no certificate could have it.
+    #[must_use]
+    pub fn new(name: &str) -> Option<ClusterName> {
+        match ServerName::try_from(name.to_ascii_lowercase()) {
+            Ok(ServerName::DnsName(name)) => Some(ClusterName(name)),
+            // An address is no name.
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// What a member is called when it is called.
+    pub(super) fn server_name(&self) -> ServerName<'static> {
+        ServerName::DnsName(self.0.clone())
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_ref())
+    }
+}
+
+/// A certificate that an authority of ours has signed, for others than us.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the certificate is not for this cluster: it has to have the DNS name {cluster}, and has {names}"
+)]
+struct Stranger {
+    cluster: ClusterName,
+    names: String,
+}
+
+/// Tells members from everybody else, at both ends of a connection.
+#[derive(Debug)]
+pub(super) struct Members {
+    roots: Arc<RootCertStore>,
+    callers: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+    cluster: ClusterName,
+}
+
+impl Members {
+    pub(super) fn new(authorities: &FileText, cluster: ClusterName) -> Result<Self, FileProblem> {
+        let roots = Arc::new(pem::roots(authorities)?);
+        let provider = provider();
+        let callers =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+        let callers = callers.build();
+        Ok(Members {
+            roots,
+            callers: callers.map_err(|problem| authorities.wrong(&problem))?,
+            provider,
+            cluster,
+        })
+    }
+
+    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.provider.signature_verification_algorithms
+    }
+
+    /// That it is signed is not enough: authorities sign for many.
+    fn must_be_ours(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let names = names(certificate);
+        let wanted: &str = self.cluster.0.as_ref();
+        if names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) {
+            return Ok(());
+        }
+        let names = match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        let cluster = self.cluster.clone();
+        let stranger = OtherError(Arc::new(Stranger { cluster, names }));
+        Err(CertificateError::Other(stranger).into())
+    }
+}
+
+/// The DNS names of a certificate.
+fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let parsed = webpki::EndEntityCert::try_from(certificate);
+    let names = parsed.map(|parsed| parsed.valid_dns_names().map(str::to_owned).collect());
+    names.unwrap_or_default()
+}
+
+/// What the holder of a certificate is called in logs: its first name that is not the cluster's.
+pub(super) fn holder(certificate: &CertificateDer<'_>, cluster: Option<&ClusterName>) -> String {
+    let names = names(certificate);
+    let is_cluster = |name: &&String| {
+        cluster.is_some_and(|cluster| name.eq_ignore_ascii_case(cluster.0.as_ref()))
+    };
+    let own = names.iter().find(|name| !is_cluster(name));
+    let shown = own.or(names.first()).cloned();
+    shown.unwrap_or_else(|| "nameless".to_owned())
+}
+
+impl ServerCertVerifier for Members {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms().all,
+        )?;
+        self.must_be_ours(end_entity)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, self.algorithms())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, self.algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms().supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Members {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.callers.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .callers
+            .verify_client_cert(end_entity, intermediates, now)?;
+        self.must_be_ours(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, self.algorithms())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, self.algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms().supported_schemes()
+    }
+}
