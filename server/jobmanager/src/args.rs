@@ -150,8 +150,12 @@ fn announce(server: &Server) {
     let bound = server.bound();
     let mut out = io::stdout().lock();
     // A closed standard output is no reason not to serve.
-    let _ =
-        writeln!(out, "REST http://{}\nRPC {}", bound.rest, bound.rpc).and_then(|()| out.flush());
+    let _ = writeln!(
+        out,
+        "REST {}://{}\nRPC {}",
+        bound.rest_scheme, bound.rest, bound.rpc
+    )
+    .and_then(|()| out.flush());
 }
 
 /// Writes a flight recording at every SIGUSR1.

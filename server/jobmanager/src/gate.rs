@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use jobmanager_core::id::Epoch;
 use serde_json::json;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -56,17 +57,41 @@ pub struct Leading {
 pub struct Gate {
     here: watch::Receiver<Option<Arc<Leading>>>,
     known: watch::Receiver<Option<Leader>>,
+    scheme: Scheme,
+}
+
+/// How REST is spoken to, by all JobManagers of a cluster alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// By TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
 }
 
 impl Gate {
     /// A gate to what the other halves of these channels say: the coordinator that leads here, and the leader
-    /// that is known, wherever it is.
+    /// that is known, wherever it is and whose REST is spoken to in this way.
     #[must_use]
     pub fn new(
         here: watch::Receiver<Option<Arc<Leading>>>,
         known: watch::Receiver<Option<Leader>>,
+        scheme: Scheme,
     ) -> Gate {
-        Gate { here, known }
+        Gate {
+            here,
+            known,
+            scheme,
+        }
     }
 
     /// The coordinator, while it leads here.
@@ -141,11 +166,11 @@ async fn pass(State(gate): State<Gate>, request: Request) -> Response {
         let answered: Result<Response, Infallible> = router.oneshot(request).await;
         return answered.unwrap_or_else(|never| match never {});
     }
-    let leader = gate.leader();
+    let (leader, scheme) = (gate.leader(), gate.scheme);
     let target = request.uri().path_and_query();
     let location = leader.as_ref().and_then(|leader| {
         let target = target.map_or("/", |target| target.as_str());
-        HeaderValue::try_from(format!("http://{}{target}", leader.rest)).ok()
+        HeaderValue::try_from(format!("{scheme}://{}{target}", leader.rest)).ok()
     });
     let (status, header, error) = match (&leader, location) {
         (Some(leader), Some(location)) => (

@@ -16,6 +16,7 @@ use jobmanager_proto::{Received, WireError, v1};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use taskmanager::tls::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -69,9 +70,9 @@ impl JobManager for SessionService {
             return Err(self.gate.redirect(request.metadata()).await);
         };
         let permit = Arc::clone(&self.free).try_acquire_owned().map_err(full)?;
-        let peer = request
-            .remote_addr()
-            .map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let peer: Option<&Peer> = request.extensions().get();
+        let certificate = peer.and_then(|peer| peer.certificate.clone());
+        let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.address.to_string());
         let (messages, outgoing) = mpsc::channel(OUTBOX);
         let reader = Reader {
             incoming: request.into_inner(),
@@ -79,6 +80,7 @@ impl JobManager for SessionService {
             driver: leading.driver.clone(),
             metrics: leading.metrics.clone(),
             peer,
+            certificate,
             _permit: permit,
         };
         tokio::spawn(reader.run());
@@ -96,6 +98,8 @@ struct Reader {
     driver: Driver,
     metrics: MetricsTable,
     peer: String,
+    /// Whose certificate was shown, if one was asked for.
+    certificate: Option<Arc<str>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -156,7 +160,8 @@ impl Reader {
         let (open, ended) = oneshot::channel();
         let taskmanager = hello.taskmanager.clone();
         let outbox = Outbox::new(self.messages.clone(), open);
-        info!(session = id.0, %taskmanager, peer = %self.peer, "session opened");
+        let certificate = self.certificate.as_deref();
+        info!(session = id.0, %taskmanager, peer = %self.peer, certificate, "session opened");
         self.driver.connected(Session { id, hello, outbox }).await;
         let end = self.read_until_the_end(id, ended).await;
         self.driver.disconnected(id).await;

@@ -11,6 +11,7 @@ use jobmanager_core::id::Epoch;
 use jobmanager_proto::v1;
 use jobmanager_proto::v1::job_manager_client::JobManagerClient;
 use std::collections::VecDeque;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -223,13 +224,20 @@ async fn call(
     let answer = client.session(request).await;
     answer
         .map(tonic::Response::into_inner)
-        .map_err(|status| refused(&status))
+        .map_err(|status| refused(dialer, &status))
 }
 
-fn refused(status: &Status) -> Refusal {
+fn refused(dialer: &Dialer, status: &Status) -> Refusal {
+    // What a JobManager says itself has no cause.
+    let hint = match status.source() {
+        Some(_) if dialer.is_in_the_clear() => {
+            "; if it speaks TLS, give --tls-certificate, --tls-key and --tls-ca"
+        }
+        Some(_) | None => "",
+    };
     Refusal {
         words: format!(
-            "the session was not opened: {}",
+            "the session was not opened: {}{hint}",
             crate::status_words(status)
         ),
         is_away: false,

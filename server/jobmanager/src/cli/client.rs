@@ -1,7 +1,9 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
+mod access;
 mod stream;
 
+pub(crate) use access::Access;
 pub(crate) use stream::{Sent, Stream};
 
 use super::answer::{
@@ -10,6 +12,7 @@ use super::answer::{
 };
 use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
 use crate::gate::{ROLE, STANDBY};
+use access::address_of;
 use jobmanager_core::id::{JobId, TriggerId};
 use jobmanager_proto::job_json::MAX_BYTES;
 use serde::de::DeserializeOwned;
@@ -19,6 +22,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use taskmanager::tls::{FileProblem, tls_words};
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body, Error, SendBody, Timeout};
 
@@ -67,16 +73,28 @@ pub(crate) enum ClientError {
     NoLeader { address: String, problem: String },
     /// Somebody else answers there.
     #[error(
-        "what answers at {address} is not a JobManager's REST interface ({problem}); \
-         its default port is 8081, 6123 is for TaskManagers"
+        "what answers at {address} is not a JobManager's REST interface ({problem}); its default port is 8081, \
+         6123 is for TaskManagers, and where it speaks TLS the address begins with https://"
     )]
     BadAnswer { address: String, problem: String },
     /// The JobManager's own words.
     #[error("{}", refusal(*.status, .problems))]
     Refused { status: u16, problems: Vec<String> },
-    /// Not an address at all.
-    #[error("`{address}` is not an address ({problem}); write --jobmanager http://HOST:PORT")]
+    /// Not an address, or none to be used like this.
+    #[error("`{address}` cannot be used ({problem}); write --jobmanager http[s]://HOST:PORT")]
     BadAddress { address: String, problem: String },
+    /// Whoever answers there is not believed, or does not believe us.
+    #[error(
+        "there is no TLS connection to {address}: {problem}; --ca names the file of the authorities to trust, \
+         --certificate and --key what the JobManager may ask for"
+    )]
+    NoTls { address: String, problem: String },
+    /// A file with a certificate, a key, authorities or a token.
+    #[error("{0}")]
+    Tls(FileProblem),
+    /// Where a token is looked for, and is none.
+    #[error("{0} has no token: one word of ASCII characters is expected")]
+    Token(String),
     /// A file that the command line names.
     #[error("{}: {problem}; name a file that can be read", path.display())]
     File {
@@ -103,12 +121,16 @@ impl ClientError {
             ClientError::Unreachable { .. }
             | ClientError::Silent { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::NoTls { .. }
             | ClientError::BadAnswer { .. } => UNREACHABLE,
             ClientError::Refused { .. }
             | ClientError::TooLarge { .. }
             | ClientError::BadId { .. }
             | ClientError::Vertex(_) => REFUSED,
-            ClientError::BadAddress { .. } | ClientError::File { .. } => USAGE,
+            ClientError::BadAddress { .. }
+            | ClientError::File { .. }
+            | ClientError::Tls(_)
+            | ClientError::Token(_) => USAGE,
             ClientError::Output(_) if self.is_closed_output() => CLOSED,
             ClientError::Output(_) => JOB_FAILED,
         }
@@ -151,6 +173,7 @@ pub(crate) struct Client {
     /// Which of them answered last.
     current: AtomicUsize,
     agent: Agent,
+    access: Access,
 }
 
 /// An answer from anybody.
@@ -165,13 +188,14 @@ enum Answer<T> {
 }
 
 impl Client {
-    /// A client of the JobManagers at `http://HOST:PORT`, with commas between them; no connection is made yet.
-    pub(crate) fn new(addresses: &str) -> Result<Self, ClientError> {
-        let addresses = addresses.split(',').map(|one| checked(one.trim()));
+    /// A client of the JobManagers at `http[s]://HOST:PORT`, with commas between them; no connection is made yet.
+    pub(crate) fn new(addresses: &str, access: Access) -> Result<Self, ClientError> {
+        let addresses = addresses.split(',').map(|one| access.checked(one.trim()));
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0)
+            .tls_config(access.tls())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT))
             .build()
@@ -180,6 +204,7 @@ impl Client {
             addresses: addresses.collect::<Result<_, _>>()?,
             current: AtomicUsize::new(0),
             agent,
+            access,
         })
     }
 
@@ -316,7 +341,7 @@ impl Client {
                 Answer::Standby {
                     leader: Some(leader),
                     ..
-                } => address = leader,
+                } => address = self.access.checked(&leader)?,
                 Answer::Standby { leader: None, text } => {
                     let refusal: Refusal = parse(&address, &text)?;
                     let problem = refusal.errors.join("; ");
@@ -328,6 +353,15 @@ impl Client {
         Err(ClientError::NoLeader { address, problem })
     }
 
+    /// A request of somebody who may make it.
+    fn request(&self, uri: String) -> Builder {
+        let request = Request::builder().uri(uri);
+        match &self.access.token {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -336,9 +370,7 @@ impl Client {
         body: &[u8],
     ) -> Result<Answer<T>, ClientError> {
         let send = || -> Result<_, Error> {
-            let request = Request::builder()
-                .method(method)
-                .uri(format!("{address}{path}"));
+            let request = self.request(format!("{address}{path}")).method(method);
             let mut response = if body.is_empty() {
                 self.agent.run(request.body(SendBody::none())?)?
             } else {
@@ -352,7 +384,7 @@ impl Client {
             Ok((response, text))
         };
         let (response, text) = send().map_err(|problem| explain(address, problem))?;
-        if let Some(leader) = standby(&response) {
+        if let Some(leader) = standby(address, &response) {
             return Ok(Answer::Standby { leader, text });
         }
         let status = response.status();
@@ -377,46 +409,19 @@ pub(crate) fn read_id<T: FromStr<Err: Display>>(text: &str) -> Result<T, ClientE
 }
 
 /// Of an answer of one that stands by: where the leader is, if that is known.
-fn standby(response: &Response<Body>) -> Option<Option<String>> {
+fn standby(sender: &str, response: &Response<Body>) -> Option<Option<String>> {
     let headers = response.headers();
-    let location = || address_of(headers.get("location")?.to_str().ok()?);
+    let location = || address_of(sender, headers.get("location")?.to_str().ok()?);
     (headers.get(ROLE) == Some(&STANDBY)).then(location)
-}
-
-/// An address as it is used.
-fn checked(address: &str) -> Result<String, ClientError> {
-    let bad = |problem: &str| ClientError::BadAddress {
-        address: address.to_owned(),
-        problem: problem.to_owned(),
-    };
-    if address.starts_with("https://") {
-        return Err(bad("the REST interface speaks plain http"));
-    }
-    let address = match address.contains("://") {
-        true => address.strip_suffix('/').unwrap_or(address).to_owned(),
-        false => format!("http://{address}"),
-    };
-    let uri: ureq::http::Uri = address
-        .parse()
-        .map_err(|problem: ureq::http::uri::InvalidUri| bad(&problem.to_string()))?;
-    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return Err(bad("it has no host"));
-    }
-    Ok(address)
-}
-
-/// `http://HOST:PORT` of a URL that a standby sends us to.
-fn address_of(location: &str) -> Option<String> {
-    let uri: ureq::http::Uri = location.parse().ok()?;
-    let is_http = uri.scheme_str() == Some("http");
-    is_http.then(|| {
-        uri.authority()
-            .map(|authority| format!("http://{authority}"))
-    })?
 }
 
 fn explain(address: &str, problem: Error) -> ClientError {
     let address = address.to_owned();
+    if let Error::Io(io) = &problem
+        && let Some(problem) = tls_words(io)
+    {
+        return ClientError::NoTls { address, problem };
+    }
     let is_connecting = matches!(problem, Error::Timeout(Timeout::Resolve | Timeout::Connect));
     if matches!(problem, Error::Timeout(_)) && !is_connecting {
         let problem = format!("not within {} s", ANSWER_TIMEOUT.as_secs());
@@ -447,6 +452,10 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    fn client_of(addresses: &str) -> Client {
+        Client::new(addresses, Access::default()).unwrap()
+    }
+
     /// A client of something that answers one request with these bytes.
     fn answered_with(answer: impl Into<String>) -> Client {
         let answer = answer.into();
@@ -459,7 +468,7 @@ mod tests {
             assert!(read > 0);
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        Client::new(&address).unwrap()
+        client_of(&address)
     }
 
     #[test]
@@ -467,7 +476,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let error = Client::new(&address).unwrap().jobs().unwrap_err();
+        let error = client_of(&address).jobs().unwrap_err();
         assert_eq!(error.exit_code(), UNREACHABLE);
         let words = error.to_string();
         assert!(words.contains(&address), "{words}");
@@ -534,14 +543,14 @@ mod tests {
             one_that_stands_by(None),
             one_that_stands_by(Some(leader.address())),
         ];
-        let client = Client::new(&addresses.join(",")).unwrap();
+        let client = client_of(&addresses.join(","));
         assert_eq!(client.jobs().unwrap().len(), 0);
         assert_eq!(client.address(), addresses[2]);
     }
 
     #[test]
     fn a_cluster_without_a_leader_is_told_from_a_refusal() {
-        let client = Client::new(&one_that_stands_by(None)).unwrap();
+        let client = client_of(&one_that_stands_by(None));
         let error = client.jobs().unwrap_err();
         assert_eq!(error.exit_code(), UNREACHABLE);
         assert!(error.may_pass());
@@ -557,25 +566,6 @@ mod tests {
             let error = answered_with(answer).jobs().unwrap_err();
             let words = error.to_string();
             assert!(words.contains("is not a JobManager"), "{words}");
-        }
-    }
-
-    #[test]
-    fn an_address_is_checked_before_it_is_used() {
-        for (address, right) in [
-            ("http://127.0.0.1:8081/", Some("http://127.0.0.1:8081")),
-            ("localhost:8081", Some("http://localhost:8081")),
-            ("https://localhost:8081", None),
-            ("ftp://localhost", None),
-            ("http://", None),
-            ("a b", None),
-        ] {
-            let client = Client::new(address);
-            assert_eq!(
-                client.as_ref().ok().map(Client::address),
-                right,
-                "{address}"
-            );
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A stream that breaks is opened again where it was; what was missed meanwhile is told then. If that cannot be, a
 //! line says so.
 
-use super::client::{Client, ClientError, Sent, Stream, read_id};
+use super::client::{ClientError, Sent, Stream, read_id};
 use super::output::{complain, print};
 use super::{EXIT_CODES, Target, exit};
 use jobmanager_core::id::JobId;
@@ -51,7 +51,7 @@ pub fn events(args: &EventsArgs) -> ExitCode {
 }
 
 fn follow_events(args: &EventsArgs) -> Result<std::convert::Infallible, ClientError> {
-    let client = Client::new(&args.target.jobmanager)?;
+    let client = args.target.client()?;
     let read = |id: &String| read_id(id).map(|id: JobId| id.to_string());
     let jobs: Vec<String> = args.jobs.iter().map(read).collect::<Result<_, _>>()?;
     let path = match jobs.is_empty() {

@@ -13,16 +13,18 @@ mod output;
 mod progress;
 mod rescale;
 mod savepoint;
+mod target;
 mod text;
 mod why;
 
-pub(crate) use client::{Client, ClientError};
+pub(crate) use client::{Access, Client, ClientError};
 pub use events::{EventsArgs, events};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub use rescale::{RescaleArgs, rescale};
 pub use savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
+pub use target::Target;
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
 pub use why::{WhyArgs, why};
 
@@ -43,7 +45,7 @@ Exit codes:
   1    the job is FAILED, or standard output cannot be written
   2    the job is CANCELED
   3    no JobManager answers, or it cannot start or go on
-  4    the JobManager refuses: an invalid job, an unknown job or vertex, a job that has ended already
+  4    the JobManager refuses: an invalid job, an unknown job or vertex, a job that has ended already, a token
   5    the savepoint, its disposal or the checkpoint failed
   64   the command line is wrong, or a file that it names cannot be read
   130  interrupted by Ctrl-C
@@ -61,19 +63,6 @@ pub const USAGE: u8 = 64;
 pub(crate) const INTERRUPTED: u8 = 130;
 /// What a shell gives a process that a closed pipe ended.
 pub(crate) const CLOSED: u8 = 141;
-
-/// Where the JobManager answers.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Target {
-    /// The address of the JobManager's REST interface; several with commas, if one of them leads at a time
-    #[arg(
-        long,
-        value_name = "http://HOST:PORT",
-        env = "JOBMANAGER",
-        default_value = "http://127.0.0.1:8081"
-    )]
-    jobmanager: String,
-}
 
 /// `run`: submit a job, and follow it to its end.
 #[derive(Debug, clap::Args)]
@@ -150,7 +139,7 @@ pub fn cancel(args: &CancelArgs) -> ExitCode {
 }
 
 fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
-    let client = Client::new(&args.target.jobmanager)?;
+    let client = args.target.client()?;
     let id = client.submit(started_from(read_job(&args.job)?, args))?;
     print(format!("Job has been submitted with JobID {id}"))?;
     if args.detached {
@@ -180,19 +169,19 @@ pub(crate) fn report(id: JobId, end: &End) -> Result<u8, ClientError> {
 }
 
 fn print_jobs(args: &ListArgs) -> Result<u8, ClientError> {
-    let jobs = Client::new(&args.target.jobmanager)?.jobs()?;
+    let jobs = args.target.client()?.jobs()?;
     print_text(&text::jobs(&jobs, args.all))?;
     Ok(0)
 }
 
 fn print_status(args: &StatusArgs) -> Result<u8, ClientError> {
-    let client = Client::new(&args.target.jobmanager)?;
+    let client = args.target.client()?;
     print_job(&client, read_id(&args.id)?)?;
     Ok(0)
 }
 
 fn ask_to_cancel(args: &CancelArgs) -> Result<u8, ClientError> {
-    Client::new(&args.target.jobmanager)?.cancel(read_id(&args.id)?)?;
+    args.target.client()?.cancel(read_id(&args.id)?)?;
     print(format!("Job {} is being canceled", args.id))?;
     Ok(0)
 }

@@ -86,7 +86,7 @@ struct Vertex {
 }
 
 fn carry_out(args: &RescaleArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
+    let (client, id) = (args.target.client()?, read_id(&args.id)?);
     let now: Parallelism = client.parallelism(id)?;
     if args.wishes.is_empty() {
         print_text(&describe(&now))?;

@@ -83,7 +83,7 @@ pub fn savepoint(args: &SavepointArgs) -> ExitCode {
 
 fn take_or_dispose(args: &SavepointArgs) -> Result<u8, ClientError> {
     if let Some(path) = &args.dispose {
-        return dispose(&Client::new(&args.target.jobmanager)?, path);
+        return dispose(&args.target.client()?, path);
     }
     let id = args.id.as_deref().unwrap_or_default();
     let body = json!({ "target-directory": args.dir });
@@ -115,7 +115,7 @@ pub fn stop(args: &StopArgs) -> ExitCode {
 }
 
 fn end(args: &StopArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
+    let (client, id) = (args.target.client()?, read_id(&args.id)?);
     let body = json!({ "targetDirectory": args.savepoint_path, "drain": args.drain });
     let failure = client.latest_exception(id)?;
     let trigger = client.trigger(&format!("/jobs/{id}/stop"), &body)?;
@@ -183,7 +183,7 @@ impl Wish {
         trigger: Option<&str>,
         body: &Value,
     ) -> Result<Self, ClientError> {
-        let (client, id) = (Client::new(&target.jobmanager)?, read_id(id)?);
+        let (client, id) = (target.client()?, read_id(id)?);
         let trigger = match trigger {
             Some(trigger) => read_id(trigger)?,
             None => client.trigger(&format!("/jobs/{id}/{}", kind.route()), body)?,

@@ -1,6 +1,6 @@
 //! `why`: what a job waits for, and what would help.
 
-use super::client::{Client, ClientError, read_id};
+use super::client::{ClientError, read_id};
 use super::output::{print, print_text};
 use super::{EXIT_CODES, Target, exit};
 use serde::Deserialize;
@@ -43,7 +43,7 @@ struct Cause {
 }
 
 fn print_why(args: &WhyArgs) -> Result<u8, ClientError> {
-    let (client, id) = (Client::new(&args.target.jobmanager)?, read_id(&args.id)?);
+    let (client, id) = (args.target.client()?, read_id(&args.id)?);
     if args.json {
         let answer: serde_json::Value = client.why(id)?;
         print(format!("{answer:#}"))?;

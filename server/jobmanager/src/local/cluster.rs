@@ -55,7 +55,7 @@ impl Cluster {
         };
         let workers = Workers::start(args.taskmanagers, &launch)?;
         Ok(Cluster {
-            rest: format!("http://{}", bound.rest),
+            rest: format!("{}://{}", bound.rest_scheme, bound.rest),
             workers,
             stop,
             served,

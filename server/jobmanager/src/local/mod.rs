@@ -9,7 +9,7 @@ mod folder;
 mod words;
 mod workers;
 
-use crate::cli::{self, Client, ClientError, End, INTERRUPTED, Progress};
+use crate::cli::{self, Access, Client, ClientError, End, INTERRUPTED, Progress};
 use crate::options::{Options, OptionsError};
 use crate::serve::ServeError;
 use cluster::Cluster;
@@ -254,7 +254,7 @@ fn documentation(folder: &WorkFolder, output: PathBuf, slots: u32) -> io::Result
 
 /// Submits the job, watches it, and shows what became of it.
 fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u8, LocalError> {
-    let client = Client::new(address)?;
+    let client = Client::new(address, Access::default())?;
     let id = client.submit(work.job)?;
     cli::print(format!("Job has been submitted with JobID {id}"))?;
     let end = cli::follow(&client, id, &mut progress)?;

@@ -4,6 +4,7 @@
 //! Every problem is reported, not just the first.
 
 mod availability;
+mod security;
 mod services;
 mod table;
 
@@ -15,14 +16,16 @@ use availability::unreachable;
 use jobmanager_core::config::{
     ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
 };
+pub use security::{RestTls, Security};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::SHELL_OPTIONS;
 use table::{
-    CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS, REST_BIND, REST_PORT,
-    RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE, WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
+    ALLOW_INSECURE, CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS,
+    REST_BIND, REST_PORT, RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE, WEB_DIR,
+    WEB_REFRESH, WEB_TIMEOUT,
 };
 
 /// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
@@ -59,6 +62,9 @@ pub struct ServeArgs {
     /// flink-dist-2.3.0.jar.
     #[arg(long, value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
+    /// Let other machines in without TLS, and clients without a token or certificate.
+    #[arg(long)]
+    pub allow_insecure: bool,
     /// How log lines look.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub log_format: crate::logging::Format,
@@ -72,6 +78,11 @@ Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 
 Exit codes: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or go on, 64 for a wrong command line or configuration.";
 
+/// What other machines' clients need.
+const GUARD_REST: &str = "security.ssl.rest.enabled, and security.rest.tokens or security.ssl.rest.authentication-enabled";
+/// What other machines' TaskManagers need.
+const GUARD_RPC: &str = "security.ssl.internal.enabled";
+
 /// Everything a server needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -83,6 +94,8 @@ pub struct Options {
     pub store: StorePlace,
     /// How one of several JobManagers is elected.
     pub election: ElectionPlace,
+    /// Who is let in.
+    pub security: Security,
     /// What is recorded for a look back.
     pub flight_recorder: RecorderOptions,
     /// What the coordinator reads.
@@ -108,6 +121,8 @@ pub struct Listen {
     pub reached_by: Option<String>,
     /// The flag and the key that change it, for the error when it is in use.
     pub changed_by: &'static str,
+    /// What would have to be set for other machines to be let in, if that is not.
+    pub unguarded: Option<&'static str>,
 }
 
 /// Options that cannot be used.
@@ -171,6 +186,9 @@ impl Options {
         if let Some(folder) = &args.web_dir {
             map.insert(WEB_DIR.to_owned(), folder.to_string_lossy().into_owned());
         }
+        if args.allow_insecure {
+            map.insert(ALLOW_INSECURE.to_owned(), true.to_string());
+        }
         Options::from_layers(map, problems)
     }
 
@@ -195,6 +213,7 @@ impl Options {
         let web_refresh = shell.duration(WEB_REFRESH, &mut problems);
         let web_dir = shell.web_dir(&mut problems);
         let data_dir = shell.data_dir(&mut problems);
+        let security = shell.security(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let store = shell.store(&data_dir, &mut problems);
         let election = shell.election(&store, &data_dir, &mut problems);
@@ -203,12 +222,14 @@ impl Options {
             port: rest_port,
             reached_by: map.get(REST_ADDRESS).cloned(),
             changed_by: "--rest-addr (rest.bind-address, rest.port)",
+            unguarded: (!security.guards_rest()).then_some(GUARD_REST),
         };
         let rpc = Listen {
             host: shell.host(RPC_BIND, RPC_ADDRESS),
             port: rpc_port,
             reached_by: map.get(RPC_ADDRESS).cloned(),
             changed_by: "--rpc-addr (jobmanager.bind-host, jobmanager.rpc.port)",
+            unguarded: (!security.guards_rpc()).then_some(GUARD_RPC),
         };
         if !matches!(election, ElectionPlace::None) {
             problems.extend(
@@ -228,6 +249,7 @@ impl Options {
                 rpc,
                 store,
                 election,
+                security,
                 flight_recorder,
                 cluster,
                 job_defaults: map,

@@ -42,11 +42,24 @@ pub(super) const WEB_TIMEOUT: &str = "web.timeout";
 pub(super) const WEB_REFRESH: &str = "web.refresh-interval";
 pub(super) const WEB_DIR: &str = "web.dir";
 
+pub(super) const INTERNAL_ENABLED: &str = "security.ssl.internal.enabled";
+pub(super) const INTERNAL_CERTIFICATE: &str = "security.ssl.internal.certificate";
+pub(super) const INTERNAL_KEY: &str = "security.ssl.internal.key";
+pub(super) const INTERNAL_CA: &str = "security.ssl.internal.ca";
+pub(super) const INTERNAL_NAME: &str = "security.ssl.internal.cluster-name";
+pub(super) const REST_ENABLED: &str = "security.ssl.rest.enabled";
+pub(super) const REST_CERTIFICATE: &str = "security.ssl.rest.certificate";
+pub(super) const REST_KEY: &str = "security.ssl.rest.key";
+pub(super) const REST_CLIENTS: &str = "security.ssl.rest.authentication-enabled";
+pub(super) const REST_CA: &str = "security.ssl.rest.ca";
+pub(super) const TOKENS: &str = "security.rest.tokens";
+pub(super) const ALLOW_INSECURE: &str = "security.allow-insecure";
+
 pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 29] = [
+pub static SHELL_OPTIONS: [OptionSpec; 41] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -171,5 +184,57 @@ pub static SHELL_OPTIONS: [OptionSpec; 29] = [
         WEB_DIR,
         "",
         "The folder of a web dashboard's files, which REST serves in place of the built-in one.",
+    ),
+    shell(
+        INTERNAL_ENABLED,
+        "false",
+        "Whether JobManagers and TaskManagers speak TLS, and only with members of their cluster.",
+    ),
+    shell(
+        INTERNAL_CERTIFICATE,
+        "",
+        "The file of the certificate that TaskManagers are shown, in PEM.",
+    ),
+    shell(
+        INTERNAL_KEY,
+        "",
+        "The file of that certificate's key, in PEM.",
+    ),
+    shell(
+        INTERNAL_CA,
+        "",
+        "The file of the authorities that sign the certificates of the cluster, in PEM.",
+    ),
+    shell(
+        INTERNAL_NAME,
+        "",
+        "The DNS name that all certificates of the cluster have; high-availability.cluster-id without slashes if unset.",
+    ),
+    shell(REST_ENABLED, "false", "Whether REST speaks https."),
+    shell(
+        REST_CERTIFICATE,
+        "",
+        "The file of the certificate that clients are shown, in PEM.",
+    ),
+    shell(REST_KEY, "", "The file of that certificate's key, in PEM."),
+    shell(
+        REST_CLIENTS,
+        "false",
+        "Whether clients have to show a certificate.",
+    ),
+    shell(
+        REST_CA,
+        "",
+        "The file of the authorities that sign the certificates of clients, in PEM.",
+    ),
+    shell(
+        TOKENS,
+        "",
+        "The file of those who may use REST, each with a role and the SHA-256 of a token; everybody may if unset.",
+    ),
+    shell(
+        ALLOW_INSECURE,
+        "false",
+        "Whether other machines are let in without TLS, or clients without a token or certificate.",
     ),
 ];

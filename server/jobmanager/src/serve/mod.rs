@@ -4,21 +4,24 @@
 //! cannot go on. To lead is to be elected, to open the store, to mint an epoch and to rebuild the coordinator.
 //! Without an election there is one term, which begins with the start and whose end is the server's.
 
+mod http;
 mod net;
+mod security;
 mod term;
 
 use crate::discard::{CheckpointStorage, StorageProblem};
 use crate::driver::{DriverEnd, panic_words};
-use crate::gate::Gate;
+use crate::gate::{Gate, Scheme};
 use crate::grpc::SessionService;
 use crate::options::Options;
 use crate::store::StoreError;
 use jobmanager_core::jobmanager::RecoverError;
-use net::{Port, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
+use net::{Port, RPC_LIMITS, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
+use security::rest_tls;
 use std::future::Future;
 use std::net::SocketAddr;
+use taskmanager::tls::{Credentials, FileProblem, Incoming};
 use term::{Addresses, Terms};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tracing::info;
@@ -36,6 +39,22 @@ pub enum ServeError {
         /// The flag and the keys that change it.
         changed_by: &'static str,
     },
+    /// Other machines could use an address, and nothing would tell who they are.
+    #[error(
+        "{address} can be reached from other machines, and whoever reaches it would be let in: set {needs}, choose \
+         another address with {changed_by}, or say --allow-insecure if the network is to be trusted"
+    )]
+    Exposed {
+        /// The address.
+        address: String,
+        /// What would have to be set.
+        needs: &'static str,
+        /// The flag and the keys that change it.
+        changed_by: &'static str,
+    },
+    /// A certificate, a key or authorities.
+    #[error("TLS cannot be used: {0}")]
+    Tls(FileProblem),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,6 +89,8 @@ pub enum ServeError {
 pub struct Bound {
     /// REST, for clients.
     pub rest: SocketAddr,
+    /// How clients speak to it.
+    pub rest_scheme: Scheme,
     /// gRPC, for TaskManagers.
     pub rpc: SocketAddr,
 }
@@ -77,8 +98,8 @@ pub struct Bound {
 /// A JobManager that has its ports, and answers as soon as it is [run](Server::run).
 pub struct Server {
     bound: Bound,
-    rest: TcpListener,
-    rpc: TcpListener,
+    rest: Incoming,
+    rpc: Incoming,
     terms: Terms,
 }
 
@@ -96,14 +117,26 @@ impl Server {
     /// # Errors
     /// A port is in use; the store or the checkpoint storage cannot be used.
     pub async fn start(options: Options) -> Result<Server, ServeError> {
+        let security = options.security.clone();
+        let rest_tls = security.rest.as_ref().map(rest_tls).transpose();
+        let rest_tls = rest_tls.map_err(ServeError::Tls)?;
+        let internal = security.internal.as_ref();
+        let rpc_tls = internal.map(Credentials::server).transpose();
+        let rpc_tls = rpc_tls.map_err(ServeError::Tls)?;
+        let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
         let bound = Bound {
             rest: rest.address,
+            rest_scheme: match rest_tls {
+                Some(_) => Scheme::Https,
+                None => Scheme::Http,
+            },
             rpc: rpc.address,
         };
         let addresses = Addresses {
             rest: rest.reached,
+            rest_scheme: bound.rest_scheme,
             rpc: rpc.reached,
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
@@ -114,8 +147,8 @@ impl Server {
         }
         Ok(Server {
             bound,
-            rest: rest.listener,
-            rpc: rpc.listener,
+            rest: Incoming::new(rest.listener, rest_tls, None, http::LIMITS),
+            rpc: Incoming::new(rpc.listener, rpc_tls, cluster, RPC_LIMITS),
             terms,
         })
     }

@@ -1,17 +1,17 @@
 //! The ports: taking them, serving on them, and letting go of them in time.
 
 use super::ServeError;
+use super::http;
 use crate::grpc::SessionService;
 use crate::options::Listen;
 use axum::Router;
-use axum::serve::ListenerExt;
 use jobmanager_proto::v1::job_manager_server::JobManagerServer;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use taskmanager::tls::{Incoming, Limits};
+use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
-use tonic::transport::server::TcpIncoming;
 
 /// How long open requests and streams may take to end once they are told to.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -19,6 +19,12 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer that.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A few more than there may be sessions; the core's limits of slots are reached long before.
+pub(super) const RPC_LIMITS: Limits = Limits {
+    connections: 12_000,
+    handshakes: 1_000,
+};
 
 /// A server loop; its error as text.
 pub(super) type ServerTask = JoinHandle<Result<(), String>>;
@@ -35,9 +41,20 @@ impl Port {
     /// Takes it.
     ///
     /// # Errors
-    /// It is in use, or the address is not one of this machine.
+    /// It is in use, the address is not one of this machine, or others could reach it that must not.
     pub(super) async fn take(listen: &Listen) -> Result<Port, ServeError> {
-        let bound = TcpListener::bind((listen.host.as_str(), listen.port)).await;
+        let addresses = lookup_host((listen.host.as_str(), listen.port)).await;
+        let addresses = addresses.map_err(|problem| listen_error(listen, &problem))?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let is_outside = addresses.iter().any(|address| !address.ip().is_loopback());
+        if let (Some(needs), true) = (listen.unguarded, is_outside) {
+            return Err(ServeError::Exposed {
+                address: shown(listen),
+                needs,
+                changed_by: listen.changed_by,
+            });
+        }
+        let bound = TcpListener::bind(&addresses[..]).await;
         let listener = bound.map_err(|problem| listen_error(listen, &problem))?;
         let address = listener.local_addr();
         let address = address.map_err(|problem| listen_error(listen, &problem))?;
@@ -60,6 +77,10 @@ fn reached(listen: &Listen, address: SocketAddr) -> String {
     }
 }
 
+fn shown(listen: &Listen) -> String {
+    format!("{}:{}", listen.host, listen.port)
+}
+
 fn listen_error(listen: &Listen, problem: &std::io::Error) -> ServeError {
     let problem = if problem.kind() == std::io::ErrorKind::AddrInUse {
         "the port is in use by another process".to_owned()
@@ -67,31 +88,25 @@ fn listen_error(listen: &Listen, problem: &std::io::Error) -> ServeError {
         problem.to_string()
     };
     ServeError::Listen {
-        address: format!("{}:{}", listen.host, listen.port),
+        address: shown(listen),
         problem,
         changed_by: listen.changed_by,
     }
 }
 
 pub(super) fn serve_rest(
-    listener: TcpListener,
+    incoming: Incoming,
     router: Router,
     stopped: watch::Receiver<()>,
 ) -> ServerTask {
-    let listener = listener.tap_io(|connection| {
-        // A connection that does not take the option is only slower.
-        let _ = connection.set_nodelay(true);
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(dropped(stopped));
-    tokio::spawn(async move { server.await.map_err(|error| error.to_string()) })
+    tokio::spawn(http::serve(incoming, router, stopped))
 }
 
 pub(super) fn serve_rpc(
-    listener: TcpListener,
+    incoming: Incoming,
     service: JobManagerServer<SessionService>,
     stopped: watch::Receiver<()>,
 ) -> ServerTask {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -101,7 +116,7 @@ pub(super) fn serve_rpc(
 }
 
 /// Ready when the other end is dropped.
-async fn dropped(mut stopped: watch::Receiver<()>) {
+pub(super) async fn dropped(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 

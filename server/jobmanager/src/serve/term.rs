@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::discard::CheckpointStorage;
 use crate::driver::{DriverEnd, driver};
 use crate::election::{Election, KnownLeader, Leader, Leaders, Lease, Lost};
-use crate::gate::{Gate, Leading};
+use crate::gate::{Gate, Leading, Scheme};
 use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
@@ -50,6 +50,7 @@ struct Office {
 #[derive(Debug, Clone)]
 pub(super) struct Addresses {
     pub(super) rest: String,
+    pub(super) rest_scheme: Scheme,
     pub(super) rpc: String,
 }
 
@@ -93,7 +94,8 @@ impl Terms {
     }
 
     pub(super) fn gate(&self) -> Gate {
-        Gate::new(self.office.here.subscribe(), self.known.subscribe())
+        let scheme = self.office.addresses.rest_scheme;
+        Gate::new(self.office.here.subscribe(), self.known.subscribe(), scheme)
     }
 
     /// Whether this is one of several.
@@ -175,7 +177,7 @@ impl Office {
             Err(ServeError::Store(problem)) if problem.may_pass() => return End::Store(problem),
             Err(error) => return End::Broken(error),
         };
-        let Addresses { rest, rpc } = self.addresses.clone();
+        let Addresses { rest, rpc, .. } = self.addresses.clone();
         let leader = Some(Leader { epoch, rest, rpc });
         announce.send_replace(leader.clone());
         known.send_replace(leader);
@@ -206,7 +208,7 @@ impl Office {
             store: options.store.to_string(),
             problem,
         })?;
-        let Addresses { rest, rpc } = &self.addresses;
+        let Addresses { rest, rpc, .. } = &self.addresses;
         let address: Arc<str> = rest.as_str().into();
         info!(epoch = epoch.0, records, store = %options.store, rest, rpc, "leading");
         let (driver, driver_loop) = driver(coordinator, epoch, clock, store, self.storage.clone());

@@ -201,7 +201,7 @@ async fn gate_to(
         metrics: Default::default(),
     })));
     let known = watch::Sender::new(Some(leader_in(1)));
-    let gate = Gate::new(here.subscribe(), known.subscribe());
+    let gate = Gate::new(here.subscribe(), known.subscribe(), Scheme::Http);
     (gate, here, known)
 }
 

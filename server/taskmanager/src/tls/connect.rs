@@ -6,12 +6,18 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
+
+/// How long whoever is called may take to refuse us. It goes on after that.
+const VERDICT: Duration = Duration::from_secs(1);
 
 /// Calls other members of the cluster: in the clear, or, with credentials, nobody who is no member.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +38,11 @@ impl Dialer {
         Ok(Dialer {
             tls: tls.transpose()?,
         })
+    }
+
+    /// Whether it speaks to anybody, without TLS.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        self.tls.is_none()
     }
 
     /// Connects.
@@ -61,5 +72,14 @@ async fn call(
     stream.set_nodelay(true)?;
     let connector = TlsConnector::from(config);
     let connected = connector.connect(cluster.server_name(), stream).await;
-    connected.map_err(explained)
+    let mut stream = connected.map_err(explained)?;
+    // The handshake ends here before the other end has judged our certificate. It says something at once if it likes
+    // it: HTTP/2 begins with settings at both ends.
+    match timeout(VERDICT, stream.fill_buf()).await {
+        Ok(Err(problem)) => Err(explained(problem)),
+        Ok(Ok([])) => Err(io::Error::other(
+            "the other end hung up, and its log says why",
+        )),
+        Ok(Ok(_)) | Err(_) => Ok(stream),
+    }
 }

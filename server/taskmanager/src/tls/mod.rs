@@ -18,6 +18,7 @@ pub use fresh::{FileProblem, FileText, Fresh};
 pub use incoming::{Connection, Incoming, Limits, Peer};
 pub use members::ClusterName;
 pub use pem::{identity, roots};
+pub use words::tls_words;
 
 use members::Members;
 use rustls::crypto::{CryptoProvider, ring};

@@ -3,13 +3,22 @@
 use rustls::{CertificateError, Error, InvalidMessage};
 use std::io;
 
-/// The words of a library for what it was told are good; those for what it was not told are not.
+/// With better words, if TLS is the problem.
 pub(super) fn explained(problem: io::Error) -> io::Error {
+    tls_words(&problem).map_or(problem, io::Error::other)
+}
+
+/// What TLS has against a connection, if that is the problem. The words of the library for what it was told are good;
+/// those for what it was not told are not.
+#[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a library's errors, which speak for themselves"
+)]
+pub fn tls_words(problem: &io::Error) -> Option<String> {
     let inner = problem.get_ref();
-    let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return problem;
-    };
-    let words = match tls {
+    let tls = inner.and_then(|inner| inner.downcast_ref::<Error>())?;
+    Some(match tls {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the other end does not speak TLS, and this one speaks nothing else".to_owned()
         }
@@ -22,6 +31,5 @@ pub(super) fn explained(problem: io::Error) -> io::Error {
             format!("the other end refuses, and its log says why ({alert:?})")
         }
         other => other.to_string(),
-    };
-    io::Error::other(words)
+    })
 }

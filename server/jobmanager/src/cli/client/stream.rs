@@ -4,7 +4,6 @@ use super::{Answer, Client, ClientError, explain, parse};
 use crate::cli::answer::Refusal;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
-use ureq::http::Request;
 use ureq::{Error, SendBody};
 
 /// A stream is renewed this often: of a JobManager that is gone without a word nothing else would tell.
@@ -63,7 +62,7 @@ impl Client {
         path: &str,
         after: Option<&str>,
     ) -> Result<Answer<Stream>, ClientError> {
-        let request = Request::builder().uri(format!("{address}{path}"));
+        let request = self.request(format!("{address}{path}"));
         let request = match after {
             Some(id) => request.header("last-event-id", id),
             None => request,
@@ -78,7 +77,7 @@ impl Client {
             self.agent.run(request.build())
         };
         let mut response = run().map_err(|problem| explain(address, problem))?;
-        if let Some(leader) = super::standby(&response) {
+        if let Some(leader) = super::standby(address, &response) {
             let text = response.body_mut().read_to_string();
             let text = text.map_err(|problem| explain(address, problem))?;
             return Ok(Answer::Standby { leader, text });

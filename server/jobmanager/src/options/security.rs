@@ -1,0 +1,132 @@
+//! The options that say who is let in.
+
+use super::Shell;
+use super::table::{
+    ALLOW_INSECURE, CLUSTER_ID, INTERNAL_CA, INTERNAL_CERTIFICATE, INTERNAL_ENABLED, INTERNAL_KEY,
+    INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_ENABLED, REST_KEY, TOKENS,
+};
+use std::path::PathBuf;
+use taskmanager::tls::{ClusterName, Credentials};
+
+/// Who is let in, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Security {
+    /// What is shown to TaskManagers, and asked of them; everything is in the clear without it.
+    pub internal: Option<Credentials>,
+    /// What is shown to clients; everything is in the clear without it.
+    pub rest: Option<RestTls>,
+    /// The file of the tokens of which a client has to have one.
+    pub tokens: Option<PathBuf>,
+    /// Whether other machines are let in without any of it.
+    pub allow_insecure: bool,
+}
+
+/// TLS of REST: files, all in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestTls {
+    /// The certificate, and those that lead from there to its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of which a client has to have a certificate, if it has to have one.
+    pub clients: Option<PathBuf>,
+}
+
+impl Security {
+    /// Whether strangers on the network can neither listen to clients nor be taken for them.
+    pub(super) fn guards_rest(&self) -> bool {
+        let clients = self.rest.as_ref().map(|tls| tls.clients.is_some());
+        self.allow_insecure || clients.is_some_and(|clients| clients || self.tokens.is_some())
+    }
+
+    /// The same of TaskManagers.
+    pub(super) fn guards_rpc(&self) -> bool {
+        self.allow_insecure || self.internal.is_some()
+    }
+}
+
+impl Shell<'_> {
+    pub(super) fn security(&self, problems: &mut Vec<String>) -> Security {
+        let tokens = self.text(TOKENS).trim();
+        Security {
+            internal: self.internal(problems),
+            rest: self.rest_tls(problems),
+            tokens: (!tokens.is_empty()).then(|| tokens.into()),
+            allow_insecure: self.flag(ALLOW_INSECURE, problems),
+        }
+    }
+
+    fn internal(&self, problems: &mut Vec<String>) -> Option<Credentials> {
+        let named = match self.text(INTERNAL_NAME).trim() {
+            "" => self.text(CLUSTER_ID).trim().trim_matches('/'),
+            name => name,
+        };
+        let cluster = ClusterName::new(named);
+        if !self.flag(INTERNAL_ENABLED, problems) {
+            return None;
+        }
+        if cluster.is_none() {
+            let named = named.escape_debug();
+            problems.push(format!(
+                "{INTERNAL_NAME}: `{named}` is not a DNS name, so no certificate can have it; set one of letters, \
+                 digits, hyphens and dots"
+            ));
+        }
+        let keys = [INTERNAL_CERTIFICATE, INTERNAL_KEY, INTERNAL_CA];
+        let [certificate, key, authorities] = self.files(INTERNAL_ENABLED, keys, problems)?;
+        Some(Credentials {
+            certificate,
+            key,
+            authorities,
+            cluster: cluster?,
+        })
+    }
+
+    fn rest_tls(&self, problems: &mut Vec<String>) -> Option<RestTls> {
+        let asks_clients = self.flag(REST_CLIENTS, problems);
+        if !self.flag(REST_ENABLED, problems) {
+            if asks_clients {
+                problems.push(format!("{REST_CLIENTS}: needs {REST_ENABLED}, too"));
+            }
+            return None;
+        }
+        let keys = [REST_CERTIFICATE, REST_KEY];
+        let files = self.files(REST_ENABLED, keys, problems);
+        let clients = match asks_clients {
+            true => Some(self.files(REST_CLIENTS, [REST_CA], problems)),
+            false => None,
+        };
+        let [certificate, key] = files?;
+        Some(RestTls {
+            certificate,
+            key,
+            clients: clients.flatten().map(|[file]| file),
+        })
+    }
+
+    /// The files that an option needs; nothing if one is not named.
+    fn files<const N: usize>(
+        &self,
+        enabled: &'static str,
+        keys: [&'static str; N],
+        problems: &mut Vec<String>,
+    ) -> Option<[PathBuf; N]> {
+        let missing = keys.iter().filter(|key| self.text(key).trim().is_empty());
+        let known = problems.len();
+        problems.extend(missing.map(|key| format!("{key}: has to name a file for {enabled}")));
+        (problems.len() == known).then(|| keys.map(|key| self.text(key).trim().into()))
+    }
+
+    fn flag(&self, key: &'static str, problems: &mut Vec<String>) -> bool {
+        let text = self.text(key).trim();
+        match text.to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                let text = text.escape_debug();
+                problems.push(format!("{key}: `{text}` is neither true nor false"));
+                false
+            }
+        }
+    }
+}
