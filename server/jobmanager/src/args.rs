@@ -2,7 +2,7 @@
 
 use crate::cli::{
     self, CancelArgs, CheckpointArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs, SavepointArgs,
-    StatusArgs, StopArgs, USAGE, WhyArgs,
+    StatusArgs, StopArgs, TokenArgs, USAGE, WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
@@ -53,6 +53,8 @@ enum Command {
     Savepoint(SavepointArgs),
     /// Stop a job with a savepoint
     Stop(StopArgs),
+    /// Make a token for a client of REST
+    Token(TokenArgs),
     /// The TaskManagers of `local` are this program, too
     #[command(name = "taskmanager", hide = true)]
     TaskManager(taskmanager::Args),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Checkpoint(args) => cli::checkpoint(&args),
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),
+        Command::Token(args) => cli::token(&args),
         Command::TaskManager(args) => {
             taskmanager::main_with(args, taskmanager::operators::builtin())
         }

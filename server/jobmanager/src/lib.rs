@@ -8,7 +8,7 @@
 //! ```
 //!
 //! All of that is there while this process leads, which [`election`] tells; otherwise `grpc` and `rest` send
-//! everybody to the leader. [`objects`] knows object storage. [`serve`] puts it together; [`main`] is the binary.
+//! everybody to the leader. [`security`] tells who may ask. [`objects`] knows object storage. [`serve`] puts it together; [`main`] is the binary.
 
 mod args;
 pub mod cli;
@@ -28,6 +28,7 @@ pub mod postgres;
 pub mod recorder;
 pub mod rest;
 mod savepoints;
+pub mod security;
 pub mod serve;
 pub mod store;
 pub mod telemetry;

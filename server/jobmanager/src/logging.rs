@@ -1,5 +1,6 @@
 //! Log lines on standard error: for people by default, one JSON object per line by option.
 
+use crate::security::audit::TARGET;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
@@ -16,9 +17,8 @@ pub enum Format {
 
 /// Starts logging for the whole process, panics included. A second call changes nothing.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder: SubscriberBuilder<_, _, EnvFilter, _> = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter())
         .with_writer(std::io::stderr)
         // A line that cannot be written is dropped: telling about it there, too, would panic.
         .log_internal_errors(false)
@@ -33,5 +33,18 @@ pub fn start(format: Format) {
         std::panic::set_hook(Box::new(
             |panic| tracing::error!(%panic, "broken invariant"),
         ));
+    }
+}
+
+/// What is logged. Who did what is, unless the environment says otherwise of that very thing.
+fn filter() -> EnvFilter {
+    let told = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    match told.contains(TARGET) {
+        true => filter,
+        false => {
+            let all = format!("{TARGET}=info").parse();
+            filter.add_directive(all.expect("a target and a level"))
+        }
     }
 }

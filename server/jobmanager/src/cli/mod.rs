@@ -15,6 +15,7 @@ mod rescale;
 mod savepoint;
 mod target;
 mod text;
+mod token;
 mod why;
 
 pub(crate) use client::{Access, Client, ClientError};
@@ -26,6 +27,7 @@ pub use rescale::{RescaleArgs, rescale};
 pub use savepoint::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub use target::Target;
 pub(crate) use text::{counted, group_digits, print_job, problem_lines};
+pub use token::{TokenArgs, token};
 pub use why::{WhyArgs, why};
 
 use client::read_id;

@@ -1,13 +1,14 @@
 //! What clients may order: submit a job, cancel a job.
 
+use super::access::About;
 use super::body;
 use super::error::Failure;
 use super::{JobOf, Parameters, Rest, job_not_found};
 use crate::savepoints;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jobmanager_core::graph::Problem;
 use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::{Command, Coordinator, Reply};
@@ -27,7 +28,10 @@ const STORE_QUESTION: Duration = Duration::from_secs(1);
 pub(super) type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 
 /// `POST /jobs`: the body is a JobGraph as JSON.
-pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
+pub(super) async fn submit(
+    State(rest): State<Rest>,
+    body: Body,
+) -> Result<(StatusCode, Extension<About>, Json<Value>), Failure> {
     let command = read_submission(&body::read(body).await?, &rest).await?;
     if let Some(problem) = store_problem(&rest).await {
         return Err(Failure::unavailable(format!(
@@ -39,7 +43,7 @@ pub(super) async fn submit(State(rest): State<Rest>, body: Body) -> Accepted {
         return Err(failure(reply));
     };
     let body = json!({ "jobUrl": format!("/jobs/{job}"), "jobid": job.to_string() });
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    Ok((StatusCode::ACCEPTED, Extension(About(job)), Json(body)))
 }
 
 /// `PATCH /jobs/:id?mode=cancel`
@@ -177,6 +181,7 @@ mod tests {
     use crate::metrics::MetricsTable;
     use crate::options::Options;
     use crate::rest::Events;
+    use crate::security::Guard;
     use crate::store::{Leadership, MemoryStore, Store, StoreError};
     use axum::response::IntoResponse;
     use jobmanager_core::id::Epoch;
@@ -226,6 +231,7 @@ mod tests {
             refresh: options.web_refresh,
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
+            guard: Guard::default(),
             web: None,
             address,
             events,
@@ -255,7 +261,8 @@ mod tests {
         while store_problem(&rest).await.is_some() {
             tokio::task::yield_now().await;
         }
-        let (status, _) = submit(State(rest), Body::from(GRAPH)).await.unwrap();
+        let (status, Extension(About(_)), _) =
+            submit(State(rest), Body::from(GRAPH)).await.unwrap();
         assert_eq!(status, StatusCode::ACCEPTED);
     }
 

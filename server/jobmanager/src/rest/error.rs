@@ -33,6 +33,16 @@ impl Failure {
         Failure { status, errors }
     }
 
+    /// Nobody knows who asks.
+    pub(super) fn unauthorized(error: String) -> Failure {
+        Failure::new(StatusCode::UNAUTHORIZED, error)
+    }
+
+    /// Whoever asks may not.
+    pub(super) fn forbidden(error: String) -> Failure {
+        Failure::new(StatusCode::FORBIDDEN, error)
+    }
+
     pub(super) fn not_found(error: String) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, error)
     }

@@ -4,6 +4,7 @@
 //! status that fits. Answers have entity tags, and are compressed for whoever wants that. Nothing in here decides: commands and views go to the [`Driver`].
 
 mod absent;
+mod access;
 mod applications;
 mod attempts;
 mod body;
@@ -39,6 +40,7 @@ mod why;
 use crate::driver::Driver;
 use crate::election::Leaders;
 use crate::metrics::MetricsTable;
+use crate::security::Guard;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path as InPath, Request};
 use axum::http::Uri;
@@ -78,6 +80,8 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
+    /// Who may ask.
+    pub guard: Guard,
     /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.
@@ -93,7 +97,7 @@ pub struct Rest {
 impl Rest {
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = routes::router().layer(middleware::from_fn(tag::tag));
+        let routes = routes::router(&self.guard).layer(middleware::from_fn(tag::tag));
         let router = Router::new()
             .nest("/v1", routes.clone())
             .merge(routes)

@@ -10,8 +10,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Which values are not shown: those of keys with one of these words in them.
-const SECRET: [&str; 6] = [
-    "password", "secret", "token", "apikey", "api-key", "account",
+const SECRET: [&str; 11] = [
+    "password",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "account",
+    "auth-params",
+    "service-key",
+    "basic-auth",
+    "jaas.config",
+    "http-headers",
 ];
 /// What is shown instead.
 const HIDDEN: &str = "******";

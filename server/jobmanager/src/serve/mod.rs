@@ -14,6 +14,7 @@ use crate::driver::{DriverEnd, panic_words};
 use crate::gate::{Gate, Scheme};
 use crate::grpc::SessionService;
 use crate::options::Options;
+use crate::security::Guard;
 use crate::store::StoreError;
 use jobmanager_core::jobmanager::RecoverError;
 use net::{Port, RPC_LIMITS, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
@@ -55,6 +56,9 @@ pub enum ServeError {
     /// A certificate, a key or authorities.
     #[error("TLS cannot be used: {0}")]
     Tls(FileProblem),
+    /// The file of tokens.
+    #[error("the tokens cannot be used: {0}")]
+    Tokens(FileProblem),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -123,6 +127,7 @@ impl Server {
         let internal = security.internal.as_ref();
         let rpc_tls = internal.map(Credentials::server).transpose();
         let rpc_tls = rpc_tls.map_err(ServeError::Tls)?;
+        let guard = Guard::new(security.tokens.as_deref()).map_err(ServeError::Tokens)?;
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
@@ -141,7 +146,7 @@ impl Server {
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses)?;
+        let mut terms = Terms::new(options, storage, addresses, guard)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }

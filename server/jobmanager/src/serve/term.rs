@@ -13,6 +13,7 @@ use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
 use crate::rest::{Events, Latest, Rest};
+use crate::security::Guard;
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::Coordinator;
@@ -39,6 +40,7 @@ struct Office {
     options: Options,
     storage: CheckpointStorage,
     addresses: Addresses,
+    guard: Guard,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
     leaders: Leaders,
@@ -75,6 +77,7 @@ impl Terms {
         options: Options,
         storage: CheckpointStorage,
         addresses: Addresses,
+        guard: Guard,
     ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
@@ -85,6 +88,7 @@ impl Terms {
                 options,
                 storage,
                 addresses,
+                guard,
                 here: watch::Sender::new(None),
                 leaders,
                 store: None,
@@ -226,6 +230,7 @@ impl Office {
             refresh: options.web_refresh,
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
+            guard: self.guard.clone(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

@@ -11,6 +11,7 @@ mod exposition;
 mod http;
 mod parallelism;
 mod rest;
+mod security;
 mod session;
 mod shapes;
 mod standby;

@@ -12,6 +12,7 @@ pub(super) use parameters::{
 };
 
 use super::routes::{Answer, Group, Route, groups};
+use crate::security::Role;
 use axum::Json;
 use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName};
 use axum::response::{Html, IntoResponse};
@@ -62,7 +63,10 @@ fn document_of(groups: &[Group]) -> Value {
         "servers": [{ "url": "/" }, { "url": "/v1", "description": "The same, as Flink's clients ask" }],
         "tags": tags.collect::<Vec<Value>>(),
         "paths": paths,
-        "components": { "responses": { "Problem": problem(), "Standby": standby() } },
+        "components": {
+            "responses": { "Problem": problem(), "Standby": standby() },
+            "securitySchemes": { "token": token() },
+        },
     })
 }
 
@@ -73,6 +77,7 @@ fn operation(tag: &str, route: &Route) -> Value {
         "tags": [tag],
         "operationId": operation_id(route),
         "summary": route.summary,
+        "security": security(route.role),
         "parameters": named.chain(asked).collect::<Vec<Value>>(),
         "responses": {
             route.answer.status.to_string(): answer(route),
@@ -85,6 +90,14 @@ fn operation(tag: &str, route: &Route) -> Value {
         operation["requestBody"] = json!({ "content": content });
     }
     operation
+}
+
+/// The least role that may ask.
+fn security(role: Role) -> Value {
+    match role {
+        Role::Anybody => json!([]),
+        Role::Viewer | Role::Operator | Role::Admin => json!([{ "token": [role.to_string()] }]),
+    }
 }
 
 /// The names in the braces of a path.
@@ -132,6 +145,14 @@ fn problem() -> Value {
     json!({
         "description": "What is wrong; 4xx is the client's to change, 503 and 504 may pass",
         "content": content("application/json", example),
+    })
+}
+
+fn token() -> Value {
+    json!({
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Asked for if security.rest.tokens is set; each operation names the least role that it takes",
     })
 }
 

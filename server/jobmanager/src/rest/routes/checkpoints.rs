@@ -2,6 +2,7 @@
 
 use super::{Route, TRIGGERED, get, post, recorded};
 use crate::rest::{checkpoint_details, checkpoints, savepoints, triggered};
+use crate::security::Role::{Operator, Viewer};
 
 const SAVEPOINT: &str = r#"{"target-directory": "/var/lib/savepoints", "cancel-job": false}"#;
 const STOP: &str = r#"{"targetDirectory": "/var/lib/savepoints", "drain": false}"#;
@@ -9,23 +10,23 @@ const STOP: &str = r#"{"targetDirectory": "/var/lib/savepoints", "drain": false}
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/jobs/{job}/checkpoints", checkpoints::checkpoints, "The latest checkpoints, and how many there were")
+        get(Viewer, "/jobs/{job}/checkpoints", checkpoints::checkpoints, "The latest checkpoints, and how many there were")
             .gives(recorded!("job-checkpoints")),
-        post("/jobs/{job}/checkpoints", triggered::trigger, "Take a checkpoint now")
+        post(Operator, "/jobs/{job}/checkpoints", triggered::trigger, "Take a checkpoint now")
             .takes(r#"{"checkpointType": "FULL"}"#).with(202).gives(recorded!("trigger-checkpoint")),
-        get("/jobs/{job}/checkpoints/{trigger}", triggered::status, "What came of that")
+        get(Viewer, "/jobs/{job}/checkpoints/{trigger}", triggered::status, "What came of that")
             .gives(recorded!("trigger-checkpoint-status")),
-        get("/jobs/{job}/checkpoints/config", checkpoint_details::config, "How the job takes checkpoints")
+        get(Viewer, "/jobs/{job}/checkpoints/config", checkpoint_details::config, "How the job takes checkpoints")
             .gives(recorded!("job-checkpoints-config")),
-        get("/jobs/{job}/checkpoints/details/{checkpoint}", checkpoint_details::details, "One checkpoint")
+        get(Viewer, "/jobs/{job}/checkpoints/details/{checkpoint}", checkpoint_details::details, "One checkpoint")
             .gives(recorded!("job-checkpoint-details")),
-        get("/jobs/{job}/checkpoints/details/{checkpoint}/subtasks/{vertex}", checkpoint_details::subtasks, "What the subtasks of a vertex did for it")
+        get(Viewer, "/jobs/{job}/checkpoints/details/{checkpoint}/subtasks/{vertex}", checkpoint_details::subtasks, "What the subtasks of a vertex did for it")
             .gives(recorded!("job-checkpoint-subtasks-v0")),
-        post("/jobs/{job}/savepoints", savepoints::trigger, "Take a savepoint")
+        post(Operator, "/jobs/{job}/savepoints", savepoints::trigger, "Take a savepoint")
             .takes(SAVEPOINT).with(202).gives(TRIGGERED),
-        get("/jobs/{job}/savepoints/{trigger}", savepoints::status, "What came of a savepoint, or of stopping with one")
+        get(Viewer, "/jobs/{job}/savepoints/{trigger}", savepoints::status, "What came of a savepoint, or of stopping with one")
             .gives(recorded!("trigger-savepoint-status")),
-        post("/jobs/{job}/stop", savepoints::stop, "Stop the job with a savepoint")
+        post(Operator, "/jobs/{job}/stop", savepoints::stop, "Stop the job with a savepoint")
             .takes(STOP).with(202).gives(TRIGGERED),
     ]
 }

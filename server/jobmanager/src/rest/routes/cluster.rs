@@ -6,6 +6,7 @@ use crate::rest::{
     absent, applications, cluster, disposal, events, exposition, leader, metrics, recording,
     settings,
 };
+use crate::security::Role::{Admin, Anybody, Operator, Viewer};
 
 const EVENT: &str = "event: job-changed\nid: 3-17\ndata: {\"jid\":\"7f33cc341a0ccd8f1312e04dd86817c3\",\"name\":\"word-count\",\"previous-state\":\"CREATED\",\"restarts\":0,\"state\":\"RUNNING\",\"timestamp\":1700000000000}\n\n";
 const LEADER: &str = r#"{"epoch": 3, "address": "127.0.0.1:8081", "since": 1700000000000, "now": 1700000001000,
@@ -16,31 +17,31 @@ const METRIC: &str = "# HELP flink_jobmanager_numRunningJobs Jobs that have not 
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
-        get("/overview", cluster::overview, "TaskManagers, slots and jobs, in numbers")
+        get(Viewer, "/overview", cluster::overview, "TaskManagers, slots and jobs, in numbers")
             .gives(recorded!("overview")),
-        get("/config", cluster::config, "What a dashboard has to know")
+        get(Viewer, "/config", cluster::config, "What a dashboard has to know")
             .gives(recorded!("config")),
-        get("/leader", leader::leader, "Who leads, since when, which tasks it has adopted, and who it knows to have led before")
+        get(Viewer, "/leader", leader::leader, "Who leads, since when, which tasks it has adopted, and who it knows to have led before")
             .gives(LEADER),
-        get("/events", events::events, "What happens, as it happens")
+        get(Viewer, "/events", events::events, "What happens, as it happens")
             .asks(&[AFTER, JOBS])
             .gives_text("text/event-stream", EVENT),
-        get("/metrics", exposition::exposition, "Everything that can be measured, for Prometheus")
+        get(Viewer, "/metrics", exposition::exposition, "Everything that can be measured, for Prometheus")
             .gives_text("application/openmetrics-text", METRIC),
-        get("/flight-recording", recording::recording, "What the coordinator was told most recently, for the simulator")
+        get(Admin, "/flight-recording", recording::recording, "What the coordinator was told most recently, for the simulator")
             .gives_text("application/octet-stream", ""),
-        get("/openapi.json", openapi::document, "This document")
+        get(Viewer, "/openapi.json", openapi::document, "This document")
             .gives(r#"{"openapi": "3.1.0", "info": {"title": "JobManager", "version": "0.1.0"}, "paths": {}}"#),
-        get("/openapi", openapi::page, "A page to try the routes")
+        get(Anybody, "/openapi", openapi::page, "A page to try the routes")
             .gives_text("text/html", "<!DOCTYPE html>"),
-        get("/applications/overview", applications::overview, "All applications; each is a job")
+        get(Viewer, "/applications/overview", applications::overview, "All applications; each is a job")
             .asks(&[OFFSET, LIMIT]).gives(recorded!("applications-overview")),
-        get("/applications/{job}", applications::details, "One application")
+        get(Viewer, "/applications/{job}", applications::details, "One application")
             .gives(recorded!("application")),
-        post("/applications/{job}/cancel", applications::cancel, "Cancel its job").with(202),
-        get("/applications/{job}/exceptions", applications::exceptions, "Its failures")
+        post(Operator, "/applications/{job}/cancel", applications::cancel, "Cancel its job").with(202),
+        get(Viewer, "/applications/{job}/exceptions", applications::exceptions, "Its failures")
             .gives(recorded!("application-exceptions")),
-        get("/applications/{job}/jobmanager/config", applications::config, "The options of its JobManager")
+        get(Viewer, "/applications/{job}/jobmanager/config", applications::config, "The options of its JobManager")
             .gives(recorded!("jobmanager-config")),
     ];
     routes.extend(of_jobmanager());
@@ -50,25 +51,25 @@ pub(super) fn routes() -> Vec<Route> {
 #[rustfmt::skip]
 fn of_jobmanager() -> [Route; 10] {
     [
-        get("/jobmanager/config", settings::cluster, "The options of the cluster")
+        get(Viewer, "/jobmanager/config", settings::cluster, "The options of the cluster")
             .gives(recorded!("jobmanager-config")),
-        get("/jobmanager/environment", settings::environment, "What the process runs on")
+        get(Viewer, "/jobmanager/environment", settings::environment, "What the process runs on")
             .gives(recorded!("jobmanager-environment")),
-        get("/jobmanager/metrics", metrics::jobmanager, "Metrics of the JobManager: their names, or the values of some")
+        get(Viewer, "/jobmanager/metrics", metrics::jobmanager, "Metrics of the JobManager: their names, or the values of some")
             .asks(&[GET]).gives(recorded!("jobmanager-metrics")),
-        get("/jobmanager/logs", absent::logs, "The log files: none")
+        get(Viewer, "/jobmanager/logs", absent::logs, "The log files: none")
             .gives(recorded!("jobmanager-logs")),
-        get("/jobmanager/thread-dump", absent::threads, "The threads of a Java virtual machine: none")
+        get(Viewer, "/jobmanager/thread-dump", absent::threads, "The threads of a Java virtual machine: none")
             .gives(r#"{"threadInfos": []}"#),
-        get("/jobmanager/profiler", absent::profiles, "Profiles of a Java virtual machine: none")
+        get(Viewer, "/jobmanager/profiler", absent::profiles, "Profiles of a Java virtual machine: none")
             .gives(r#"{"profilingList": []}"#),
-        get("/jars", absent::jars, "Uploaded jars: none").gives(recorded!("jars")),
-        get("/datasets", absent::datasets, "Data sets that outlive their job: none")
+        get(Viewer, "/jars", absent::jars, "Uploaded jars: none").gives(recorded!("jars")),
+        get(Viewer, "/datasets", absent::datasets, "Data sets that outlive their job: none")
             .gives(recorded!("datasets")),
-        post("/savepoint-disposal", disposal::trigger, "Delete a savepoint with its files")
+        post(Admin, "/savepoint-disposal", disposal::trigger, "Delete a savepoint with its files")
             .takes(r#"{"savepoint-path": "file:///var/lib/savepoints/savepoint-7f33cc-0123456789ab"}"#)
             .gives(TRIGGERED),
-        get("/savepoint-disposal/{trigger}", disposal::status, "What came of that")
+        get(Viewer, "/savepoint-disposal/{trigger}", disposal::status, "What came of that")
             .gives(r#"{"status": {"id": "COMPLETED"}, "operation": {}}"#),
     ]
 }

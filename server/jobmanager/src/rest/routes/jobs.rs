@@ -3,6 +3,7 @@
 use super::{Route, get, patch, post, put, recorded};
 use crate::rest::openapi::{AGG, CHOSEN_JOBS, GET, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET};
 use crate::rest::{attempts, commands, job, metrics, parallelism, plan, result, settings, why};
+use crate::security::Role::{Operator, Viewer};
 
 const GRAPH: &str = r#"{"name": "numbers",
  "vertices": [
@@ -27,41 +28,41 @@ const BOUNDS: &str =
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/jobs", job::ids, "The ids of all jobs, with their states")
+        get(Viewer, "/jobs", job::ids, "The ids of all jobs, with their states")
             .asks(&[OFFSET, LIMIT]).gives(recorded!("jobs")),
-        post("/jobs", commands::submit, "Submit a job: a graph of operators")
+        post(Operator, "/jobs", commands::submit, "Submit a job: a graph of operators")
             .takes(GRAPH).with(202).gives(SUBMITTED),
-        get("/jobs/overview", job::overview, "All jobs, each in a line")
+        get(Viewer, "/jobs/overview", job::overview, "All jobs, each in a line")
             .asks(&[OFFSET, LIMIT]).gives(recorded!("jobs-overview")),
-        get("/jobs/metrics", metrics::jobs, "Metrics of jobs: their names, or aggregates of some")
+        get(Viewer, "/jobs/metrics", metrics::jobs, "Metrics of jobs: their names, or aggregates of some")
             .asks(&[GET, AGG, CHOSEN_JOBS]).gives(recorded!("jobs-metrics")),
-        get("/jobs/{job}", job::details, "One job: its vertices, states and times").gives(recorded!("job")),
-        patch("/jobs/{job}", commands::cancel, "Cancel a job").asks(&[MODE]).with(202),
-        get("/jobs/{job}/status", job::status, "Its state alone").gives(recorded!("job-status")),
-        get("/jobs/{job}/why", why::why, "What it waits for, and what would help").gives(WHY),
-        get("/jobs/{job}/parallelism", parallelism::shown, "How many subtasks its vertices have, and are to have")
+        get(Viewer, "/jobs/{job}", job::details, "One job: its vertices, states and times").gives(recorded!("job")),
+        patch(Operator, "/jobs/{job}", commands::cancel, "Cancel a job").asks(&[MODE]).with(202),
+        get(Viewer, "/jobs/{job}/status", job::status, "Its state alone").gives(recorded!("job-status")),
+        get(Viewer, "/jobs/{job}/why", why::why, "What it waits for, and what would help").gives(WHY),
+        get(Viewer, "/jobs/{job}/parallelism", parallelism::shown, "How many subtasks its vertices have, and are to have")
             .gives(PARALLELISM),
-        get("/jobs/{job}/attempts", attempts::attempts, "The attempts of its subtasks that this leader has seen, with their states")
+        get(Viewer, "/jobs/{job}/attempts", attempts::attempts, "The attempts of its subtasks that this leader has seen, with their states")
             .asks(&[OFFSET, LIMIT]).gives(ATTEMPTS),
-        get("/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS),
-        put("/jobs/{job}/resource-requirements", parallelism::set, "Change the bounds of its parallelism, of every vertex")
+        get(Viewer, "/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS),
+        put(Operator, "/jobs/{job}/resource-requirements", parallelism::set, "Change the bounds of its parallelism, of every vertex")
             .takes(BOUNDS),
-        patch("/jobs/{job}/resource-requirements", parallelism::change, "Change the bounds of its parallelism, of some vertices")
+        patch(Operator, "/jobs/{job}/resource-requirements", parallelism::change, "Change the bounds of its parallelism, of some vertices")
             .takes(BOUNDS),
-        get("/jobs/{job}/config", settings::job, "Its options").gives(recorded!("job-config")),
-        get("/jobs/{job}/plan", plan::plan, "Its graph").gives(recorded!("job-plan")),
-        get("/jobs/{job}/exceptions", job::exceptions, "Its failures, the latest first")
+        get(Viewer, "/jobs/{job}/config", settings::job, "Its options").gives(recorded!("job-config")),
+        get(Viewer, "/jobs/{job}/plan", plan::plan, "Its graph").gives(recorded!("job-plan")),
+        get(Viewer, "/jobs/{job}/exceptions", job::exceptions, "Its failures, the latest first")
             .asks(&[MAX_EXCEPTIONS]).gives(recorded!("job-failed-exceptions-max1")),
-        get("/jobs/{job}/execution-result", result::execution_result, "How it ended")
+        get(Viewer, "/jobs/{job}/execution-result", result::execution_result, "How it ended")
             .gives(recorded!("job-finished-execution-result")),
-        get("/jobs/{job}/accumulators", result::accumulators, "Its accumulators: none")
+        get(Viewer, "/jobs/{job}/accumulators", result::accumulators, "Its accumulators: none")
             .gives(recorded!("job-accumulators")),
-        get("/jobs/{job}/metrics", metrics::job, "Its metrics: their names, or the values of some")
+        get(Viewer, "/jobs/{job}/metrics", metrics::job, "Its metrics: their names, or the values of some")
             .asks(&[GET]).gives(recorded!("job-metrics")),
-        get("/jobs/{job}/yarn-cancel", commands::yarn_cancel, "Cancel a job, for clients that can only read").with(202),
-        get("/jobs/{job}/jobmanager/config", settings::cluster_of_job, "The options of its JobManager")
+        get(Operator, "/jobs/{job}/yarn-cancel", commands::yarn_cancel, "Cancel a job, for clients that can only read").with(202),
+        get(Viewer, "/jobs/{job}/jobmanager/config", settings::cluster_of_job, "The options of its JobManager")
             .gives(recorded!("jobmanager-config")),
-        get("/jobs/{job}/jobmanager/environment", settings::environment_of_job, "What its JobManager runs on")
+        get(Viewer, "/jobs/{job}/jobmanager/environment", settings::environment_of_job, "What its JobManager runs on")
             .gives(recorded!("jobmanager-environment")),
     ]
 }

@@ -1,7 +1,7 @@
 //! Every route: Flink's, in the order of its documentation, and ours, each with what there is to say of it.
 //!
 //! One table makes both the router and the document of [`super::openapi`], so no route is without a description and
-//! nothing is described that is not there.
+//! nothing is described that is not there. None is without a role, either.
 
 mod checkpoints;
 mod cluster;
@@ -10,11 +10,14 @@ mod refused;
 mod taskmanagers;
 mod vertices;
 
-use super::Rest;
+use super::access::Access;
 use super::openapi::Query;
+use super::{Rest, access};
+use crate::security::{Guard, Role};
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 /// A recorded answer of Flink, whose shape ours has.
@@ -36,6 +39,8 @@ pub(super) struct Route {
     /// As axum has it: what is in braces names something.
     pub(super) path: &'static str,
     handler: MethodRouter<Rest>,
+    /// Who may ask for it.
+    pub(super) role: Role,
     /// What it is for, in a line.
     pub(super) summary: &'static str,
     pub(super) queries: &'static [Query],
@@ -75,14 +80,22 @@ pub(super) fn groups() -> [Group; 6] {
     ]
 }
 
-pub(super) fn router() -> Router<Rest> {
+/// The routes, behind what lets clients in.
+pub(super) fn router(guard: &Guard) -> Router<Rest> {
     let routes = groups().into_iter().flat_map(|group| group.routes);
     routes.fold(Router::new(), |router, route| {
-        router.route(route.path, route.handler)
+        let access = Access {
+            guard: guard.clone(),
+            role: route.role,
+            action: format!("{} {}", route.method, route.path),
+        };
+        let checked = from_fn_with_state(access, access::check);
+        router.route(route.path, route.handler.route_layer(checked))
     })
 }
 
 fn route<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     (filter, method): (MethodFilter, Method),
     path: &'static str,
     handler: H,
@@ -92,6 +105,7 @@ fn route<H: Handler<T, Rest>, T: 'static>(
         method,
         path,
         handler: on(filter, handler),
+        role,
         summary,
         queries: &[],
         body: None,
@@ -104,44 +118,53 @@ fn route<H: Handler<T, Rest>, T: 'static>(
 }
 
 fn get<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    route((MethodFilter::GET, Method::GET), path, handler, summary)
+    let methods = (MethodFilter::GET, Method::GET);
+    route(role, methods, path, handler, summary)
 }
 
 fn post<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    route((MethodFilter::POST, Method::POST), path, handler, summary)
+    let methods = (MethodFilter::POST, Method::POST);
+    route(role, methods, path, handler, summary)
 }
 
 fn patch<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    route((MethodFilter::PATCH, Method::PATCH), path, handler, summary)
+    let methods = (MethodFilter::PATCH, Method::PATCH);
+    route(role, methods, path, handler, summary)
 }
 
 fn put<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    route((MethodFilter::PUT, Method::PUT), path, handler, summary)
+    let methods = (MethodFilter::PUT, Method::PUT);
+    route(role, methods, path, handler, summary)
 }
 
 fn delete<H: Handler<T, Rest>, T: 'static>(
+    role: Role,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
     let methods = (MethodFilter::DELETE, Method::DELETE);
-    route(methods, path, handler, summary)
+    route(role, methods, path, handler, summary)
 }
 
 impl Route {

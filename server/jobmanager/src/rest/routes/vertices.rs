@@ -3,39 +3,40 @@
 use super::{Route, get, recorded};
 use crate::rest::openapi::{AGG, CHOSEN_SUBTASKS, GET, LIMIT, OFFSET};
 use crate::rest::{metrics, vertex};
+use crate::security::Role::Viewer;
 
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/jobs/{job}/vertices/{vertex}", vertex::details, "One vertex, with its subtasks")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}", vertex::details, "One vertex, with its subtasks")
             .asks(&[OFFSET, LIMIT]).gives(recorded!("vertex0")),
-        get("/jobs/{job}/vertices/{vertex}/taskmanagers", vertex::taskmanagers, "Its subtasks, by TaskManager")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/taskmanagers", vertex::taskmanagers, "Its subtasks, by TaskManager")
             .gives(recorded!("vertex0-taskmanagers")),
-        get("/jobs/{job}/vertices/{vertex}/subtasktimes", vertex::times, "When its subtasks came into their states")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasktimes", vertex::times, "When its subtasks came into their states")
             .gives(recorded!("subtasktimes")),
-        get("/jobs/{job}/vertices/{vertex}/accumulators", vertex::accumulators, "Its accumulators: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/accumulators", vertex::accumulators, "Its accumulators: none")
             .gives(recorded!("vertex0-accumulators")),
-        get("/jobs/{job}/vertices/{vertex}/backpressure", vertex::backpressure, "Whether others slow it down: not known")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/backpressure", vertex::backpressure, "Whether others slow it down: not known")
             .gives(recorded!("job-finished-backpressure")),
-        get("/jobs/{job}/vertices/{vertex}/flamegraph", vertex::flamegraph, "A flame graph: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/flamegraph", vertex::flamegraph, "A flame graph: none")
             .gives(recorded!("flamegraph")),
-        get("/jobs/{job}/vertices/{vertex}/metrics", metrics::vertex, "Its metrics: their names, or the values of some")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/metrics", metrics::vertex, "Its metrics: their names, or the values of some")
             .asks(&[GET]).gives(recorded!("vertex0-metrics")),
-        get("/jobs/{job}/vertices/{vertex}/jm-operator-metrics", metrics::none, "Metrics of coordinators of operators: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/jm-operator-metrics", metrics::none, "Metrics of coordinators of operators: none")
             .gives(recorded!("vertex0-jm-operator-metrics")),
-        get("/jobs/{job}/vertices/{vertex}/watermarks", metrics::none, "Its watermarks: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/watermarks", metrics::none, "Its watermarks: none")
             .gives(recorded!("watermarks")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/metrics", metrics::subtasks, "Metrics of subtasks: their names, or aggregates of some")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/metrics", metrics::subtasks, "Metrics of subtasks: their names, or aggregates of some")
             .asks(&[GET, AGG, CHOSEN_SUBTASKS]).gives(recorded!("vertex0-subtasks-metrics")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/accumulators", vertex::subtask_accumulators, "Accumulators of its subtasks: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/accumulators", vertex::subtask_accumulators, "Accumulators of its subtasks: none")
             .gives(recorded!("vertex0-subtasks-accumulators")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/{subtask}", vertex::subtask, "The current attempt of a subtask")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/{subtask}", vertex::subtask, "The current attempt of a subtask")
             .gives(recorded!("vertex0-subtask0")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/metrics", metrics::subtask, "Metrics of a subtask: their names, or the values of some")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/metrics", metrics::subtask, "Metrics of a subtask: their names, or the values of some")
             .asks(&[GET]).gives(recorded!("vertex0-subtask0-metrics")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/attempts/{attempt}", vertex::attempt, "An attempt of a subtask")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/attempts/{attempt}", vertex::attempt, "An attempt of a subtask")
             .gives(recorded!("vertex0-subtask0-attempt0")),
-        get("/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/attempts/{attempt}/accumulators", vertex::attempt_accumulators, "Its accumulators: none")
+        get(Viewer, "/jobs/{job}/vertices/{vertex}/subtasks/{subtask}/attempts/{attempt}/accumulators", vertex::attempt_accumulators, "Its accumulators: none")
             .gives(recorded!("vertex0-subtask0-attempt0-accumulators")),
     ]
 }

@@ -1,0 +1,98 @@
+//! Who may ask for what: every route has a role, and whoever asks has to have it.
+//!
+//! Invariant: nothing is read of the body of a request, and nothing done, before its sender was let in.
+
+use super::error::Failure;
+use crate::security::audit::Entry;
+use crate::security::{Denied, Guard, Role};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use jobmanager_core::id::JobId;
+use taskmanager::tls::Peer;
+
+/// What browsers say of the page that asks.
+const FROM: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What they say of pages of other places: one that nobody here has made must not give orders.
+const ELSEWHERE: [&str; 2] = ["cross-site", "same-site"];
+
+/// What a route asks of whoever calls it.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    pub(super) guard: Guard,
+    pub(super) role: Role,
+    /// The method, and the path as the table has it.
+    pub(super) action: String,
+}
+
+/// Which job an answer is about that the path of its request does not name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About(pub(super) JobId);
+
+/// Lets a request through, or says why not.
+pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut entry = entry(&access, &mut parts).await;
+    let peer: Option<&Peer> = parts.extensions.get();
+    let is_command = access.role >= Role::Operator;
+    let admitted = access.guard.admit(peer, &parts.headers, access.role);
+    let caller = match admitted {
+        Ok(caller) if is_command && is_from_elsewhere(&parts.headers) => {
+            let words = "asked by a page of another place, which must not give orders";
+            entry.refused(caller.name(), StatusCode::FORBIDDEN, words);
+            return Failure::forbidden(words.to_owned()).into_response();
+        }
+        Ok(caller) => caller,
+        Err(denied) => return refuse(&entry, &denied),
+    };
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if is_command {
+        let about = response.extensions().get::<About>();
+        entry.job = entry.job.or(about.map(|About(job)| *job));
+        entry.done(caller.name(), response.status());
+    }
+    response
+}
+
+async fn entry(access: &Access, parts: &mut Parts) -> Entry {
+    let names = RawPathParams::from_request_parts(parts, &()).await.ok();
+    let job = names.as_ref().and_then(|names| {
+        let mut names = names.iter();
+        names.find_map(|(name, text)| (name == "job").then(|| text.parse().ok())?)
+    });
+    let peer = parts.extensions.get().map(|peer: &Peer| peer.address);
+    Entry {
+        action: access.action.clone(),
+        peer,
+        job,
+    }
+}
+
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let from = headers.get(FROM);
+    from.is_some_and(|from| ELSEWHERE.iter().any(|elsewhere| from == elsewhere))
+}
+
+fn refuse(entry: &Entry, denied: &Denied) -> Response {
+    let (challenge, words) = match denied {
+        Denied::Missing => (
+            "Bearer realm=\"jobmanager\"",
+            "a token is needed: send it as `Authorization: Bearer TOKEN`".to_owned(),
+        ),
+        Denied::Wrong => (
+            "Bearer realm=\"jobmanager\", error=\"invalid_token\"",
+            "the token is not known here; ask an admin for one".to_owned(),
+        ),
+        Denied::TooLow { name, role, needed } => {
+            let words = format!("`{name}` is {role}, and only {needed} may do that");
+            entry.refused(name, StatusCode::FORBIDDEN, &words);
+            return Failure::forbidden(words).into_response();
+        }
+    };
+    entry.unknown(StatusCode::UNAUTHORIZED, &words);
+    let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    ([challenge], Failure::unauthorized(words)).into_response()
+}

@@ -1,0 +1,130 @@
+//! The log of who did what to which job: a line for each command, and for each request that was refused.
+//!
+//! The lines have the target [`TARGET`] and the message `audit`. Views that were shown are not in it. Of those whom
+//! nobody knows, only some are told of in a second: they must not fill the disk.
+
+use axum::http::StatusCode;
+use jobmanager_core::id::JobId;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// The target of the lines, for `RUST_LOG`.
+pub const TARGET: &str = "audit";
+
+/// A request, as far as the log tells of it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What was wanted: the method, and the path as the table of routes has it.
+    pub action: String,
+    /// From where.
+    pub peer: Option<SocketAddr>,
+    /// The job that the path or the answer names.
+    pub job: Option<JobId>,
+}
+
+impl Entry {
+    /// Somebody was let in, and this came of it.
+    pub fn done(&self, who: &str, status: StatusCode) {
+        let outcome = match status.is_success() {
+            true => "done",
+            false => "failed",
+        };
+        let status = status.as_u16();
+        let (action, peer, job) = (&self.action, self.peer, self.job);
+        info!(
+            target: TARGET,
+            who,
+            action,
+            job = job.map(tracing::field::display),
+            outcome,
+            status,
+            peer = peer.map(tracing::field::display),
+            "audit"
+        );
+    }
+
+    /// Somebody was not let in whom nobody knows.
+    pub fn unknown(&self, status: StatusCode, problem: &str) {
+        let Some(unsaid) = STRANGERS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .may_say(Instant::now())
+        else {
+            return;
+        };
+        if unsaid > 0 {
+            warn!(target: TARGET, unsaid, "audit: as many more of nobody were refused");
+        }
+        self.refused("nobody", status, problem);
+    }
+
+    /// Somebody was not let in.
+    pub fn refused(&self, who: &str, status: StatusCode, problem: &str) {
+        let status = status.as_u16();
+        let (action, peer, job) = (&self.action, self.peer, self.job);
+        warn!(
+            target: TARGET,
+            who,
+            action,
+            job = job.map(tracing::field::display),
+            outcome = "refused",
+            status,
+            problem,
+            peer = peer.map(tracing::field::display),
+            "audit"
+        );
+    }
+}
+
+/// How many strangers are told of in a second.
+const MOST: u32 = 20;
+const SECOND: Duration = Duration::from_secs(1);
+static STRANGERS: Mutex<Strangers> = Mutex::new(Strangers::new());
+
+/// Counts the lines about those whom nobody knows.
+#[derive(Debug)]
+struct Strangers {
+    /// When the second began that counts now.
+    since: Option<Instant>,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Strangers {
+    const fn new() -> Strangers {
+        Strangers {
+            since: None,
+            said: 0,
+            unsaid: 0,
+        }
+    }
+
+    /// Whether one more may be told of, and of how many more nobody was told before it.
+    fn may_say(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now - since >= SECOND) {
+            (self.since, self.said) = (Some(now), 0);
+        }
+        if self.said == MOST {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_fill_the_log_and_are_counted() {
+        let (mut strangers, start) = (Strangers::new(), Instant::now());
+        let said = (0..100).filter_map(|_| strangers.may_say(start)).count();
+        assert_eq!(said, 20);
+        assert_eq!(strangers.may_say(start + SECOND), Some(80));
+        assert_eq!(strangers.may_say(start + SECOND), Some(0));
+    }
+}

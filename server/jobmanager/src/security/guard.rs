@@ -1,0 +1,111 @@
+//! Lets clients in, or tells them what they lack.
+
+use super::tokens::{Role, Tokens};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use std::path::Path;
+use taskmanager::tls::{FileProblem, Fresh, Peer};
+
+/// How tokens are shown.
+const SCHEME: &str = "bearer";
+
+/// Lets clients in.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    tokens: Option<Fresh<Tokens>>,
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Nothing is asked of anybody.
+    Anybody,
+    /// Somebody with a token of this name.
+    Token(String),
+    /// Somebody with a certificate of this name, where no tokens are asked for.
+    Certificate(String),
+}
+
+impl Caller {
+    /// What they are called in the log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Caller::Anybody => "anybody",
+            Caller::Token(name) | Caller::Certificate(name) => name,
+        }
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// No token was shown.
+    Missing,
+    /// It is nobody's token.
+    Wrong,
+    /// The holder of the token may not do that.
+    TooLow {
+        /// Who.
+        name: String,
+        /// What they may do.
+        role: Role,
+        /// What they would have to be.
+        needed: Role,
+    },
+}
+
+impl Guard {
+    /// Asks for the tokens in this file, if there is one, as it is at the time.
+    ///
+    /// # Errors
+    /// It cannot be read, or a line is wrong.
+    pub fn new(tokens: Option<&Path>) -> Result<Guard, FileProblem> {
+        let load = |path: &Path| {
+            Fresh::load("file of tokens", [path.to_owned()], |[file]| {
+                let text = std::str::from_utf8(file.bytes());
+                let text = text.map_err(|_| file.wrong(&"not UTF-8"))?;
+                Tokens::parse(text).map_err(|problem| file.wrong(&problem))
+            })
+        };
+        let tokens = tokens.map(load).transpose()?;
+        Ok(Guard { tokens })
+    }
+
+    /// Who asks, if they may do what this role may.
+    ///
+    /// # Errors
+    /// They may not.
+    pub fn admit(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+        needed: Role,
+    ) -> Result<Caller, Denied> {
+        let Some(tokens) = &self.tokens else {
+            // Whoever has one was let in with it.
+            let certificate = peer.and_then(|peer| peer.certificate.as_deref());
+            return Ok(match certificate {
+                Some(name) => Caller::Certificate(name.to_owned()),
+                None => Caller::Anybody,
+            });
+        };
+        let shown = headers.get(AUTHORIZATION);
+        let Some(shown) = shown else {
+            return match needed {
+                Role::Anybody => Ok(Caller::Anybody),
+                Role::Viewer | Role::Operator | Role::Admin => Err(Denied::Missing),
+            };
+        };
+        let token = shown.to_str().ok().and_then(|shown| shown.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        let tokens = tokens.current();
+        let holder = token.and_then(|(_, token)| tokens.holder(token.trim()));
+        let (name, role) = holder.ok_or(Denied::Wrong)?;
+        let name = name.to_owned();
+        match role >= needed {
+            true => Ok(Caller::Token(name)),
+            false => Err(Denied::TooLow { name, role, needed }),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Tokens and roles, on every route there is.
+
+use crate::support::{Running, job};
+use jobmanager::security::{Role, mint};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+
+/// A JobManager that asks for tokens, and one of each role.
+async fn guarded() -> (Running, TempDir, [String; 3]) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = ROLES.map(|role| mint(&format!("the-{role}"), role).unwrap());
+    let lines = made.clone().map(|(_, line)| line).join("\n");
+    let file = folder.path().join("people");
+    std::fs::write(&file, lines).unwrap();
+    let define = format!("security.rest.tokens={}", file.display());
+    let running = Running::start(&folder.path().join("data"), &[&define]).await;
+    (running, folder, made.map(|(token, _)| token))
+}
+
+/// The head of an answer; some answers have no end.
+async fn head(running: &Running, method: &str, path: &str, token: Option<&str>) -> String {
+    let mut stream = TcpStream::connect(running.bound.rest).await.unwrap();
+    let token = token.map_or_else(String::new, |token| {
+        format!("authorization: Bearer {token}\r\n")
+    });
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\n{token}content-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Every route of the document: method, path and the least role, of which some have none.
+async fn routes(running: &Running, admin: &str) -> Vec<(String, String, Option<Role>)> {
+    let shown = [("authorization", &*format!("Bearer {admin}"))];
+    let (_, document) = running.fetch("GET", "/openapi.json", &shown, "").await;
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let role = operation["security"][0]["token"][0].as_str();
+            let role = role.map(|role| role.parse().unwrap());
+            routes.push((method.to_uppercase(), path.clone(), role));
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn every_route_takes_its_role_and_no_lower_one() {
+    let (running, _folder, tokens) = guarded().await;
+    let routes = routes(&running, &tokens[2]).await;
+    assert!(routes.len() > 90, "{}", routes.len());
+    let open: Vec<_> = routes
+        .iter()
+        .filter(|(_, _, role)| role.is_none())
+        .collect();
+    // A page without anything of the cluster in it.
+    assert_eq!(open, [&("GET".to_owned(), "/openapi".to_owned(), None)]);
+    for (method, path, least) in routes {
+        let Some(least) = least else { continue };
+        assert!(
+            method == "GET" || least > Role::Viewer,
+            "{method} {path} changes something"
+        );
+        let filled: Vec<_> = path
+            .split('/')
+            .map(|part| {
+                if part.starts_with('{') {
+                    "00000000000000000000000000000000"
+                } else {
+                    part
+                }
+            })
+            .collect();
+        let filled = filled.join("/");
+        for prefix in ["", "/v1"] {
+            let filled = format!("{prefix}{filled}");
+            for token in [None, Some("hush")] {
+                let head = head(&running, &method, &filled, token).await.to_lowercase();
+                assert_eq!(status(&head), 401, "{method} {filled}");
+                assert!(
+                    head.contains("\r\nwww-authenticate: bearer realm="),
+                    "{head}"
+                );
+            }
+            for (role, token) in ROLES.iter().zip(&tokens) {
+                let head = head(&running, &method, &filled, Some(token)).await;
+                let status = status(&head);
+                assert_ne!(status, 401, "{role}: {method} {filled}");
+                assert_eq!(
+                    status == 403,
+                    *role < least,
+                    "{role}: {method} {filled}: {status}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        status(&head(&running, "GET", "/", None).await),
+        200,
+        "the dashboard asks for a token"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_why_and_changes_nothing() {
+    let (running, _folder, [viewer, operator, _]) = guarded().await;
+    let bearer = |token: &str| format!("Bearer {token}");
+    for (shown, wanted, words) in [
+        (String::new(), 401, "the token is not known here"),
+        (bearer("hush"), 401, "the token is not known here"),
+        (
+            format!("Basic {operator}"),
+            401,
+            "the token is not known here",
+        ),
+        (
+            bearer(&viewer),
+            403,
+            "`the-viewer` is viewer, and only operator may do that",
+        ),
+    ] {
+        let shown = [("authorization", &*shown)];
+        let (head, body) = running.fetch("POST", "/jobs", &shown, job("")).await;
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!(head.status, wanted, "{body}");
+        assert!(
+            body.starts_with("{\"errors\":[\"") && body.contains(words),
+            "{body}"
+        );
+        assert!(!body.contains("hush"), "{body}");
+    }
+    let (head, body) = running.fetch("POST", "/jobs", &[], job("")).await;
+    assert_eq!(head.status, 401, "{body:?}");
+    assert!(
+        String::from_utf8(body)
+            .unwrap()
+            .contains("a token is needed")
+    );
+
+    let shown = [("authorization", &*bearer(&viewer))];
+    let (_, jobs) = running.fetch("GET", "/jobs", &shown, "").await;
+    assert_eq!(jobs, b"{\"jobs\":[]}");
+    let shown = [("authorization", &*format!("bearer  {operator}"))];
+    let (head, _) = running.fetch("POST", "/jobs", &shown, job("")).await;
+    assert_eq!(head.status, 202);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn tokens_are_exchanged_while_it_runs() {
+    let (running, folder, [viewer, ..]) = guarded().await;
+    let (newer, line) = mint("newer", Role::Viewer).unwrap();
+    assert_eq!(
+        status(&head(&running, "GET", "/jobs", Some(&newer)).await),
+        401
+    );
+    std::fs::write(folder.path().join("people"), line).unwrap();
+    for _ in 0..2_000 {
+        let newer = head(&running, "GET", "/jobs", Some(&newer)).await;
+        let viewer = head(&running, "GET", "/jobs", Some(&viewer)).await;
+        if (status(&newer), status(&viewer)) == (200, 401) {
+            return running.stop().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the new file does not count");
+}
+
+#[tokio::test]
+async fn a_page_of_another_place_gives_no_orders() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]).await;
+    let orders = BTreeSet::from(["cross-site", "same-site"]);
+    for from in ["cross-site", "same-site", "same-origin", "none"] {
+        let from_there = [("sec-fetch-site", from)];
+        let (head, body) = running.fetch("POST", "/jobs", &from_there, job("")).await;
+        let wanted = if orders.contains(from) { 403 } else { 202 };
+        assert_eq!(head.status, wanted, "{from}: {body:?}");
+        let (head, _) = running.fetch("GET", "/jobs", &from_there, "").await;
+        assert_eq!(head.status, 200, "{from}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_tokens_are_is_all_that_is_shown_of_them_and_not_even_that() {
+    let (running, _folder, [viewer, ..]) = guarded().await;
+    let shown = [("authorization", &*format!("Bearer {viewer}"))];
+    let (_, body) = running.fetch("GET", "/jobmanager/config", &shown, "").await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(
+        body.contains("{\"key\":\"security.rest.tokens\",\"value\":\"******\"}"),
+        "{body}"
+    );
+    for path in ["/jobmanager/config", "/metrics", "/jobmanager/environment"] {
+        let (_, body) = running.fetch("GET", path, &shown, "").await;
+        let body = String::from_utf8(body).unwrap();
+        assert!(
+            !body.contains(&viewer) && !body.contains("people"),
+            "{path}: {body}"
+        );
+    }
+    running.stop().await;
+}
