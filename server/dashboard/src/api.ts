@@ -1,4 +1,7 @@
-// Asking the JobManager: its routes, its errors, and what it answers when it does not lead any more.
+// Asking the JobManager: its routes, its errors, and what it answers when it does not lead any more, or does not know
+// who asks.
+
+import { authorization, otherThan } from "./token";
 
 /** A request that was not answered as asked. Status 0: nobody answered. */
 export class Failure extends Error {
@@ -19,18 +22,23 @@ function followLeader(): never {
 
 /** A response of the leader, whatever its status. */
 export async function reach(path: string, init: RequestInit = {}): Promise<Response> {
+  const said = authorization();
+  const headers = new Headers(init.headers);
+  if (said !== undefined) headers.set("authorization", said);
   let response: Response;
   try {
-    response = await fetch(path, { ...init, redirect: "manual" });
+    response = await fetch(path, { ...init, headers, redirect: "manual" });
   } catch (problem) {
     if (init.signal?.aborted) throw problem;
     throw new Failure(0, ["The JobManager does not answer."]);
   }
   if (response.type === "opaqueredirect") followLeader();
+  if (response.status === 401 && (await otherThan(said))) return reach(path, init);
   return response;
 }
 
-async function problemsOf(response: Response): Promise<string[]> {
+/** What an answer says is wrong. */
+export async function problemsOf(response: Response): Promise<string[]> {
   try {
     const body: unknown = await response.json();
     const { errors } = body as { errors?: unknown };

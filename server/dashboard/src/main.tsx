@@ -10,6 +10,7 @@ import { Leadership } from "./pages/Leadership";
 import { Overview } from "./pages/Overview";
 import { TaskManager, TaskManagers } from "./pages/TaskManagers";
 import { Toasts } from "./parts/Toasts";
+import { TokenButton, TokenDialog } from "./parts/Token";
 import "./style.css";
 
 function NotFound() {
@@ -56,6 +57,7 @@ function Head({ at }: { at: string }) {
         {link("taskmanagers", "TaskManagers")}
         {link("leadership", "Leadership")}
       </nav>
+      <TokenButton />
       <span class={`connection ${connection}`} role="status">
         <i aria-hidden="true" />
         <span>{CONNECTIONS[connection]}</span>
@@ -87,6 +89,7 @@ function App() {
         <Page place={place} />
       </main>
       <Toasts />
+      <TokenDialog />
     </>
   );
 }
