@@ -27,6 +27,7 @@ mod rest;
 mod restore;
 mod run;
 mod savepoints;
+mod security;
 mod standby;
 mod text;
 mod why;

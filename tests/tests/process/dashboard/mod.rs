@@ -5,6 +5,7 @@
 //! `PICTURES=FOLDER` keeps a picture of each page.
 
 mod page;
+mod token;
 
 use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};
 use crate::jobs::{endless, recovering};

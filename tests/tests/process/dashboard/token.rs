@@ -1,0 +1,56 @@
+//! A dashboard of a JobManager that wants to know who looks.
+
+use super::{FAULTS, LAPTOP, keep};
+use crate::cluster::{free_ports, jobmanager, own_address};
+use crate::dashboard::page::Page;
+use crate::process::{Process, wait_for};
+use crate::rest::Rest;
+use jobmanager::security::{Role, mint};
+use serde_json::json;
+
+#[test]
+fn a_page_asks_for_a_token_once_and_keeps_it_for_the_tab() {
+    let Some(mut page) = Page::open() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (token, line) = mint("the-viewer", Role::Viewer).unwrap();
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, line).unwrap();
+    let [rest, rpc] = free_ports(own_address());
+    let mut command = jobmanager();
+    command
+        .args(["serve", "--rest-addr", &rest, "--rpc-addr", &rpc])
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .arg(format!("-Dsecurity.rest.tokens={}", file.display()));
+    let _jobmanager = Process::start(&mut command, &folder.path().join("log"));
+    let address = format!("http://{rest}");
+    let asked = Rest::new(&address);
+    let (status, _) = wait_for("the JobManager to answer", || {
+        asked.ask("GET", "/overview", b"")
+    });
+    assert_eq!(status, 401);
+
+    page.resize(LAPTOP);
+    page.go(&address);
+    page.wait_for_text("Who are you?");
+    keep(&mut page, "token", LAPTOP);
+    page.fill("dialog input", "hush");
+    page.press("Go on");
+    page.wait_for_text("the token is not known here");
+    page.press("Leave it");
+    page.wait_for("document.querySelector('dialog') === null");
+    page.press("Give a token");
+    page.fill("dialog input", &token);
+    page.press("Go on");
+    page.wait_for("document.querySelector('.connection').classList.contains('live')");
+    page.wait_for("document.querySelector('dialog') === null");
+    assert_eq!(page.evaluate(FAULTS), json!([]));
+
+    // The page that tries the routes is in the same tab.
+    page.go(&format!("{address}/openapi#get_jobs_overview"));
+    page.wait_for("document.querySelector('.good') !== null");
+    let kept = page.evaluate("Object.keys(localStorage).includes('jobmanager-token')");
+    assert_eq!(kept, false, "a token outlives its tab");
+}

@@ -1,0 +1,159 @@
+//! Members of the cluster, and those who are none.
+
+use super::{Guarded, Said};
+use crate::cluster::jobmanager;
+use crate::jobs::WordJob;
+use crate::process::{Process, wait_for};
+use crate::security::pki::{Authority, Member};
+use crate::text::{assert_same, committed, counted, write_files};
+use jobmanager::security::Role;
+use std::net::TcpStream;
+
+/// Runs a job that exchanges records between all TaskManagers, and looks at what it wrote.
+fn count_words(guarded: &Guarded, name: &str) {
+    let path = |what: &str| guarded.path(&format!("{name}-{what}"));
+    let (input, out, copy) = (path("input"), path("out"), path("copy"));
+    let text = write_files(&input, 7, 1_000);
+    let job = WordJob {
+        rate: Some(250),
+        ..WordJob::new(&input, &out, &copy)
+    };
+    let file = path("job.json");
+    std::fs::write(&file, job.json().to_string()).unwrap();
+    let said = guarded.as_role(Role::Operator, "run", &[file.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert_same(&committed(&out), &counted(&text));
+}
+
+#[test]
+fn a_job_runs_over_tls_before_and_after_certificates_are_exchanged() {
+    let mut guarded = Guarded::start(2);
+    count_words(&guarded, "before");
+
+    // Another certificate, with another name: whoever connects from now on shows and sees it.
+    let names = ["default", "renewed", &guarded.host.to_string()];
+    guarded.enroll("jobmanager", &names);
+    guarded.enroll("tm-1", &["default", "tm-renewed"]);
+    guarded.wait_for_log("certificate of this member was replaced", 1);
+    guarded.wait_for_log("certificate of REST was replaced", 1);
+    wait_for("the TaskManager's certificate", || {
+        let log = guarded.taskmanagers[1].output();
+        (log.matches("was replaced").count() == 2).then_some(())
+    });
+    // The session of the other one ends, and it comes back to a JobManager with another certificate.
+    guarded.taskmanagers[0].kill();
+    let member = guarded.enroll("tm-2", &["default", "tm-2"]);
+    let started = guarded.start_taskmanager("tm-2", &member.options());
+    guarded.taskmanagers[0] = started;
+    guarded.wait_for_log("certificate=\"tm-2\"", 1);
+    count_words(&guarded, "after");
+    assert!(
+        !guarded.log().contains("a connection was refused"),
+        "{}",
+        guarded.log()
+    );
+}
+
+#[test]
+fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
+    let guarded = Guarded::start(1);
+    let stranger = Authority::new("somebody else's");
+    let trusting = |member: Member| {
+        // It trusts the JobManager, so that it is the JobManager who refuses.
+        std::fs::copy(&guarded.member.authorities, &member.authorities).unwrap();
+        member.options().to_vec()
+    };
+    let other = guarded.enroll("other", &["another-cluster", "tm-x"]);
+    let expired = guarded.path("expired");
+    let expired = guarded
+        .authority
+        .member_until(2_020, &expired, &["default"]);
+    let wrong = stranger.member(&guarded.path("wrong"), &["default"]);
+    for (name, options, words, own_words) in [
+        (
+            "plain",
+            Vec::new(),
+            "does not speak TLS",
+            "if it speaks TLS, give --tls-certificate",
+        ),
+        (
+            "other",
+            other.options().to_vec(),
+            "it has to have the DNS name default, and has another-cluster, tm-x",
+            "the other end refuses",
+        ),
+        (
+            "expired",
+            expired.options().to_vec(),
+            "certificate expired",
+            "the other end refuses",
+        ),
+        (
+            "wrong",
+            trusting(wrong),
+            "none of the authorities that are trusted here",
+            "the other end refuses",
+        ),
+        (
+            "doubtful",
+            stranger
+                .member(&guarded.path("doubtful"), &["default"])
+                .options()
+                .to_vec(),
+            "refuses",
+            "none of the authorities that are trusted here",
+        ),
+    ] {
+        let taskmanager: Process = guarded.start_taskmanager(name, &options);
+        guarded.wait_for_log(words, 1);
+        wait_for(own_words, || {
+            taskmanager.output().contains(own_words).then_some(())
+        });
+        assert!(!taskmanager.output().contains(" registered"), "{name}");
+    }
+    let log = guarded.log();
+    assert_eq!(log.matches("TaskManager registered").count(), 1, "{log}");
+}
+
+#[test]
+fn whoever_says_nothing_keeps_no_heartbeat_waiting() {
+    let guarded = Guarded::start(2);
+    let rest = guarded.rest.strip_prefix("https://").unwrap();
+    let silent = |address: &str| TcpStream::connect(address).unwrap();
+    let _silent: Vec<_> = (0..100)
+        .flat_map(|_| [silent(rest), silent(&guarded.rpc)])
+        .collect();
+    count_words(&guarded, "words");
+    let log = guarded.log();
+    assert!(!log.contains("session lost"), "{log}");
+    assert!(!guarded.taskmanagers[0].output().contains("no session"));
+}
+
+#[test]
+fn a_client_that_trusts_another_authority_sends_nothing() {
+    let guarded = Guarded::start(0);
+    let stranger = Authority::new("somebody else's").member(&guarded.path("stranger"), &["x"]);
+    let mut client = jobmanager();
+    client
+        .args(["list", "--jobmanager", &guarded.rest, "--ca"])
+        .arg(&stranger.authorities);
+    client.arg("--token-file").arg(guarded.path("admin"));
+    let said: Said = client.output().unwrap().into();
+    assert_eq!(said.code, 3, "{}", said.text);
+    assert!(
+        said.text
+            .contains("none of the authorities that are trusted here"),
+        "{}",
+        said.text
+    );
+
+    let mut client = jobmanager();
+    let plain = guarded.rest.replace("https", "http");
+    let said: Said = client
+        .args(["list", "--jobmanager", &plain])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(said.code, 3, "{}", said.text);
+    assert!(said.text.contains("begins with https://"), "{}", said.text);
+}
