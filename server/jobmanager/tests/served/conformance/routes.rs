@@ -1,4 +1,4 @@
-//! Every route of Flink is answered: with what it asks for, or with the reason why not, which the README lists; and
+//! Every route of Flink is answered: with what it asks for, or with the reason why not, which README.md lists; and
 //! every mistake gets the status that Flink has for it.
 
 use super::cluster::Cluster;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The routes that are refused with 501; the README says why.
+/// The routes that are refused with 501; README.md says why.
 const REFUSED: [&str; 23] = [
     "DELETE /cluster",
     "DELETE /jars/:jarid",
@@ -260,8 +260,8 @@ pub(super) async fn check_triggers(cluster: &Cluster) {
 
 #[test]
 fn the_readme_lists_what_is_refused() {
-    let readme = file("../../README.md");
-    let (_, section) = readme.split_once("\n## REST\n").unwrap();
+    let readme = file("README.md");
+    let (_, section) = readme.split_once("\n## What Flink has and is not here\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| row.split('|').nth(1).unwrap());
@@ -283,7 +283,7 @@ fn the_readme_lists_what_is_refused() {
     };
     for route in REFUSED {
         let named = listed.iter().any(|pattern| names_it(pattern, route));
-        assert!(named, "{route} is not in the README");
+        assert!(named, "{route} is not in README.md");
     }
     for pattern in listed {
         let mut all = REFUSED.iter().chain(&NOT_THERE);
