@@ -21,6 +21,9 @@ const REST_KEYS: [&str; 3] = ["rest.address", "rest.bind-address", "rest.port"];
 const DATA_KEY: &str = "jobmanager.data-dir";
 /// The option that says how one of several JobManagers is elected.
 const HA_KEY: &str = "high-availability.type";
+/// Options that say who is let in; the one of them that `local` knows is about the network.
+const SECURITY: &str = "security.";
+const ALLOW_INSECURE: &str = "security.allow-insecure";
 /// Options about the port that only the TaskManagers started here need to know.
 const OWN_KEYS: [&str; 3] = [
     "jobmanager.bind-host",
@@ -105,6 +108,11 @@ pub(super) fn options(args: &LocalArgs, folder: &Path) -> Result<Options, Option
     let problems: Vec<String> = own.map(problem).collect();
     if !problems.is_empty() {
         return Err(OptionsError::Problems(problems));
+    }
+    let guards = |key: &&String| key.starts_with(SECURITY) && *key != ALLOW_INSECURE;
+    if let Some(key) = keys.iter().find(guards) {
+        let problem = format!("{key}: `local` is for this machine alone; use `serve` for others");
+        return Err(OptionsError::Problems(vec![problem]));
     }
     if sets(&HA_KEY) {
         let problem = format!("{HA_KEY}: `local` runs one JobManager; leave this out");
@@ -212,6 +220,10 @@ mod tests {
                 "jobmanager.rpc.port: `local` takes",
             ),
             ("high-availability.type=FILE_LOCK", "runs one JobManager"),
+            (
+                "security.ssl.rest.enabled=true",
+                "is for this machine alone",
+            ),
             ("no.such.key=1", "no.such.key"),
             ("rest.port", "expected KEY=VALUE"),
         ] {

@@ -43,7 +43,8 @@ pub enum ServeError {
     /// Other machines could use an address, and nothing would tell who they are.
     #[error(
         "{address} can be reached from other machines, and whoever reaches it would be let in: set {needs}, choose \
-         another address with {changed_by}, or say --allow-insecure if the network is to be trusted"
+         another address with {changed_by}, or say --allow-insecure (security.allow-insecure=true) if the network is \
+         to be trusted"
     )]
     Exposed {
         /// The address.

@@ -242,6 +242,22 @@ async fn nobody_is_let_in_or_sent_to_a_leader_whose_lease_has_ended() {
 }
 
 #[tokio::test]
+async fn a_client_is_sent_to_the_leader_as_it_came() {
+    let (here, known) = (
+        watch::Sender::new(None),
+        watch::Sender::new(Some(leader_in(1))),
+    );
+    for scheme in [Scheme::Http, Scheme::Https] {
+        let gate = Gate::new(here.subscribe(), known.subscribe(), scheme);
+        let request = axum::http::Request::get("/jobs?limit=1");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let answer = gate.router().oneshot(request).await.unwrap();
+        let location = answer.headers()["location"].to_str().unwrap();
+        assert_eq!(location, format!("{scheme}://leader-1:1/jobs?limit=1"));
+    }
+}
+
+#[tokio::test]
 async fn what_waits_when_the_lease_ends_is_not_done_any_more() {
     use crate::driver::Unavailable;
     let (end, lease) = watch::channel(Instant::now() + Duration::from_secs(3600));

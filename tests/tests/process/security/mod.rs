@@ -14,8 +14,16 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// A JobManager with TLS at both ports and tokens at REST, and TaskManagers with TLS.
+/// What clients have to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    Tokens,
+    Certificates,
+}
+
+/// A JobManager with TLS at both ports, and TaskManagers with TLS.
 struct Guarded {
+    clients: Clients,
     host: Ipv4Addr,
     rest: String,
     rpc: String,
@@ -43,8 +51,12 @@ impl From<Output> for Said {
 }
 
 impl Guarded {
-    /// Starts one with so many TaskManagers, and waits for them.
+    /// Starts one with so many TaskManagers, and waits for them. Clients have tokens.
     fn start(taskmanagers: usize) -> Guarded {
+        Guarded::start_for(Clients::Tokens, taskmanagers)
+    }
+
+    fn start_for(clients: Clients, taskmanagers: usize) -> Guarded {
         let folder = tempfile::tempdir().unwrap();
         let host = own_address();
         let [rest, rpc] = free_ports(host);
@@ -52,6 +64,7 @@ impl Guarded {
         let names = ["default", "jobmanager", &host.to_string()];
         let member = authority.member(&folder.path().join("jobmanager"), &names);
         let mut guarded = Guarded {
+            clients,
             host,
             rest: format!("https://{rest}"),
             rpc,
@@ -109,10 +122,6 @@ impl Guarded {
                 "-Dsecurity.ssl.rest.enabled=true",
             ])
             .arg(format!(
-                "-Dsecurity.rest.tokens={}",
-                self.path("tokens").display()
-            ))
-            .arg(format!(
                 "-Dsecurity.ssl.internal.ca={}",
                 authorities.display()
             ));
@@ -124,6 +133,16 @@ impl Guarded {
                 ))
                 .arg(format!("-Dsecurity.ssl.{of}.key={}", key.display()));
         }
+        command.args(match self.clients {
+            Clients::Tokens => [
+                format!("-Dsecurity.rest.tokens={}", self.path("tokens").display()),
+                String::from("-Dsecurity.ssl.rest.authentication-enabled=false"),
+            ],
+            Clients::Certificates => [
+                format!("-Dsecurity.ssl.rest.ca={}", authorities.display()),
+                String::from("-Dsecurity.ssl.rest.authentication-enabled=true"),
+            ],
+        });
         command.args(QUICK.map(|(key, value)| format!("-D{key}={value}")));
         let started = Process::start(&mut command, &self.path("jobmanager.log"));
         self.jobmanager = Some(started);

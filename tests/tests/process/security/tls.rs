@@ -1,6 +1,6 @@
 //! Members of the cluster, and those who are none.
 
-use super::{Guarded, Said};
+use super::{Clients, Guarded, Said};
 use crate::cluster::jobmanager;
 use crate::jobs::WordJob;
 use crate::process::{Process, wait_for};
@@ -156,4 +156,39 @@ fn a_client_that_trusts_another_authority_sends_nothing() {
         .into();
     assert_eq!(said.code, 3, "{}", said.text);
     assert!(said.text.contains("begins with https://"), "{}", said.text);
+}
+
+#[test]
+fn a_client_shows_its_certificate_where_one_is_asked_for() {
+    let guarded = Guarded::start_for(Clients::Certificates, 0);
+    let said = |member: Option<&Member>| -> Said {
+        let mut client = guarded.client("cancel");
+        client.arg("0".repeat(32));
+        if let Some(member) = member {
+            client.arg("--certificate").arg(&member.certificate);
+            client.arg("--key").arg(&member.key);
+        }
+        client.output().unwrap().into()
+    };
+    let nobody = said(None);
+    assert_eq!(nobody.code, 3, "{}", nobody.text);
+    guarded.wait_for_log("the other end shows no certificate", 1);
+    let stranger = Authority::new("somebody else's").member(&guarded.path("x"), &["x"]);
+    let stranger = said(Some(&stranger));
+    assert_eq!(stranger.code, 3, "{}", stranger.text);
+
+    let known = said(Some(&guarded.enroll("dave", &["dave"])));
+    assert_eq!(known.code, 4, "{}", known.text);
+    assert!(known.text.contains("not found"), "{}", known.text);
+    let log = guarded.log();
+    let audit: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(" audit "))
+        .collect();
+    let [line] = audit[..] else {
+        panic!("{audit:#?}");
+    };
+    for part in ["who=\"dave\"", "outcome=\"failed\"", "status=404"] {
+        assert!(line.contains(part), "{line}");
+    }
 }

@@ -261,7 +261,9 @@ pub(super) async fn check_triggers(cluster: &Cluster) {
 #[test]
 fn the_readme_lists_what_is_refused() {
     let readme = file("README.md");
-    let (_, section) = readme.split_once("\n## What Flink has and is not here\n").unwrap();
+    let (_, section) = readme
+        .split_once("\n## What Flink has and is not here\n")
+        .unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| row.split('|').nth(1).unwrap());
