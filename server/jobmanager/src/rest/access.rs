@@ -35,7 +35,7 @@ pub(super) struct About(pub(super) JobId);
 /// Lets a request through, or says why not.
 pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mut entry = entry(&access, &mut parts).await;
+    let entry = entry(&access, &mut parts).await;
     let peer: Option<&Peer> = parts.extensions.get();
     let is_command = access.role >= Role::Operator;
     let admitted = access.guard.admit(peer, &parts.headers, access.role);
@@ -48,11 +48,11 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
         Ok(caller) => caller,
         Err(denied) => return refuse(&entry, &denied),
     };
+    let underway = is_command.then(|| entry.admitted(caller.name()));
     let response = next.run(Request::from_parts(parts, body)).await;
-    if is_command {
+    if let Some(underway) = underway {
         let about = response.extensions().get::<About>();
-        entry.job = entry.job.or(about.map(|About(job)| *job));
-        entry.done(caller.name(), response.status());
+        underway.answered(response.status(), about.map(|About(job)| *job));
     }
     response
 }

@@ -25,24 +25,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Somebody was let in, and this came of it.
-    pub fn done(&self, who: &str, status: StatusCode) {
-        let outcome = match status.is_success() {
-            true => "done",
-            false => "failed",
-        };
-        let status = status.as_u16();
-        let (action, peer, job) = (&self.action, self.peer, self.job);
-        info!(
-            target: TARGET,
-            who,
-            action,
-            job = job.map(tracing::field::display),
-            outcome,
-            status,
-            peer = peer.map(tracing::field::display),
-            "audit"
-        );
+    /// Somebody was let in. What comes of it is told in the end, or that nobody waited for it.
+    #[must_use]
+    pub fn admitted(self, who: &str) -> Underway {
+        Underway {
+            entry: self,
+            who: who.to_owned(),
+            status: None,
+        }
     }
 
     /// Somebody was not let in whom nobody knows.
@@ -72,6 +62,44 @@ impl Entry {
             outcome = "refused",
             status,
             problem,
+            peer = peer.map(tracing::field::display),
+            "audit"
+        );
+    }
+}
+
+/// A command that is being carried out. It is told of when this is dropped: a client that goes away takes its request
+/// with it, but maybe not what it asked for.
+#[derive(Debug)]
+pub struct Underway {
+    entry: Entry,
+    who: String,
+    status: Option<StatusCode>,
+}
+
+impl Underway {
+    /// It was answered like this, and is about this job.
+    pub fn answered(mut self, status: StatusCode, job: Option<JobId>) {
+        self.status = Some(status);
+        self.entry.job = self.entry.job.or(job);
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let outcome = match self.status {
+            Some(status) if status.is_success() => "done",
+            Some(_) => "failed",
+            None => "unanswered",
+        };
+        let Entry { action, peer, job } = &self.entry;
+        info!(
+            target: TARGET,
+            who = self.who,
+            action,
+            job = job.map(tracing::field::display),
+            outcome,
+            status = self.status.map(|status| status.as_u16()),
             peer = peer.map(tracing::field::display),
             "audit"
         );
@@ -117,7 +145,65 @@ impl Strangers {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::io::Write;
+    use std::sync::Arc;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    /// What is logged, to be read.
+    #[derive(Debug, Clone, Default)]
+    struct Read(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Read {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Read {
+        type Writer = Read;
+
+        fn make_writer(&'a self) -> Read {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_command_is_told_of_whether_anybody_waits_for_its_answer_or_not() {
+        let read = Read::default();
+        let log = tracing_subscriber::fmt()
+            .with_writer(read.clone())
+            .with_ansi(false);
+        let entry = || Entry {
+            action: "POST /jobs".to_owned(),
+            peer: None,
+            job: None,
+        };
+        tracing::subscriber::with_default(log.finish(), || {
+            drop(entry().admitted("alice"));
+            let job = Some(JobId(7));
+            entry()
+                .admitted("alice")
+                .answered(StatusCode::ACCEPTED, job);
+        });
+        let log = String::from_utf8(read.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(
+            lines[0].contains("who=\"alice\"") && lines[0].contains("unanswered"),
+            "{log}"
+        );
+        assert!(lines[1].contains("outcome=\"done\" status=202"), "{log}");
+        assert!(
+            lines[1].contains("job=00000000000000000000000000000007"),
+            "{log}"
+        );
+    }
 
     #[test]
     fn strangers_do_not_fill_the_log_and_are_counted() {
