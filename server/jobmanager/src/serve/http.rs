@@ -29,6 +29,15 @@ pub(super) const LIMITS: Limits = Limits {
 
 /// Serves until the other half of `stopped` is dropped, and then until the last answer is given.
 pub(super) async fn serve(
+    incoming: Incoming,
+    router: Router,
+    stopped: watch::Receiver<()>,
+) -> Result<(), String> {
+    serve_within(HEAD_TIMEOUT, incoming, router, stopped).await
+}
+
+async fn serve_within(
+    head_timeout: Duration,
     mut incoming: Incoming,
     router: Router,
     stopped: watch::Receiver<()>,
@@ -40,7 +49,7 @@ pub(super) async fn serve(
             connection = incoming.next() => connection.ok_or("no connections are accepted any more")?,
             () = &mut stop => break,
         };
-        tokio::spawn(converse(connection, router.clone(), &open));
+        tokio::spawn(converse(head_timeout, connection, router.clone(), &open));
     }
     drop(incoming);
     open.shutdown().await;
@@ -49,6 +58,7 @@ pub(super) async fn serve(
 
 /// Answers what is asked on one connection.
 fn converse(
+    head_timeout: Duration,
     connection: Connection,
     router: Router,
     open: &GracefulShutdown,
@@ -62,12 +72,65 @@ fn converse(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(connection), service);
     let served = open.watch(served);
     async move {
         if let Err(problem) = served.await {
             debug!(%problem, "a client's connection ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    /// Far more than anything here takes; only a test that fails waits for so long.
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// What comes back until the connection ends.
+    async fn rest_of(mut stream: TcpStream) -> String {
+        let mut heard = Vec::new();
+        let _ = timeout(LONG, stream.read_to_end(&mut heard)).await.unwrap();
+        String::from_utf8(heard).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_does_not_say_what_they_want_is_hung_up_on_and_others_are_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            connections: 2,
+            handshakes: 1,
+        };
+        let incoming = Incoming::new(listener, None, None, limits);
+        let router = Router::new().route("/", get(async || "here"));
+        let (stop, stopped) = watch::channel(());
+        let served = tokio::spawn(serve_within(
+            Duration::from_secs(2),
+            incoming,
+            router,
+            stopped,
+        ));
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n")
+            .await
+            .unwrap();
+        let mut quick = TcpStream::connect(address).await.unwrap();
+        let one_too_many = TcpStream::connect(address).await.unwrap();
+        assert_eq!(rest_of(one_too_many).await, "");
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        quick.write_all(request).await.unwrap();
+        assert!(rest_of(quick).await.ends_with("here"));
+        let heard = rest_of(slow).await;
+        assert!(!heard.contains("here"), "{heard}");
+        drop(stop);
+        assert_eq!(served.await.unwrap(), Ok(()));
     }
 }
