@@ -302,6 +302,7 @@ fn each_option_of_the_cluster_is_in_the_configuration() {
         "jobmanager.store": "s3://BUCKET/metadata",
         "rest.bind-address": "::",
         "scheduler-mode": "reactive",
+        "security.allow-insecure": true,
         "web.exception-history-size": 1_000_000,
     });
     assert_eq!(options, expected);
