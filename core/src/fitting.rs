@@ -52,6 +52,14 @@ pub(crate) fn minimum(graph: &JobGraph, bounds: &[Bounds]) -> Vec<u32> {
         .collect()
 }
 
+/// How many slots the largest parallelism needs.
+pub(crate) fn most_slots(graph: &JobGraph, bounds: &[Bounds]) -> u32 {
+    let upper = bounds.iter().map(|bounds| bounds.upper).collect();
+    let most = in_pairs(graph, upper);
+    let most: Vec<Bounds> = most.into_iter().map(Bounds::exactly).collect();
+    minimum(graph, &most).iter().sum()
+}
+
 /// The largest bound of its vertices.
 fn of_group(graph: &JobGraph, bounds: &[Bounds], group: usize, of: fn(&Bounds) -> u32) -> u32 {
     let vertices = graph.vertices().iter().zip(bounds);
@@ -155,6 +163,14 @@ mod tests {
         let bounds = of(&[(1, 9), (1, 9)]);
         assert_eq!(fitting(&graph, &bounds, &[2, 9], 9), Some(vec![2, 7]));
         assert_eq!(fitting(&graph, &bounds, &[0, 9], 9), None);
+    }
+
+    #[test]
+    fn the_largest_parallelism_needs_slots_for_what_is_used_of_each_bound() {
+        let graph_of = |partitioning| graph(&["a", "b", "b"], partitioning);
+        let bounds = of(&[(1, 3), (1, 8), (1, 8)]);
+        assert_eq!(most_slots(&graph_of(Partitioning::Hash), &bounds), 11);
+        assert_eq!(most_slots(&graph_of(Partitioning::Forward), &bounds), 6);
     }
 
     #[test]

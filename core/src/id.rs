@@ -3,7 +3,7 @@
 //! Uniqueness needs no luck: an attempt carries the epoch that minted it, a checkpoint id never goes
 //! back or repeats within a job, a TaskManager's process has an incarnation.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,40 @@ impl fmt::Display for TaskManagerId {
     }
 }
 
+/// A TaskManager that the coordinator has asked a resource provider for, over all coordinators of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId {
+    /// In which epoch it was asked for.
+    pub epoch: Epoch,
+    /// Counts those of the epoch, from 1.
+    pub number: u64,
+}
+
+impl WorkerId {
+    /// Under which name its process registers: `taskmanager-EPOCH-NUMBER`.
+    #[must_use]
+    pub fn name(self) -> TaskManagerId {
+        TaskManagerId(self.to_string())
+    }
+
+    /// Which one has this name, if one has.
+    #[must_use]
+    pub fn named(name: &TaskManagerId) -> Option<WorkerId> {
+        let numbers = name.0.strip_prefix("taskmanager-")?;
+        let (epoch, number) = numbers.split_once('-')?;
+        let (epoch, number) = (Epoch(epoch.parse().ok()?), number.parse().ok()?);
+        let worker = WorkerId { epoch, number };
+        // There are other ways to write a number.
+        (worker.name() == *name).then_some(worker)
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "taskmanager-{}-{}", self.epoch.0, self.number)
+    }
+}
+
 /// One life of a TaskManager process: another process of the same name has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
@@ -192,6 +226,23 @@ pub struct CommitId(pub u64);
 mod tests {
     use super::*;
     use std::string::ToString;
+
+    #[test]
+    fn a_worker_has_one_name() {
+        let (epoch, number) = (Epoch(3), 14);
+        let worker = WorkerId { epoch, number };
+        assert_eq!(worker.name().0, "taskmanager-3-14");
+        let named = |name: &str| WorkerId::named(&TaskManagerId(String::from(name)));
+        assert_eq!(named("taskmanager-3-14"), Some(worker));
+        for other in [
+            "taskmanager-03-14",
+            "taskmanager-3",
+            "tm-3-14",
+            "taskmanager-3-+1",
+        ] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_job_id_reads_what_it_shows() {

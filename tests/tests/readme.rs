@@ -133,7 +133,10 @@ fn every_link_leads_somewhere() {
         assert!(links.len() > 5, "{page}");
         for link in links {
             let (path, heading) = link.split_once('#').unwrap_or((link, ""));
-            let target = root().join(page).with_file_name(path);
+            let target = match path {
+                "" => root().join(page),
+                path => root().join(page).with_file_name(path),
+            };
             assert!(target.exists(), "{page}: {link}");
             let heading = format!("\n## {}\n", heading.replace('-', " "));
             let has = || std::fs::read_to_string(&target).unwrap().to_lowercase();

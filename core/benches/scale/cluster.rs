@@ -137,6 +137,8 @@ pub(crate) fn store_in(effects: &[Effect]) -> Option<CommitId> {
         | Effect::Reply { .. }
         | Effect::Discard(_)
         | Effect::WriteSavepoint { .. }
+        | Effect::RequestWorkers { .. }
+        | Effect::ReleaseWorker { .. }
         | Effect::StepDown { .. } => None,
     })
 }

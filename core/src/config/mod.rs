@@ -189,4 +189,25 @@ pub struct ClusterConfig {
     pub checkpoint_history: u32,
     /// `jobstore.max-capacity`: how many ended jobs are remembered.
     pub job_store_capacity: u32,
+    /// `resourcemanager.provider`: TaskManagers that are started for jobs; `None` if others start them all.
+    pub workers: Option<WorkersConfig>,
+}
+
+/// TaskManagers that a resource provider starts: workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WorkersConfig {
+    /// `taskmanager.numberOfTaskSlots`: how many slots each has, at least 1.
+    pub slots: u32,
+    /// `slotmanager.number-of-slots.max`: with how many slots no more are started, those of other TaskManagers
+    /// counted.
+    pub max_slots: u32,
+    /// `resourcemanager.taskmanager-timeout`: how long one may be without a task before it is released.
+    pub idle_timeout: Duration,
+    /// `resourcemanager.taskmanager-registration.timeout`: how long one that has started may take to register.
+    pub registration_timeout: Duration,
+    /// `resourcemanager.start-worker.max-failure-rate`: after how many failed starts in a minute there is a pause,
+    /// at least 1.
+    pub max_failures: u32,
+    /// `resourcemanager.start-worker.retry-interval`: how long that pause is.
+    pub retry_interval: Duration,
 }

@@ -9,7 +9,7 @@ use super::table::{OptionSpec, Scope, known_options};
 use super::value::{parse_duration_from, parse_word, show_duration};
 use super::{
     CheckpointConfig, CheckpointMode, ClusterConfig, ExponentialDelay, JobConfig, RescalingConfig,
-    RestartStrategy, RestoreConfig, Scheduler, UnclaimedState,
+    RestartStrategy, RestoreConfig, Scheduler, UnclaimedState, WorkersConfig,
 };
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -32,6 +32,8 @@ const MAX_RETAINED: u32 = 1_000;
 const MAX_INLINE: u64 = 1 << 20;
 /// The largest count that people write for "always" (Java's largest int); as a limit it means none.
 const WITHOUT_LIMIT: u32 = i32::MAX as u32;
+/// The most slots that one TaskManager has.
+const MAX_SLOTS: u32 = 10_000;
 /// The most failures in an interval: the time of each is kept.
 const MAX_FAILURES: u32 = 100_000;
 /// The largest multiplier of a delay, in thousandths: the second delay is then the longest anyway.
@@ -299,6 +301,39 @@ fn read_exponential_delay(reader: &mut Reader<'_>) -> ExponentialDelay {
     config
 }
 
+/// Every option is read, so that its problems are seen, whether or not there is a provider.
+fn read_workers(reader: &mut Reader<'_>) -> Option<WorkersConfig> {
+    let provider = reader.text("resourcemanager.provider");
+    let config = WorkersConfig {
+        slots: reader.integer("taskmanager.numberOfTaskSlots", 1..=MAX_SLOTS),
+        max_slots: reader.integer("slotmanager.number-of-slots.max", 1..=WITHOUT_LIMIT),
+        idle_timeout: reader.duration("resourcemanager.taskmanager-timeout", Duration::ZERO),
+        registration_timeout: reader.duration(
+            "resourcemanager.taskmanager-registration.timeout",
+            SHORTEST_PAUSE,
+        ),
+        max_failures: reader.integer(
+            "resourcemanager.start-worker.max-failure-rate",
+            1..=MAX_FAILURES,
+        ),
+        retry_interval: reader.duration(
+            "resourcemanager.start-worker.retry-interval",
+            SHORTEST_PAUSE,
+        ),
+    };
+    if provider == "none" {
+        return None;
+    }
+    let (slots, max_slots) = (config.slots, config.max_slots);
+    if max_slots < slots {
+        let problem = format!(
+            "{max_slots} is less than {slots}, which is `taskmanager.numberOfTaskSlots`: no TaskManager could be started"
+        );
+        reader.problem("slotmanager.number-of-slots.max", problem);
+    }
+    Some(config)
+}
+
 fn read_cluster(reader: &mut Reader<'_>) -> ClusterConfig {
     let config = ClusterConfig {
         heartbeat_interval: reader.duration("heartbeat.interval", SHORTEST_PAUSE),
@@ -318,6 +353,7 @@ fn read_cluster(reader: &mut Reader<'_>) -> ClusterConfig {
         exception_history: reader.integer("web.exception-history-size", 1..=MAX_HISTORY),
         checkpoint_history: reader.integer("web.checkpoints.history", 1..=MAX_HISTORY),
         job_store_capacity: reader.integer("jobstore.max-capacity", 1..=MAX_JOB_STORE),
+        workers: read_workers(reader),
     };
     if config.heartbeat_timeout <= config.heartbeat_interval {
         let timeout = ("heartbeat.timeout", config.heartbeat_timeout);
@@ -509,8 +545,24 @@ mod tests {
             exception_history: 16,
             checkpoint_history: 10,
             job_store_capacity: 1_000,
+            workers: None,
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn the_defaults_of_workers_are_those_of_the_table() {
+        let provider = options(&[("resourcemanager.provider", "kubernetes")]);
+        let config = cluster_config(&provider, &[]).unwrap();
+        let expected = WorkersConfig {
+            slots: 1,
+            max_slots: i32::MAX as u32,
+            idle_timeout: Duration::from_secs(30),
+            registration_timeout: Duration::from_secs(300),
+            max_failures: 10,
+            retry_interval: Duration::from_secs(3),
+        };
+        assert_eq!(config.workers, Some(expected));
     }
 
     #[test]

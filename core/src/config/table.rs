@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 42] = [
+static OPTIONS: [OptionSpec; 49] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -256,5 +256,40 @@ static OPTIONS: [OptionSpec; 42] = [
         "jobstore.max-capacity",
         "1000",
         "How many ended jobs are remembered.",
+    ),
+    cluster(
+        "resourcemanager.provider",
+        "none",
+        "Who starts TaskManagers when jobs need them, and ends them when none does.",
+    ),
+    cluster(
+        "taskmanager.numberOfTaskSlots",
+        "1",
+        "How many slots a TaskManager has that is started for jobs.",
+    ),
+    cluster(
+        "slotmanager.number-of-slots.max",
+        "2147483647",
+        "With how many slots in the cluster no more TaskManagers are started.",
+    ),
+    cluster(
+        "resourcemanager.taskmanager-timeout",
+        "30 s",
+        "A TaskManager that was started for jobs and has no task for longer is ended, if there are slots enough without it.",
+    ),
+    cluster(
+        "resourcemanager.taskmanager-registration.timeout",
+        "5 min",
+        "A TaskManager that was started for jobs and does not register for longer is replaced.",
+    ),
+    cluster(
+        "resourcemanager.start-worker.max-failure-rate",
+        "10",
+        "After how many failed starts of TaskManagers in a minute there is a pause.",
+    ),
+    cluster(
+        "resourcemanager.start-worker.retry-interval",
+        "3 s",
+        "How long that pause is.",
     ),
 ];

@@ -2,7 +2,7 @@
 
 use super::input::Discard;
 use crate::graph::Problem;
-use crate::id::{CommitId, JobId, RequestId, SessionId, TriggerId};
+use crate::id::{CommitId, JobId, RequestId, SessionId, TriggerId, WorkerId};
 use crate::message::Envelope;
 use crate::record::{Bounds, RecordOp};
 use crate::savepoint::{RestoreProblem, Savepoint};
@@ -49,6 +49,16 @@ pub enum Effect {
     },
     /// Delete this state; answered by [`super::Input::Discarded`].
     Discard(Discard),
+    /// Start TaskManagers of these names; what becomes of each is told by [`super::Input::Worker`].
+    RequestWorkers {
+        /// Which: never one that was asked for before.
+        workers: Vec<WorkerId>,
+    },
+    /// End a TaskManager that was asked for, or do not start it: it is to leave, as no job needs it, or was given up.
+    ReleaseWorker {
+        /// Which; its end is told, as that of any.
+        worker: WorkerId,
+    },
     /// This coordinator no longer leads. Drop it; nothing it emits later counts.
     StepDown {
         /// Why, for people.

@@ -16,11 +16,12 @@
 //! job is held exactly while a task that has not ended is in it.
 
 mod rewired;
+mod slots;
 
 use super::taskmanagers::{SlotRef, TmKey};
 use super::view::TaskCounts;
 use crate::graph::{JobGraph, Regions, regions};
-use crate::id::{Attempt, Epoch, RegionIndex, SubtaskIndex, TaskId, VertexIndex};
+use crate::id::{Attempt, Epoch, RegionIndex, TaskId, VertexIndex};
 use crate::kept::Kept;
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -28,6 +29,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+use slots::{JobSlot, slots_of};
 
 /// A set of positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,17 +93,6 @@ pub(super) struct Region {
     pub(super) ended_data: u32,
 }
 
-/// One slot that the job needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct JobSlot {
-    /// Where it is, while a task is in it.
-    pub(super) at: Option<SlotRef>,
-    /// Where it was last.
-    pub(super) previous: Option<SlotRef>,
-    /// How many tasks that have not ended are in it.
-    pub(super) tasks: u32,
-}
-
 /// The states of all tasks of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Execution {
@@ -120,6 +111,8 @@ pub(super) struct Execution {
     /// How many tasks have been deployed and have not ended.
     alive: u32,
     pub(super) slots: Vec<JobSlot>,
+    /// How many of them no region needs any more.
+    unneeded: u32,
     /// By vertex.
     counts: Vec<TaskCounts>,
     /// By vertex: when its tasks were deployed last.
@@ -174,7 +167,8 @@ impl Execution {
             state: vec![state; layout.subtasks() as usize],
             end_of_data: Bits::new(layout.subtasks()),
             regions: vec![region; layout.count() as usize],
-            slots: vec![JobSlot::default(); graph.slots() as usize],
+            slots: slots_of(graph),
+            unneeded: 0,
             counts: graph.vertices().iter().map(counts).collect(),
             deployed: vec![None; graph.vertices().len()],
             first_slot: graph.vertices().iter().map(first_slot).collect(),
@@ -220,8 +214,12 @@ impl Execution {
         self.demand += u64::from(self.scheduled.remove(&index));
         self.restarting.remove(&index);
         let region = &mut self.regions[index.0 as usize];
-        self.finished -= u32::from(region.phase == Phase::Finished);
-        region.phase = phase;
+        let before = core::mem::replace(&mut region.phase, phase);
+        let (was_over, is_over) = (before == Phase::Finished, phase == Phase::Finished);
+        self.finished -= u32::from(was_over);
+        if was_over != is_over {
+            self.need_slots(index, !is_over);
+        }
         match phase {
             Phase::Scheduled { .. } => {
                 self.scheduled.insert(index);
@@ -250,37 +248,6 @@ impl Execution {
 
     pub(super) fn region_indices(&self) -> impl Iterator<Item = RegionIndex> + use<> {
         (0..self.layout.count()).map(RegionIndex)
-    }
-
-    /// The slot of the job that a task shares.
-    pub(super) fn slot_of(&self, position: u32) -> u32 {
-        self.slot_of_task(self.layout.task(position))
-    }
-
-    /// The tasks that share a slot of the job, ascending.
-    pub(super) fn tasks_in(&self, job_slot: u32) -> impl Iterator<Item = u32> {
-        let vertices = (0..).map(VertexIndex).zip(&self.first_slot);
-        vertices.filter_map(move |(vertex, first_slot)| {
-            let subtask = job_slot.checked_sub(*first_slot)?;
-            let subtask = SubtaskIndex(subtask);
-            self.layout.position(TaskId { vertex, subtask })
-        })
-    }
-
-    /// The job's slots that scheduled regions need and no running region holds, ascending.
-    pub(super) fn needed_slots(&self) -> Vec<u32> {
-        let not_held = |slot: &u32| self.slots[*slot as usize].at.is_none();
-        if self.scheduled.len() == self.regions.len() {
-            let all = u32::try_from(self.slots.len()).expect("slots are counted in 32 bits");
-            return (0..all).filter(not_held).collect();
-        }
-        let slot = |(_, task): (u32, TaskId)| self.slot_of_task(task);
-        let tasks = self.scheduled.iter();
-        let tasks = tasks.flat_map(|region| self.layout.tasks(*region));
-        let mut needed: Vec<u32> = tasks.map(slot).filter(not_held).collect();
-        needed.sort_unstable();
-        needed.dedup();
-        needed
     }
 
     /// What `item` makes of the tasks of a region that are somewhere, by their TaskManagers.

@@ -1,7 +1,8 @@
 //! What can happen to a coordinator. Inputs are facts, not requests for permission.
 
+use super::workers::WorkerReport;
 use crate::graph::JobGraph;
-use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId, TriggerId};
+use crate::id::{CheckpointId, CommitId, JobId, RequestId, SessionId, TriggerId, WorkerId};
 use crate::message::{AfterSavepoint, FromTaskManager, Hello};
 use crate::record::Bounds;
 use crate::savepoint::Savepoint;
@@ -61,6 +62,19 @@ pub enum Input {
         request: RequestId,
         /// What it wants.
         command: Command,
+    },
+    /// The resource provider tells which workers there are: those that earlier coordinators have asked for. Said to
+    /// each coordinator once, and before anything else about workers.
+    Workers {
+        /// Those whose processes run or are about to.
+        present: Vec<WorkerId>,
+    },
+    /// The resource provider tells something about a worker.
+    Worker {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        report: WorkerReport,
     },
     /// Nothing but time has passed.
     Wake,

@@ -50,6 +50,7 @@ impl Coordinator {
     /// The first one that does not hold.
     pub fn check_invariants(&self) -> Result<(), Violation> {
         self.check_slots()?;
+        self.check_workers()?;
         self.check_timers()?;
         let mut over = 0;
         for job in self.jobs.values() {
@@ -131,6 +132,25 @@ impl Coordinator {
         Ok(())
     }
 
+    /// What jobs require is known, and who was started for them is what TaskManagers say.
+    fn check_workers(&self) -> Result<(), Violation> {
+        let is_asked = self.config.workers.is_some();
+        let required = self.jobs.values();
+        let required = required.map(|job| u64::from(job.required(is_asked).slots));
+        let (required, known) = (required.sum::<u64>(), self.workers.sum());
+        hold("what-jobs-require-is-known", required == known, || {
+            format!("{required} slots, not {known}")
+        })?;
+        let staying = self.tms.iter().map(|(_, tm)| u64::from(tm.staying_slots()));
+        let (staying, known) = (staying.sum::<u64>(), self.tms.staying_slots());
+        hold("slots-that-stay-are-counted", staying == known, || {
+            format!("{staying} slots, not {known}")
+        })?;
+        self.workers.check(&self.tms).map_or(Ok(()), |detail| {
+            hold("a-worker-is-as-far-as-its-taskmanager", false, || detail)
+        })
+    }
+
     /// Whether a job says that it holds the slot for this use.
     fn holds(&self, usage: SlotUse, at: SlotRef) -> bool {
         let slots = self.jobs.get(&usage.job).map(|job| &job.execution.slots);
@@ -143,6 +163,7 @@ impl Coordinator {
         for timer in self.timers.armed() {
             let owned = match timer {
                 Timer::Journal => self.journal.deadline().is_some(),
+                Timer::Workers => self.config.workers.is_some(),
                 Timer::Removals => self.removals.deadline().is_some(),
                 Timer::TaskManager(tm) => self.tms.get(tm).is_some(),
                 Timer::Job(job) => self.jobs.contains_key(&job),

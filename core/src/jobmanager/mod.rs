@@ -10,7 +10,7 @@
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
 //! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `rescaling`, `moving`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
-//! | `taskmanagers`, `supply`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
+//! | `taskmanagers`, `supply`, `workers`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
 //! | `snapshot` | the whole state, to be copied, and what of it is durable |
 //!
@@ -52,6 +52,7 @@ mod view;
 mod views;
 mod waiting;
 pub mod why;
+mod workers;
 
 pub use effect::{Effect, Reply, RescaleProblem};
 pub use input::{Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome};
@@ -64,6 +65,7 @@ pub use view::{
     JobDetails, JobLine, JobSummary, Overview, Parallelism, Restore, SlotCounts, SubtaskDetails,
     SubtaskLine, TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
 };
+pub use workers::{Shortage, WorkerReport, WorkersOverview};
 
 use crate::config::ClusterConfig;
 use crate::id::{CommitId, Epoch, JobId};
@@ -81,6 +83,7 @@ use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
 use waiting::Waiting;
+use workers::Workers;
 
 /// The coordinator of a cluster while it leads.
 ///
@@ -99,6 +102,8 @@ pub struct Coordinator {
     over: u32,
     /// Jobs whose regions wait for slots.
     waiting: Waiting,
+    /// TaskManagers that are started for jobs.
+    workers: Workers,
     archive: Archive,
     removals: Removals,
     journal: Journal,
@@ -134,6 +139,8 @@ impl Coordinator {
                 job.savepoint_written(cx, checkpoint, &outcome);
             }),
             Input::Command { request, command } => self.command(request, command, effects),
+            Input::Workers { present } => self.workers_listed(present),
+            Input::Worker { worker, report } => self.worker_reported(worker, report, effects),
             Input::Wake => {}
         }
         self.settle(effects);
@@ -148,8 +155,8 @@ impl Coordinator {
     fn fire(&mut self, effects: &mut Vec<Effect>) {
         while let Some((at, timer)) = self.timers.pop_due(self.now) {
             match timer {
-                // Settling starts the write.
-                Timer::Journal => {}
+                // Settling does it.
+                Timer::Journal | Timer::Workers => {}
                 Timer::Removals => self.removals.retry(self.now, effects),
                 Timer::TaskManager(tm) => self.heartbeat_due(tm, at, effects),
                 Timer::Job(job) => {
@@ -286,7 +293,8 @@ impl Coordinator {
                 break;
             }
         }
-        self.tms.dismiss(self.epoch, effects);
+        let unused = self.tms.dismiss(self.epoch, effects);
+        self.provide_workers(&unused, effects);
         self.journal.pump(self.now, effects);
         self.timers.set(Timer::Journal, self.journal.deadline());
         self.timers.set(Timer::Removals, self.removals.deadline());
@@ -300,7 +308,9 @@ impl Coordinator {
         job.settle(&mut cx);
         let (deadline, entry) = (job.deadline(cx.now), (job.submitted, id));
         let demand = job.wants_slots().then(|| job.execution.demand());
+        let required = job.required(cx.config.workers.is_some());
         self.timers.set(Timer::Job(id), deadline);
+        self.workers.require(id, required);
         if self.waiting.settled(entry, demand) {
             self.tms.note_demand();
         }

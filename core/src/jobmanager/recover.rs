@@ -11,6 +11,7 @@ use super::savepoints::Savepoints;
 use super::taskmanagers::TaskManagers;
 use super::timers::{Timer, Timers};
 use super::waiting::Waiting;
+use super::workers::Workers;
 use crate::config::ClusterConfig;
 use crate::id::{CheckpointId, Epoch, JobId};
 use crate::kept::Kept;
@@ -102,6 +103,7 @@ impl Coordinator {
             now,
             tms: TaskManagers::default(),
             waiting: Waiting::default(),
+            workers: Workers::new(epoch),
             archive,
             removals,
             journal: Journal::default(),

@@ -119,7 +119,7 @@ impl Coordinator {
                 .tms
                 .challenge(registered, self.epoch, self.now, effects)
         {
-            self.lose(registered, "registered again", effects);
+            self.lose(registered, "registered again", true, effects);
             return None;
         }
         let id = &hello.taskmanager;
@@ -174,9 +174,12 @@ impl Coordinator {
         message: FromTaskManager,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(tm) = self.tms.heard(session, self.now) else {
+        let Some((tm, is_first)) = self.tms.heard(session, self.now) else {
             return;
         };
+        if is_first {
+            self.has_answered(tm, effects);
+        }
         match message {
             FromTaskManager::Heartbeat { .. } => {}
             FromTaskManager::TaskStates(changes) => self.tasks_reported(tm, changes, effects),
@@ -196,7 +199,7 @@ impl Coordinator {
     }
 
     /// A TaskManager leaves, and ends after this time at the latest: its tasks move.
-    fn leaves(&mut self, tm: TmKey, within: Duration) {
+    pub(super) fn leaves(&mut self, tm: TmKey, within: Duration) {
         for id in self.tms.leaves(tm, self.now + within) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.taskmanager_leaves(self.now);
@@ -241,7 +244,7 @@ impl Coordinator {
     /// A session has ended.
     pub(super) fn disconnected(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
         if let Some(tm) = self.tms.by_session(session) {
-            self.lose(tm, "the connection was lost", effects);
+            self.lose(tm, "the connection was lost", true, effects);
         }
     }
 
@@ -256,13 +259,19 @@ impl Coordinator {
             Heartbeat::Lost => {
                 let timeout = self.config.heartbeat_timeout.as_millis();
                 let why = format!("no sign of life for heartbeat.timeout ({timeout} ms)");
-                self.lose(tm, &why, effects);
+                self.lose(tm, &why, false, effects);
             }
         }
     }
 
-    /// A TaskManager is gone.
-    fn lose(&mut self, key: TmKey, why: &str, effects: &mut Vec<Effect>) {
+    /// A TaskManager is gone, or may come back.
+    pub(super) fn lose(
+        &mut self,
+        key: TmKey,
+        why: &str,
+        may_return: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(tm) = self.tms.remove(key) else {
             return;
         };
@@ -271,6 +280,9 @@ impl Coordinator {
             session: tm.session,
         });
         let name = &tm.hello.taskmanager;
+        let back_by = self.now + self.config.heartbeat_timeout;
+        let back_by = (may_return && tm.leaves.is_none()).then_some(back_by);
+        self.workers.lost(name, back_by, effects);
         let cause = format!("TaskManager {name}: {why}");
         match tm.leaves.is_some() && tm.is_unused() {
             true => tracing::info!(taskmanager = %name, why, "TaskManager has left"),

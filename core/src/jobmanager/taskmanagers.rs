@@ -65,6 +65,8 @@ pub(super) struct TaskManager {
     pub(super) free: BTreeSet<SlotIndex>,
     /// Whether it has said anything since its hello, and in the interval after it was last asked.
     pub(super) answered: bool,
+    /// Whether it has said anything since its hello: its slots count as capacity.
+    counts: bool,
     /// If it ends as soon as it can, and is given no tasks any more: then it does at the latest.
     pub(super) leaves: Option<Timestamp>,
     pub(super) last_heard: Timestamp,
@@ -95,12 +97,14 @@ pub(super) struct TaskManagers {
     by_id: BTreeMap<TaskManagerId, TmKey>,
     /// How many slots all of them have.
     slots: u32,
+    /// How many those have that have answered, and do not leave.
+    staying_slots: u32,
     supply: Supply,
     /// See [`Self::take_slots_changed`].
     slots_changed: bool,
     /// Whether there is more supply or demand of slots since this was last asked.
     changed: bool,
-    /// Those that leave and have no tasks any more, and were not told yet that they can.
+    /// Those that have had no tasks, or none any more, at some time in this step.
     unused: Vec<TmKey>,
     /// How many slots are kept for jobs that stop tasks to move them.
     promised: BTreeMap<JobId, u32>,
@@ -133,6 +137,7 @@ impl TaskManagers {
             slots: vec![None; slots as usize],
             free: (0..slots).map(SlotIndex).collect(),
             answered: false,
+            counts: false,
             leaves: None,
             last_heard: now,
             spared_until: None,
@@ -165,14 +170,15 @@ impl TaskManagers {
         self.by_session.remove(&tm.session);
         self.by_id.remove(&tm.hello.taskmanager);
         self.slots -= tm.hello.slots;
+        self.staying_slots -= tm.staying_slots();
         self.supply.change(tm.kind, key, tm.free_count(), 0);
         self.supply.remove(tm.kind);
         self.slots_changed = true;
         Some(tm)
     }
 
-    /// Takes note of a sign of life; tells whose session it is.
-    pub(super) fn heard(&mut self, session: SessionId, now: Timestamp) -> Option<TmKey> {
+    /// Takes note of a sign of life; tells whose session it is, and whether it is the first one in it.
+    pub(super) fn heard(&mut self, session: SessionId, now: Timestamp) -> Option<(TmKey, bool)> {
         let key = *self.by_session.get(&session)?;
         let tm = &mut self.all[key];
         tm.last_heard = now;
@@ -185,7 +191,14 @@ impl TaskManagers {
             self.slots_changed = true;
             self.changed = true;
         }
-        Some(key)
+        let is_first = !core::mem::replace(&mut tm.counts, true);
+        if is_first {
+            self.staying_slots += tm.staying_slots();
+            if tm.leaves.is_none() {
+                self.unused.push(key);
+            }
+        }
+        Some((key, is_first))
     }
 
     /// Another process claims a name that is registered: asks the registered one for a sign of life.
@@ -249,27 +262,42 @@ impl TaskManagers {
         }
     }
 
-    /// A TaskManager leaves: offers no slot of it any more. Tells the jobs with tasks there.
+    /// A TaskManager says that it leaves: offers no slot of it any more. Tells the jobs with tasks there.
     pub(super) fn leaves(&mut self, key: TmKey, ends: Timestamp) -> BTreeSet<JobId> {
-        let tm = &mut self.all[key];
-        let before = tm.free_count();
-        if tm.leaves.is_some() {
+        self.unused.push(key);
+        if !self.retire(key, ends) {
             return BTreeSet::new();
         }
-        tm.leaves = Some(ends);
-        self.supply.change(tm.kind, key, before, 0);
-        self.slots_changed = true;
+        let tm = &self.all[key];
         tracing::info!(taskmanager = %tm.hello.taskmanager, "TaskManager leaves: it is given no tasks");
-        if tm.is_unused() {
-            self.unused.push(key);
-        }
         tm.slots.iter().flatten().map(|usage| usage.job).collect()
     }
 
-    /// Tells those that leave and have no tasks any more that nobody needs them.
-    pub(super) fn dismiss(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) {
-        for key in core::mem::take(&mut self.unused) {
-            if let Some(tm) = self.all.get(key) {
+    /// Offers no slot of a TaskManager any more; `false` if none is offered already.
+    pub(super) fn retire(&mut self, key: TmKey, ends: Timestamp) -> bool {
+        let tm = &mut self.all[key];
+        let before = tm.free_count();
+        if tm.leaves.is_some() {
+            return false;
+        }
+        self.staying_slots -= tm.staying_slots();
+        tm.leaves = Some(ends);
+        self.supply.change(tm.kind, key, before, 0);
+        self.slots_changed = true;
+        true
+    }
+
+    /// Tells those that leave and have no tasks any more that nobody needs them. The others without tasks are
+    /// returned.
+    pub(super) fn dismiss(&mut self, epoch: Epoch, effects: &mut Vec<Effect>) -> Vec<TmKey> {
+        let mut unused = core::mem::take(&mut self.unused);
+        let mut seen = BTreeSet::new();
+        unused.retain(|key| {
+            let tm = self.all.get(*key).filter(|tm| tm.is_unused());
+            let Some(tm) = tm.filter(|_| seen.insert(*key)) else {
+                return false;
+            };
+            if tm.leaves.is_some() {
                 let message = Envelope {
                     epoch,
                     message: ToTaskManager::Dismissed,
@@ -277,7 +305,9 @@ impl TaskManagers {
                 let session = tm.session;
                 effects.push(Effect::Send { session, message });
             }
-        }
+            tm.leaves.is_none()
+        });
+        unused
     }
 
     /// A job stops tasks that are to go on in other slots, or is about to: so many are given to nobody else.
@@ -379,6 +409,9 @@ impl TaskManagers {
         self.changed = true;
         self.slots_changed = true;
         self.put_back(at);
+        if self.all.get(at.tm).is_some_and(TaskManager::is_unused) {
+            self.unused.push(at.tm);
+        }
     }
 
     /// Gives a slot back in which nothing was: no supply that was not there before.
@@ -401,9 +434,6 @@ impl TaskManagers {
         );
         tm.slots[at.slot.0 as usize] = usage;
         self.supply.change(tm.kind, at.tm, before, tm.free_count());
-        if tm.leaves.is_some() && tm.is_unused() {
-            self.unused.push(at.tm);
-        }
     }
 
     /// A job wants slots.
@@ -445,6 +475,11 @@ impl TaskManagers {
         self.all.get(key).is_some_and(|tm| kinds.contains(&tm.kind))
     }
 
+    /// Whether a TaskManager has said anything since its hello.
+    pub(super) fn counts(&self, key: TmKey) -> bool {
+        self.all.get(key).is_some_and(|tm| tm.counts)
+    }
+
     pub(super) fn get(&self, key: TmKey) -> Option<&TaskManager> {
         self.all.get(key)
     }
@@ -469,6 +504,11 @@ impl TaskManagers {
     /// How many slots all of them have.
     pub(super) fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// How many slots those have that have answered, and do not leave.
+    pub(super) fn staying_slots(&self) -> u64 {
+        u64::from(self.staying_slots)
     }
 
     pub(super) fn free_slots(&self) -> u32 {
@@ -503,6 +543,7 @@ fn nobody() -> TaskManager {
         slots: Vec::new(),
         free: BTreeSet::new(),
         answered: false,
+        counts: false,
         leaves: None,
         last_heard: Timestamp(0),
         spared_until: None,
@@ -522,6 +563,14 @@ impl TaskManager {
     /// Whether its slots are given to tasks.
     fn offers(&self) -> bool {
         self.answered && self.leaves.is_none()
+    }
+
+    /// How many slots it has, if it has answered and does not leave.
+    pub(super) fn staying_slots(&self) -> u32 {
+        match self.counts && self.leaves.is_none() {
+            true => self.hello.slots,
+            false => 0,
+        }
     }
 
     /// Whether no task is in it.

@@ -13,6 +13,8 @@ pub(super) enum Timer {
     Journal,
     /// State of jobs that have ended that is to be removed.
     Removals,
+    /// TaskManagers that are started for jobs.
+    Workers,
     /// A TaskManager's heartbeat.
     TaskManager(TmKey),
     /// Whatever a job waits for first.

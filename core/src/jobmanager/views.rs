@@ -296,6 +296,7 @@ impl Coordinator {
             &self.archive,
             &self.journal,
             &self.timers,
+            &self.workers,
             self.stepped_down,
         ))
     }

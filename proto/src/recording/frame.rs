@@ -2,7 +2,7 @@
 
 use super::input::{
     cancel, checkpoint, connected, discarded, input_to_wire, message, rescale, savepoint,
-    savepoint_written, stored, submit,
+    savepoint_written, stored, submit, worker, workers,
 };
 use super::{End, Entry, Frame, Header, MAGIC, VERSION};
 use crate::bad_message::{BadMessage, Problem};
@@ -10,7 +10,7 @@ use crate::check;
 use crate::v1;
 use crate::v1::recording_end::End as WireEnd;
 use crate::v1::recording_frame::Frame as Wire;
-use jobmanager_core::config::ClusterConfig;
+use jobmanager_core::config::{ClusterConfig, WorkersConfig};
 use jobmanager_core::jobmanager::Input;
 use jobmanager_core::time::Timestamp;
 use prost::Message;
@@ -129,6 +129,8 @@ impl TryFrom<Wire> for Entry {
             Wire::Checkpoint(wire) => Entry::Input(checkpoint(wire)?),
             Wire::Savepoint(wire) => Entry::Input(savepoint(wire)?),
             Wire::SavepointWritten(wire) => Entry::Input(savepoint_written(wire)?),
+            Wire::Workers(wire) => Entry::Input(workers(wire)?),
+            Wire::Worker(wire) => Entry::Input(worker(wire)?),
             Wire::Wake(_) => Entry::Input(Input::Wake),
         })
     }
@@ -167,6 +169,14 @@ impl From<&ClusterConfig> for v1::RecordedConfig {
             exception_history: config.exception_history,
             checkpoint_history: config.checkpoint_history,
             job_store_capacity: config.job_store_capacity,
+            workers: config.workers.map(|workers| v1::RecordedWorkers {
+                slots: workers.slots,
+                max_slots: workers.max_slots,
+                idle_timeout: duration(workers.idle_timeout),
+                registration_timeout: duration(workers.registration_timeout),
+                max_failures: workers.max_failures,
+                retry_interval: duration(workers.retry_interval),
+            }),
         }
     }
 }
@@ -203,6 +213,26 @@ impl TryFrom<v1::RecordedConfig> for ClusterConfig {
             exception_history: wire.exception_history,
             checkpoint_history: wire.checkpoint_history,
             job_store_capacity: wire.job_store_capacity,
+            workers: wire.workers.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<v1::RecordedWorkers> for WorkersConfig {
+    type Error = BadMessage;
+
+    fn try_from(wire: v1::RecordedWorkers) -> Result<Self, BadMessage> {
+        let at_least_one = |value, field| check::in_range_u32(value, 1..=u32::MAX, field);
+        Ok(WorkersConfig {
+            slots: at_least_one(wire.slots, "header.config.workers.slots")?,
+            max_slots: wire.max_slots,
+            idle_timeout: duration(wire.idle_timeout, "header.config.workers.idle_timeout")?,
+            registration_timeout: duration(
+                wire.registration_timeout,
+                "header.config.workers.registration_timeout",
+            )?,
+            max_failures: at_least_one(wire.max_failures, "header.config.workers.max_failures")?,
+            retry_interval: duration(wire.retry_interval, "header.config.workers.retry_interval")?,
         })
     }
 }

@@ -7,11 +7,12 @@ use crate::v1;
 use crate::v1::discarded_input::What;
 use crate::v1::recording_frame::Frame as Wire;
 use crate::v1::stored_input::Outcome;
+use crate::v1::worker_input::Report as WireReport;
 use crate::wire::{Received, after_from_wire, after_to_wire, ids};
 use jobmanager_core::graph::JobGraph;
-use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId};
+use jobmanager_core::id::{CheckpointId, CommitId, RequestId, SessionId, WorkerId};
 use jobmanager_core::jobmanager::{
-    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
+    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome, WorkerReport,
 };
 use jobmanager_core::record::Bounds;
 use std::collections::BTreeMap;
@@ -41,6 +42,17 @@ pub(super) fn input_to_wire(input: &Input) -> Wire {
             job: Some((*job).into()),
             checkpoint: checkpoint.0,
             failed: failed(outcome),
+        }),
+        Input::Workers { present } => Wire::Workers(v1::WorkersInput {
+            present: present.iter().copied().map(Into::into).collect(),
+        }),
+        Input::Worker { worker, report } => Wire::Worker(v1::WorkerInput {
+            worker: Some((*worker).into()),
+            report: Some(match report {
+                WorkerReport::Pending(reason) => WireReport::Pending(reason.clone()),
+                WorkerReport::Started => WireReport::Started(true),
+                WorkerReport::Gone(reason) => WireReport::Gone(reason.clone()),
+            }),
         }),
         Input::Wake => Wire::Wake(true),
     }
@@ -266,5 +278,37 @@ pub(super) fn savepoint_written(wire: v1::SavepointWrittenInput) -> Result<Input
         job: ids::job(wire.job, "savepoint_written.job")?,
         checkpoint: check::checkpoint(wire.checkpoint, "savepoint_written.checkpoint")?,
         outcome: outcome(wire.failed),
+    })
+}
+
+impl From<WorkerId> for v1::Worker {
+    fn from(WorkerId { epoch, number }: WorkerId) -> Self {
+        let epoch = epoch.0;
+        v1::Worker { epoch, number }
+    }
+}
+
+fn worker_id(wire: v1::Worker, field: &'static str) -> Result<WorkerId, BadMessage> {
+    let (epoch, number) = (check::epoch(wire.epoch, field)?, wire.number);
+    Ok(WorkerId { epoch, number })
+}
+
+pub(super) fn workers(wire: v1::WorkersInput) -> Result<Input, BadMessage> {
+    let present = wire.present.into_iter();
+    let present = present.map(|worker| worker_id(worker, "workers.present"));
+    Ok(Input::Workers {
+        present: present.collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn worker(wire: v1::WorkerInput) -> Result<Input, BadMessage> {
+    let worker = check::required(wire.worker, "worker.worker")?;
+    Ok(Input::Worker {
+        worker: worker_id(worker, "worker.worker")?,
+        report: match check::required(wire.report, "worker.report")? {
+            WireReport::Pending(reason) => WorkerReport::Pending(reason),
+            WireReport::Started(_) => WorkerReport::Started,
+            WireReport::Gone(reason) => WorkerReport::Gone(reason),
+        },
     })
 }

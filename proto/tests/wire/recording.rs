@@ -3,9 +3,11 @@
 use crate::{bytes::show, examples, generate};
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::graph::JobGraph;
-use jobmanager_core::id::{CheckpointId, CommitId, Epoch, JobId, RequestId, SessionId, TriggerId};
+use jobmanager_core::id::{
+    CheckpointId, CommitId, Epoch, JobId, RequestId, SessionId, TriggerId, WorkerId,
+};
 use jobmanager_core::jobmanager::{
-    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome,
+    Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome, WorkerReport,
 };
 use jobmanager_core::message::AfterSavepoint;
 use jobmanager_core::record::{Bounds, Record};
@@ -106,7 +108,24 @@ fn input() -> impl Strategy<Value = Input> {
         }),
         (any::<u64>().prop_map(RequestId), command())
             .prop_map(|(request, command)| Input::Command { request, command }),
+        vec(worker(), 0..3).prop_map(|present| Input::Workers { present }),
+        (worker(), worker_report()).prop_map(|(worker, report)| Input::Worker { worker, report }),
         Just(Input::Wake),
+    ]
+}
+
+fn worker() -> impl Strategy<Value = WorkerId> {
+    (1..=MAX_COUNTER, any::<u64>()).prop_map(|(epoch, number)| WorkerId {
+        epoch: Epoch(epoch),
+        number,
+    })
+}
+
+fn worker_report() -> impl Strategy<Value = WorkerReport> {
+    prop_oneof![
+        generate::prose().prop_map(WorkerReport::Pending),
+        Just(WorkerReport::Started),
+        generate::prose().prop_map(WorkerReport::Gone),
     ]
 }
 
@@ -298,6 +317,17 @@ fn about_savepoints(job: JobId, request: RequestId) -> [(&'static str, Input); 3
     ]
 }
 
+fn about_workers() -> [(&'static str, Input); 2] {
+    let (epoch, number) = (Epoch(3), 7);
+    let worker = WorkerId { epoch, number };
+    let present = vec![worker];
+    let report = WorkerReport::Pending("no node has room".into());
+    [
+        ("workers", Input::Workers { present }),
+        ("worker", Input::Worker { worker, report }),
+    ]
+}
+
 fn graph() -> Arc<JobGraph> {
     let mut records = examples::records().into_iter();
     let graph = records.find_map(|(_, record)| match record {
@@ -363,6 +393,7 @@ fn examples() -> Vec<(&'static str, Entry)> {
         ("wake", Input::Wake),
     ];
     let inputs = inputs.into_iter().chain(about_savepoints(job, request));
+    let inputs = inputs.chain(about_workers());
     let mut entries: Vec<_> = inputs
         .map(|(name, input)| (name, Entry::Input(input)))
         .collect();

@@ -133,7 +133,11 @@ impl Cluster {
             }
             Effect::Send { session, message } => self.obey(session, message.message),
             Effect::WriteSavepoint { .. } => unreachable!("nobody asks for one"),
-            Effect::Disconnect { .. } | Effect::Reply { .. } | Effect::StepDown { .. } => {}
+            Effect::Disconnect { .. }
+            | Effect::Reply { .. }
+            | Effect::RequestWorkers { .. }
+            | Effect::ReleaseWorker { .. }
+            | Effect::StepDown { .. } => {}
         }
     }
 

@@ -32,5 +32,6 @@ pub mod security;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+mod workers;
 
 pub use args::main;

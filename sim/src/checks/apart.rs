@@ -78,6 +78,8 @@ impl Apart {
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
                 | Effect::WriteSavepoint { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
                 | Effect::StepDown { .. } => {}
             }
         }

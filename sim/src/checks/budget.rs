@@ -54,6 +54,8 @@ impl Deployed {
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
                 | Effect::WriteSavepoint { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
                 | Effect::StepDown { .. } => {}
             }
         }

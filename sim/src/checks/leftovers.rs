@@ -3,8 +3,9 @@
 use super::{Verdict, ensure};
 use jobmanager_core::config::ClusterConfig;
 use jobmanager_core::id::{Epoch, JobId, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Discard, Input, StorageOutcome};
+use jobmanager_core::jobmanager::{Coordinator, Discard, Input, StorageOutcome, WorkerReport};
 use jobmanager_core::time::Timestamp;
+use std::time::Duration;
 
 /// Ends every session and every removal, and compares what is left with a coordinator that never saw anything, apart from
 /// the jobs that are remembered.
@@ -28,6 +29,14 @@ pub(crate) fn leaves_nothing(
         };
         coordinator.step(now, removed, &mut Vec::new());
     }
+    let workers: Vec<_> = coordinator.worker_ids().collect();
+    for worker in workers {
+        let report = WorkerReport::Gone(String::new());
+        let ended = Input::Worker { worker, report };
+        coordinator.step(now, ended, &mut Vec::new());
+    }
+    // Failed starts of workers are remembered for a while.
+    let now = now + Duration::from_secs(61);
     coordinator.step(now, Input::Wake, &mut Vec::new());
     let Ok(mut fresh) = Coordinator::recover(config, epoch, Vec::new(), now) else {
         return Ok(());
@@ -47,6 +56,9 @@ fn text(coordinator: &Coordinator) -> String {
         Some(format!("{before}{to}{after}"))
     };
     let text = cut(&text, "archive: ", "journal: ").unwrap_or(text);
+    // How many workers were asked for, and which are not to be heard of any more.
+    let text = cut(&text, "workers: Workers", "all: ").unwrap_or(text);
+    let text = cut(&text, "released: ", "required: ").unwrap_or(text);
     // The arena keeps the numbers of its entries; who is in it, the indexes say, too.
     let text = cut(&text, "tms: ", "by_session: ").unwrap_or(text);
     // A clock may have gone back since the coordinator looked at it.

@@ -48,6 +48,7 @@ use contract::Contract;
 use demands::Demands;
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, SessionId, SlotIndex, TaskId, TriggerId,
+    WorkerId,
 };
 use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
@@ -175,6 +176,8 @@ pub(crate) struct Checks {
     stored_epoch: Epoch,
     /// The epoch of the last leader.
     minted: Epoch,
+    /// The workers that any coordinator has asked for.
+    asked_for: BTreeSet<WorkerId>,
     plans: Plans,
     /// The jobs of a recording, of which the model knows nothing.
     recorded: BTreeMap<JobId, JobPlan>,
@@ -421,6 +424,8 @@ fn who_leaves(input: &Input) -> Option<SessionId> {
         | Input::Discarded { .. }
         | Input::SavepointWritten { .. }
         | Input::Command { .. }
+        | Input::Workers { .. }
+        | Input::Worker { .. }
         | Input::Wake => None,
     }
 }

@@ -64,6 +64,8 @@ impl Mute {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => {}
         }
     }

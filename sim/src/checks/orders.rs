@@ -45,7 +45,16 @@ impl Checks {
                 location,
                 savepoint,
             } => self.writes_savepoint(location, savepoint),
-            Effect::Disconnect { .. } | Effect::StepDown { .. } => Ok(()),
+            Effect::RequestWorkers { workers } => {
+                let mut again = workers.iter().filter(|it| !self.asked_for.insert(**it));
+                let again = again.next();
+                ensure(again.is_none(), "a_worker_is_asked_for_once", || {
+                    format!("{again:?}")
+                })
+            }
+            Effect::Disconnect { .. } | Effect::ReleaseWorker { .. } | Effect::StepDown { .. } => {
+                Ok(())
+            }
         }
     }
 

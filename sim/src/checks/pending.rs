@@ -56,6 +56,8 @@ impl Pending {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => {}
         }
         let waits = |(job, trigger): &(JobId, TriggerId)| {
@@ -72,6 +74,8 @@ impl Pending {
                 Effect::Discard(_)
                 | Effect::WriteSavepoint { .. }
                 | Effect::Reply { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
                 | Effect::StepDown { .. } => {}
             }
         }

@@ -143,6 +143,8 @@ impl Regions {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => {}
         }
     }

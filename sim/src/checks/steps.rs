@@ -295,6 +295,8 @@ impl Watched {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => {}
         }
     }
@@ -355,6 +357,8 @@ impl Watched {
                 | Effect::Reply { .. }
                 | Effect::Discard(_)
                 | Effect::WriteSavepoint { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
                 | Effect::StepDown { .. } => {}
             }
         }
@@ -384,7 +388,9 @@ fn has_consequences(input: &Input) -> bool {
         | Input::Command { .. }
         | Input::Stored { .. }
         | Input::Discarded { .. }
-        | Input::SavepointWritten { .. } => true,
+        | Input::SavepointWritten { .. }
+        | Input::Workers { .. }
+        | Input::Worker { .. } => true,
         Input::Message { message, .. } => !matches!(message, FromTaskManager::Heartbeat { .. }),
         Input::Wake => false,
     }

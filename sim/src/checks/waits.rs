@@ -70,6 +70,8 @@ impl Waits {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => {}
         }
     }

@@ -45,6 +45,9 @@ impl Step<'_> {
                 }
             }
             Effect::WriteSavepoint { .. } => unreachable!("nobody asks for savepoints"),
+            Effect::RequestWorkers { .. } | Effect::ReleaseWorker { .. } => {
+                unreachable!("nobody starts TaskManagers for jobs")
+            }
             Effect::Disconnect { session } => {
                 if let Some(link) = self.state.link_of_session(epoch, session) {
                     self.state.links[link].change(|link| {

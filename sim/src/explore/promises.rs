@@ -117,6 +117,8 @@ impl Step<'_> {
             Effect::Disconnect { .. }
             | Effect::Store { .. }
             | Effect::WriteSavepoint { .. }
+            | Effect::RequestWorkers { .. }
+            | Effect::ReleaseWorker { .. }
             | Effect::StepDown { .. } => {}
         }
     }

@@ -72,6 +72,7 @@ impl Scope {
             checkpoint_storage: "blobs:///".to_owned(),
             exception_history: 1,
             checkpoint_history: 1,
+            workers: None,
             job_store_capacity: 1,
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct Session {
     /// Whether it has said anything since its hello, and does not owe an answer for an interval: else it is given
     /// nothing.
     pub(super) answered: bool,
+    /// Whether it has said anything since its hello.
+    heard: bool,
     /// When it ends at the latest, if it has said that it leaves.
     pub(super) leaves: Option<Timestamp>,
     pub(super) dismissed: bool,
@@ -51,6 +53,18 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// How many slots it has, if it is there, and stays.
+    pub(super) fn staying(&self) -> u32 {
+        match self.leaves {
+            None if self.heard => self.slots,
+            None | Some(_) => 0,
+        }
+    }
+
+    pub(super) fn has_been_heard(&self) -> bool {
+        self.heard
+    }
+
     /// How many slots it has for tasks.
     pub(super) fn offered(&self) -> u32 {
         if self.answered && self.leaves.is_none() {
@@ -136,7 +150,7 @@ impl Model {
             }
             let lost_at = session.spared_until.unwrap_or(silent_at);
             if lost_at <= self.now {
-                self.lose(on, coordinator);
+                self.lose(on, false, coordinator);
                 continue;
             }
             if late < STOOD_STILL && self.now.since(session.last_heard) > interval + late {
@@ -164,7 +178,7 @@ impl Model {
         match input {
             Input::Connected { session, hello } => self.connected(*session, hello, coordinator),
             Input::Message { session, message } => self.heard(*session, message, coordinator),
-            Input::Disconnected { session } => self.lose(*session, coordinator),
+            Input::Disconnected { session } => self.lose(*session, true, coordinator),
             Input::Stored { commit, outcome } => {
                 match self.journal.answered(self.now, *commit, outcome) {
                     Answer::Durable(writes) => self.durable(&writes, coordinator),
@@ -204,6 +218,10 @@ impl Model {
             } => self.with(*job, coordinator, |job, room| {
                 job.savepoint_written(room, *checkpoint, outcome);
             }),
+            Input::Workers { present } => self.workers_listed(present),
+            Input::Worker { worker, report } => {
+                self.worker_reported(*worker, report, coordinator);
+            }
             Input::Wake => {}
         }
     }
@@ -224,6 +242,7 @@ impl Model {
                 hellos: hello.hellos,
                 slots: hello.slots,
                 answered: false,
+                heard: false,
                 leaves: None,
                 dismissed: false,
                 last_heard: self.now,
@@ -300,7 +319,7 @@ impl Model {
                 }
             };
         if replaced {
-            self.lose(on, coordinator);
+            self.lose(on, true, coordinator);
         }
         !replaced
     }
@@ -314,6 +333,10 @@ impl Model {
         session.spared_until = None;
         session.spared = 0;
         session.challenged = None;
+        if !std::mem::replace(&mut session.heard, true) {
+            let name = session.name.clone();
+            self.worker_registers(on, &name, coordinator);
+        }
         match message {
             FromTaskManager::Heartbeat { .. } => {}
             FromTaskManager::Leave { within } => self.leaves(on, *within, coordinator),
@@ -366,10 +389,11 @@ impl Model {
         }
     }
 
-    fn lose(&mut self, on: SessionId, coordinator: &Coordinator) {
+    pub(super) fn lose(&mut self, on: SessionId, may_return: bool, coordinator: &Coordinator) {
         let Some(session) = self.sessions.remove(&on) else {
             return;
         };
+        self.worker_lost(&session.name, may_return && session.leaves.is_none());
         self.orders.push(Order::Disconnect(on));
         let there = |job: &&Job| job.sessions().contains(&on);
         let concerned: Vec<JobId> = self.jobs.values().filter(there).map(|job| job.id).collect();

@@ -26,6 +26,7 @@ mod shares;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use crate::checks::Rules;
 use crate::checks::oracle::Failure;
@@ -45,6 +46,7 @@ use rescaling::Rescaling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use workers::Workers;
 
 /// The plans of a run's jobs, as models read them.
 #[derive(Clone, Default)]
@@ -156,6 +158,7 @@ pub(crate) struct Model {
     touched: BTreeSet<JobId>,
     /// What each job looked like in one line.
     shown: BTreeMap<JobId, JobLine>,
+    workers: Workers,
     stepped_down: bool,
 }
 
@@ -185,6 +188,7 @@ impl Model {
             orders: Vec::new(),
             touched: BTreeSet::new(),
             shown: BTreeMap::new(),
+            workers: Workers::default(),
             stepped_down: false,
         };
         for record in records {
@@ -249,6 +253,7 @@ impl Model {
         self.take(input, coordinator);
         self.settle(coordinator);
         self.deployments(effects)?;
+        self.provide_workers();
         self.compare_orders(input, effects)?;
         self.compare_views(input, effects, coordinator)?;
         self.orders.clear();

@@ -42,6 +42,7 @@ impl Model {
         let Some(session) = self.sessions.get_mut(&on) else {
             return;
         };
+        session.dismissed = false;
         if session.leaves.is_some() {
             return;
         }

@@ -3,7 +3,7 @@
 
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, RequestId, SessionId, TaskId, TriggerId,
-    VertexIndex,
+    VertexIndex, WorkerId,
 };
 use jobmanager_core::jobmanager::{Coordinator, Discard, Effect, Reply};
 use jobmanager_core::message::{
@@ -54,6 +54,8 @@ pub(super) enum Order {
     Store(Vec<Write>),
     Discard(Discard),
     StepDown,
+    RequestWorkers(Vec<WorkerId>),
+    ReleaseWorker(WorkerId),
 }
 
 /// One change of what is durable.
@@ -95,6 +97,8 @@ impl Order {
                 Order::WriteSavepoint(location.clone(), subtasks.cloned().collect())
             }
             Effect::Discard(discard) => Order::Discard(discard.clone()),
+            Effect::RequestWorkers { workers } => Order::RequestWorkers(workers.clone()),
+            Effect::ReleaseWorker { worker } => Order::ReleaseWorker(*worker),
             Effect::StepDown { .. } => Order::StepDown,
         })
     }

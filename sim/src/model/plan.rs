@@ -187,17 +187,34 @@ impl Plan {
         let mut fits: Vec<u32> = vertices
             .map(|(vertex, bounds)| bounds.upper.min(given[&vertex.group]))
             .collect();
-        for _ in 0..fits.len() {
+        self.join_forward(&mut fits);
+        let enough = fits.iter().zip(bounds).all(|(it, of)| of.lower <= *it);
+        enough.then_some(fits)
+    }
+
+    /// How many slots it needs with as many subtasks as it may have.
+    pub(super) fn most_slots(&self, bounds: &[Bounds]) -> u32 {
+        let mut most: Vec<u32> = bounds.iter().map(|bounds| bounds.upper).collect();
+        self.join_forward(&mut most);
+        let mut groups: BTreeMap<u32, u32> = BTreeMap::new();
+        for (vertex, most) in self.job.vertices.iter().zip(most) {
+            let group = groups.entry(vertex.group).or_default();
+            *group = most.max(*group);
+        }
+        groups.values().sum()
+    }
+
+    /// Both ends of a forward edge have as many as the lesser of the two.
+    fn join_forward(&self, parallelism: &mut [u32]) {
+        for _ in 0..parallelism.len() {
             for edge in &self.job.edges {
                 if edge.partitioning == Partitioning::Forward {
                     let (a, b) = (edge.source as usize, edge.target as usize);
-                    let least = fits[a].min(fits[b]);
-                    (fits[a], fits[b]) = (least, least);
+                    let least = parallelism[a].min(parallelism[b]);
+                    (parallelism[a], parallelism[b]) = (least, least);
                 }
             }
         }
-        let enough = fits.iter().zip(bounds).all(|(it, of)| of.lower <= *it);
-        enough.then_some(fits)
     }
 
     /// By vertex.

@@ -126,7 +126,7 @@ impl Job {
         self.rescaling.wanted.is_some() || self.plan.elastic.scheduler != Scheduler::Default
     }
 
-    fn bounds(&self) -> Vec<Bounds> {
+    pub(super) fn bounds(&self) -> Vec<Bounds> {
         let wanted = self.rescaling.wanted.clone();
         wanted.unwrap_or_else(|| self.plan.bounds())
     }

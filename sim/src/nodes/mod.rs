@@ -7,6 +7,7 @@ pub(crate) mod election;
 mod exchange;
 pub(crate) mod jobmanager;
 pub(crate) mod passage;
+pub(crate) mod provider;
 mod restoring;
 pub(crate) mod taskmanager;
 mod tasks;

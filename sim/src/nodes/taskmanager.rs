@@ -134,6 +134,9 @@ impl World {
     }
 
     pub(crate) fn taskmanager_starts(&mut self, index: usize) {
+        if !self.provider.lets_start(index) {
+            return;
+        }
         let machine = self.taskmanagers[index].clock;
         let first = self.taskmanagers[index].process.incarnation == 0;
         let clock = self.next_clock(&machine, first);
@@ -196,6 +199,7 @@ impl World {
         node.channels = Channels::default();
         let process = node.process;
         self.note(Lane::TaskManager(index), "dies", &silently);
+        self.process_ended(index);
         self.checks.died(process);
         for attempt in tasks.into_keys() {
             self.passage_closes(attempt);

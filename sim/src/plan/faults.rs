@@ -61,11 +61,13 @@ pub enum FaultKind {
     TargetedCrash,
     /// A TaskManager is told to leave; another process of the same name starts later.
     TaskManagerLeave,
+    /// The resource provider does nothing for a while.
+    ProviderOutage,
 }
 
 impl FaultKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [FaultKind; 25] = [
+    pub const ALL: [FaultKind; 26] = [
         FaultKind::TaskManagerCrash,
         FaultKind::TaskManagerPause,
         FaultKind::TaskManagerSlow,
@@ -91,6 +93,7 @@ impl FaultKind {
         FaultKind::TaskFailure,
         FaultKind::TargetedCrash,
         FaultKind::TaskManagerLeave,
+        FaultKind::ProviderOutage,
     ];
 
     /// A short name for traces.
@@ -121,6 +124,7 @@ impl FaultKind {
             FaultKind::TaskFailure => "task throws",
             FaultKind::TargetedCrash => "targeted crash armed",
             FaultKind::TaskManagerLeave => "taskmanager leaves",
+            FaultKind::ProviderOutage => "provider outage",
         }
     }
 
@@ -267,6 +271,14 @@ impl FaultOptions {
             at
         } else {
             at - into + self.cycle
+        }
+    }
+
+    /// Those at these places recover: a machine on which nothing ever starts could be the only one that a resource
+    /// provider tries.
+    pub(super) fn spare(&mut self, places: &[bool]) {
+        for (plight, spared) in self.outside.iter_mut().zip(places) {
+            *plight = plight.filter(|_| !spared);
         }
     }
 }

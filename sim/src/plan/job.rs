@@ -7,7 +7,7 @@ use crate::plan::budget::Survives;
 use crate::tape::mix;
 use jobmanager_core::graph::{EdgeSpec, JobGraphSpec, Partitioning, VertexSpec};
 use jobmanager_core::id::JobId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A record of the simulated dataflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -270,6 +270,16 @@ impl JobPlan {
             *slots = (*slots).max(vertex.parallelism);
         }
         groups.into_values().sum()
+    }
+
+    /// How many slots it can do with: if its parallelism follows the slots, few.
+    pub(crate) fn least_slots(&self) -> u32 {
+        let follows = self.configuration.contains_key("jobmanager.scheduler");
+        let groups: BTreeSet<u32> = self.vertices.iter().map(|vertex| vertex.group).collect();
+        match follows {
+            true => u32::try_from(groups.len()).expect("a handful of groups"),
+            false => self.slots(),
+        }
     }
 
     /// How long its longest source takes without any pause with a single subtask, in microseconds.

@@ -13,6 +13,7 @@ mod rescales;
 pub(crate) mod savepoints;
 mod strands;
 pub(crate) mod tier;
+mod workers;
 mod workload;
 
 pub use budget::Survives;
@@ -28,3 +29,4 @@ pub use rescales::RescalePlan;
 pub(crate) use savepoints::Sight;
 pub use savepoints::{SavepointPlan, When};
 pub use tier::Tier;
+pub(crate) use workers::WorkerOptions;

@@ -8,6 +8,7 @@ use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
 use super::rescales;
 use super::savepoints;
+use super::workers::{self, WorkerOptions};
 use super::{budget, strands, workload};
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
@@ -83,6 +84,8 @@ pub struct Options {
     pub rescales: Vec<RescalePlan>,
     /// Which checkpoints clients want at once.
     pub demands: Vec<DemandPlan>,
+    /// Who starts TaskManagers for jobs, if anybody does.
+    pub workers: Option<WorkerOptions>,
 }
 
 /// How the metadata store behaves during the safety phase.
@@ -132,14 +135,7 @@ impl Options {
         let metamorphic = MetamorphicOptions::draw(decisions);
         // The last ones may die for ever.
         slots.splice(0..0, metamorphic.idle.iter().copied());
-        let safety = match tier {
-            // Most runs take the ten minutes that this tier is for.
-            Tier::ControlPlane => {
-                let minutes = decisions.choice(Stream::Options, &[1, 4, 9, 9, 9, 9, 9, 9]);
-                minutes * 60 * SECOND
-            }
-            Tier::Dataflow => decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND),
-        };
+        let safety = safety(tier, decisions);
         let clients = decisions.within(Stream::Options, CLIENTS_ROOM, |decisions| {
             clients(decisions, jobs.len(), safety)
         });
@@ -147,15 +143,24 @@ impl Options {
             LeaderOptions::draw(tier, decisions)
         });
         leaders.double(&mut slots);
-        let faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
+        let mut faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
         let crowd = CrowdOptions::draw(decisions, &jobs);
         let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
         let rescales = rescales::draw(tier, decisions, &mut jobs, safety);
         let demands = demands::draw(decisions, &jobs, safety);
+        let needed = [least_slots(&jobs, &rescales), needed];
+        let drawn = workers::draw(tier, decisions, &slots, &metamorphic, needed);
+        let (workers, config) = drawn.unzip();
+        if let Some(workers) = &workers {
+            faults.spare(&workers.seats);
+        }
         Options {
             tier,
             slots,
-            cluster: cluster(tier, decisions),
+            cluster: ClusterConfig {
+                workers: config,
+                ..cluster(tier, decisions)
+            },
             network: latency(decisions, Stream::Options, 20, 5 * MS),
             slow_messages: decisions.choice(Stream::Options, &[0, 0, 1, 10, 50]),
             store: StoreOptions {
@@ -179,6 +184,7 @@ impl Options {
             savepoints,
             rescales,
             demands,
+            workers,
             leaders,
             clocks: ClockOptions::draw(decisions),
             jobs,
@@ -209,6 +215,26 @@ pub(super) fn latency(
     let magnitude = decisions.choice(stream, &[100, 10, 3, 1]);
     let low = decisions.range(stream, low..=2 * low);
     low..=low.max(high / magnitude)
+}
+
+/// With how many slots all jobs run: one that follows the slots, and has them for itself, with few.
+fn least_slots(jobs: &[JobPlan], rescales: &[RescalePlan]) -> u32 {
+    match (jobs, rescales) {
+        ([job], []) => job.least_slots(),
+        (jobs, _) => jobs.iter().map(JobPlan::slots).sum(),
+    }
+}
+
+/// For how long faults come.
+fn safety(tier: Tier, decisions: &mut Decisions) -> Micros {
+    match tier {
+        // Most runs take the ten minutes that this tier is for.
+        Tier::ControlPlane => {
+            let minutes = decisions.choice(Stream::Options, &[1, 4, 9, 9, 9, 9, 9, 9]);
+            minutes * 60 * SECOND
+        }
+        Tier::Dataflow => decisions.range(Stream::Options, 2 * SECOND..=15 * SECOND),
+    }
 }
 
 /// The slots of each TaskManager, so that all jobs fit.
@@ -252,6 +278,7 @@ fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
         exception_history: 16,
         checkpoint_history: 10,
         job_store_capacity: 50,
+        workers: None,
     }
 }
 
@@ -302,6 +329,9 @@ impl fmt::Display for Options {
         }
         for savepoint in &self.savepoints {
             write!(f, "{savepoint}")?;
+        }
+        if let Some(workers) = &self.workers {
+            write!(f, "{workers}")?;
         }
         writeln!(f, "leaders      {}", self.leaders)?;
         writeln!(f, "clocks       {}", self.clocks)?;

@@ -100,7 +100,7 @@ impl Log {
             Input::Stored { .. } => (Some(Lane::Store), None),
             Input::Discarded { .. } | Input::SavepointWritten { .. } => (Some(Lane::Blobs), None),
             Input::Command { .. } => (Some(Lane::Clients), None),
-            Input::Wake => (None, None),
+            Input::Workers { .. } | Input::Worker { .. } | Input::Wake => (None, None),
         };
         let taken = self.note(COORDINATOR, "<-", input.sketch(), input);
         if let Some(from) = from {
@@ -118,7 +118,10 @@ impl Log {
                 Effect::Store { .. } => (Some(Lane::Store), None),
                 Effect::Discard(_) | Effect::WriteSavepoint { .. } => (Some(Lane::Blobs), None),
                 Effect::Reply { .. } => (Some(Lane::Clients), None),
-                Effect::Disconnect { .. } | Effect::StepDown { .. } => (None, None),
+                Effect::Disconnect { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
+                | Effect::StepDown { .. } => (None, None),
             };
             if let Some(to) = to {
                 self.passes([COORDINATOR, to], sent, heard);

@@ -295,6 +295,8 @@ fn is_routine(input: &Input) -> bool {
         | Input::Stored { .. }
         | Input::Discarded { .. }
         | Input::SavepointWritten { .. }
+        | Input::Workers { .. }
+        | Input::Worker { .. }
         | Input::Command { .. } => false,
     }
 }

@@ -41,7 +41,12 @@ impl Surroundings {
                 self.savepoints
                     .retain(|(_, known)| known.checkpoint != *checkpoint);
             }
-            Input::Message { .. } | Input::Stored { .. } | Input::Command { .. } | Input::Wake => {}
+            Input::Message { .. }
+            | Input::Stored { .. }
+            | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
+            | Input::Wake => {}
         }
     }
 
@@ -58,6 +63,8 @@ impl Surroundings {
                 Effect::Send { .. }
                 | Effect::Store { .. }
                 | Effect::Disconnect { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
                 | Effect::Reply { .. } => {}
             }
         }

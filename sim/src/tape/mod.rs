@@ -53,11 +53,13 @@ pub enum Stream {
     Rescales,
     /// Which checkpoints clients want at once.
     Demands,
+    /// Who starts TaskManagers for jobs, and how well.
+    Workers,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 18] = [
+    pub const ALL: [Stream; 19] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -76,6 +78,7 @@ impl Stream {
         Stream::Successors,
         Stream::Rescales,
         Stream::Demands,
+        Stream::Workers,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -99,6 +102,7 @@ impl Stream {
             Stream::Successors => "successors",
             Stream::Rescales => "rescales",
             Stream::Demands => "demands",
+            Stream::Workers => "workers",
         }
     }
 

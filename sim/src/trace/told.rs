@@ -203,6 +203,13 @@ impl Told for jm::Input {
                 Sketch::new(Kind::Blob, title, about)
             }
             jm::Input::Command { command, .. } => command.sketch(),
+            jm::Input::Workers { present } => {
+                let title = format!("there are {} workers", present.len());
+                Sketch::new(Kind::Life, title, vec![])
+            }
+            jm::Input::Worker { worker, report } => {
+                Sketch::new(Kind::Life, format!("{worker}: {report:?}"), vec![])
+            }
             jm::Input::Wake => Sketch::new(Kind::Timer, "wake", vec![]),
         }
     }
@@ -230,6 +237,13 @@ impl Told for jm::Effect {
                 Sketch::new(Kind::Blob, format!("write {location}"), about)
             }
             jm::Effect::Discard(discard) => discard.sketch(),
+            jm::Effect::RequestWorkers { workers } => {
+                let title = format!("wants {} more workers", workers.len());
+                Sketch::new(Kind::Life, title, vec![])
+            }
+            jm::Effect::ReleaseWorker { worker } => {
+                Sketch::new(Kind::Life, format!("releases {worker}"), vec![])
+            }
             jm::Effect::StepDown { reason } => {
                 Sketch::new(Kind::Life, format!("steps down: {reason}"), vec![])
             }

@@ -2,6 +2,7 @@
 
 use crate::nodes::election::{Campaign, Candidate};
 use crate::nodes::passage::Signal;
+use crate::nodes::provider::Provision;
 use crate::plan::options::Micros;
 use crate::replay::Step;
 use crate::storage::store::WriteId;
@@ -60,6 +61,8 @@ pub(crate) enum Event {
         savepoint: Arc<Savepoint>,
         done: bool,
     },
+    /// The resource provider does something.
+    Provision(Provision),
     /// A TaskManager process starts.
     TaskManagerStart(usize),
     /// Its worker asked to be woken.
@@ -116,6 +119,8 @@ pub(crate) enum Repair {
     Depose(Instance),
     /// Two nodes hear each other again, unless another partition came after.
     Link(u64),
+    /// The resource provider goes on.
+    Provider,
     /// The store answers again.
     Store,
     /// The store is as fast as before.

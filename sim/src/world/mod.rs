@@ -18,6 +18,7 @@ use crate::nodes::client::Wish;
 use crate::nodes::election::{Campaign, Candidate, Election};
 use crate::nodes::jobmanager::JobManagerNode;
 use crate::nodes::passage::Passage;
+use crate::nodes::provider::Provider;
 use crate::nodes::taskmanager::TaskManagerNode;
 use crate::plan::Tier;
 use crate::plan::options::{Latency, MS, Micros, Options};
@@ -62,6 +63,7 @@ pub(crate) struct World {
     pub(crate) allegiances: Allegiances,
     pub(crate) next_session: u64,
     pub(crate) taskmanagers: Vec<TaskManagerNode>,
+    pub(crate) provider: Provider,
     pub(crate) passage: Passage,
     /// What is different with checkpoints that are savepoints.
     pub(crate) savepoint_orders: BTreeMap<(JobId, CheckpointId), SavepointOrder>,
@@ -122,6 +124,7 @@ impl World {
             allegiances: Allegiances::default(),
             next_session: 0,
             taskmanagers: Vec::new(),
+            provider: Provider::new(options.workers.as_ref()),
             passage: Passage::default(),
             savepoint_orders: BTreeMap::new(),
             wishes: Vec::new(),
@@ -227,6 +230,7 @@ impl World {
             )
             | Event::JobManagerStart(_)
             | Event::StoreApply(_)
+            | Event::Provision(_)
             | Event::TaskManagerStart(_)
             | Event::Client(_)
             | Event::Answer(..)
@@ -283,6 +287,7 @@ impl World {
                 savepoint,
                 done,
             } => self.savepoint_written(instance, &location, &savepoint, done),
+            Event::Provision(what) => self.provision(what),
             Event::TaskManagerStart(index) => self.taskmanager_starts(index),
             Event::WorkerWake(process) => self.worker_wakes(process),
             Event::TaskWake(process, attempt) => self.task_wakes(process, attempt),

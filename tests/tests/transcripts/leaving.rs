@@ -29,7 +29,7 @@ fn without_restarts() -> String {
 }
 
 /// A job that needs one slot, under this number.
-fn of_one_slot(number: u32) -> String {
+pub(super) fn of_one_slot(number: u32) -> String {
     JOB.replace("\"parallelism\": 2", "\"parallelism\": 1")
         .replace("hash", "forward")
         .replace("0000000000000001", &format!("{number:016x}"))

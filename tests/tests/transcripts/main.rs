@@ -11,6 +11,7 @@ mod restore;
 mod savepoints;
 mod script;
 mod why;
+mod workers;
 
 use jobmanager_core::state::ExecutionState;
 use script::Script;

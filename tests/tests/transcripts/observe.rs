@@ -52,6 +52,11 @@ impl Script {
                     .count();
                 format!("write the metadata of {location}, with {states} snapshots")
             }
+            Effect::RequestWorkers { workers } => {
+                let workers: Vec<_> = workers.iter().map(ToString::to_string).collect();
+                format!("start {}", workers.join(", "))
+            }
+            Effect::ReleaseWorker { worker } => format!("end {worker}"),
             Effect::StepDown { reason } => format!("step down: {reason}"),
         }
     }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::observe::name;
-use jobmanager_core::config::cluster_config;
+use jobmanager_core::config::{ClusterConfig, cluster_config};
 use jobmanager_core::id::{
     AttemptId, CheckpointId, CommitId, Epoch, Incarnation, JobId, RequestId, SessionId, SlotIndex,
     TaskManagerId, TriggerId,
@@ -41,6 +41,7 @@ pub(super) struct Task {
 #[derive(Clone)]
 pub(crate) struct Script {
     pub(super) coordinator: Coordinator,
+    config: ClusterConfig,
     pub(super) now: u64,
     epoch: u64,
     pub(super) text: String,
@@ -71,10 +72,15 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new() -> Self {
-        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
-        let coordinator = Coordinator::recover(config, Epoch(1), Vec::new(), Timestamp(0)).unwrap();
+        Script::of(cluster_config(&BTreeMap::new(), &[]).unwrap())
+    }
+
+    /// One of a cluster with these options.
+    pub(super) fn of(config: ClusterConfig) -> Self {
+        let (epoch, now) = (Epoch(1), Timestamp(0));
         Script {
-            coordinator,
+            coordinator: Coordinator::recover(config.clone(), epoch, Vec::new(), now).unwrap(),
+            config,
             now: 0,
             epoch: 1,
             text: String::new(),
@@ -428,7 +434,7 @@ impl Script {
     /// The coordinator dies; another one starts with what is durable. TaskManagers lose their sessions.
     pub(crate) fn recover(&mut self) -> &mut Self {
         self.epoch += 1;
-        let config = cluster_config(&BTreeMap::new(), &[]).unwrap();
+        let config = self.config.clone();
         let records = self.records.values().cloned().collect();
         let now = Timestamp(self.now);
         self.coordinator = Coordinator::recover(config, Epoch(self.epoch), records, now).unwrap();

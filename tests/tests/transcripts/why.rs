@@ -15,7 +15,7 @@ const DONE: StorageOutcome = StorageOutcome::Done;
 
 impl Script {
     /// Forgets what was told so far, and asks why the job is not further.
-    fn why(&mut self) -> &mut Self {
+    pub(super) fn why(&mut self) -> &mut Self {
         let job = self.job.unwrap();
         self.why_not(job)
     }

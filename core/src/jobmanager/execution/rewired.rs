@@ -47,8 +47,14 @@ impl Execution {
             lost.iter().all(|slot| slot.at.is_none()),
             "a slot that the job does not need any more is free"
         );
-        self.slots[new.start..new.start + shared]
-            .clone_from_slice(&from.slots[old.start..old.start + shared]);
+        let slots = &mut self.slots[new.start..new.start + shared];
+        for (slot, from) in slots.iter_mut().zip(&from.slots[old]) {
+            let open = slot.open;
+            *slot = JobSlot {
+                open,
+                ..from.clone()
+            };
+        }
     }
 
     /// A region goes on as it was.

@@ -27,6 +27,7 @@ mod slots;
 mod tasks;
 mod trigger;
 mod words;
+mod workers;
 mod write;
 
 pub use checkpoint::{AckPhase, Checkpoint};
@@ -41,6 +42,7 @@ pub use slots::Slots;
 pub use tasks::Tasks;
 pub use trigger::Trigger;
 pub use words::Subtask;
+pub use workers::Workers;
 pub use write::Write;
 
 use super::Coordinator;
@@ -108,6 +110,8 @@ pub enum Reason {
     Savepoint(Savepoint),
     /// TaskManagers that leave.
     Moving(Moving),
+    /// TaskManagers that are started for jobs.
+    Workers(Workers),
     /// What is left out.
     NotShown(NotShown),
 }
@@ -137,6 +141,7 @@ impl Cause {
             Reason::Rhythm(reason) => reason.text(now),
             Reason::Savepoint(reason) => reason.text(now),
             Reason::Moving(reason) => reason.text(now),
+            Reason::Workers(reason) => reason.text(now),
             Reason::NotShown(reason) => reason.text(now),
         }
     }
@@ -156,6 +161,7 @@ impl Cause {
             Reason::Rhythm(reason) => reason.unblock(now),
             Reason::Savepoint(reason) => reason.unblock(now),
             Reason::Moving(reason) => reason.unblock(now),
+            Reason::Workers(reason) => reason.unblock(now),
             Reason::NotShown(reason) => reason.unblock(now),
         }
     }

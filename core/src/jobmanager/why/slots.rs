@@ -261,6 +261,7 @@ impl Look<'_> {
         let mut because = self.demand(&groups, missing);
         because.extend(supply.filters());
         because.extend(self.gone(&needed));
+        because.extend(self.workers());
         because.extend(self.line());
         Some(Cause::new(reason, because))
     }

@@ -23,6 +23,7 @@ use crate::recorder::{NoRecording, Recorder, RecordingFiles};
 use crate::savepoints;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::workers::Workers;
 use futures::FutureExt;
 use handle::{Event, Look, Taken};
 use jobmanager_core::id::{CommitId, Epoch, RequestId, SessionId};
@@ -73,6 +74,7 @@ pub struct DriverLoop {
     last_request: u64,
     writes: WriteQueue,
     discards: DiscardQueue,
+    workers: Workers,
     /// For those who bring back what came of an effect.
     driver: Driver,
     /// What the carrying out of effects itself brought up.
@@ -112,6 +114,7 @@ pub fn driver<S: Store>(
         last_request: 0,
         writes,
         discards,
+        workers: Workers::default(),
         driver: driver.clone(),
         follow_ups: VecDeque::new(),
         effects: Vec::new(),
@@ -131,6 +134,12 @@ impl DriverLoop {
             recorder: Some(Recording { recorder, files }),
             ..self
         }
+    }
+
+    /// The same loop, which has a resource provider start TaskManagers.
+    #[must_use]
+    pub(crate) fn with_workers(self, workers: Workers) -> DriverLoop {
+        DriverLoop { workers, ..self }
     }
 
     /// The same loop, which does nothing any more once the lease has ended.
@@ -336,6 +345,10 @@ impl DriverLoop {
                     self.follow_ups.push_back(refused);
                 }
             }
+            Effect::RequestWorkers { workers } => {
+                self.workers.request(workers, &mut self.follow_ups);
+            }
+            Effect::ReleaseWorker { worker } => self.workers.release(worker),
             Effect::StepDown { reason } => return Some(DriverEnd::StepDown(reason)),
         }
         None

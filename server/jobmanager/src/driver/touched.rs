@@ -115,7 +115,7 @@ impl Notes {
                 };
                 touched.jobs.insert(job);
             }
-            Input::Wake => {}
+            Input::Workers { .. } | Input::Worker { .. } | Input::Wake => {}
         }
         touched
     }
@@ -148,7 +148,10 @@ impl Notes {
                     touched.jobs.insert(savepoint.job);
                 }
                 Effect::Discard(discard) => drop(touched.jobs.insert(job_of(discard))),
-                Effect::Reply { .. } | Effect::StepDown { .. } => {}
+                Effect::Reply { .. }
+                | Effect::RequestWorkers { .. }
+                | Effect::ReleaseWorker { .. }
+                | Effect::StepDown { .. } => {}
             }
         }
         if touched.is_empty() {

@@ -1,9 +1,9 @@
 //! What one coordinator was told and has ordered, as far as its answers to "why" can be measured by it.
 
-use crate::checks::Step;
+use crate::checks::{Step, Verdict, ensure};
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, CommitId, JobId, SessionId, SlotIndex, TaskId, TaskManagerId,
-    TriggerId,
+    TriggerId, WorkerId,
 };
 use jobmanager_core::jobmanager::{Command, Effect, Input, StoreOutcome};
 use jobmanager_core::message::{
@@ -22,7 +22,7 @@ pub(super) struct Session {
     pub(super) operators: Vec<String>,
     /// Whether anything was heard after the hello.
     pub(super) answered: bool,
-    /// Whether it has said that it leaves.
+    /// Whether it has said that it leaves, or was released.
     pub(super) leaves: bool,
     /// How often it was asked for a sign of life since it gave one.
     asked: u32,
@@ -69,6 +69,8 @@ pub(super) struct Facts {
     pub(super) cancels: BTreeSet<JobId>,
     /// The savepoints that clients wanted.
     pub(super) savepoints: BTreeSet<(JobId, TriggerId)>,
+    /// The workers that were released.
+    released: BTreeSet<WorkerId>,
     /// It has seen that another one leads: nothing that it says counts.
     pub(super) is_over: bool,
 }
@@ -91,7 +93,7 @@ impl Facts {
         &mut self,
         step: &Step<'_>,
         members: impl Fn(JobId, &[TaskId]) -> BTreeSet<TaskId>,
-    ) {
+    ) -> Verdict {
         self.now = self.now.max(step.now);
         self.hears(step.input, step.effects);
         for effect in step.effects {
@@ -110,9 +112,33 @@ impl Facts {
                     });
                 }
                 Effect::StepDown { .. } => self.is_over = true,
-                Effect::Reply { .. } | Effect::Discard(_) | Effect::WriteSavepoint { .. } => {}
+                Effect::ReleaseWorker { worker } => self.releases(*worker)?,
+                Effect::Reply { .. }
+                | Effect::Discard(_)
+                | Effect::WriteSavepoint { .. }
+                | Effect::RequestWorkers { .. } => {}
             }
         }
+        Ok(())
+    }
+
+    /// A TaskManager is to end: one that has no tasks, but those that were told to stop. One that was given up may
+    /// come back with some, and is sent away again.
+    fn releases(&mut self, worker: WorkerId) -> Verdict {
+        let name = worker.name();
+        let again = !self.released.insert(worker);
+        let mut sessions = self.sessions.values_mut();
+        let Some(session) = sessions.find(|session| session.name == name) else {
+            return Ok(());
+        };
+        // One that was given up before it has answered is sent away when it does.
+        session.leaves |= session.answered;
+        let works = session.attempts.iter().find(|(_, run)| !run.stops);
+        ensure(
+            again || works.is_none(),
+            "nobody_with_tasks_is_released",
+            || format!("{name} has {works:?}"),
+        )
     }
 
     fn hears(&mut self, input: &Input, effects: &[Effect]) {
@@ -140,7 +166,11 @@ impl Facts {
                 }
                 Command::Submit { .. } | Command::Rescale { .. } | Command::Checkpoint { .. } => {}
             },
-            Input::Discarded { .. } | Input::SavepointWritten { .. } | Input::Wake => {}
+            Input::Discarded { .. }
+            | Input::SavepointWritten { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
+            | Input::Wake => {}
         }
     }
 
@@ -297,7 +327,7 @@ impl Facts {
         self.sessions.values().find(|it| it.name == *name)
     }
 
-    /// Whether a TaskManager of this name has said that it leaves.
+    /// Whether a TaskManager of this name has said that it leaves, or was released.
     pub(super) fn leaves(&self, name: &TaskManagerId) -> bool {
         self.named(name).is_some_and(|session| session.leaves)
     }

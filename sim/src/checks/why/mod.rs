@@ -12,7 +12,7 @@ use facts::Facts;
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use jobmanager_core::jobmanager::why::{
     Cause, Checkpoint, Life, Moving, Reason, Restart, Rhythm, Savepoint, Slots, Tasks, Trigger,
-    Why, Write,
+    Why, Workers, Write,
 };
 use jobmanager_core::jobmanager::{Coordinator, Input, JobLine};
 use jobmanager_core::message::FromTaskManager;
@@ -44,7 +44,7 @@ impl Honesty {
     /// A coordinator took a step: asks it about every job, unless it was nothing but a sign of life.
     pub(super) fn stepped(&mut self, step: &Step<'_>, plans: &Plans) -> Verdict {
         self.facts
-            .stepped(step, |job, tasks| plans.members(job, tasks));
+            .stepped(step, |job, tasks| plans.members(job, tasks))?;
         let quiet = is_heartbeat(step.input) && step.effects.is_empty();
         if self.facts.is_over || quiet {
             return Ok(());
@@ -123,6 +123,32 @@ impl Asked<'_> {
         })
     }
 
+    /// TaskManagers are said to be on their way.
+    fn workers_are_not_there(&self, workers: &Workers) -> Verdict {
+        let told = match workers {
+            Workers::WorkersComing {
+                taskmanagers,
+                pending,
+                lost,
+                names,
+                ..
+            } => {
+                let is_there = |name| {
+                    let session = self.facts.named(name);
+                    session.is_some_and(|session| session.answered)
+                };
+                pending + lost <= *taskmanagers && !names.iter().any(is_there)
+            }
+            Workers::WorkersAtLimit { required, .. } | Workers::WorkersTooMany { required, .. } => {
+                *required > 0
+            }
+            Workers::WorkersPaused { .. } | Workers::WorkersNotListed => true,
+        };
+        ensure(told, "who_is_said_to_come_is_not_there", || {
+            format!("{:?} is told {workers:?}", self.line)
+        })
+    }
+
     fn has(&self, state: ExecutionState) -> bool {
         self.line.tasks.get(state) > 0
     }
@@ -180,7 +206,7 @@ impl Asked<'_> {
                 shown.is_some_and(|shown| shown.in_progress > u64::from(it.count))
             }
             // These stand below others.
-            Reason::Write(_) | Reason::Filter(_) => false,
+            Reason::Write(_) | Reason::Filter(_) | Reason::Workers(_) => false,
         }
     }
 
@@ -198,6 +224,7 @@ impl Asked<'_> {
             }
             Reason::Savepoint(savepoint) => self.is_wanted(savepoint, &cause.because)?,
             Reason::Moving(moving) => self.is_where_somebody_leaves(moving)?,
+            Reason::Workers(workers) => self.workers_are_not_there(workers)?,
             Reason::Restart(_) | Reason::Trigger(_) | Reason::Rhythm(_) | Reason::NotShown(_) => {}
         }
         self.waits_for_the_right_write(cause)?;
@@ -219,7 +246,8 @@ impl Asked<'_> {
             Reason::Savepoint(Savepoint::SavepointWanted { until, .. }) => *until,
             Reason::Write(Write::WriteToBeRepeated { retry_at, .. }) => Some(*retry_at),
             Reason::Life(Life::FilesLeft { retry_at }) => *retry_at,
-            Reason::Moving(Moving::CheckpointFirst { until }) => Some(*until),
+            Reason::Moving(Moving::CheckpointFirst { until })
+            | Reason::Workers(Workers::WorkersPaused { until }) => Some(*until),
             Reason::Life(_)
             | Reason::Write(_)
             | Reason::Slots(_)
@@ -231,6 +259,7 @@ impl Asked<'_> {
             | Reason::Rhythm(_)
             | Reason::Savepoint(_)
             | Reason::Moving(_)
+            | Reason::Workers(_)
             | Reason::NotShown(_) => None,
         };
         let (now, name) = (self.facts.now, "a_time_that_is_awaited_lies_ahead");

@@ -63,6 +63,7 @@ impl Written {
             | Reason::Rhythm(_)
             | Reason::Savepoint(_)
             | Reason::Moving(_)
+            | Reason::Workers(_)
             | Reason::NotShown(_) => None,
         }
     }

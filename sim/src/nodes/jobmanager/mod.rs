@@ -18,7 +18,7 @@ use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{ConnectionId, Node};
 use jobmanager_core::id::{CommitId, Epoch, SessionId};
-use jobmanager_core::jobmanager::{Coordinator, Effect, Input};
+use jobmanager_core::jobmanager::{Coordinator, Effect, Input, WorkerReport};
 use jobmanager_core::message::FromTaskManager;
 use jobmanager_core::record::Record;
 use jobmanager_core::time::Timestamp;
@@ -163,6 +163,8 @@ impl World {
             | Input::Discarded { .. }
             | Input::SavepointWritten { .. }
             | Input::Command { .. }
+            | Input::Workers { .. }
+            | Input::Worker { .. }
             | Input::Wake => None,
         };
         if acknowledged.is_some() && self.moment(Moment::BeforeAcknowledgement, instance) {
@@ -224,7 +226,7 @@ impl World {
             return;
         }
         let now = self.jobmanager_time(instance);
-        let greeted = matches!(input, Input::Connected { .. });
+        let is_end = may_end_a_session(input);
         self.note_told(Lane::JobManager(instance.0), "<-", input);
         self.sight_input(instance, input);
         self.checks.received(input);
@@ -275,9 +277,10 @@ impl World {
             if self.failure.is_some() || !self.jobmanagers.contains_key(&instance) {
                 return;
             }
-            self.carry_out(instance, effect, greeted);
+            self.carry_out(instance, effect, is_end);
         }
         self.look(instance);
+        self.sight_workers(instance);
         self.set_alarm(instance);
     }
 
@@ -300,5 +303,21 @@ impl World {
         if let Some(node) = self.jobmanagers.get_mut(&instance) {
             node.wake_at = Some(due);
         }
+    }
+}
+
+/// A hello, or the end of a process.
+fn may_end_a_session(input: &Input) -> bool {
+    match input {
+        Input::Connected { .. } => true,
+        Input::Worker { report, .. } => matches!(report, WorkerReport::Gone(_)),
+        Input::Message { .. }
+        | Input::Disconnected { .. }
+        | Input::Stored { .. }
+        | Input::Discarded { .. }
+        | Input::SavepointWritten { .. }
+        | Input::Command { .. }
+        | Input::Workers { .. }
+        | Input::Wake => false,
     }
 }

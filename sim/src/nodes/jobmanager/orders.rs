@@ -2,13 +2,14 @@
 
 use crate::checks::Verdict;
 use crate::checks::oracle::Failure;
+use crate::nodes::provider::Provision;
 use crate::storage::store::Fate;
 use crate::trace::{Lane, Parcel};
 use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{Payload, Side};
-use jobmanager_core::id::{CommitId, SessionId, TaskId};
+use jobmanager_core::id::{CommitId, Epoch, SessionId, TaskId};
 use jobmanager_core::jobmanager::Effect;
 use jobmanager_core::message::{Envelope, ToTaskManager};
 use jobmanager_core::record::RecordOp;
@@ -17,15 +18,16 @@ use jobmanager_proto::v1;
 use prost::Message as _;
 
 impl World {
-    /// Carries out one order of a step; `greeted` tells whether the step was a TaskManager's hello.
-    pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect, greeted: bool) {
+    /// Carries out one order of a step; `is_end` tells whether the step was to end a
+    /// session: a hello, or the end of a process.
+    pub(super) fn carry_out(&mut self, instance: Instance, effect: Effect, is_end: bool) {
         let here = Lane::JobManager(instance.0);
         self.note_told(here, "->", &effect);
         self.sight_effect(instance, &effect);
         let verdict = self
             .check_order(instance, &effect)
             .and_then(|()| self.check_lease(instance))
-            .and_then(|()| self.check_patience(instance, &effect, greeted));
+            .and_then(|()| self.check_patience(instance, &effect, is_end));
         self.verdict(verdict);
         match effect {
             Effect::Send { session, message } => self.say(instance, session, &message),
@@ -68,6 +70,16 @@ impl World {
                     },
                 );
             }
+            Effect::RequestWorkers { workers } => {
+                for worker in workers {
+                    self.provide(Provision::Create(worker));
+                }
+            }
+            Effect::ReleaseWorker { worker } => {
+                let node = self.jobmanagers.get(&instance);
+                let epoch = node.map_or(Epoch(0), |node| node.epoch);
+                self.provide(Provision::Delete(epoch, worker));
+            }
             Effect::StepDown { .. } => self.step_down(instance),
         }
     }
@@ -108,12 +120,12 @@ impl World {
     }
 
     /// However clocks drift, jump and stutter: nobody is given up before its time.
-    fn check_patience(&self, instance: Instance, effect: &Effect, greeted: bool) -> Verdict {
+    fn check_patience(&self, instance: Instance, effect: &Effect, is_end: bool) -> Verdict {
         let Effect::Disconnect { session } = effect else {
             return Ok(());
         };
-        // Another process with its name, or a refusal.
-        if greeted {
+        // Another process with its name, a refusal, or no process any more.
+        if is_end {
             return Ok(());
         }
         let node = self.jobmanagers.get(&instance);
@@ -148,6 +160,8 @@ impl World {
             | Effect::Store { .. }
             | Effect::Discard(_)
             | Effect::WriteSavepoint { .. }
+            | Effect::RequestWorkers { .. }
+            | Effect::ReleaseWorker { .. }
             | Effect::StepDown { .. } => None,
         };
         self.checks.ordered(by, effect, to)?;

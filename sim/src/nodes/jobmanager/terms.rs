@@ -7,6 +7,7 @@ use super::JobManagerNode;
 use crate::checks::oracle::Failure;
 use crate::marks::Mark;
 use crate::nodes::election::{Campaign, Candidate, LeftBehind};
+use crate::nodes::provider::Provision;
 use crate::plan::options::MS;
 use crate::tape::Stream;
 use crate::trace::Lane;
@@ -123,6 +124,7 @@ impl World {
                 if !self.moment(Moment::Recovered, instance) {
                     self.jobmanager_input(instance, &Input::Wake);
                     self.knows_what_is_stored(instance, &records);
+                    self.provide(Provision::List(instance));
                 }
             }
             Err(problem) => self.fail("what_is_stored_can_be_recovered", problem.to_string()),

@@ -29,6 +29,7 @@ const CANCEL: Latency = 10 * MS..=200 * MS;
 /// Options under which nothing breaks by itself.
 pub(super) fn options(cluster: ClusterConfig, jobs: Vec<JobPlan>, slots: Vec<u32>) -> Options {
     Options {
+        workers: None,
         tier: Tier::ControlPlane,
         cluster,
         network: NETWORK,

@@ -44,6 +44,7 @@ impl World {
         self.store.mend();
         self.store.slowness = 1;
         self.blobs.outage = false;
+        self.mend_provider();
         self.blobs.slowness = 1;
         self.network.unblock_all();
         for index in 0..self.taskmanagers.len() {

@@ -221,6 +221,10 @@ impl World {
                 true
             }
             FaultKind::TaskManagerLeave => self.send_taskmanager_away(),
+            FaultKind::ProviderOutage => {
+                let duration = self.fault_duration();
+                self.break_provider(duration)
+            }
         }
     }
 
@@ -269,6 +273,7 @@ impl World {
                 }
             }
             Repair::Link(block) => self.network.unblock(block),
+            Repair::Provider => self.mend_provider(),
             Repair::Store => self.store.mend(),
             Repair::StoreSpeed => self.store.slowness = 1,
             Repair::Storage => self.blobs.outage = false,

@@ -53,7 +53,7 @@ impl World {
         [25 * SECOND, 5 * SECOND, 300 * MS, duration][self.fault_choice(4)]
     }
 
-    pub(super) fn send_away(&mut self, index: usize, within: Micros) {
+    pub(crate) fn send_away(&mut self, index: usize, within: Micros) {
         let node = &mut self.taskmanagers[index];
         // One that stands still does not notice.
         if node.is_up() && !node.paused {

@@ -176,7 +176,9 @@ impl World {
             | Effect::Disconnect { .. }
             | Effect::Discard(_)
             | Effect::WriteSavepoint { .. }
+            | Effect::RequestWorkers { .. }
             | Effect::StepDown { .. } => {}
+            Effect::ReleaseWorker { worker } => self.sight_release(*worker),
         }
     }
 

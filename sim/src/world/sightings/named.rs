@@ -33,6 +33,7 @@ impl Mark {
             FaultKind::TaskFailure => Mark::TaskThrew,
             FaultKind::TargetedCrash => Mark::TargetedCrashArmed,
             FaultKind::TaskManagerLeave => Mark::TaskManagerLeaves,
+            FaultKind::ProviderOutage => Mark::ProviderStoodStill,
         }
     }
 
