@@ -18,6 +18,8 @@ pub mod driver;
 pub mod election;
 pub mod gate;
 pub mod grpc;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub mod local;
 pub mod logging;
 pub mod metrics;

@@ -8,33 +8,19 @@
 
 use super::leased::{Seat, Service};
 use super::{ClusterId, Leader, LeaseTiming, holder_name, whole_seconds};
+use crate::kubernetes::{KubernetesAccess, is_label, machine, said};
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Error};
+use kube::{Api, Error};
 use std::fmt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use taskmanager::words;
 
 const LEADER: &str = "jobmanager/leader";
 /// How often a write is tried again that something else was written before.
 const TRIES: usize = 3;
-
-/// How to reach Kubernetes: what is not given is taken from `KUBECONFIG` or `~/.kube/config`, or in a pod from what
-/// the pod is given.
-#[derive(Debug, Clone, Default)]
-pub struct KubernetesAccess {
-    /// The file in the manner of `kubectl`.
-    pub config_file: Option<PathBuf>,
-    /// The context of that file.
-    pub context: Option<String>,
-    /// The namespace of the Lease.
-    pub namespace: Option<String>,
-}
 
 /// Where a Lease is.
 #[derive(Debug, Clone)]
@@ -61,32 +47,6 @@ impl KubernetesPlace {
     }
 }
 
-fn is_label(label: &str) -> bool {
-    let mut characters = label.chars();
-    let is_outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    label.starts_with(is_outer)
-        && label.ends_with(is_outer)
-        && characters.all(|c| is_outer(c) || c == '-')
-}
-
-impl KubernetesAccess {
-    async fn config(&self) -> Result<Config, String> {
-        let options = KubeConfigOptions {
-            context: self.context.clone(),
-            ..KubeConfigOptions::default()
-        };
-        let config = match (&self.config_file, &self.context) {
-            (Some(file), _) => {
-                let file = Kubeconfig::read_from(file).map_err(|problem| words(&problem))?;
-                Config::from_custom_kubeconfig(file, &options).await
-            }
-            (None, Some(_)) => Config::from_kubeconfig(&options).await,
-            (None, None) => return Config::infer().await.map_err(|problem| words(&problem)),
-        };
-        config.map_err(|problem| words(&problem))
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct KubernetesLease {
@@ -110,10 +70,11 @@ impl fmt::Debug for Watched {
 
 impl KubernetesLease {
     pub(super) fn new(place: KubernetesPlace, timing: LeaseTiming) -> KubernetesLease {
+        let machine = machine().unwrap_or_else(|| "jobmanager".to_owned());
         KubernetesLease {
             place,
             timing,
-            holder: format!("{}_{}", machine(), holder_name()),
+            holder: format!("{machine}_{}", holder_name()),
             api: None,
             watched: None,
             seen: None,
@@ -124,11 +85,7 @@ impl KubernetesLease {
         if let Some(api) = &self.api {
             return Ok(api.clone());
         }
-        let config = self.place.access.config().await?;
-        let namespace = self.place.access.namespace.clone();
-        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        choose_cryptography();
-        let client = Client::try_from(config).map_err(said)?;
+        let (client, namespace) = self.place.access.client().await?;
         let api = Api::namespaced(client, &namespace);
         self.api = Some(api.clone());
         Ok(api)
@@ -321,26 +278,6 @@ impl fmt::Display for KubernetesLease {
 fn holder(lease: &Lease) -> Option<&String> {
     let holder = lease.spec.as_ref()?.holder_identity.as_ref();
     holder.filter(|holder| !holder.is_empty())
-}
-
-/// The name of this machine; in a pod, the pod's.
-fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "jobmanager".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-/// The client asks rustls for the one implementation that is linked. With the stores of object storage there are two,
-/// of which none is chosen.
-fn choose_cryptography() {
-    // Somebody may have chosen before: then that is the one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-fn said(problem: Error) -> String {
-    words(&problem)
 }
 
 #[cfg(test)]

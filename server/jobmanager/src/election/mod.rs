@@ -31,11 +31,13 @@ mod postgres;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;
 
+#[cfg(feature = "kubernetes")]
+pub use crate::kubernetes::KubernetesAccess;
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdQueue, EtcdServers, EtcdTls};
 pub use file::FileElection;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{KubernetesAccess, KubernetesLease, KubernetesPlace};
+pub use kubernetes::{KubernetesLease, KubernetesPlace};
 pub(crate) use leaders::{KnownSince, Leaders};
 #[cfg(any(
     feature = "etcd",
