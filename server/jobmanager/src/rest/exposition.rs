@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use jobmanager_core::id::{Epoch, JobId, VertexIndex};
-use jobmanager_core::jobmanager::{Coordinator, Overview, VertexDetails};
+use jobmanager_core::jobmanager::{Coordinator, Overview, VertexDetails, WorkersOverview};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -147,6 +147,8 @@ struct Queue {
 /// The cluster between two steps.
 struct Seen {
     overview: Overview,
+    /// TaskManagers that are started for jobs, if they are.
+    workers: Option<WorkersOverview>,
     jobs: [u32; JobStatus::ALL.len()],
     tasks: [u32; ExecutionState::ALL.len()],
     /// The jobs that have not ended.
@@ -188,6 +190,7 @@ pub(super) async fn exposition(State(rest): State<Rest>) -> Result<impl IntoResp
 fn see(coordinator: &Coordinator, _: Timestamp) -> Seen {
     let mut seen = Seen {
         overview: coordinator.overview(),
+        workers: coordinator.workers(),
         jobs: Default::default(),
         tasks: Default::default(),
         live: Vec::new(),
@@ -270,14 +273,12 @@ fn of_cluster(registry: &mut Registry, rest: &Rest, seen: &Seen) {
         "Tasks of jobs that have not ended, by their state",
         tasks,
     );
+    if let Some(workers) = &seen.workers {
+        of_workers(registry, workers);
+    }
 
     let telemetry = rest.driver.telemetry();
     let epoch = i64::try_from(telemetry.epoch.0).unwrap_or(i64::MAX);
-    let one = |number: i64| {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(number);
-        gauge
-    };
     registry.register(
         "jobmanager_epoch",
         "The epoch of this leader, which grows with every one",
@@ -299,6 +300,30 @@ fn of_cluster(registry: &mut Registry, rest: &Rest, seen: &Seen) {
     }
     registry.register("jobmanager_queue_depth", "What waits in a queue", queues);
     telemetry.register(registry);
+}
+
+fn of_workers(registry: &mut Registry, workers: &WorkersOverview) {
+    let states = [
+        ("pending", workers.pending),
+        ("starting", workers.starting),
+        ("registered", workers.registered),
+    ];
+    registry.register(
+        "jobmanager_workers",
+        "TaskManagers that were asked for, by their state",
+        by_state(states.into_iter()),
+    );
+    registry.register(
+        "jobmanager_required_slots",
+        "Slots that all jobs require, whoever has them",
+        one(i64::from(workers.required_slots)),
+    );
+}
+
+fn one(number: i64) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(number);
+    gauge
 }
 
 fn by_state<S: ToString>(counts: impl Iterator<Item = (S, u32)>) -> Family<InState, Gauge> {
