@@ -34,6 +34,6 @@ pub mod security;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
-mod workers;
+pub mod workers;
 
 pub use args::main;

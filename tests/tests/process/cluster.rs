@@ -123,6 +123,7 @@ impl Cluster {
         let mut command = jobmanager();
         command
             .args(["serve", "--rest-addr", rest, "--rpc-addr", &self.rpc])
+            .arg(format!("-Djobmanager.rpc.address={}", self.host))
             .arg("--data-dir")
             .arg(self.path("data"))
             .args(&self.options)

@@ -32,3 +32,4 @@ mod standby;
 mod text;
 mod why;
 mod word_count;
+mod workers;

@@ -24,6 +24,8 @@ const HA_KEY: &str = "high-availability.type";
 /// Options that say who is let in; the one of them that `local` knows is about the network.
 const SECURITY: &str = "security.";
 const ALLOW_INSECURE: &str = "security.allow-insecure";
+/// The option that says who starts TaskManagers.
+const PROVIDER_KEY: &str = "resourcemanager.provider";
 /// Options about the port that only the TaskManagers started here need to know.
 const OWN_KEYS: [&str; 3] = [
     "jobmanager.bind-host",
@@ -116,6 +118,12 @@ pub(super) fn options(args: &LocalArgs, folder: &Path) -> Result<Options, Option
     }
     if sets(&HA_KEY) {
         let problem = format!("{HA_KEY}: `local` runs one JobManager; leave this out");
+        return Err(OptionsError::Problems(vec![problem]));
+    }
+    if sets(&PROVIDER_KEY) {
+        let problem = format!(
+            "{PROVIDER_KEY}: `local` starts as many TaskManagers as --taskmanagers says; leave this out"
+        );
         return Err(OptionsError::Problems(vec![problem]));
     }
     let otherwise = |keys: &[&str]| !keys.iter().any(&sets);
@@ -224,6 +232,7 @@ mod tests {
                 "security.ssl.rest.enabled=true",
                 "is for this machine alone",
             ),
+            ("resourcemanager.provider=process", "--taskmanagers says"),
             ("no.such.key=1", "no.such.key"),
             ("rest.port", "expected KEY=VALUE"),
         ] {

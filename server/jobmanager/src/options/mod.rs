@@ -4,6 +4,7 @@
 //! Every problem is reported, not just the first.
 
 mod availability;
+mod provider;
 mod security;
 mod services;
 mod table;
@@ -12,6 +13,7 @@ use crate::election::ElectionPlace;
 use crate::recorder::{LEAST_MEMORY, RecorderOptions};
 use crate::savepoints::folder_url;
 use crate::store::{RECORDINGS_FOLDER, StorePlace};
+use crate::workers::ProviderPlace;
 use availability::unreachable;
 use jobmanager_core::config::{
     ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
@@ -94,6 +96,10 @@ pub struct Options {
     pub store: StorePlace,
     /// How one of several JobManagers is elected.
     pub election: ElectionPlace,
+    /// Who starts TaskManagers when jobs need them.
+    pub provider: ProviderPlace,
+    /// Where these find the JobManagers, with commas between several; this one if that is not said.
+    pub jobmanagers: Option<String>,
     /// Who is let in.
     pub security: Security,
     /// What is recorded for a look back.
@@ -217,6 +223,8 @@ impl Options {
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let store = shell.store(&data_dir, &mut problems);
         let election = shell.election(&store, &data_dir, &mut problems);
+        let jobmanagers = shell.jobmanagers(&mut problems);
+        let provider = shell.provider(&data_dir, &election, &mut problems);
         let rest = Listen {
             host: shell.host(REST_BIND, REST_ADDRESS),
             port: rest_port,
@@ -249,6 +257,8 @@ impl Options {
                 rpc,
                 store,
                 election,
+                provider,
+                jobmanagers,
                 security,
                 flight_recorder,
                 cluster,

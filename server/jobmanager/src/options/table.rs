@@ -36,6 +36,7 @@ pub(super) const ZOOKEEPER_CONNECTION: &str =
 pub(super) const KUBERNETES_FILE: &str = "kubernetes.config.file";
 pub(super) const KUBERNETES_CONTEXT: &str = "kubernetes.context";
 pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
+pub(super) const JOBMANAGERS: &str = "taskmanager.jobmanager-addresses";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const SAVEPOINT_DIR: &str = "execution.checkpointing.savepoint-dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
@@ -59,7 +60,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 41] = [
+pub static SHELL_OPTIONS: [OptionSpec; 42] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -163,6 +164,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 41] = [
         KUBERNETES_NAMESPACE,
         "",
         "The namespace of what is made in Kubernetes; the context's or the pod's if unset.",
+    ),
+    shell(
+        JOBMANAGERS,
+        "",
+        "Where TaskManagers that are started for jobs find the JobManagers, each as HOST:PORT, with commas between them; this one's jobmanager.rpc.address and port if unset.",
     ),
     shell(
         RECORDER_MEMORY,

@@ -377,3 +377,54 @@ fn a_folder_without_a_dashboard_is_refused() {
         "{words}"
     );
 }
+
+#[test]
+fn what_a_resource_provider_needs_is_said() {
+    let by_processes = "resourcemanager.provider=process";
+    let by_lock = "high-availability.type=FILE_LOCK";
+    for (define, words) in [
+        (
+            &["resourcemanager.provider=yarn"][..],
+            "`yarn` is not offered; none or process is expected",
+        ),
+        (&["resourcemanager.provider="], "`` is not offered"),
+        (&["resourcemanager.provider=NONE"], "`NONE` is not offered"),
+        (
+            &[by_processes, "jobmanager.rpc.port=0"],
+            "jobmanager.rpc.port: 0 is another port after each start",
+        ),
+        (
+            &[by_processes, by_lock],
+            "taskmanager.jobmanager-addresses: has to be set",
+        ),
+        (
+            &["taskmanager.jobmanager-addresses=a:1,b"],
+            "taskmanager.jobmanager-addresses: `b` is not an address; HOST:PORT",
+        ),
+        (
+            &["taskmanager.jobmanager-addresses=a:1,:2"],
+            "`:2` is not an address",
+        ),
+        (
+            &["taskmanager.jobmanager-addresses=a:0"],
+            "`a:0` is not an address",
+        ),
+        (
+            &[by_processes, "taskmanager.numberOfTaskSlots=0"],
+            "taskmanager.numberOfTaskSlots",
+        ),
+    ] {
+        let problems = problems_of(define);
+        assert!(problems.contains(words), "{define:?}: {problems}");
+        assert!(problems.contains("1 problem"), "{define:?}: {problems}");
+    }
+    assert_eq!(problems_of(&[by_processes]), "");
+    let addresses = "taskmanager.jobmanager-addresses=a:1, [::1]:2";
+    assert_eq!(problems_of(&[by_processes, by_lock, addresses]), "");
+    let by_service = with_database(&["high-availability.type=POSTGRES", by_processes, addresses]);
+    if cfg!(feature = "postgres") {
+        let problems = problems_of(&by_service);
+        let words = "process starts TaskManagers on the machine of the JobManager";
+        assert!(problems.contains(words), "{problems}");
+    }
+}

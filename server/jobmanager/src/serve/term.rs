@@ -6,7 +6,7 @@
 use super::{ServeError, join_words};
 use crate::clock::Clock;
 use crate::discard::CheckpointStorage;
-use crate::driver::{DriverEnd, driver};
+use crate::driver::{Driver, DriverEnd, driver};
 use crate::election::{Election, KnownLeader, Leader, Leaders, Lease, Lost};
 use crate::gate::{Gate, Leading, Scheme};
 use crate::metrics::MetricsTable;
@@ -15,6 +15,7 @@ use crate::recorder::{Recorder, RecordingFiles, Recordings};
 use crate::rest::{Events, Latest, Rest};
 use crate::security::Guard;
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
+use crate::workers::{self, Workers};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::Coordinator;
 use jobmanager_core::time::Timestamp;
@@ -22,7 +23,7 @@ use jobmanager_proto::recording::Header;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
 /// How long a JobManager that has just lost or given up leadership lets others go first.
@@ -46,6 +47,8 @@ struct Office {
     leaders: Leaders,
     store: Option<ChosenStore>,
     driver: Option<DriverTask>,
+    /// Who starts TaskManagers.
+    provider: JoinSet<()>,
 }
 
 /// Where others reach this process.
@@ -93,6 +96,7 @@ impl Terms {
                 leaders,
                 store: None,
                 driver: None,
+                provider: JoinSet::new(),
             },
         })
     }
@@ -217,7 +221,9 @@ impl Office {
         info!(epoch = epoch.0, records, store = %options.store, rest, rpc, "leading");
         let (driver, driver_loop) = driver(coordinator, epoch, clock, store, self.storage.clone());
         let files = RecordingFiles::new(options.flight_recorder.dir.clone());
-        let mut driver_loop = driver_loop.leased(lease.clone());
+        let (workers, provider) = self.provide_workers(&driver, &lease);
+        self.provider = provider;
+        let mut driver_loop = driver_loop.leased(lease.clone()).with_workers(workers);
         if let Some(recorder) = recorder {
             driver_loop = driver_loop.recorded(recorder, files.clone());
         }
@@ -248,8 +254,27 @@ impl Office {
         Ok(epoch)
     }
 
+    /// Begins to provide TaskManagers, if somebody does.
+    fn provide_workers(&self, driver: &Driver, lease: &Lease) -> (Workers, JoinSet<()>) {
+        let Options {
+            provider,
+            jobmanagers,
+            cluster,
+            ..
+        } = &self.options;
+        let jobmanagers = jobmanagers.as_ref().unwrap_or(&self.addresses.rpc);
+        let term = workers::Term {
+            driver: driver.clone(),
+            lease: lease.clone(),
+            jobmanagers: jobmanagers.clone(),
+            slots: cluster.workers.as_ref().map_or(1, |workers| workers.slots),
+        };
+        provider.begin(term)
+    }
+
     async fn close(&mut self) {
         self.here.send_replace(None);
+        self.provider.shutdown().await;
         if let Some(mut driver) = self.driver.take() {
             // With the driver its outboxes are dropped, and so every session ends.
             driver.0.abort();

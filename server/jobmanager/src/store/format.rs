@@ -39,12 +39,15 @@ pub(crate) const ELECTION_LEADER: &str = "leader.json";
 pub(crate) const ELECTION_UNFINISHED: &str = "leader.json.new";
 /// The folder of the flight recordings, unless another one is chosen.
 pub(crate) const RECORDINGS_FOLDER: &str = "flight-recordings";
+/// The folder of what was started for jobs on this machine.
+pub(crate) const WORKERS_FOLDER: &str = "workers";
 /// What else may be in a data folder without records.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     UNFINISHED,
     LOCK,
     "checkpoints",
     RECORDINGS_FOLDER,
+    WORKERS_FOLDER,
     ELECTION_LOCK,
     ELECTION_LEADER,
     ELECTION_UNFINISHED,

@@ -24,8 +24,8 @@ pub use bucket::BucketStore;
 pub use chosen::{ChosenStore, StorePlace};
 pub use embedded::EmbeddedStore;
 pub(crate) use format::{
-    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, RECORDINGS_FOLDER, check_data_folder,
-    open_lock,
+    ELECTION_LEADER, ELECTION_LOCK, ELECTION_UNFINISHED, RECORDINGS_FOLDER, WORKERS_FOLDER,
+    check_data_folder, open_lock,
 };
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]

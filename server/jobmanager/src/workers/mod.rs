@@ -1,11 +1,86 @@
-//! What a resource provider is told, and by whom: the driver passes the coordinator's orders on, and a provider says
-//! what became of each worker.
+//! Resource providers: who starts TaskManagers when jobs need them, and ends them when none does. The driver passes
+//! the coordinator's orders on, and a provider says what became of each worker.
+//!
+//! A provider works for one term of leadership, on a task of its own, so that nobody waits for it. It says first which
+//! workers there are, whoever has started them, and from then on what happens to each, in that order. It starts none
+//! again that has ended: the coordinator asks for another one. Of a worker that was to be ended it says nothing any more.
+//! What fails is tried again after longer and longer pauses, and why is told of the worker.
+//!
+//! Invariant: nothing is started or ended after the end of the lease.
 
+mod process;
+
+pub use process::ProcessPlace;
+
+use crate::driver::Driver;
+use crate::election::Lease;
 use jobmanager_core::id::WorkerId;
 use jobmanager_core::jobmanager::{Input, WorkerReport};
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing::error;
+
+/// The first pause after something has failed, and the longest one: each is twice as long as the one before.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// See [`SHORTEST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a TaskManager that is told to end may take to leave, and then to say what is left to say.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// See [`LEAVE_TIMEOUT`].
+const LEAVE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Who starts TaskManagers.
+#[derive(Debug, Clone)]
+pub enum ProviderPlace {
+    /// Somebody else, before jobs need them.
+    None,
+    /// This program, as processes of this machine.
+    Process(ProcessPlace),
+}
+
+/// What a provider has to know of the term in which it works.
+pub(crate) struct Term {
+    /// Who is told.
+    pub(crate) driver: Driver,
+    /// For how long it may do something.
+    pub(crate) lease: Lease,
+    /// Where a TaskManager finds the JobManagers: `HOST:PORT`, with commas between several.
+    pub(crate) jobmanagers: String,
+    /// How many slots a TaskManager has.
+    pub(crate) slots: u32,
+}
+
+impl Term {
+    async fn list(&self, present: Vec<WorkerId>) {
+        self.driver.input(Input::Workers { present }).await;
+    }
+
+    async fn report(&self, worker: WorkerId, report: WorkerReport) {
+        self.driver.input(Input::Worker { worker, report }).await;
+    }
+}
+
+impl ProviderPlace {
+    /// Begins a term: the driver's end of the provider, and what runs until it is dropped.
+    pub(crate) fn begin(&self, term: Term) -> (Workers, JoinSet<()>) {
+        let mut running = JoinSet::new();
+        let (workers, orders) = Workers::channel();
+        match self {
+            ProviderPlace::None => return (Workers::default(), running),
+            ProviderPlace::Process(place) => {
+                running.spawn(process::provide(place.clone(), term, orders));
+            }
+        }
+        (workers, running)
+    }
+}
+
+/// The pause after one that was in vain.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
 
 /// How many orders may wait for a provider. The coordinator bounds how many workers there are.
 const WAITING: usize = 32_768;
@@ -25,7 +100,7 @@ pub(crate) struct Workers(Option<mpsc::Sender<WorkerOrder>>);
 
 impl Workers {
     /// That of a provider, and the provider's.
-    pub(crate) fn channel() -> (Workers, mpsc::Receiver<WorkerOrder>) {
+    fn channel() -> (Workers, mpsc::Receiver<WorkerOrder>) {
         let (orders, taken) = mpsc::channel(WAITING);
         (Workers(Some(orders)), taken)
     }
