@@ -428,7 +428,8 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, OptionsError> {
     Ok(map)
 }
 
-fn yaml_words(error: &serde_saphyr::Error) -> String {
+/// What is wrong with a text in YAML, in one line.
+pub(crate) fn yaml_words(error: &serde_saphyr::Error) -> String {
     let line = error.location().map(|location| location.line());
     match (error.without_snippet(), line) {
         (serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. }, Some(line)) => {

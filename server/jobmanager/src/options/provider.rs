@@ -1,10 +1,16 @@
 //! The options that say who starts TaskManagers when jobs need them, and what these are told.
 
 use super::Shell;
-use super::table::{HA_TYPE, JOBMANAGERS, RPC_PORT};
+use super::table::{HA_TYPE, JOBMANAGERS, RPC_ADDRESS, RPC_PORT};
+#[cfg(feature = "kubernetes")]
+use super::table::{KUBERNETES_CPU, KUBERNETES_IMAGE, KUBERNETES_TEMPLATE, PROCESS_MEMORY};
 use crate::election::ElectionPlace;
 use crate::store::WORKERS_FOLDER;
+#[cfg(feature = "kubernetes")]
+use crate::workers::{PodPlace, PodSettings};
 use crate::workers::{ProcessPlace, ProviderPlace};
+#[cfg(feature = "kubernetes")]
+use jobmanager_core::config::parse_memory;
 use std::path::Path;
 
 /// The core reads it, too: whether there is somebody to be asked.
@@ -24,16 +30,17 @@ impl Shell<'_> {
         let provider = match kind {
             "none" => return ProviderPlace::None,
             "process" => self.by_processes(data_dir, election, problems),
+            "kubernetes" => self.by_pods(problems),
             _ => {
                 let kind = kind.escape_debug();
                 problems.push(format!(
-                    "{PROVIDER}: `{kind}` is not offered; none or process is expected"
+                    "{PROVIDER}: `{kind}` is not offered; none, process or kubernetes is expected"
                 ));
                 return ProviderPlace::None;
             }
         };
         if self.text(JOBMANAGERS).trim().is_empty() {
-            problems.extend(self.unreachable(election));
+            problems.extend(self.unreachable(kind, election));
         }
         provider.unwrap_or(ProviderPlace::None)
     }
@@ -60,10 +67,67 @@ impl Shell<'_> {
         }
     }
 
+    #[cfg(not(feature = "kubernetes"))]
+    #[expect(clippy::unused_self, reason = "it reads options if it is built in")]
+    fn by_pods(&self, problems: &mut Vec<String>) -> Option<ProviderPlace> {
+        problems.push(format!(
+            "{PROVIDER}: this JobManager was built without Kubernetes; build it with `--features kubernetes`"
+        ));
+        None
+    }
+
+    #[cfg(feature = "kubernetes")]
+    fn by_pods(&self, problems: &mut Vec<String>) -> Option<ProviderPlace> {
+        let settings = PodSettings {
+            file: self.given(KUBERNETES_TEMPLATE).map(Into::into),
+            image: self.given(KUBERNETES_IMAGE).map(Into::into),
+            cpu: self.processors(problems),
+            memory: self.memory(problems),
+        };
+        match PodPlace::new(self.kubernetes(), &self.named_cluster()?, &settings) {
+            Ok(place) => Some(ProviderPlace::Kubernetes(Box::new(place))),
+            Err(wrong) => {
+                problems.extend(wrong);
+                None
+            }
+        }
+    }
+
+    /// A number of processors, as Kubernetes writes it.
+    #[cfg(feature = "kubernetes")]
+    fn processors(&self, problems: &mut Vec<String>) -> Option<String> {
+        let text = self.given(KUBERNETES_CPU)?;
+        let digits = text.strip_suffix('m').unwrap_or(text);
+        let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.parse::<f64>().is_ok_and(|number| number > 0.0)
+            && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let is_whole = digits == text || !digits.contains('.');
+        if !is_number || !is_whole {
+            let text = text.escape_debug();
+            problems.push(format!(
+                "{KUBERNETES_CPU}: `{text}` is not a number of processors, such as 2, 0.5 or 500m"
+            ));
+        }
+        Some(text.to_owned())
+    }
+
+    #[cfg(feature = "kubernetes")]
+    fn memory(&self, problems: &mut Vec<String>) -> Option<u64> {
+        match parse_memory(self.given(PROCESS_MEMORY)?) {
+            Ok(0) => problems.push(format!(
+                "{PROCESS_MEMORY}: 0 is too little for any TaskManager"
+            )),
+            Ok(bytes) => return Some(bytes),
+            Err(problem) => problems.push(format!("{PROCESS_MEMORY}: {problem}")),
+        }
+        None
+    }
+
     /// Why TaskManagers would not find the JobManager that has started them, or the next one, without being told.
-    fn unreachable(&self, election: &ElectionPlace) -> Option<String> {
+    fn unreachable(&self, kind: &str, election: &ElectionPlace) -> Option<String> {
         let others =
             "has to be set, since TaskManagers that one JobManager starts have to find the others";
+        let here = "has to be set to what pods reach, or jobmanager.rpc.address";
         if !matches!(election, ElectionPlace::None) {
             Some(format!("{JOBMANAGERS}: {others}"))
         } else if self.text(RPC_PORT).trim() == "0" {
@@ -72,7 +136,8 @@ impl Shell<'_> {
                  find the JobManager again; choose one"
             ))
         } else {
-            None
+            let is_told = kind == "process" || self.map.contains_key(RPC_ADDRESS);
+            (!is_told).then(|| format!("{JOBMANAGERS}: {here}"))
         }
     }
 

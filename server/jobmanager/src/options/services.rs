@@ -97,15 +97,10 @@ impl Shell<'_> {
         timing: LeaseTiming,
         problems: &mut Vec<String>,
     ) -> ElectionPlace {
-        let access = KubernetesAccess {
-            config_file: self.given(KUBERNETES_FILE).map(Into::into),
-            context: self.given(KUBERNETES_CONTEXT).map(Into::into),
-            namespace: self.given(KUBERNETES_NAMESPACE).map(Into::into),
-        };
         let Some(cluster) = self.named_cluster() else {
             return ElectionPlace::None;
         };
-        match KubernetesPlace::new(access, &cluster) {
+        match KubernetesPlace::new(self.kubernetes(), &cluster) {
             Ok(place) => ElectionPlace::Kubernetes(place, timing),
             Err(problem) => {
                 problems.push(format!("{CLUSTER_ID}: {problem}"));
@@ -114,14 +109,24 @@ impl Shell<'_> {
         }
     }
 
+    /// How Kubernetes is reached.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn kubernetes(&self) -> KubernetesAccess {
+        KubernetesAccess {
+            config_file: self.given(KUBERNETES_FILE).map(Into::into),
+            context: self.given(KUBERNETES_CONTEXT).map(Into::into),
+            namespace: self.given(KUBERNETES_NAMESPACE).map(Into::into),
+        }
+    }
+
     #[cfg(any(feature = "etcd", feature = "kubernetes"))]
-    fn given(&self, key: &'static str) -> Option<&str> {
+    pub(super) fn given(&self, key: &'static str) -> Option<&str> {
         Some(self.text(key).trim()).filter(|text| !text.is_empty())
     }
 
     /// The name of the cluster. One that is wrong has been reported with the store's options.
     #[cfg(any(feature = "etcd", feature = "kubernetes", feature = "zookeeper"))]
-    fn named_cluster(&self) -> Option<ClusterId> {
+    pub(super) fn named_cluster(&self) -> Option<ClusterId> {
         ClusterId::new(self.text(CLUSTER_ID))
     }
 }

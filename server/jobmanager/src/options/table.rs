@@ -36,6 +36,10 @@ pub(super) const ZOOKEEPER_CONNECTION: &str =
 pub(super) const KUBERNETES_FILE: &str = "kubernetes.config.file";
 pub(super) const KUBERNETES_CONTEXT: &str = "kubernetes.context";
 pub(super) const KUBERNETES_NAMESPACE: &str = "kubernetes.namespace";
+pub(super) const KUBERNETES_TEMPLATE: &str = "kubernetes.pod-template-file.taskmanager";
+pub(super) const KUBERNETES_IMAGE: &str = "kubernetes.container.image";
+pub(super) const KUBERNETES_CPU: &str = "kubernetes.taskmanager.cpu";
+pub(super) const PROCESS_MEMORY: &str = "taskmanager.memory.process.size";
 pub(super) const JOBMANAGERS: &str = "taskmanager.jobmanager-addresses";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const SAVEPOINT_DIR: &str = "execution.checkpointing.savepoint-dir";
@@ -60,7 +64,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 42] = [
+pub static SHELL_OPTIONS: [OptionSpec; 46] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -164,6 +168,26 @@ pub static SHELL_OPTIONS: [OptionSpec; 42] = [
         KUBERNETES_NAMESPACE,
         "",
         "The namespace of what is made in Kubernetes; the context's or the pod's if unset.",
+    ),
+    shell(
+        KUBERNETES_TEMPLATE,
+        "",
+        "The file of a Pod, in YAML, of which those of TaskManagers are made that are started for jobs; one with nothing special if unset.",
+    ),
+    shell(
+        KUBERNETES_IMAGE,
+        "",
+        "The image of these pods, unless the file names one.",
+    ),
+    shell(
+        KUBERNETES_CPU,
+        "",
+        "How many processors each of these pods requests and may use, such as 2, 0.5 or 500m; what the file says if unset.",
+    ),
+    shell(
+        PROCESS_MEMORY,
+        "",
+        "How much memory each of these pods requests and may use; what the file says if unset.",
     ),
     shell(
         JOBMANAGERS,

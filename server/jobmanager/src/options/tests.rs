@@ -385,7 +385,7 @@ fn what_a_resource_provider_needs_is_said() {
     for (define, words) in [
         (
             &["resourcemanager.provider=yarn"][..],
-            "`yarn` is not offered; none or process is expected",
+            "`yarn` is not offered; none, process or kubernetes is expected",
         ),
         (&["resourcemanager.provider="], "`` is not offered"),
         (&["resourcemanager.provider=NONE"], "`NONE` is not offered"),
@@ -426,5 +426,66 @@ fn what_a_resource_provider_needs_is_said() {
         let problems = problems_of(&by_service);
         let words = "process starts TaskManagers on the machine of the JobManager";
         assert!(problems.contains(words), "{problems}");
+    }
+}
+
+#[test]
+fn taskmanagers_as_pods_need_an_image_and_amounts_that_kubernetes_knows() {
+    let by_pods = "resourcemanager.provider=kubernetes";
+    let image = "kubernetes.container.image=x";
+    for (define, words) in [
+        (
+            &[by_pods][..],
+            "kubernetes.container.image: has to be set, unless",
+        ),
+        (
+            &[by_pods, image],
+            "taskmanager.jobmanager-addresses: has to be set to what pods reach",
+        ),
+        (
+            &[by_pods, image, "kubernetes.taskmanager.cpu=two"],
+            "kubernetes.taskmanager.cpu: `two` is not a number of processors",
+        ),
+        (
+            &[by_pods, image, "kubernetes.taskmanager.cpu=0.5m"],
+            "`0.5m` is not a number of processors",
+        ),
+        (
+            &[by_pods, image, "kubernetes.taskmanager.cpu=0"],
+            "`0` is not a number of processors",
+        ),
+        (
+            &[by_pods, image, "taskmanager.memory.process.size=much"],
+            "taskmanager.memory.process.size: ",
+        ),
+        (
+            &[by_pods, image, "taskmanager.memory.process.size=0 b"],
+            "0 is too little",
+        ),
+        (
+            &[by_pods, image, "high-availability.cluster-id=A_b"],
+            "high-availability.cluster-id: `A_b`: pods have to have names",
+        ),
+        (
+            &[by_pods, "kubernetes.pod-template-file.taskmanager=/nosuch"],
+            "kubernetes.pod-template-file.taskmanager: /nosuch: No such file",
+        ),
+    ] {
+        let problems = problems_of(define);
+        let words = if cfg!(feature = "kubernetes") {
+            words
+        } else {
+            "resourcemanager.provider: this JobManager was built without Kubernetes"
+        };
+        assert!(problems.contains(words), "{define:?}: {problems}");
+    }
+    if cfg!(feature = "kubernetes") {
+        let cpu = "kubernetes.taskmanager.cpu=0.5";
+        for address in [
+            "jobmanager.rpc.address=here",
+            "taskmanager.jobmanager-addresses=here:1",
+        ] {
+            assert_eq!(problems_of(&[by_pods, image, cpu, address]), "");
+        }
     }
 }

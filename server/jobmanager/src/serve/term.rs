@@ -264,6 +264,8 @@ impl Office {
         } = &self.options;
         let jobmanagers = jobmanagers.as_ref().unwrap_or(&self.addresses.rpc);
         let term = workers::Term {
+            #[cfg(feature = "kubernetes")]
+            epoch: driver.telemetry().epoch,
             driver: driver.clone(),
             lease: lease.clone(),
             jobmanagers: jobmanagers.clone(),

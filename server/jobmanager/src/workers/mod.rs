@@ -8,12 +8,18 @@
 //!
 //! Invariant: nothing is started or ended after the end of the lease.
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod process;
 
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{PodPlace, PodSettings};
 pub use process::ProcessPlace;
 
 use crate::driver::Driver;
 use crate::election::Lease;
+#[cfg(feature = "kubernetes")]
+use jobmanager_core::id::Epoch;
 use jobmanager_core::id::WorkerId;
 use jobmanager_core::jobmanager::{Input, WorkerReport};
 use std::collections::VecDeque;
@@ -38,10 +44,16 @@ pub enum ProviderPlace {
     None,
     /// This program, as processes of this machine.
     Process(ProcessPlace),
+    /// Kubernetes, as pods.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(Box<PodPlace>),
 }
 
 /// What a provider has to know of the term in which it works.
 pub(crate) struct Term {
+    /// Which term.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) epoch: Epoch,
     /// Who is told.
     pub(crate) driver: Driver,
     /// For how long it may do something.
@@ -71,6 +83,10 @@ impl ProviderPlace {
             ProviderPlace::None => return (Workers::default(), running),
             ProviderPlace::Process(place) => {
                 running.spawn(process::provide(place.clone(), term, orders));
+            }
+            #[cfg(feature = "kubernetes")]
+            ProviderPlace::Kubernetes(place) => {
+                running.spawn(kubernetes::provide((**place).clone(), term, orders));
             }
         }
         (workers, running)
