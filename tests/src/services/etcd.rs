@@ -120,7 +120,17 @@ impl Etcd {
     /// # Panics
     /// It does not.
     pub fn delete_all(&self) {
-        self.ask("deleterange");
+        self.ask("deleterange", &all());
+    }
+
+    /// Deletes this key.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn delete(&self, key: &str) {
+        let key = json!({"key": BASE64_STANDARD.encode(key)});
+        let answer = self.ask("deleterange", &key);
+        assert_eq!(answer["deleted"], "1", "{answer}");
     }
 
     /// How many keys there are.
@@ -129,18 +139,23 @@ impl Etcd {
     /// It does not say.
     #[must_use]
     pub fn count_keys(&self) -> usize {
-        let answer = self.ask("range");
+        let answer = self.ask("range", &all());
         answer["kvs"].as_array().map_or(0, Vec::len)
     }
 
-    /// Asks for something to do with all keys, in JSON.
-    fn ask(&self, what: &str) -> Value {
-        let zero = BASE64_STANDARD.encode([0]);
+    /// Asks for something to do with keys, in JSON.
+    fn ask(&self, what: &str, keys: &Value) -> Value {
         let url = format!("{}/v3/kv/{what}", self.url(self.port));
-        let answer = ureq::post(&url).send_json(json!({"key": zero, "range_end": zero}));
+        let answer = ureq::post(&url).send_json(keys);
         let mut answer = answer.expect("etcd does what it is told to");
         answer.body_mut().read_json().expect("it answers in JSON")
     }
+}
+
+/// The range of all keys.
+fn all() -> Value {
+    let zero = BASE64_STANDARD.encode([0]);
+    json!({"key": zero, "range_end": zero})
 }
 
 fn is_up(said: &str) -> bool {

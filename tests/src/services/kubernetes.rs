@@ -120,6 +120,12 @@ impl Kubernetes {
         command
     }
 
+    /// Removes an object although the server is away: nobody is told, and nobody is asked.
+    pub fn lose(&self, resource: &str, namespace: &str, name: &str) {
+        let key = format!("/registry/{resource}/{namespace}/{name}");
+        self.etcd.delete(&key);
+    }
+
     /// The port on which it listens.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -86,6 +86,12 @@ impl Process {
         wait_for("the end of a process", || self.child.try_wait().unwrap())
     }
 
+    /// How it has ended, if it has.
+    #[cfg(feature = "services")]
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// What it has written so far.
     pub(crate) fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();

@@ -1,4 +1,10 @@
-//! TaskManagers that nobody starts but the JobManager, when jobs need them: as processes of its machine.
+//! TaskManagers that nobody starts but the JobManager, when jobs need them: as processes of its machine, and in the
+//! modules below as pods.
+
+#[cfg(feature = "services")]
+mod kubelet;
+#[cfg(feature = "services")]
+mod kubernetes;
 
 use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};
 use crate::jobs::endless;
