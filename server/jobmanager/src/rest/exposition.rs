@@ -316,7 +316,7 @@ fn of_workers(registry: &mut Registry, workers: &WorkersOverview) {
     registry.register(
         "jobmanager_required_slots",
         "Slots that all jobs require, whoever has them",
-        one(i64::from(workers.required_slots)),
+        one(i64::try_from(workers.required_slots).unwrap_or(i64::MAX)),
     );
 }
 

@@ -260,6 +260,7 @@ impl Office {
             provider,
             jobmanagers,
             cluster,
+            security,
             ..
         } = &self.options;
         let jobmanagers = jobmanagers.as_ref().unwrap_or(&self.addresses.rpc);
@@ -270,6 +271,8 @@ impl Office {
             lease: lease.clone(),
             jobmanagers: jobmanagers.clone(),
             slots: cluster.workers.as_ref().map_or(1, |workers| workers.slots),
+            tls: security.internal.clone(),
+            allow_insecure: security.allow_insecure,
         };
         provider.begin(term)
     }

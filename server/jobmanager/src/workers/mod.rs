@@ -3,7 +3,7 @@
 //!
 //! A provider works for one term of leadership, on a task of its own, so that nobody waits for it. It says first which
 //! workers there are, whoever has started them, and from then on what happens to each, in that order. It starts none
-//! again that has ended: the coordinator asks for another one. Of a worker that was to be ended it says nothing any more.
+//! again that has ended: the coordinator asks for another one. Of a worker that was to be ended it says only that it has.
 //! What fails is tried again after longer and longer pauses, and why is told of the worker.
 //!
 //! Invariant: nothing is started or ended after the end of the lease.
@@ -24,6 +24,7 @@ use jobmanager_core::id::WorkerId;
 use jobmanager_core::jobmanager::{Input, WorkerReport};
 use std::collections::VecDeque;
 use std::time::Duration;
+use taskmanager::tls::Credentials;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
@@ -62,6 +63,10 @@ pub(crate) struct Term {
     pub(crate) jobmanagers: String,
     /// How many slots a TaskManager has.
     pub(crate) slots: u32,
+    /// What a process of this machine shows to the other members of the cluster, and asks of them.
+    pub(crate) tls: Option<Credentials>,
+    /// Whether the members do without that.
+    pub(crate) allow_insecure: bool,
 }
 
 impl Term {
@@ -106,7 +111,7 @@ const WAITING: usize = 32_768;
 pub(crate) enum WorkerOrder {
     /// Start it, once.
     Start(WorkerId),
-    /// End it, or do not start it; nothing is to be said of it any more.
+    /// End it, or do not start it; only its end is to be told.
     End(WorkerId),
 }
 

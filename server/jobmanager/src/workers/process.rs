@@ -13,6 +13,7 @@ use jobmanager_core::jobmanager::WorkerReport;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -183,7 +184,7 @@ impl Provider {
                 Some(Stage::Runs(_)) => self.term.report(worker, WorkerReport::Started).await,
                 Some(Stage::Waits(_) | Stage::Leaves(_)) => {}
             },
-            WorkerOrder::End(worker) => self.end(worker),
+            WorkerOrder::End(worker) => self.end(worker).await,
         }
     }
 
@@ -196,16 +197,13 @@ impl Provider {
                 }
             }
             Event::Ended(worker, how) => {
-                let stage = self.all.remove(&worker);
-                self.forget(worker);
-                match stage {
-                    Some(Stage::Leaves(_)) => info!(%worker, how, "ended"),
-                    Some(Stage::Runs(_) | Stage::Waits(_)) | None => {
-                        let log = self.place.log(worker);
-                        let reason = format!("{how}; its log is {}", log.display());
-                        self.term.report(worker, WorkerReport::Gone(reason)).await;
-                    }
+                if let Some(Stage::Leaves(_)) = self.all.remove(&worker) {
+                    info!(%worker, how, "ended");
                 }
+                self.forget(worker);
+                let log = self.place.log(worker);
+                let reason = format!("{how}; its log is {}", log.display());
+                self.term.report(worker, WorkerReport::Gone(reason)).await;
             }
             Event::Late(worker) => {
                 if let Some(Stage::Leaves(process)) = self.all.get(&worker) {
@@ -253,10 +251,13 @@ impl Provider {
     }
 
     /// Lets it leave, and kills it if it does not.
-    fn end(&mut self, worker: WorkerId) {
+    async fn end(&mut self, worker: WorkerId) {
         match self.all.remove(&worker) {
-            None => {}
-            Some(Stage::Waits(_)) => self.forget(worker),
+            None | Some(Stage::Waits(_)) => {
+                self.forget(worker);
+                let gone = WorkerReport::Gone("there is no process of it".to_owned());
+                self.term.report(worker, gone).await;
+            }
             Some(Stage::Leaves(process)) => {
                 self.all.insert(worker, Stage::Leaves(process));
             }
@@ -299,6 +300,7 @@ impl ProcessPlace {
             .args(["--jobmanager", &term.jobmanagers])
             .args(["--slots", &term.slots.to_string()])
             .args(["--leave-timeout", &LEAVE_TIMEOUT.as_secs().to_string()])
+            .args(security(term))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -328,6 +330,25 @@ impl ProcessPlace {
         };
         running(pid, &[("--id", &name)])
     }
+}
+
+/// The flags that say what it shows to the other members of the cluster, and asks of them: the same as this one.
+fn security(term: &Term) -> Vec<OsString> {
+    let mut flags: Vec<OsString> = Vec::new();
+    if let Some(tls) = &term.tls {
+        flags.extend(["--cluster-name".into(), tls.cluster.to_string().into()]);
+        for (flag, file) in [
+            ("--tls-certificate", &tls.certificate),
+            ("--tls-key", &tls.key),
+            ("--tls-ca", &tls.authorities),
+        ] {
+            flags.extend([flag.into(), file.into()]);
+        }
+    }
+    if term.allow_insecure {
+        flags.push("--allow-insecure".into());
+    }
+    flags
 }
 
 /// Writes down which process it is. Nobody has waited for it, so the id is still its own.

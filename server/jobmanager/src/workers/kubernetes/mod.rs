@@ -55,7 +55,7 @@ enum Existence {
 #[derive(Debug)]
 struct Worker {
     existence: Existence,
-    /// Whether there is to be a pod. If not, nobody wants to know of it.
+    /// Whether there is to be a pod. If not, only its end is told.
     is_wanted: bool,
     /// Whether a call is under way, or the pause after one that was in vain.
     is_busy: bool,
@@ -113,7 +113,7 @@ pub(super) async fn provide(place: PodPlace, term: Term, mut orders: mpsc::Recei
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => provider.order(order),
+                Some(order) => provider.order(order).await,
                 None => return,
             },
             Some(seen) = seen.recv() => provider.see(seen).await,
@@ -149,7 +149,7 @@ impl Provider {
         }
     }
 
-    fn order(&mut self, order: WorkerOrder) {
+    async fn order(&mut self, order: WorkerOrder) {
         let worker = match order {
             WorkerOrder::Start(worker) => {
                 let missing = || Worker::new(Existence::Missing);
@@ -158,13 +158,12 @@ impl Provider {
                 worker
             }
             WorkerOrder::End(worker) => {
-                if let Some(known) = self.all.get_mut(&worker) {
-                    known.is_wanted = false;
-                }
+                let missing = || Worker::new(Existence::Missing);
+                self.all.entry(worker).or_insert_with(missing).is_wanted = false;
                 worker
             }
         };
-        self.drive(worker);
+        self.drive(worker).await;
     }
 
     async fn see(&mut self, seen: Seen) {
@@ -260,7 +259,7 @@ impl Provider {
             Stage::Ended(reason) => self.report(worker, WorkerReport::Gone(reason)).await,
             Stage::Leaves => {}
         }
-        self.drive(worker);
+        self.drive(worker).await;
     }
 
     async fn gone(&mut self, worker: WorkerId) {
@@ -291,7 +290,7 @@ impl Provider {
                             .await;
                     }
                 }
-                self.drive(worker);
+                self.drive(worker).await;
             }
             Event::Deleted(worker, Ok(goes)) => {
                 let Some(known) = self.all.get_mut(&worker) else {
@@ -302,7 +301,7 @@ impl Provider {
                     true => Existence::Going,
                     false => Existence::Missing,
                 };
-                self.drive(worker);
+                self.drive(worker).await;
             }
             Event::Deleted(worker, Err(problem)) => {
                 self.again(worker, &format!("its pod cannot be deleted: {problem}"));
@@ -314,27 +313,30 @@ impl Provider {
                 if let Some(known) = self.all.get_mut(&worker) {
                     known.is_busy = false;
                 }
-                self.drive(worker);
+                self.drive(worker).await;
             }
         }
     }
 
-    /// Tells something new of a worker that is wanted.
+    /// Tells something new of a worker that is wanted, or the end of any.
     async fn report(&mut self, worker: WorkerId, report: WorkerReport) {
         let Some(known) = self.all.get_mut(&worker) else {
             return;
         };
-        if !known.is_wanted || known.told.as_ref() == Some(&report) {
+        let is_end = matches!(report, WorkerReport::Gone(_));
+        let is_over = matches!(known.told, Some(WorkerReport::Gone(_)));
+        let is_news = known.is_wanted || is_end;
+        if !is_news || is_over || known.told.as_ref() == Some(&report) {
             return;
         }
         known.told = Some(report.clone());
         // Nothing is told of it any more, and what is left of it goes.
-        known.is_wanted = !matches!(report, WorkerReport::Gone(_));
+        known.is_wanted &= !is_end;
         self.term.report(worker, report).await;
     }
 
     /// Does what is missing.
-    fn drive(&mut self, worker: WorkerId) {
+    async fn drive(&mut self, worker: WorkerId) {
         let Some(known) = self.all.get_mut(&worker) else {
             return;
         };
@@ -344,6 +346,8 @@ impl Provider {
         match (known.is_wanted, known.existence) {
             (true, Existence::There | Existence::Going) | (false, Existence::Going) => {}
             (false, Existence::Missing) => {
+                let reason = "there is no pod of it".to_owned();
+                self.report(worker, WorkerReport::Gone(reason)).await;
                 self.all.remove(&worker);
             }
             (true, Existence::Missing) => {
