@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};
 use crate::jobs::endless;
 use crate::process::{Process, Signal, exists, wait_for};
 use crate::rest::Rest;
+use crate::security::pki::Authority;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -346,4 +347,21 @@ fn what_cannot_be_started_says_why_and_is_tried_again() {
     fs::create_dir(&folder).unwrap();
     rest.wait_for_all_running(&job);
     assert_eq!(registered(rest), ["taskmanager-1-1"]);
+}
+
+#[test]
+fn processes_show_the_certificate_of_their_jobmanager() {
+    let folder = TempDir::new().unwrap();
+    let member = Authority::new("ours").member(folder.path(), &["default", "all-of-us"]);
+    let [certificate, key, authorities] = [&member.certificate, &member.key, &member.authorities]
+        .map(|file| file.to_str().unwrap().to_owned());
+    let cluster = Provided::start(&[
+        ("security.ssl.internal.enabled", "true"),
+        ("security.ssl.internal.certificate", &certificate),
+        ("security.ssl.internal.key", &key),
+        ("security.ssl.internal.ca", &authorities),
+    ]);
+    cluster.run(2);
+    let log = cluster.0.jobmanager.as_ref().unwrap().output();
+    assert!(log.contains("certificate=\"all-of-us\""), "{log}");
 }
