@@ -12,6 +12,7 @@ use jobmanager_core::jobmanager::{
 use jobmanager_core::message::AfterSavepoint;
 use jobmanager_core::record::{Bounds, Record};
 use jobmanager_core::time::Timestamp;
+use jobmanager_proto::limits::MAX_COUNTER;
 use jobmanager_proto::recording::*;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
