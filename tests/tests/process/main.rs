@@ -13,6 +13,8 @@ mod flink;
 mod jobs;
 mod kills;
 #[cfg(feature = "services")]
+mod kubelet;
+#[cfg(feature = "services")]
 mod kubernetes;
 mod leaving;
 mod local;

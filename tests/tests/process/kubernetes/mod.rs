@@ -2,16 +2,15 @@
 //! of real processes, and the account of a JobManager may do what it has to do and nothing else.
 
 mod access;
-mod kubelet;
 
 use crate::jobs::endless;
-use crate::process::{Signal, wait_for};
+use crate::kubelet::{Deployments, Pod};
+use crate::process::wait_for;
 use crate::rest::Rest;
 use jobmanager_tests::services::helm::Release;
 use jobmanager_tests::services::kubernetes::Kubernetes;
 use jobmanager_tests::services::objects::{Kind, ObjectServer};
 use jobmanager_tests::services::postgres::{PASSWORD, Postgres};
-use kubelet::{Node, Pod};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -101,24 +100,10 @@ fn leader(pods: &[Pod]) -> usize {
     wait_for("somebody to lead", || pods.iter().position(leads))
 }
 
-fn wait_for_ready(pods: &[Pod]) {
-    wait_for("all pods to be ready", || {
-        pods.iter().all(Pod::is_ready).then_some(())
-    });
-}
-
 fn wait_for_taskmanagers(rest: &Rest, count: usize) {
     wait_for("the TaskManagers", || {
         (rest.get("/overview")["taskmanagers"] == count).then_some(())
     });
-}
-
-/// Ends a pod as Kubernetes does, and waits until it has.
-fn end(node: &mut Node, mut pod: Pod) {
-    node.forget(&pod);
-    pod.process.signal(Signal::Terminate);
-    let status = pod.process.end();
-    assert!(status.success(), "{status}: {}", pod.process.output());
 }
 
 /// Waits until the job runs as if nothing had happened.
@@ -134,12 +119,12 @@ fn assert_goes_on(rest: &Rest, job: &str) {
 fn a_cluster_of_the_manifests_is_updated_pod_by_pod_while_its_job_goes_on() {
     let (server, bucket) = (shared(), ObjectServer::start(Kind::Moto));
     apply(&server, "updated", &bucket);
-    let mut node = Node::new(&server, "updated");
+    let mut node = Deployments::new(&server, "updated");
     let mut jobmanagers = node.start_all("jobmanager");
     let mut taskmanagers = node.start_all("taskmanager");
     assert_eq!((jobmanagers.len(), taskmanagers.len()), (2, 2));
-    wait_for_ready(&jobmanagers);
-    wait_for_ready(&taskmanagers);
+    node.wait_for_ready(&jobmanagers);
+    node.wait_for_ready(&taskmanagers);
     let first = leader(&jobmanagers);
     let rest = &jobmanagers[first].rest;
     wait_for_taskmanagers(rest, 2);
@@ -150,12 +135,12 @@ fn a_cluster_of_the_manifests_is_updated_pod_by_pod_while_its_job_goes_on() {
     for _ in 0..taskmanagers.len() {
         taskmanagers.push(node.start("taskmanager"));
         wait_for_taskmanagers(rest, taskmanagers.len());
-        end(&mut node, taskmanagers.remove(0));
+        node.end(&taskmanagers.remove(0));
         assert_goes_on(rest, &job);
     }
     jobmanagers.push(node.start("jobmanager"));
-    wait_for_ready(&jobmanagers);
-    end(&mut node, jobmanagers.remove(first));
+    node.wait_for_ready(&jobmanagers);
+    node.end(&jobmanagers.remove(first));
     let rest = &jobmanagers[leader(&jobmanagers)].rest;
     wait_for_taskmanagers(rest, taskmanagers.len());
     assert_goes_on(rest, &job);
@@ -166,10 +151,13 @@ fn a_cluster_of_the_manifests_is_updated_pod_by_pod_while_its_job_goes_on() {
     assert_eq!(canceled.unwrap().0, 202);
     rest.wait_for_state(&job, "CANCELED");
     for pod in taskmanagers.into_iter().chain(jobmanagers) {
-        end(&mut node, pod);
+        node.end(&pod);
     }
-    assert_eq!(node.written_into_images(), [""; 0].map(PathBuf::from));
-    access::assert_allowed_is_what_was_asked_for(&server, "updated");
+    assert_eq!(
+        node.kubelet.written_into_images(),
+        [""; 0].map(PathBuf::from)
+    );
+    access::assert_allowed_is_what_was_asked_for(&server, "updated", "");
 }
 
 #[test]
@@ -195,9 +183,9 @@ fn helm_installs_a_release_that_leads_by_a_database_and_removes_it() {
         config_file: &config_file,
     };
     release.install(&values).unwrap();
-    let mut node = Node::new(&server, "team");
+    let mut node = Deployments::new(&server, "team");
     let jobmanagers = node.start_all("flows-jobmanager");
-    wait_for_ready(&jobmanagers);
+    node.wait_for_ready(&jobmanagers);
     let taskmanagers = node.start_all("flows-taskmanager");
     let rest = &jobmanagers[0].rest;
     wait_for_taskmanagers(rest, 1);
@@ -215,7 +203,7 @@ fn helm_installs_a_release_that_leads_by_a_database_and_removes_it() {
     let ingress = node.get("ingress", "flows-jobmanager");
     assert_eq!(ingress["spec"]["rules"][0]["host"], "flows.example");
     for pod in taskmanagers.into_iter().chain(jobmanagers) {
-        end(&mut node, pod);
+        node.end(&pod);
     }
     access::assert_allowed_is_enough(&server, "team", "flows-jobmanager");
     release.uninstall().unwrap();

@@ -1,13 +1,12 @@
 //! TaskManagers that a JobManager has a real API server make, as pods.
 
-use super::kubelet::Kubelet;
 use super::{Two, assert_no_restart, cancel, kill, registered, run, wait_for_cause, wide};
 use crate::cluster::Cluster;
-use crate::process::{Process, wait_for};
+use crate::kubelet::Kubelet;
+use crate::process::wait_for;
 use jobmanager_tests::services::kubernetes::Kubernetes;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tempfile::TempDir;
 
@@ -45,8 +44,6 @@ fn shared() -> Arc<Mutex<Kubernetes>> {
 /// A namespace with a node, and a JobManager's way to it.
 struct Space {
     kubelet: Kubelet,
-    /// Lets the kubelet in.
-    _proxy: Process,
     name: &'static str,
     folder: TempDir,
     server: Arc<Mutex<Kubernetes>>,
@@ -59,23 +56,12 @@ impl Space {
         one.kubectl(&["create", "namespace", name]);
         // Others write this file, too.
         let config = std::fs::read(one.config_file(one.port())).unwrap();
-        drop(one);
         std::fs::write(folder.path().join("config"), config).unwrap();
         std::fs::write(folder.path().join("pod.yaml"), TEMPLATE).unwrap();
-        let mut command = Command::new("kubectl");
-        let config = folder.path().join("config");
-        command.arg("--kubeconfig").arg(config);
-        command.args(["--context", "admin", "proxy", "--port", "0"]);
-        let proxy = Process::start(&mut command, &folder.path().join("proxy.log"));
-        let address = wait_for("the address of kubectl proxy", || {
-            let output = proxy.output();
-            let (_, address) = output.split_once("Starting to serve on ")?;
-            Some(address.split_once('\n')?.0.to_owned())
-        });
-        let api = format!("http://{address}");
+        let kubelet = Kubelet::start(&one, name);
+        drop(one);
         let space = Space {
-            kubelet: Kubelet::start(&api, name, folder.path().to_owned()),
-            _proxy: proxy,
+            kubelet,
             name,
             folder,
             server,

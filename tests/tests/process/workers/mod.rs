@@ -2,8 +2,6 @@
 //! modules below as pods.
 
 #[cfg(feature = "services")]
-mod kubelet;
-#[cfg(feature = "services")]
 mod kubernetes;
 
 use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};

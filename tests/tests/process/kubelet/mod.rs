@@ -1,82 +1,118 @@
-//! A node of Kubernetes for TaskManagers: each pod that the API server has becomes a process of this machine with an
-//! address of the loopback's for itself, and what becomes of the process becomes the status of the pod.
+//! A node of Kubernetes: each pod of a namespace that the API server has becomes a process of this machine, and what
+//! becomes of the process becomes the status of the pod.
 
-use crate::cluster::{own_address, taskmanager};
+mod container;
+mod deployments;
+mod service;
+
+pub(crate) use deployments::{Deployments, Pod};
+
 use crate::process::{Process, Signal, wait_for};
+use container::Container;
+use jobmanager_tests::services::kubernetes::Kubernetes;
 use serde_json::{Value, json};
+use service::Service;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
+use tempfile::TempDir;
 use ureq::Agent;
 use ureq::http::Request;
 
 /// How often the pods are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The name of the node.
+const NAME: &str = "here";
+
 /// A node. Dropping it kills its processes.
 pub(crate) struct Kubelet {
     node: Arc<Node>,
     thread: Option<JoinHandle<()>>,
+    /// Lets it in.
+    _proxy: Process,
 }
 
 struct Node {
-    /// The pods of the namespace.
-    pods: String,
-    /// The address of that.
-    api: String,
+    /// The namespace, at the address of the API server.
+    namespace: String,
     agent: Agent,
-    folder: PathBuf,
     stop: AtomicBool,
     /// Why no pod finds room, if none does.
     full: Mutex<Option<String>>,
-    processes: Mutex<BTreeMap<String, Container>>,
-}
-
-/// The container of a pod.
-struct Container {
-    process: Process,
-    /// Of the pod.
-    uid: String,
-    ip: String,
-    /// Whether the API server knows that it has ended, or is to end.
-    is_told: bool,
+    /// By the name of an account: the file that lets its pods in.
+    accounts: Mutex<BTreeMap<String, PathBuf>>,
+    /// By the uid of a pod: where it is.
+    addresses: Mutex<BTreeMap<String, Ipv4Addr>>,
+    /// By `NAME:PORT`.
+    services: Mutex<BTreeMap<String, Service>>,
+    containers: Mutex<BTreeMap<String, Container>>,
+    /// How those have ended that are gone.
+    ended: Mutex<BTreeMap<String, ExitStatus>>,
+    /// Goes after the containers, whose logs are in it.
+    folder: TempDir,
 }
 
 impl Kubelet {
-    /// A node for this namespace of what answers there; logs go into the folder.
-    pub(crate) fn start(api: &str, namespace: &str, folder: PathBuf) -> Kubelet {
+    /// A node for a namespace of this server.
+    pub(crate) fn start(server: &Kubernetes, namespace: &str) -> Kubelet {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(server.admin_file());
+        command.args(["proxy", "--port", "0"]);
+        let proxy = Process::start(&mut command, &folder.path().join("proxy"));
+        let address = wait_for("the address of kubectl proxy", || {
+            let output = proxy.output();
+            let (_, address) = output.split_once("Starting to serve on ")?;
+            Some(address.split_once('\n')?.0.to_owned())
+        });
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_global(Some(Duration::from_secs(10)))
             .build();
         let node = Arc::new(Node {
-            pods: format!("/api/v1/namespaces/{namespace}/pods"),
-            api: api.to_owned(),
+            namespace: format!("http://{address}/api/v1/namespaces/{namespace}"),
             agent: Agent::new_with_config(config),
-            folder,
             stop: AtomicBool::new(false),
             full: Mutex::default(),
-            processes: Mutex::default(),
+            accounts: Mutex::default(),
+            addresses: Mutex::default(),
+            services: Mutex::default(),
+            containers: Mutex::default(),
+            ended: Mutex::default(),
+            folder,
         });
         let same = Arc::clone(&node);
         let thread = Some(spawn(move || {
             while !same.stop.load(Ordering::Relaxed) {
                 same.look();
+                same.serve();
                 sleep(LOOK);
             }
         }));
-        Kubelet { node, thread }
+        Kubelet {
+            node,
+            thread,
+            _proxy: proxy,
+        }
     }
 
     /// From now on no pod finds room, because of this; or every one does.
     pub(crate) fn say_full(&self, reason: Option<&str>) {
         *self.node.full.lock().unwrap() = reason.map(str::to_owned);
+    }
+
+    /// Pods with this account are given this file.
+    fn know_account(&self, account: &str, file: PathBuf) {
+        let mut accounts = self.node.accounts.lock().unwrap();
+        accounts.insert(account.to_owned(), file);
     }
 
     /// The pods that the API server has, by their names.
@@ -86,13 +122,37 @@ impl Kubelet {
 
     /// The id of the process of a pod.
     pub(crate) fn process_of(&self, pod: &str) -> u32 {
-        self.node.processes()[pod].process.pid()
+        self.node.containers()[pod].process.pid()
+    }
+
+    /// Where a pod is, once it has been started.
+    fn ip_of(&self, pod: &str) -> Ipv4Addr {
+        wait_for(&format!("the start of {pod}"), || {
+            self.node.containers().get(pod).map(|one| one.ip)
+        })
+    }
+
+    /// Whether a pod may be sent requests, and is there at all, by its own probes.
+    fn is_ready(&self, pod: &str) -> bool {
+        let probes = self.node.containers()[pod].probes();
+        probes.iter().all(container::Probe::passes)
+    }
+
+    /// How a pod has ended, once the API server does not have it any more.
+    fn end_of(&self, pod: &str) -> ExitStatus {
+        wait_for(&format!("the end of {pod}"), || {
+            self.node.ended.lock().unwrap().get(pod).copied()
+        })
     }
 
     /// What a pod has said so far.
     pub(crate) fn output_of(&self, pod: &str) -> String {
-        let log = self.node.folder.join(format!("{pod}.log"));
-        std::fs::read_to_string(log).unwrap()
+        std::fs::read_to_string(self.node.log(pod)).unwrap()
+    }
+
+    /// What containers have written beside their volumes, which they may not.
+    pub(crate) fn written_into_images(&self) -> Vec<PathBuf> {
+        self.node.written_into_images()
     }
 }
 
@@ -105,16 +165,20 @@ impl Drop for Kubelet {
 }
 
 impl Node {
-    fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Container>> {
-        self.processes.lock().unwrap()
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Container>> {
+        self.containers.lock().unwrap()
     }
 
-    /// The answer, if the server has done what was asked for.
+    fn log(&self, pod: &str) -> PathBuf {
+        self.folder.path().join(format!("{pod}.log"))
+    }
+
+    /// What is asked of the namespace, if the server has done it.
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.api))
+            .uri(format!("{}/{path}", self.namespace))
             .header("content-type", "application/json")
             .body(body)
             .unwrap();
@@ -125,7 +189,7 @@ impl Node {
     }
 
     fn pods(&self) -> Option<BTreeMap<String, Value>> {
-        let list = self.ask("GET", &self.pods, None)?;
+        let list = self.ask("GET", "pods", None)?;
         let pods = list["items"].as_array()?;
         let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
         Some(pods.iter().map(|pod| (name(pod), pod.clone())).collect())
@@ -141,17 +205,29 @@ impl Node {
             let pod = pods.get(name);
             pod.is_some_and(|pod| pod["metadata"]["uid"] == *container.uid)
         };
-        self.processes().retain(is_same);
+        self.containers().retain(is_same);
         for (name, pod) in &pods {
-            let has_process = self.processes().contains_key(name);
+            let has_process = self.containers().contains_key(name);
             let is_leaving = pod["metadata"]["deletionTimestamp"].is_string();
             match (has_process, is_leaving) {
                 (false, false) if pod["spec"]["nodeName"].is_null() => self.accept(name, pod),
+                (false, false) if pod["spec"]["nodeName"] == NAME => {
+                    let started = self.start(name, pod);
+                    let started = started.map(|container| (name.clone(), container));
+                    self.containers().extend(started);
+                }
                 (false, false) => {}
                 (false, true) => self.remove(name),
                 (true, false) => self.report(name, pod),
                 (true, true) => self.end(name),
             }
+        }
+    }
+
+    fn serve(&self) {
+        let containers = self.containers();
+        for service in self.services.lock().unwrap().values_mut() {
+            service.serve(containers.values());
         }
     }
 
@@ -164,19 +240,14 @@ impl Node {
             return;
         }
         let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": "here"}});
-        let path = format!("{}/{name}/binding", self.pods);
-        if self.ask("POST", &path, Some(&binding)).is_none() {
-            return;
-        }
-        let container = start(pod, &self.folder.join(format!("{name}.log")));
-        self.processes().insert(name.to_owned(), container);
+            "target": {"apiVersion": "v1", "kind": "Node", "name": NAME}});
+        self.ask("POST", &format!("pods/{name}/binding"), Some(&binding));
     }
 
     /// Tells that it runs, or how it has ended.
     fn report(&self, name: &str, pod: &Value) {
-        let mut processes = self.processes();
-        let container = processes.get_mut(name).unwrap();
+        let mut containers = self.containers();
+        let container = containers.get_mut(name).unwrap();
         if container.is_told {
             return;
         }
@@ -187,7 +258,8 @@ impl Node {
             Some(status) if status.success() => ("Succeeded", terminated(status)),
             Some(status) => ("Failed", terminated(status)),
         };
-        let container_status = json!({"name": "taskmanager", "image": "", "imageID": "", "ready": ended.is_none(),
+        let of_container = &pod["spec"]["containers"][0]["name"];
+        let container_status = json!({"name": of_container, "image": "", "imageID": "", "ready": ended.is_none(),
             "restartCount": 0, "state": state});
         let status = json!({"phase": phase, "podIP": container.ip, "podIPs": [{"ip": container.ip}],
             "conditions": [{"type": "PodScheduled", "status": "True"}], "containerStatuses": [container_status]});
@@ -195,11 +267,13 @@ impl Node {
     }
 
     fn end(&self, name: &str) {
-        let mut processes = self.processes();
-        let container = processes.get_mut(name).unwrap();
-        if container.process.ended().is_some() {
-            drop(processes);
-            return self.remove(name);
+        let mut containers = self.containers();
+        let container = containers.get_mut(name).unwrap();
+        if let Some(status) = container.process.ended() {
+            drop(containers);
+            self.remove(name);
+            self.ended.lock().unwrap().insert(name.to_owned(), status);
+            return;
         }
         if !container.is_told {
             container.process.signal(Signal::Terminate);
@@ -208,7 +282,7 @@ impl Node {
     }
 
     fn remove(&self, name: &str) {
-        let path = format!("{}/{name}?gracePeriodSeconds=0", self.pods);
+        let path = format!("pods/{name}?gracePeriodSeconds=0");
         self.ask("DELETE", &path, None);
     }
 
@@ -217,7 +291,7 @@ impl Node {
         let mut pod = pod.clone();
         pod["status"] = status;
         let name = pod["metadata"]["name"].as_str().unwrap();
-        let path = format!("{}/{name}/status", self.pods);
+        let path = format!("pods/{name}/status");
         self.ask("PUT", &path, Some(&pod)).is_some()
     }
 }
@@ -227,44 +301,4 @@ fn terminated(status: ExitStatus) -> Value {
     let code = code.unwrap_or_else(|| 128 + status.signal().unwrap());
     let reason = if code == 0 { "Completed" } else { "Error" };
     json!({"terminated": {"exitCode": code, "reason": reason}})
-}
-
-/// Starts what a pod's container named `taskmanager` runs.
-fn start(pod: &Value, log: &std::path::Path) -> Container {
-    let containers = pod["spec"]["containers"].as_array().unwrap().iter();
-    let mut ours = containers.filter(|container| container["name"] == "taskmanager");
-    let container = ours.next().unwrap();
-    assert_eq!(
-        container["command"],
-        json!(["taskmanager"]),
-        "the image has no other"
-    );
-    let ip = own_address().to_string();
-    let mut command = taskmanager();
-    let mut variables = BTreeMap::new();
-    for variable in container["env"].as_array().into_iter().flatten() {
-        let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-            Some("status.podIP") => ip.as_str(),
-            Some(other) => panic!("{other} is not known here"),
-            None => variable["value"].as_str().unwrap(),
-        };
-        variables.insert(
-            variable["name"].as_str().unwrap().to_owned(),
-            value.to_owned(),
-        );
-    }
-    for argument in container["args"].as_array().unwrap() {
-        let mut argument = argument.as_str().unwrap().to_owned();
-        for (name, value) in &variables {
-            argument = argument.replace(&format!("$({name})"), value);
-        }
-        command.arg(argument);
-    }
-    command.envs(variables);
-    Container {
-        process: Process::start(&mut command, log),
-        uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(),
-        ip,
-        is_told: false,
-    }
 }
