@@ -138,6 +138,7 @@ fn kubernetes_makes_a_jobs_taskmanagers_of_a_template_and_deletes_them_when_it_e
     let idle = [
         ("resourcemanager.taskmanager-timeout", "300 ms"),
         ("high-availability.cluster-id", "/team/jobs"),
+        ("security.allow-insecure", "true"),
     ];
     let cluster = space.cluster(&idle);
     let job = run(&cluster.rest, 2);
@@ -154,6 +155,8 @@ fn kubernetes_makes_a_jobs_taskmanagers_of_a_template_and_deletes_them_when_it_e
         "jobmanager/component": "taskmanager"});
     assert_eq!(pod["metadata"]["labels"], labels);
     assert_eq!(pod["metadata"]["ownerReferences"], Value::Null);
+    let arguments = pod["spec"]["containers"][0]["args"].as_array().unwrap();
+    assert!(arguments.contains(&json!("--allow-insecure")), "{pod}");
     let bytes = (1_u64 << 30).to_string();
     let resources = json!({"requests": {"cpu": "1", "memory": bytes}, "limits": {"memory": bytes}});
     assert_eq!(pod["spec"]["containers"][0]["resources"], resources);

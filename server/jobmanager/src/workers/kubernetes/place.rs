@@ -56,11 +56,14 @@ impl PodPlace {
 
     /// The pod of a worker.
     pub(super) fn pod(&self, worker: WorkerId, term: &Term, owner: Option<&OwnerReference>) -> Pod {
-        let mut pod = self.template.with([
+        let own = [
             format!("--id={worker}"),
             format!("--jobmanager={}", term.jobmanagers),
             format!("--slots={}", term.slots),
-        ]);
+        ];
+        // Certificates, if there are any, are in volumes of the file.
+        let insecure = term.allow_insecure.then(|| "--allow-insecure".to_owned());
+        let mut pod = self.template.with(own.into_iter().chain(insecure));
         let metadata = &mut pod.metadata;
         metadata.name = Some(self.names.name(worker));
         let labels = metadata.labels.get_or_insert_default();

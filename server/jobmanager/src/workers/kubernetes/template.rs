@@ -63,12 +63,16 @@ impl PodTemplate {
         finish(pod, settings).map_err(|problems| problems.into_iter().map(about).collect())
     }
 
-    /// The pod with these arguments beside those that it has.
+    /// The pod with these arguments beside those that it has, each once.
     pub(super) fn with(&self, arguments: impl IntoIterator<Item = String>) -> Pod {
         let mut pod = self.0.clone();
         let mut containers = pod.spec.iter_mut().flat_map(|spec| &mut spec.containers);
         if let Some(container) = containers.find(|container| container.name == CONTAINER) {
-            container.args.get_or_insert_default().extend(arguments);
+            for argument in arguments {
+                if !has(container, &argument) {
+                    container.args.get_or_insert_default().push(argument);
+                }
+            }
         }
         pod
     }
@@ -314,7 +318,7 @@ spec:
             ..PodSettings::default()
         };
         let pod = with_file(POD, settings).unwrap();
-        let pod = pod.with(["--id=x".to_owned()]);
+        let pod = pod.with(["--id=x", "--log-format=json"].map(str::to_owned));
         let spec = pod.spec.as_ref().unwrap();
         assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
         assert_eq!(spec.termination_grace_period_seconds, Some(30));
