@@ -10,7 +10,7 @@ fn least() -> Value {
 }
 
 /// The least, and these values.
-fn with(more: &[(&str, Value)]) -> Value {
+pub(crate) fn with(more: &[(&str, Value)]) -> Value {
     let mut values = least();
     for (pointer, value) in more {
         let mut at = &mut values;
@@ -23,7 +23,7 @@ fn with(more: &[(&str, Value)]) -> Value {
 }
 
 /// What the release `jobmanager` in the namespace `streams` is.
-fn rendered(values: &Value) -> Vec<Value> {
+pub(crate) fn rendered(values: &Value) -> Vec<Value> {
     release("jobmanager", "streams", values)
 }
 
@@ -50,7 +50,7 @@ fn without_marks(mut object: Value) -> Value {
 }
 
 /// The options in a ConfigMap.
-fn configuration(map: &Value) -> Value {
+pub(crate) fn configuration(map: &Value) -> Value {
     objects(map["data"]["config.yaml"].as_str().unwrap()).remove(0)
 }
 
@@ -112,12 +112,17 @@ fn helm_has_nothing_against_the_chart() {
     );
 }
 
+/// Why these values are refused.
+pub(crate) fn refused(values: &Value) -> String {
+    let refused = helm::render(&deploy("chart"), values, "jobmanager", "streams");
+    refused.expect_err(&format!("{values} is taken"))
+}
+
 /// Each of these values, beside the least, is refused with these words.
-fn assert_refused<const N: usize>(cases: [(&str, Value, &str); N]) {
+pub(crate) fn assert_refused<const N: usize>(cases: [(&str, Value, &str); N]) {
     for (pointer, value, words) in cases {
         let values = with(&[(pointer, value)]);
-        let refused = helm::render(&deploy("chart"), &values, "jobmanager", "streams");
-        let refused = refused.expect_err(&format!("{values} is taken"));
+        let refused = refused(&values);
         assert!(refused.contains(words), "{values}: {refused}");
     }
 }

@@ -4,7 +4,7 @@ use crate::objects::manifests;
 use k8s_openapi::Resource;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -29,6 +29,7 @@ fn read(object: &Value) -> Result<Value, String> {
         "Ingress" => known::<Ingress>(object),
         "Namespace" => known::<Namespace>(object),
         "NetworkPolicy" => known::<NetworkPolicy>(object),
+        "Pod" => known::<Pod>(object),
         "PodDisruptionBudget" => known::<PodDisruptionBudget>(object),
         "Role" => known::<Role>(object),
         "RoleBinding" => known::<RoleBinding>(object),

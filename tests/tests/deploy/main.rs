@@ -11,3 +11,5 @@ mod kinds;
 mod manifests;
 mod network;
 mod objects;
+#[cfg(feature = "services")]
+mod on_demand;

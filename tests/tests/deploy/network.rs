@@ -37,10 +37,9 @@ fn reaches(objects: &[Value], from: Option<&Value>, deployment: &str, port: &str
     about.is_empty() || rules.any(|rule| is_meant(rule) && lets_in(rule, from))
 }
 
-#[test]
-fn only_taskmanagers_reach_the_ports_on_which_the_cluster_talks_to_itself() {
-    let manifests = manifests();
-    let labels = |name| pod(find(&manifests, "Deployment", name))["metadata"]["labels"].clone();
+/// Of pods of Deployments with these names, each reaches what it has to, and no more.
+pub(crate) fn assert_only_taskmanagers_reach_the_ports_of_the_cluster(objects: &[Value]) {
+    let labels = |name| pod(find(objects, "Deployment", name))["metadata"]["labels"].clone();
     let (jobmanager, taskmanager) = (labels("jobmanager"), labels("taskmanager"));
     let other = json!({"app.kubernetes.io/name": "something else"});
     for (from, grpc, exchange, rest) in [
@@ -50,12 +49,17 @@ fn only_taskmanagers_reach_the_ports_on_which_the_cluster_talks_to_itself() {
         (None, false, false, false),
     ] {
         let reached = [
-            reaches(&manifests, from, "jobmanager", "grpc"),
-            reaches(&manifests, from, "taskmanager", "exchange"),
-            reaches(&manifests, from, "jobmanager", "rest"),
+            reaches(objects, from, "jobmanager", "grpc"),
+            reaches(objects, from, "taskmanager", "exchange"),
+            reaches(objects, from, "jobmanager", "rest"),
         ];
         assert_eq!(reached, [grpc, exchange, rest], "{from:?}");
     }
+}
+
+#[test]
+fn only_taskmanagers_reach_the_ports_on_which_the_cluster_talks_to_itself() {
+    assert_only_taskmanagers_reach_the_ports_of_the_cluster(&manifests());
 }
 
 #[test]

@@ -111,7 +111,17 @@ impl<'a> Deployments<'a> {
 
     /// Ends a pod as Kubernetes does, and waits until it has.
     pub(crate) fn end(&self, pod: &Pod) {
+        self.delete(pod);
+        self.wait_for_end(pod);
+    }
+
+    /// Begins to end a pod.
+    pub(crate) fn delete(&self, pod: &Pod) {
         self.kubectl(&["delete", "pod", &pod.name, "--wait=false"]);
+    }
+
+    /// Waits until a pod has ended in good order.
+    pub(crate) fn wait_for_end(&self, pod: &Pod) {
         let status = self.kubelet.end_of(&pod.name);
         let output = self.kubelet.output_of(&pod.name);
         assert!(status.success(), "{status}: {output}");

@@ -2,6 +2,7 @@
 //! of real processes, and the account of a JobManager may do what it has to do and nothing else.
 
 mod access;
+mod on_demand;
 
 use crate::jobs::endless;
 use crate::kubelet::{Deployments, Pod};

@@ -261,56 +261,6 @@ fn kubernetes_pods_of_a_cluster_that_has_lost_its_records_are_deleted() {
 
 #[test]
 #[ignore = "needs Kubernetes: run tests/run"]
-fn kubernetes_pods_belong_to_the_deployment_of_the_jobmanager() {
-    let space = Space::make(shared(), "owned");
-    let image = "--image=jobmanager:any";
-    space.kubectl(&["create", "deployment", "jobmanager", image]);
-    let shown = space.kubectl(&["get", "deployment", "jobmanager", "-o", "json"]);
-    let mut owner: Value = serde_json::from_str(&shown).unwrap();
-    let template = owner["spec"]["template"].take();
-    // What its controller would make.
-    for (kind, version, name) in [
-        ("ReplicaSet", "apps/v1", "jobmanager-1"),
-        ("Pod", "v1", "jobmanager-1-a"),
-    ] {
-        let controller = json!({"apiVersion": owner["apiVersion"], "kind": owner["kind"],
-            "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": true});
-        let labels = json!({"app": "jobmanager"});
-        let spec = match kind {
-            "Pod" => {
-                json!({"nodeName": "elsewhere", "containers": [{"name": "jobmanager", "image": "any"}]})
-            }
-            _ => json!({"replicas": 1, "selector": {"matchLabels": labels}, "template": template}),
-        };
-        let object = json!({"apiVersion": version, "kind": kind, "spec": spec,
-            "metadata": {"name": name, "labels": labels, "ownerReferences": [controller]}});
-        let file = space.path("object.json");
-        std::fs::write(&file, object.to_string()).unwrap();
-        space.kubectl(&["create", "-f", file.to_str().unwrap()]);
-        let shown = space.kubectl(&["get", kind, name, "-o", "json"]);
-        owner = serde_json::from_str(&shown).unwrap();
-    }
-    let environment = vec![("POD_NAME", "jobmanager-1-a".to_owned())];
-    let options = space.options();
-    let options: Vec<_> = options
-        .iter()
-        .map(|(key, value)| (*key, value.as_str()))
-        .collect();
-    space.kubelet.say_full(Some("not here"));
-    let cluster = Cluster::start_in(environment, 0, 1, &options);
-    let job = cluster.rest.submit(&wide(1));
-    wait_for_cause(&cluster.rest, &job, "not here");
-    let pod = &space.kubelet.pods()["default-taskmanager-1-1"];
-    let owner = &pod["metadata"]["ownerReferences"];
-    assert_eq!(owner.as_array().unwrap().len(), 1);
-    let expected = ["apps/v1", "Deployment", "jobmanager"];
-    let found = ["apiVersion", "kind", "name"].map(|field| owner[0][field].as_str().unwrap());
-    assert_eq!(found, expected);
-    assert_eq!(owner[0]["controller"], true);
-}
-
-#[test]
-#[ignore = "needs Kubernetes: run tests/run"]
 fn kubernetes_may_be_away_for_a_while() {
     let space = Space::make(Arc::new(Mutex::new(Kubernetes::start())), "away");
     let cluster = space.cluster(&[]);
