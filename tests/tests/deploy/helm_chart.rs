@@ -158,6 +158,11 @@ fn values_of_another_kind_are_refused_by_their_place() {
             "(postgres|postgresql|s3|azure|gs)",
         ),
         ("clusterId", json!("A_b"), "at '/clusterId'"),
+        (
+            "service.allowedHosts",
+            json!(["http://mine.example"]),
+            "at '/service/allowedHosts/0'",
+        ),
         ("ipFamily", json!("v6"), "'IPv4', 'IPv6'"),
         ("ingress.enabled", json!(true), "at '/ingress/host'"),
         (
@@ -252,6 +257,7 @@ fn what_is_off_by_default_can_be_had() {
             json!({"enabled": true, "labels": {"release": "prometheus"}}),
         ),
         ("monitoring.prometheusRule", json!({"enabled": true})),
+        ("service.allowedHosts", json!(["mine.example"])),
     ]));
     assert_eq!(all.iter().filter(is_extra).count(), kinds.len());
     let known = all.iter().filter(|object| {
@@ -273,6 +279,8 @@ fn what_is_off_by_default_can_be_had() {
     );
     let options = configuration(find(&all, "ConfigMap", "jobmanager"));
     assert_eq!(options["scheduler-mode"], "reactive");
+    let hosts = options["rest.allowed-hosts"].as_str().unwrap();
+    assert!(hosts.ends_with(",flows.example,mine.example"), "{hosts}");
     let ingress = &find(&all, "Ingress", "jobmanager")["spec"];
     assert_eq!(ingress["tls"][0]["hosts"], json!(["flows.example"]));
     let monitor = find(&all, "ServiceMonitor", "jobmanager");
@@ -305,6 +313,7 @@ fn each_option_of_the_cluster_is_in_the_configuration() {
         // The user's comes before the autoscaler's.
         "jobmanager.scheduler": "default",
         "jobmanager.store": "s3://BUCKET/metadata",
+        "rest.allowed-hosts": "jobmanager-rest,jobmanager-rest.streams,jobmanager-rest.streams.svc,jobmanager-rest.streams.svc.cluster.local",
         "rest.bind-address": "::",
         "scheduler-mode": "reactive",
         "security.allow-insecure": true,

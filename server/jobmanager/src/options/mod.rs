@@ -131,6 +131,15 @@ pub struct Listen {
     pub unguarded: Option<&'static str>,
 }
 
+impl Listen {
+    /// What others may call it.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let reached_by = self.reached_by.iter();
+        reached_by.chain([&self.host]).cloned().collect()
+    }
+}
+
 /// Options that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {

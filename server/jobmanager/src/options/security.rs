@@ -3,8 +3,10 @@
 use super::Shell;
 use super::table::{
     ALLOW_INSECURE, CLUSTER_ID, INTERNAL_CA, INTERNAL_CERTIFICATE, INTERNAL_ENABLED, INTERNAL_KEY,
-    INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_ENABLED, REST_KEY, TOKENS,
+    INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_ENABLED, REST_HOSTS, REST_KEY,
+    TOKENS,
 };
+use crate::security::Hosts;
 use std::path::PathBuf;
 use taskmanager::tls::{ClusterName, Credentials};
 
@@ -17,6 +19,8 @@ pub struct Security {
     pub rest: Option<RestTls>,
     /// The file of the tokens of which a client has to have one.
     pub tokens: Option<PathBuf>,
+    /// By which other names than its own REST may be called, where nobody has a token.
+    pub hosts: Vec<String>,
     /// Whether other machines are let in without any of it.
     pub allow_insecure: bool,
 }
@@ -52,8 +56,20 @@ impl Shell<'_> {
             internal: self.internal(problems),
             rest: self.rest_tls(problems),
             tokens: (!tokens.is_empty()).then(|| tokens.into()),
+            hosts: self.hosts(problems),
             allow_insecure: self.flag(ALLOW_INSECURE, problems),
         }
+    }
+
+    fn hosts(&self, problems: &mut Vec<String>) -> Vec<String> {
+        let names = self.text(REST_HOSTS).split(',').map(str::trim);
+        let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+        let wrong = names.iter().filter(|name| !Hosts::is_name(name));
+        problems.extend(wrong.map(|name| {
+            let name = name.escape_debug();
+            format!("{REST_HOSTS}: `{name}` is not the name of a host; give it without scheme and port, or * for any")
+        }));
+        names.into_iter().map(str::to_owned).collect()
     }
 
     fn internal(&self, problems: &mut Vec<String>) -> Option<Credentials> {

@@ -13,6 +13,7 @@ const fn shell(key: &'static str, default: &'static str, doc: &'static str) -> O
 
 pub(super) const REST_BIND: &str = "rest.bind-address";
 pub(super) const REST_ADDRESS: &str = "rest.address";
+pub(super) const REST_HOSTS: &str = "rest.allowed-hosts";
 pub(super) const REST_PORT: &str = "rest.port";
 pub(super) const RPC_BIND: &str = "jobmanager.bind-host";
 pub(super) const RPC_ADDRESS: &str = "jobmanager.rpc.address";
@@ -64,10 +65,15 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 46] = [
+pub static SHELL_OPTIONS: [OptionSpec; 47] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
+    shell(
+        REST_HOSTS,
+        "",
+        "By which other names than rest.address clients may call REST where none has a token, with commas between them; * for any.",
+    ),
     shell(
         RPC_BIND,
         "",

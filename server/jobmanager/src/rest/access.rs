@@ -4,7 +4,7 @@
 
 use super::error::Failure;
 use crate::security::audit::Entry;
-use crate::security::{Denied, Guard, Role};
+use crate::security::{Denied, Elsewhere, Guard, Role};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
@@ -40,10 +40,10 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
     let is_command = access.role >= Role::Operator;
     let admitted = access.guard.admit(peer, &parts.headers, access.role);
     let caller = match admitted {
-        Ok(caller) if is_command && is_from_elsewhere(&parts.headers) => {
-            let words = "asked by a page of another place, which must not give orders";
-            entry.refused(caller.name(), StatusCode::FORBIDDEN, words);
-            return Failure::forbidden(words.to_owned()).into_response();
+        Ok(caller) if is_command && is_from_elsewhere(&access.guard, &parts.headers) => {
+            let words = Elsewhere::Page.to_string();
+            entry.refused(caller.name(), StatusCode::FORBIDDEN, &words);
+            return Failure::forbidden(words).into_response();
         }
         Ok(caller) => caller,
         Err(denied) => return refuse(&entry, &denied),
@@ -71,9 +71,10 @@ async fn entry(access: &Access, parts: &mut Parts) -> Entry {
     }
 }
 
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+fn is_from_elsewhere(guard: &Guard, headers: &HeaderMap) -> bool {
     let from = headers.get(FROM);
     from.is_some_and(|from| ELSEWHERE.iter().any(|elsewhere| from == elsewhere))
+        || guard.hosts().admit_command(headers).is_err()
 }
 
 fn refuse(entry: &Entry, denied: &Denied) -> Response {

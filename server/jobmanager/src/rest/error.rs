@@ -43,6 +43,11 @@ impl Failure {
         Failure::new(StatusCode::FORBIDDEN, error)
     }
 
+    /// It is meant for another server.
+    pub(super) fn misdirected(error: String) -> Failure {
+        Failure::new(StatusCode::MISDIRECTED_REQUEST, error)
+    }
+
     pub(super) fn not_found(error: String) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, error)
     }

@@ -16,6 +16,7 @@ mod disposal;
 mod error;
 mod events;
 mod exposition;
+pub(crate) mod front;
 mod job;
 mod latest;
 mod leader;

@@ -1,5 +1,6 @@
 //! Lets clients in, or tells them what they lack.
 
+use super::hosts::Hosts;
 use super::tokens::{Role, Tokens};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -13,6 +14,7 @@ const SCHEME: &str = "bearer";
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     tokens: Option<Fresh<Tokens>>,
+    hosts: Hosts,
 }
 
 /// Somebody who was let in.
@@ -56,11 +58,12 @@ pub enum Denied {
 }
 
 impl Guard {
-    /// Asks for the tokens in this file, if there is one, as it is at the time.
+    /// Asks for the tokens in this file, if there is one, as it is at the time; and otherwise to be called by one of
+    /// these names.
     ///
     /// # Errors
     /// It cannot be read, or a line is wrong.
-    pub fn new(tokens: Option<&Path>) -> Result<Guard, FileProblem> {
+    pub fn new(tokens: Option<&Path>, hosts: Hosts) -> Result<Guard, FileProblem> {
         let load = |path: &Path| {
             Fresh::load("file of tokens", [path.to_owned()], |[file]| {
                 let text = std::str::from_utf8(file.bytes());
@@ -68,8 +71,18 @@ impl Guard {
                 Tokens::parse(text).map_err(|problem| file.wrong(&problem))
             })
         };
+        let hosts = match tokens {
+            Some(_) => Hosts::default(),
+            None => hosts,
+        };
         let tokens = tokens.map(load).transpose()?;
-        Ok(Guard { tokens })
+        Ok(Guard { tokens, hosts })
+    }
+
+    /// By which names the server may be called.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// Who asks, if they may do what this role may.

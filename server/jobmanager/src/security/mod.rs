@@ -5,7 +5,9 @@
 
 pub mod audit;
 mod guard;
+mod hosts;
 mod tokens;
 
 pub use guard::{Caller, Denied, Guard};
+pub use hosts::{Elsewhere, Hosts};
 pub use tokens::{Role, Tokens, mint};

@@ -14,8 +14,10 @@ use crate::driver::{DriverEnd, panic_words};
 use crate::gate::{Gate, Scheme};
 use crate::grpc::SessionService;
 use crate::options::Options;
-use crate::security::Guard;
+use crate::rest::front;
+use crate::security::{Guard, Hosts};
 use crate::store::StoreError;
+use axum::middleware::from_fn_with_state;
 use jobmanager_core::jobmanager::RecoverError;
 use net::{Port, RPC_LIMITS, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
 use security::rest_tls;
@@ -105,6 +107,7 @@ pub struct Server {
     bound: Bound,
     rest: Incoming,
     rpc: Incoming,
+    guard: Guard,
     terms: Terms,
 }
 
@@ -128,7 +131,8 @@ impl Server {
         let internal = security.internal.as_ref();
         let rpc_tls = internal.map(Credentials::server).transpose();
         let rpc_tls = rpc_tls.map_err(ServeError::Tls)?;
-        let guard = Guard::new(security.tokens.as_deref()).map_err(ServeError::Tokens)?;
+        let hosts = Hosts::these([security.hosts, options.rest.names()].concat());
+        let guard = Guard::new(security.tokens.as_deref(), hosts).map_err(ServeError::Tokens)?;
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
@@ -147,7 +151,7 @@ impl Server {
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses, guard)?;
+        let mut terms = Terms::new(options, storage, addresses, guard.clone())?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }
@@ -155,6 +159,7 @@ impl Server {
             bound,
             rest: Incoming::new(rest.listener, rest_tls, None, http::LIMITS),
             rpc: Incoming::new(rpc.listener, rpc_tls, cluster, RPC_LIMITS),
+            guard,
             terms,
         })
     }
@@ -181,7 +186,9 @@ impl Server {
         let (stop, stopped) = watch::channel(());
         let gate = self.terms.gate();
         let service = SessionService::server(gate.clone());
-        let mut rest = serve_rest(self.rest, gate.router(), stopped.clone());
+        let front = from_fn_with_state(self.guard, front::check);
+        let router = gate.router().layer(front);
+        let mut rest = serve_rest(self.rest, router, stopped.clone());
         let mut rpc = serve_rpc(self.rpc, service, stopped);
         info!(rest = %self.bound.rest, rpc = %self.bound.rpc, "ready");
         let outcome = tokio::select! {

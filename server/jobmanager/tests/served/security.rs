@@ -5,7 +5,7 @@ use jobmanager::security::{Role, mint};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
@@ -196,6 +196,80 @@ async fn a_page_of_another_place_gives_no_orders() {
         assert_eq!(head.status, 200, "{from}");
     }
     running.stop().await;
+}
+
+/// The status of an answer to a request that is for this host and, if there is one, from this page.
+async fn asked_as(running: &Running, request: &str, host: &str, origin: Option<&str>) -> u16 {
+    let origin = origin.map_or_else(String::new, |origin| format!("origin: {origin}\r\n"));
+    let request =
+        format!("{request} HTTP/1.1\r\nhost: {host}\r\n{origin}content-length: 0\r\n\r\n");
+    let mut stream = TcpStream::connect(running.bound.rest).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    let mut stream = BufReader::new(stream);
+    stream.read_line(&mut line).await.unwrap();
+    status(&line)
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_lets_lead_here_shows_nothing_and_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let define = ["rest.address=flows.example", "rest.allowed-hosts=one, two"];
+    let running = Running::start(folder.path(), &define).await;
+    let port = running.bound.rest.port();
+    for request in [
+        "GET /",
+        "GET /jobs",
+        "GET /events",
+        "GET /nosuch",
+        "POST /jobs",
+        "PUT /",
+    ] {
+        let host = format!("elsewhere.example:{port}");
+        let origin = format!("http://{host}");
+        let status = asked_as(&running, request, &host, Some(&origin)).await;
+        assert_eq!(status, 421, "{request}");
+    }
+    for host in [
+        "127.0.0.1",
+        "[::1]",
+        "localhost",
+        "flows.example",
+        "one",
+        "two",
+    ] {
+        let host = format!("{host}:{port}");
+        assert_eq!(
+            asked_as(&running, "GET /jobs", &host, None).await,
+            200,
+            "{host}"
+        );
+        let own = format!("http://{host}");
+        // It was let in: nothing is no job.
+        let order = asked_as(&running, "POST /jobs", &host, Some(&own)).await;
+        assert_eq!(order, 400, "{host}");
+        let order = asked_as(
+            &running,
+            "POST /jobs",
+            &host,
+            Some("http://elsewhere.example"),
+        )
+        .await;
+        assert_eq!(order, 403, "{host}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn where_tokens_are_asked_for_or_somebody_in_front_looks_every_name_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = Running::start(folder.path(), &["rest.allowed-hosts=*"]).await;
+    let (guarded, _folder, _) = guarded().await;
+    for (running, wanted) in [(open, 200), (guarded, 401)] {
+        let status = asked_as(&running, "GET /jobs", "elsewhere.example", None).await;
+        assert_eq!(status, wanted);
+        running.stop().await;
+    }
 }
 
 #[tokio::test]

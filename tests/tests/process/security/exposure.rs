@@ -59,6 +59,11 @@ fn what_is_missing_or_of_no_use_is_named() {
             "security.ssl.internal.enabled: `yes` is neither",
         ),
         (
+            &["rest.allowed-hosts=flows.example, http://flows.example"],
+            64,
+            "rest.allowed-hosts: `http://flows.example` is not the name of a host",
+        ),
+        (
             &["security.ssl.rest.authentication-enabled=true"],
             64,
             "needs security.ssl.rest.enabled",
