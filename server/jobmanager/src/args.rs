@@ -99,6 +99,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn serve(args: &ServeArgs) -> ExitCode {
     crate::logging::start(args.log_format);
+    taskmanager::descriptors::raise();
     let options = match Options::from_args(args) {
         Ok(options) => options,
         Err(error) => {

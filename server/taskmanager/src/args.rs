@@ -2,7 +2,7 @@
 
 use crate::sdk::Registry;
 use crate::tls::{ClusterName, Credentials};
-use crate::{Options, StartError, operators, run};
+use crate::{Options, StartError, descriptors, operators, run};
 use clap::{Parser, ValueEnum};
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
@@ -130,6 +130,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn main_with(args: Args, registry: Registry) -> ExitCode {
     log_to_stderr(args.log_format);
+    descriptors::raise();
     match run_until_told(args, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

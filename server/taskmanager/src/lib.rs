@@ -73,6 +73,7 @@
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
 //! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
 //! | `storage` | where snapshots are kept |
+//! | [`descriptors`] | how many files and sockets there may be |
 //! | [`tls`] | who may be at the other end of a connection |
 //!
 //! Invariant: a task waits in one place only, its inbox, so canceling ends every wait. Invariant: the
@@ -82,6 +83,7 @@
 
 mod args;
 mod channel;
+pub mod descriptors;
 mod exchange;
 mod jobmanagers;
 mod leader;

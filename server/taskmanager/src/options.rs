@@ -1,5 +1,6 @@
 //! Options of a TaskManager, checked and bound.
 
+use crate::descriptors;
 use crate::jobmanagers::JobManagers;
 use crate::sdk::Registry;
 use crate::tls::{Credentials, Dialer, FileProblem, Incoming, Limits};
@@ -20,10 +21,18 @@ const REGISTRATION_INITIAL: Duration = Duration::from_millis(100);
 const REGISTRATION_MAX: Duration = Duration::from_secs(2);
 
 /// As many TaskManagers as may be consumers of this one's, and then some whose connections are about to end.
-pub(crate) const EXCHANGE: Limits = Limits {
-    connections: 10_000,
-    handshakes: 256,
-};
+const CONSUMERS: usize = 10_000;
+
+/// How many consumers are let in, if so many files may be open: tasks have connections and files of their own.
+pub(crate) fn exchange_limits(files: usize) -> Limits {
+    let connections = CONSUMERS.min(files / 2);
+    Limits {
+        connections,
+        handshakes: (connections / 4).clamp(1, 256),
+        // A consumer may keep its producers waiting; whether it is there at all is asked below the records.
+        patience: None,
+    }
+}
 
 /// How a TaskManager is to be run.
 #[derive(Debug, Clone)]
@@ -138,7 +147,12 @@ impl Options {
         Ok(Bound {
             id: self.id.unwrap_or_else(random_id),
             jobmanagers: JobManagers::new(self.jobmanagers, dialer),
-            incoming: Incoming::new(listener, tls, cluster, EXCHANGE),
+            incoming: Incoming::new(
+                listener,
+                tls,
+                cluster,
+                exchange_limits(descriptors::limit()),
+            ),
             data_address,
             slots,
             leave_timeout: self.leave_timeout,

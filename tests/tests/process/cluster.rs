@@ -22,6 +22,15 @@ pub(crate) fn jobmanager() -> Command {
     Command::new(env!("CARGO_BIN_EXE_test-jobmanager"))
 }
 
+/// The same as a process that may have so many files open at first, and so many if it asks for more.
+pub(crate) fn jobmanager_with_files(soft: u32, hard: u32) -> Command {
+    let mut shell = Command::new("sh");
+    let program = r#"ulimit -Sn "$1" && ulimit -Hn "$2" && shift 2 && exec "$@""#;
+    shell.args(["-c", program, "sh", &soft.to_string(), &hard.to_string()]);
+    shell.arg(env!("CARGO_BIN_EXE_test-jobmanager"));
+    shell
+}
+
 /// The binary `taskmanager`.
 pub(crate) fn taskmanager() -> Command {
     Command::new(env!("CARGO_BIN_EXE_test-taskmanager"))

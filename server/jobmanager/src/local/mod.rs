@@ -123,6 +123,7 @@ struct Work {
 }
 
 fn run_job(args: &LocalArgs) -> Result<u8, LocalError> {
+    taskmanager::descriptors::raise();
     let runtime = tokio::runtime::Runtime::new()?;
     let folder = WorkFolder::new()?;
     let options = cluster::options(args, folder.path()).map_err(LocalError::from);

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::time::Duration;
-use taskmanager::tls::{Connection, Incoming, Limits, Peer};
+use taskmanager::tls::{Connection, Incoming, Peer};
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tracing::debug;
@@ -21,11 +21,6 @@ use tracing::debug;
 /// How long the head of a request may take, and for how long a connection stays open on which nothing is asked.
 /// Clients in wide use give theirs up sooner.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// As many clients as may follow the events, and as many others. A process has 1,024 files unless told otherwise.
-pub(super) const LIMITS: Limits = Limits {
-    connections: 512,
-    handshakes: 128,
-};
 
 /// Serves until the other half of `stopped` is dropped, and then until the last answer is given.
 pub(super) async fn serve(
@@ -87,6 +82,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use axum::routing::get;
+    use taskmanager::tls::Limits;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
@@ -107,7 +103,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let limits = Limits {
             connections: 2,
-            handshakes: 1,
+            handshakes: 2,
+            patience: None,
         };
         let incoming = Incoming::new(listener, None, None, limits);
         let router = Router::new().route("/", get(async || "here"));
@@ -132,5 +129,49 @@ mod tests {
         assert!(!heard.contains("here"), "{heard}");
         drop(stop);
         assert_eq!(served.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_the_answer_gives_the_place_to_somebody_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            connections: 1,
+            handshakes: 1,
+            patience: Some(Duration::from_millis(500)),
+        };
+        let incoming = Incoming::new(listener, None, None, limits);
+        let endless = || futures::stream::repeat(Ok::<_, Infallible>(vec![0; 1 << 16]));
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/endless", get(async move || Body::from_stream(endless())));
+        let (_stop, stopped) = watch::channel(());
+        tokio::spawn(serve(incoming, router, stopped));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        let endless = b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n";
+        reader.write_all(endless).await.unwrap();
+        // Far more than is kept on the way, and for longer than the patience.
+        let mut read = 0;
+        let begun = tokio::time::Instant::now();
+        while read < 64 << 20 || begun.elapsed() < Duration::from_millis(1_200) {
+            let next = timeout(LONG, reader.read(&mut vec![0; 1 << 20])).await;
+            let some = next.unwrap().unwrap();
+            assert!(some > 0, "hung up on somebody who reads");
+            read += some;
+        }
+        // From here on it is not read any more.
+        let deadline = tokio::time::Instant::now() + LONG;
+        loop {
+            let mut other = TcpStream::connect(address).await.unwrap();
+            let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            let _ = other.write_all(request).await;
+            let mut heard = Vec::new();
+            let _ = timeout(LONG, other.read_to_end(&mut heard)).await.unwrap();
+            if heard.ends_with(b"here") {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it keeps its place");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

@@ -19,10 +19,11 @@ use crate::security::{Guard, Hosts};
 use crate::store::StoreError;
 use axum::middleware::from_fn_with_state;
 use jobmanager_core::jobmanager::RecoverError;
-use net::{Port, RPC_LIMITS, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
+use net::{Port, Shares, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
 use security::rest_tls;
 use std::future::Future;
 use std::net::SocketAddr;
+use taskmanager::descriptors;
 use taskmanager::tls::{Credentials, FileProblem, Incoming};
 use term::{Addresses, Terms};
 use tokio::sync::watch;
@@ -155,10 +156,11 @@ impl Server {
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }
+        let shares = Shares::of(descriptors::limit());
         Ok(Server {
             bound,
-            rest: Incoming::new(rest.listener, rest_tls, None, http::LIMITS),
-            rpc: Incoming::new(rpc.listener, rpc_tls, cluster, RPC_LIMITS),
+            rest: Incoming::new(rest.listener, rest_tls, None, shares.rest),
+            rpc: Incoming::new(rpc.listener, rpc_tls, cluster, shares.rpc),
             guard,
             terms,
         })

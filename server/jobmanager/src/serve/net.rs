@@ -12,6 +12,7 @@ use taskmanager::tls::{Incoming, Limits};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
+use tracing::warn;
 
 /// How long open requests and streams may take to end once they are told to.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -20,11 +21,53 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer that.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a client may take nothing of its answer. Those in wide use give up sooner on a server that is as slow.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// As many clients as may follow the events, and as many others.
+const CLIENTS: usize = 512;
 /// A few more than there may be sessions; the core's limits of slots are reached long before.
-pub(super) const RPC_LIMITS: Limits = Limits {
-    connections: 12_000,
-    handshakes: 1_000,
-};
+const TASKMANAGERS: usize = 12_000;
+/// Files that are for the process itself: the store, checkpoints that are deleted, recordings, elections.
+const OWN_FILES: usize = 128;
+/// Files of a client: its connection, and the file of a dashboard that it is sent.
+const FILES_OF_CLIENT: usize = 2;
+
+/// How many connections there may be to each port.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    pub(super) rest: Limits,
+    pub(super) rpc: Limits,
+}
+
+impl Shares {
+    /// Of so many files. What clients have leaves enough for TaskManagers, and what both have for the process itself.
+    pub(super) fn of(files: usize) -> Shares {
+        let files = files.saturating_sub(OWN_FILES.min(files / 2));
+        let clients = CLIENTS.min(files / 4 / FILES_OF_CLIENT);
+        let taskmanagers = TASKMANAGERS.min(files - clients * FILES_OF_CLIENT);
+        if taskmanagers < TASKMANAGERS {
+            warn!(
+                clients,
+                taskmanagers,
+                "few files may be open, so few connections may be; raise the hard limit (ulimit -Hn)"
+            );
+        }
+        let handshakes = |connections: usize, most: usize| (connections / 4).clamp(1, most);
+        Shares {
+            rest: Limits {
+                connections: clients,
+                handshakes: handshakes(clients, 128),
+                patience: Some(PATIENCE),
+            },
+            rpc: Limits {
+                connections: taskmanagers,
+                handshakes: handshakes(taskmanagers, 1_000),
+                // The driver ends sessions whose messages nobody takes.
+                patience: None,
+            },
+        }
+    }
+}
 
 /// A server loop; its error as text.
 pub(super) type ServerTask = JoinHandle<Result<(), String>>;
@@ -139,4 +182,26 @@ pub(super) fn stopped_by_itself(
         Err(error) => super::join_words(error),
     };
     ServeError::Stopped { service, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_files_for_taskmanagers_and_both_leave_some_for_the_store() {
+        for files in [64, 256, 1_024, 4_096, 13_151] {
+            let Shares { rest, rpc } = Shares::of(files);
+            let own = OWN_FILES.min(files / 2);
+            let taken = rest.connections * FILES_OF_CLIENT + rpc.connections;
+            assert!(taken + own <= files, "{files}: {rest:?} {rpc:?}");
+            assert!(rest.connections > 0 && rpc.connections >= 2 * rest.connections);
+            assert!(rest.handshakes <= rest.connections && rpc.handshakes * 4 <= rpc.connections);
+        }
+        for files in [13_152, 1 << 20, usize::MAX] {
+            let Shares { rest, rpc } = Shares::of(files);
+            assert_eq!((rest.connections, rpc.connections), (CLIENTS, TASKMANAGERS));
+            assert_eq!((rest.handshakes, rpc.handshakes), (128, 1_000));
+        }
+    }
 }

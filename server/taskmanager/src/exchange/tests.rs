@@ -4,7 +4,7 @@
 
 use super::{CREDIT, Exchange, Peers, Subscription, serve};
 use crate::channel::{Barrier, Frame, Hub, Inbox, Next, Pipe, Popped, PushError, Side};
-use crate::options::EXCHANGE;
+use crate::options::exchange_limits;
 use crate::tls::{Dialer, Incoming};
 use jobmanager_core::id::{Attempt, CheckpointId, Epoch, JobId, SubtaskIndex};
 use jobmanager_core::message::{AfterSavepoint, ChannelId, SavepointOrder};
@@ -37,7 +37,7 @@ async fn producers(wait: Duration) -> Producers {
     let (running, is_running) = watch::channel(());
     let hub = Arc::new(Hub::default());
     let exchange = Exchange::new(Arc::clone(&hub), is_running).waiting(wait);
-    let incoming = Incoming::new(listener, None, None, EXCHANGE);
+    let incoming = Incoming::new(listener, None, None, exchange_limits(1_024));
     tokio::spawn(serve(incoming, exchange));
     Producers {
         hub,

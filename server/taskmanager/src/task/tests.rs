@@ -10,7 +10,7 @@ mod savepoints;
 use super::{Report, Shared};
 use crate::channel::{Hub, Order};
 use crate::exchange::{Exchange, Peers, serve};
-use crate::options::EXCHANGE;
+use crate::options::exchange_limits;
 use crate::sdk::Registry;
 use crate::storage::Storage;
 use crate::tasks::Tasks;
@@ -86,7 +86,7 @@ impl Cluster {
             let hub = Arc::new(Hub::default());
             let exchange = Exchange::new(Arc::clone(&hub), is_running.clone());
             let _inside = cluster.runtime.enter();
-            let incoming = Incoming::new(listener, None, None, EXCHANGE);
+            let incoming = Incoming::new(listener, None, None, exchange_limits(1_024));
             cluster.runtime.spawn(serve(incoming, exchange));
             let shared = Shared {
                 registry: Arc::clone(&registry),

@@ -1,9 +1,10 @@
 //! The called end of connections: accepting them, as many as there may be, and letting nobody through whose handshake
-//! fails.
+//! fails, or who has nothing to say.
 //!
 //! Invariant: who has not shown who they are yet holds up nobody else.
 
 use super::members::holder;
+use super::steady::Steady;
 use super::words::explained;
 use super::{ClusterName, Fresh};
 use futures::Stream;
@@ -24,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use tracing::warn;
 
-/// How long a handshake may take: it is two messages each way, of a few kB.
+/// How long a handshake may take, which is two messages each way, of a few kB; and in the clear, the first byte.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that are made and not taken yet.
 const MADE: usize = 16;
@@ -34,12 +35,14 @@ const OUT_OF_SOCKETS: Duration = Duration::from_secs(1);
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// How many connections there may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open ones.
     pub connections: usize,
-    /// Of these, those whose handshake is not done.
+    /// Of these, those whose handshake is not done, or that have not said anything.
     pub handshakes: usize,
+    /// How long the other end may read nothing while there is something to read; without it, for as long as it likes.
+    pub patience: Option<Duration>,
 }
 
 /// Who is at the other end.
@@ -75,6 +78,7 @@ impl Incoming {
             cluster,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: limits.handshakes,
+            patience: limits.patience,
             ready,
         };
         let mut _accepting = JoinSet::new();
@@ -101,6 +105,7 @@ struct Accepting {
     cluster: Option<ClusterName>,
     connections: Arc<Semaphore>,
     handshakes: usize,
+    patience: Option<Duration>,
     ready: mpsc::Sender<Connection>,
 }
 
@@ -131,29 +136,15 @@ impl Accepting {
                 refused.say(address, "too many connections are open");
                 continue;
             };
-            let Some(tls) = &self.tls else {
-                let peer = Peer {
-                    address,
-                    certificate: None,
-                };
-                let plain = Wire::Plain(stream);
-                let connection = Connection {
-                    wire: plain,
-                    peer,
-                    _place: place,
-                };
-                if self.ready.send(connection).await.is_err() {
-                    return;
-                }
-                continue;
-            };
             if handshakes.len() >= self.handshakes {
                 refused.say(address, "too many handshakes are not done");
                 continue;
             }
+            let tls = self.tls.as_ref();
             let handshake = Handshake {
-                acceptor: TlsAcceptor::from(tls.current()),
+                acceptor: tls.map(|tls| TlsAcceptor::from(tls.current())),
                 cluster: self.cluster.clone(),
+                patience: self.patience,
                 ready: self.ready.clone(),
             };
             handshakes.spawn(handshake.run(stream, address, place));
@@ -165,8 +156,9 @@ impl Accepting {
 type Shaken = Result<(), (SocketAddr, String)>;
 
 struct Handshake {
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     cluster: Option<ClusterName>,
+    patience: Option<Duration>,
     ready: mpsc::Sender<Connection>,
 }
 
@@ -177,30 +169,39 @@ impl Handshake {
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Shaken {
-        let shaken = timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await;
-        let stream = match shaken {
-            Ok(Ok(stream)) => stream,
+        let wire = match timeout(HANDSHAKE_TIMEOUT, self.shake(stream)).await {
+            Ok(Ok(wire)) => wire,
+            // Somebody who looks whether there is anybody, such as a probe.
+            Ok(Err(problem)) if problem.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Ok(Err(problem)) => return Err((address, explained(problem).to_string())),
             Err(_) => {
                 let words = format!("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs());
                 return Err((address, words));
             }
         };
-        let shown = stream.get_ref().1.peer_certificates();
-        let holder = shown
-            .and_then(<[_]>::first)
-            .map(|shown| holder(shown, self.cluster.as_ref()).into());
         let connection = Connection {
-            wire: Wire::Tls(Box::new(stream)),
             peer: Peer {
                 address,
-                certificate: holder,
+                certificate: wire.holder(self.cluster.as_ref()),
             },
+            wire,
             _place: place,
         };
         // Nobody waits for connections any more when the server ends.
         let _ = self.ready.send(connection).await;
         Ok(())
+    }
+
+    async fn shake(&self, stream: TcpStream) -> io::Result<Wire> {
+        let Some(acceptor) = &self.acceptor else {
+            return match stream.peek(&mut [0]).await? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(Wire::Plain(Steady::new(stream, self.patience))),
+            };
+        };
+        let steady = Steady::new(stream, self.patience);
+        let shaken = acceptor.accept(steady).await?;
+        Ok(Wire::Tls(Box::new(shaken)))
     }
 }
 
@@ -233,8 +234,20 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Steady),
+    Tls(Box<TlsStream<Steady>>),
+}
+
+impl Wire {
+    /// Whose certificate was shown, if one was asked for.
+    fn holder(&self, cluster: Option<&ClusterName>) -> Option<Arc<str>> {
+        let Wire::Tls(stream) = self else {
+            return None;
+        };
+        let shown = stream.get_ref().1.peer_certificates()?;
+        let shown = shown.first()?;
+        Some(holder(shown, cluster).into())
+    }
 }
 
 impl Connection {

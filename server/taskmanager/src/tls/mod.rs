@@ -11,6 +11,7 @@ mod fresh;
 mod incoming;
 mod members;
 mod pem;
+mod steady;
 mod words;
 
 pub use connect::Dialer;

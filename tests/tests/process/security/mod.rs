@@ -1,6 +1,7 @@
 //! A cluster that lets nobody in who has no business there: what users, members and strangers see of it.
 
 mod exposure;
+mod files;
 pub(crate) mod pki;
 mod tls;
 mod tokens;
