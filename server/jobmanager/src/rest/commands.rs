@@ -232,6 +232,7 @@ mod tests {
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
             guard: Guard::default(),
+            reloads: Arc::new([]),
             web: None,
             address,
             events,

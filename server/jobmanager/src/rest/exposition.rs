@@ -16,6 +16,7 @@ use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -142,6 +143,11 @@ struct InState {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Queue {
     queue: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFiles {
+    of: &'static str,
 }
 
 /// The cluster between two steps.
@@ -300,6 +306,28 @@ fn of_cluster(registry: &mut Registry, rest: &Rest, seen: &Seen) {
     }
     registry.register("jobmanager_queue_depth", "What waits in a queue", queues);
     telemetry.register(registry);
+    of_files(registry, rest);
+}
+
+fn of_files(registry: &mut Registry, rest: &Rest) {
+    let failed = Family::<OfFiles, Counter>::default();
+    let stale = Family::<OfFiles, Gauge>::default();
+    for reloads in rest.reloads.iter() {
+        let labels = OfFiles { of: reloads.what() };
+        failed.get_or_create(&labels).inc_by(reloads.failed());
+        let is_stale = i64::from(reloads.is_stale());
+        stale.get_or_create(&labels).set(is_stale);
+    }
+    registry.register(
+        "jobmanager_reloads_failed",
+        "Files of certificates or tokens that were replaced by some of which nothing can be made",
+        failed,
+    );
+    registry.register(
+        "jobmanager_reload_stale",
+        "1 while what is in these files does not count",
+        stale,
+    );
 }
 
 fn of_workers(registry: &mut Registry, workers: &WorkersOverview) {

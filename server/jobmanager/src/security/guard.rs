@@ -1,12 +1,23 @@
 //! Lets clients in, or tells them what they lack.
+//!
+//! Whoever takes a line out of the file of tokens wants somebody out, so what the file says counts at once, and if it
+//! has no line or is not there any more, nobody is in. A file of which nothing can be made is most likely one that is
+//! being written, or has a slip in it: servers that read their configuration again keep the earlier one then, as to end
+//! the access of everybody at the slip of one is a fault of its own. But they keep it for ever, and whoever was to be
+//! out stays in without anybody knowing. Here the earlier tokens count for [a minute](LAPSE) more, the log and a metric
+//! say so from the first second on, and then they count no more. Jobs need no token, and run on.
 
 use super::hosts::Hosts;
 use super::tokens::{Role, Tokens};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use std::path::Path;
-use taskmanager::tls::{FileProblem, Fresh, Peer};
+use std::time::Duration;
+use taskmanager::tls::{FileProblem, Fresh, Lapse, Peer, Reloads};
+use tracing::warn;
 
+/// How long tokens count that are not in the file any more, if nothing can be made of it.
+const LAPSE: Duration = Duration::from_secs(60);
 /// How tokens are shown.
 const SCHEME: &str = "bearer";
 
@@ -65,11 +76,26 @@ impl Guard {
     /// It cannot be read, or a line is wrong.
     pub fn new(tokens: Option<&Path>, hosts: Hosts) -> Result<Guard, FileProblem> {
         let load = |path: &Path| {
-            Fresh::load("file of tokens", [path.to_owned()], |[file]| {
-                let text = std::str::from_utf8(file.bytes());
-                let text = text.map_err(|_| file.wrong(&"not UTF-8"))?;
-                Tokens::parse(text).map_err(|problem| file.wrong(&problem))
-            })
+            let lapse = Lapse {
+                after: LAPSE,
+                to: Tokens::default,
+            };
+            Fresh::load(
+                "file of tokens",
+                [path.to_owned()],
+                Some(lapse),
+                |[file]| {
+                    let text = std::str::from_utf8(file.bytes());
+                    let text = text.map_err(|_| file.wrong(&"not UTF-8"))?;
+                    let tokens = Tokens::parse(text).map_err(|problem| file.wrong(&problem))?;
+                    if tokens.is_empty() {
+                        warn!(
+                            "nobody may use REST: there is no token; `jobmanager token` makes one"
+                        );
+                    }
+                    Ok(tokens)
+                },
+            )
         };
         let hosts = match tokens {
             Some(_) => Hosts::default(),
@@ -77,6 +103,12 @@ impl Guard {
         };
         let tokens = tokens.map(load).transpose()?;
         Ok(Guard { tokens, hosts })
+    }
+
+    /// How the replacement of the file of tokens goes, if there is one.
+    #[must_use]
+    pub fn reloads(&self) -> Option<Reloads> {
+        self.tokens.as_ref().map(Fresh::reloads)
     }
 
     /// By which names the server may be called.

@@ -24,7 +24,7 @@ use security::rest_tls;
 use std::future::Future;
 use std::net::SocketAddr;
 use taskmanager::descriptors;
-use taskmanager::tls::{Credentials, FileProblem, Incoming};
+use taskmanager::tls::{Credentials, FileProblem, Fresh, Incoming};
 use term::{Addresses, Terms};
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -134,6 +134,8 @@ impl Server {
         let rpc_tls = rpc_tls.map_err(ServeError::Tls)?;
         let hosts = Hosts::these([security.hosts, options.rest.names()].concat());
         let guard = Guard::new(security.tokens.as_deref(), hosts).map_err(ServeError::Tokens)?;
+        let tls = [&rest_tls, &rpc_tls].into_iter().flatten();
+        let reloads = tls.map(Fresh::reloads).chain(guard.reloads()).collect();
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
@@ -152,7 +154,7 @@ impl Server {
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses, guard.clone())?;
+        let mut terms = Terms::new(options, storage, addresses, guard.clone(), reloads)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }

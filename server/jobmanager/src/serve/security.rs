@@ -21,11 +21,12 @@ pub(super) fn rest_tls(tls: &RestTls) -> Result<Fresh<ServerConfig>, FileProblem
         Some(clients) => Fresh::load(
             what,
             [certificate, key, clients],
+            None,
             |[certificate, key, clients]| config(certificate, key, Some(clients)),
         ),
         None => {
             let files: [PathBuf; 2] = [certificate, key];
-            Fresh::load(what, files, |[certificate, key]| {
+            Fresh::load(what, files, None, |[certificate, key]| {
                 config(certificate, key, None)
             })
         }

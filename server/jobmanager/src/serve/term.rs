@@ -22,6 +22,7 @@ use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::Header;
 use std::sync::Arc;
 use std::time::Duration;
+use taskmanager::tls::Reloads;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
@@ -42,6 +43,8 @@ struct Office {
     storage: CheckpointStorage,
     addresses: Addresses,
     guard: Guard,
+    /// How the replacement of certificates and tokens goes.
+    reloads: Arc<[Reloads]>,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
     leaders: Leaders,
@@ -81,6 +84,7 @@ impl Terms {
         storage: CheckpointStorage,
         addresses: Addresses,
         guard: Guard,
+        reloads: Arc<[Reloads]>,
     ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
@@ -92,6 +96,7 @@ impl Terms {
                 storage,
                 addresses,
                 guard,
+                reloads,
                 here: watch::Sender::new(None),
                 leaders,
                 store: None,
@@ -237,6 +242,7 @@ impl Office {
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
             guard: self.guard.clone(),
+            reloads: self.reloads.clone(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

@@ -171,15 +171,67 @@ async fn tokens_are_exchanged_while_it_runs() {
         401
     );
     std::fs::write(folder.path().join("people"), line).unwrap();
+    until_answered(&running, &newer, 200).await;
+    assert_eq!(
+        status(&head(&running, "GET", "/jobs", Some(&viewer)).await),
+        401
+    );
+    running.stop().await;
+}
+
+/// Asks with a token until the answer has this status.
+async fn until_answered(running: &Running, token: &str, wanted: u16) {
     for _ in 0..2_000 {
-        let newer = head(&running, "GET", "/jobs", Some(&newer)).await;
-        let viewer = head(&running, "GET", "/jobs", Some(&viewer)).await;
-        if (status(&newer), status(&viewer)) == (200, 401) {
+        let head = head(running, "GET", "/jobs", Some(token)).await;
+        if status(&head) == wanted {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the answer does not become {wanted}");
+}
+
+#[tokio::test]
+async fn a_file_without_tokens_or_no_file_lets_nobody_in() {
+    let (running, folder, [_, _, admin]) = guarded().await;
+    let file = folder.path().join("people");
+    let lines = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "# nobody\n").unwrap();
+    until_answered(&running, &admin, 401).await;
+    std::fs::write(&file, &lines).unwrap();
+    until_answered(&running, &admin, 200).await;
+    std::fs::remove_file(&file).unwrap();
+    until_answered(&running, &admin, 401).await;
+    std::fs::write(&file, &lines).unwrap();
+    until_answered(&running, &admin, 200).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_slip_in_the_file_of_tokens_is_counted_and_ends_nobodys_access_at_once() {
+    let (running, folder, [viewer, ..]) = guarded().await;
+    let shown = [("authorization", &*format!("Bearer {viewer}"))];
+    let metrics = async || {
+        let (head, body) = running.fetch("GET", "/metrics", &shown, "").await;
+        assert_eq!(head.status, 200);
+        String::from_utf8(body).unwrap()
+    };
+    let counted = |failed: u32, stale: u32| {
+        [
+            format!("jobmanager_reloads_failed_total{{of=\"file of tokens\"}} {failed}\n"),
+            format!("jobmanager_reload_stale{{of=\"file of tokens\"}} {stale}\n"),
+        ]
+    };
+    let holds = |text: &str, lines: [String; 2]| lines.iter().all(|line| text.contains(line));
+    assert!(holds(&metrics().await, counted(0, 0)));
+    std::fs::write(folder.path().join("people"), "the-viewer viewer x").unwrap();
+    for _ in 0..2_000 {
+        if holds(&metrics().await, counted(1, 1)) {
             return running.stop().await;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("the new file does not count");
+    panic!("{}", metrics().await);
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 //!
 //! Files are compared by what is in them, because tools replace them in many ways: in place, by renaming, or behind a
 //! symbolic link. They may be replaced one after the other: as long as they do not fit together, what was
-//! made before stays.
+//! made before stays. Where that would leave somebody in who is to be out, it does so only [for a while](Lapse).
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use tracing::{info, warn};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
 /// How often files are looked at: a replaced certificate counts after this time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +26,7 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct FileProblem {
     path: PathBuf,
     problem: String,
+    is_missing: bool,
 }
 
 /// A file as it was read.
@@ -39,16 +42,21 @@ impl FileText {
     /// # Errors
     /// It cannot be read, or is too large.
     pub fn read(path: &Path) -> Result<FileText, FileProblem> {
-        let problem = |problem: String| FileProblem {
+        let problem = |problem: String, is_missing| FileProblem {
             path: path.to_owned(),
             problem,
+            is_missing,
         };
         let mut bytes = Vec::new();
         let read =
             File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-        read.map_err(|error| problem(error.to_string()))?;
+        read.map_err(|error| {
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
+            problem(error.to_string(), is_missing)
+        })?;
         if bytes.len() as u64 > MAX_FILE {
-            return Err(problem(format!("larger than {MAX_FILE} bytes")));
+            let words = format!("larger than {MAX_FILE} bytes");
+            return Err(problem(words, false));
         }
         let path = path.to_owned();
         Ok(FileText { path, bytes })
@@ -65,14 +73,64 @@ impl FileText {
         FileProblem {
             path: self.path.clone(),
             problem: problem.to_string(),
+            is_missing: false,
         }
+    }
+}
+
+/// What follows when files are of no use any more, and something that was made of them must not count for ever.
+#[derive(Debug)]
+pub struct Lapse<T> {
+    /// For how long what was made before stays; not at all if a file is not there any more.
+    pub after: Duration,
+    /// What counts from then on.
+    pub to: fn() -> T,
+}
+
+/// How the replacement of files goes, to be counted.
+#[derive(Debug, Clone)]
+pub struct Reloads(Arc<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    what: &'static str,
+    failed: AtomicU64,
+    is_stale: AtomicBool,
+}
+
+impl Reloads {
+    fn of(what: &'static str) -> Reloads {
+        Reloads(Arc::new(Counts {
+            what,
+            failed: AtomicU64::new(0),
+            is_stale: AtomicBool::new(false),
+        }))
+    }
+
+    /// What is made of the files.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        self.0.what
+    }
+
+    /// How often files were replaced by some that are of no use.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether what counts is not what the files say.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.0.is_stale.load(Ordering::Relaxed)
     }
 }
 
 /// A value that is made of files. Clones share it; when the last one is dropped, nobody looks any more.
 #[derive(Debug)]
 pub struct Fresh<T> {
-    current: Arc<RwLock<Arc<T>>>,
+    current: watch::Receiver<Arc<T>>,
+    reloads: Reloads,
     /// The thread that looks ends when it is dropped.
     _looks: Arc<Sender<()>>,
 }
@@ -80,7 +138,8 @@ pub struct Fresh<T> {
 impl<T> Clone for Fresh<T> {
     fn clone(&self) -> Fresh<T> {
         Fresh {
-            current: Arc::clone(&self.current),
+            current: self.current.clone(),
+            reloads: self.reloads.clone(),
             _looks: Arc::clone(&self._looks),
         }
     }
@@ -94,40 +153,123 @@ impl<T: Send + Sync + 'static> Fresh<T> {
     pub fn load<const N: usize>(
         what: &'static str,
         paths: [PathBuf; N],
+        lapse: Option<Lapse<T>>,
         make: impl Fn(&[FileText; N]) -> Result<T, FileProblem> + Send + 'static,
     ) -> Result<Fresh<T>, FileProblem> {
-        let mut seen = read(&paths);
+        let seen = read(&paths);
         let made = seen.clone().and_then(|files| make(&files))?;
-        let current = Arc::new(RwLock::new(Arc::new(made)));
+        let (shown, current) = watch::channel(Arc::new(made));
         let (looks, ended) = channel();
-        let shown = Arc::clone(&current);
+        let reloads = Reloads::of(what);
+        let mut look = Look {
+            paths,
+            make,
+            lapse,
+            seen,
+            wrong: None,
+            shown,
+            reloads: reloads.clone(),
+        };
         std::thread::spawn(move || {
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let now = read(&paths);
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-                match seen.clone().and_then(|files| make(&files)) {
-                    Ok(made) => {
-                        *shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
-                        info!("{what} was replaced");
-                    }
-                    Err(problem) => {
-                        warn!(%problem, "{what} was not replaced: the earlier one stays");
-                    }
-                }
+                look.look(Instant::now());
             }
         });
-        let _looks = Arc::new(looks);
-        Ok(Fresh { current, _looks })
+        Ok(Fresh {
+            current,
+            reloads,
+            _looks: Arc::new(looks),
+        })
     }
 
     /// As it is now.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
-        let current = self.current.read();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// How the replacement of its files goes.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.clone()
+    }
+}
+
+/// Looks at the files.
+struct Look<T, F, const N: usize> {
+    paths: [PathBuf; N],
+    make: F,
+    lapse: Option<Lapse<T>>,
+    seen: Result<[FileText; N], FileProblem>,
+    wrong: Option<Wrong>,
+    shown: watch::Sender<Arc<T>>,
+    reloads: Reloads,
+}
+
+/// Nothing can be made of the files.
+#[derive(Clone, Copy)]
+struct Wrong {
+    since: Instant,
+    has_lapsed: bool,
+}
+
+impl<T, F, const N: usize> Look<T, F, N>
+where
+    F: Fn(&[FileText; N]) -> Result<T, FileProblem>,
+{
+    fn look(&mut self, now: Instant) {
+        let files = read(&self.paths);
+        let is_new = files != self.seen;
+        // What is wrong now may be right later: a certificate has a time.
+        if !is_new && self.wrong.is_none() {
+            return;
+        }
+        self.seen = files;
+        let made = self.seen.clone().and_then(|files| (self.make)(&files));
+        let what = self.reloads.what();
+        self.reloads
+            .0
+            .is_stale
+            .store(made.is_err(), Ordering::Relaxed);
+        match made {
+            Ok(made) => {
+                self.wrong = None;
+                self.shown.send_replace(Arc::new(made));
+                info!("{what} was replaced");
+            }
+            Err(problem) => {
+                if is_new {
+                    self.reloads.0.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                let lapsed = self.wrong.is_some_and(|wrong| wrong.has_lapsed);
+                if !lapsed && self.lapses(now, &problem) {
+                    error!(%problem, "{what} cannot be used, and the earlier one does not count any more");
+                } else if is_new {
+                    let earlier = if lapsed {
+                        "none counts"
+                    } else {
+                        "the earlier one stays"
+                    };
+                    warn!(%problem, "{what} was not replaced: {earlier}");
+                }
+            }
+        }
+    }
+
+    /// Whether what was made before stops to count now.
+    fn lapses(&mut self, now: Instant, problem: &FileProblem) -> bool {
+        let wrong = self.wrong.get_or_insert(Wrong {
+            since: now,
+            has_lapsed: false,
+        });
+        let Some(lapse) = &self.lapse else {
+            return false;
+        };
+        wrong.has_lapsed = problem.is_missing || now - wrong.since >= lapse.after;
+        if wrong.has_lapsed {
+            self.shown.send_replace(Arc::new((lapse.to)()));
+        }
+        wrong.has_lapsed
     }
 }
 
@@ -137,4 +279,122 @@ fn read<const N: usize>(paths: &[PathBuf; N]) -> Result<[FileText; N], FileProbl
         Ok(files) => files,
         Err(_) => unreachable!("each path was read once"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    /// A file with a number, of which nothing is left when it lapses.
+    fn number(
+        path: &Path,
+        lapses: bool,
+    ) -> (
+        Look<u32, impl Fn(&[FileText; 1]) -> Result<u32, FileProblem>, 1>,
+        watch::Receiver<Arc<u32>>,
+    ) {
+        let make = |[file]: &[FileText; 1]| {
+            let number = std::str::from_utf8(file.bytes()).unwrap();
+            number.parse().map_err(|problem| file.wrong(&problem))
+        };
+        let (shown, current) = watch::channel(Arc::new(7));
+        let paths = [path.to_owned()];
+        let look = Look {
+            seen: read(&paths),
+            paths,
+            make,
+            lapse: lapses.then_some(Lapse {
+                after: SOON,
+                to: || 0,
+            }),
+            wrong: None,
+            shown,
+            reloads: Reloads::of("number"),
+        };
+        (look, current)
+    }
+
+    #[test]
+    fn what_cannot_be_used_counts_for_a_while_and_what_is_gone_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "7").unwrap();
+        let (mut look, current) = number(&path, true);
+        let mut at = Instant::now();
+        let mut seen = |after: Duration| {
+            at += after;
+            look.look(at);
+            (
+                **current.borrow(),
+                look.reloads.failed(),
+                look.reloads.is_stale(),
+            )
+        };
+        assert_eq!(seen(SOON), (7, 0, false));
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(
+            seen(SOON),
+            (7, 1, true),
+            "the time begins with the first look"
+        );
+        assert_eq!(seen(SOON / 2), (7, 1, true));
+        std::fs::write(&path, "y").unwrap();
+        assert_eq!(
+            seen(SOON / 2),
+            (0, 2, true),
+            "another mistake is no other time"
+        );
+        std::fs::write(&path, "8").unwrap();
+        assert_eq!(seen(SOON), (8, 2, false));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(seen(Duration::ZERO), (0, 3, true));
+        std::fs::write(&path, "8").unwrap();
+        assert_eq!(seen(Duration::ZERO), (8, 3, false));
+    }
+
+    #[test]
+    fn what_harms_nobody_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "7").unwrap();
+        let (mut look, current) = number(&path, false);
+        let start = Instant::now();
+        std::fs::remove_file(&path).unwrap();
+        for after in [0, 1, 1_000] {
+            look.look(start + after * SOON);
+            assert_eq!((**current.borrow(), look.reloads.failed()), (7, 1));
+        }
+    }
+
+    #[test]
+    fn what_was_wrong_may_become_right_without_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "7").unwrap();
+        let (shown, current) = watch::channel(Arc::new(7));
+        let opens = Arc::new(AtomicBool::new(false));
+        let is_open = Arc::clone(&opens);
+        let paths = [path.clone()];
+        let mut look = Look {
+            seen: read(&paths),
+            paths,
+            make: move |[file]: &[FileText; 1]| match is_open.load(Ordering::Relaxed) {
+                true => Ok(8),
+                false => Err(file.wrong(&"not yet")),
+            },
+            lapse: None,
+            wrong: None,
+            shown,
+            reloads: Reloads::of("number"),
+        };
+        std::fs::write(&path, "8").unwrap();
+        look.look(Instant::now());
+        assert_eq!(**current.borrow(), 7);
+        opens.store(true, Ordering::Relaxed);
+        look.look(Instant::now());
+        assert_eq!(**current.borrow(), 8);
+    }
 }

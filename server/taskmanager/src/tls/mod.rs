@@ -15,7 +15,7 @@ mod steady;
 mod words;
 
 pub use connect::Dialer;
-pub use fresh::{FileProblem, FileText, Fresh};
+pub use fresh::{FileProblem, FileText, Fresh, Lapse, Reloads};
 pub use incoming::{Connection, Incoming, Limits, Peer};
 pub use members::ClusterName;
 pub use pem::{identity, roots};
@@ -51,9 +51,12 @@ impl Credentials {
     /// A file cannot be used.
     pub fn server(&self) -> Result<Fresh<ServerConfig>, FileProblem> {
         let cluster = self.cluster.clone();
-        Fresh::load("certificate of this member", self.files(), move |files| {
-            server(files, cluster.clone())
-        })
+        Fresh::load(
+            "certificate of this member",
+            self.files(),
+            None,
+            move |files| server(files, cluster.clone()),
+        )
     }
 
     /// For those who call other members.
@@ -62,9 +65,12 @@ impl Credentials {
     /// A file cannot be used.
     pub fn client(&self) -> Result<Fresh<ClientConfig>, FileProblem> {
         let cluster = self.cluster.clone();
-        Fresh::load("certificate of this member", self.files(), move |files| {
-            client(files, cluster.clone())
-        })
+        Fresh::load(
+            "certificate of this member",
+            self.files(),
+            None,
+            move |files| client(files, cluster.clone()),
+        )
     }
 
     fn files(&self) -> [PathBuf; 3] {
