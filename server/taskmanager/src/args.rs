@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_ca: Option<PathBuf>,
 
+    /// The lists of certificates that these authorities have revoked, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_crl: Option<PathBuf>,
+
     /// The DNS name that all certificates of the cluster have
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = cluster_name)]
     pub cluster_name: ClusterName,
@@ -98,6 +102,7 @@ impl From<Args> for Options {
                 certificate,
                 key,
                 authorities,
+                revoked: args.tls_crl,
                 cluster: args.cluster_name,
             }),
             // The command line has all of them or none.

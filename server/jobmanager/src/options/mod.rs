@@ -18,7 +18,7 @@ use availability::unreachable;
 use jobmanager_core::config::{
     ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
 };
-pub use security::{RestTls, Security};
+pub use security::{ClientCertificates, RestTls, Security};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 
 use super::Shell;
 use super::table::{
-    ALLOW_INSECURE, CLUSTER_ID, INTERNAL_CA, INTERNAL_CERTIFICATE, INTERNAL_ENABLED, INTERNAL_KEY,
-    INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_ENABLED, REST_HOSTS, REST_KEY,
-    TOKENS,
+    ALLOW_INSECURE, CLUSTER_ID, INTERNAL_CA, INTERNAL_CERTIFICATE, INTERNAL_CRL, INTERNAL_ENABLED,
+    INTERNAL_KEY, INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_CRL, REST_ENABLED,
+    REST_HOSTS, REST_KEY, TOKENS,
 };
 use crate::security::Hosts;
 use std::path::PathBuf;
@@ -32,8 +32,17 @@ pub struct RestTls {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// The authorities of which a client has to have a certificate, if it has to have one.
-    pub clients: Option<PathBuf>,
+    /// What makes a client's certificate count, if it has to have one.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Which certificates of clients count: files, all in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The authorities that sign them.
+    pub authorities: PathBuf,
+    /// The lists of those that they have revoked.
+    pub revoked: Option<PathBuf>,
 }
 
 impl Security {
@@ -51,11 +60,10 @@ impl Security {
 
 impl Shell<'_> {
     pub(super) fn security(&self, problems: &mut Vec<String>) -> Security {
-        let tokens = self.text(TOKENS).trim();
         Security {
             internal: self.internal(problems),
             rest: self.rest_tls(problems),
-            tokens: (!tokens.is_empty()).then(|| tokens.into()),
+            tokens: self.file(TOKENS),
             hosts: self.hosts(problems),
             allow_insecure: self.flag(ALLOW_INSECURE, problems),
         }
@@ -94,6 +102,7 @@ impl Shell<'_> {
             certificate,
             key,
             authorities,
+            revoked: self.file(INTERNAL_CRL),
             cluster: cluster?,
         })
     }
@@ -116,8 +125,17 @@ impl Shell<'_> {
         Some(RestTls {
             certificate,
             key,
-            clients: clients.flatten().map(|[file]| file),
+            clients: clients.flatten().map(|[authorities]| ClientCertificates {
+                authorities,
+                revoked: self.file(REST_CRL),
+            }),
         })
+    }
+
+    /// A file that may be named.
+    fn file(&self, key: &'static str) -> Option<PathBuf> {
+        let named = self.text(key).trim();
+        (!named.is_empty()).then(|| named.into())
     }
 
     /// The files that an option needs; nothing if one is not named.

@@ -52,12 +52,14 @@ pub(super) const INTERNAL_ENABLED: &str = "security.ssl.internal.enabled";
 pub(super) const INTERNAL_CERTIFICATE: &str = "security.ssl.internal.certificate";
 pub(super) const INTERNAL_KEY: &str = "security.ssl.internal.key";
 pub(super) const INTERNAL_CA: &str = "security.ssl.internal.ca";
+pub(super) const INTERNAL_CRL: &str = "security.ssl.internal.crl";
 pub(super) const INTERNAL_NAME: &str = "security.ssl.internal.cluster-name";
 pub(super) const REST_ENABLED: &str = "security.ssl.rest.enabled";
 pub(super) const REST_CERTIFICATE: &str = "security.ssl.rest.certificate";
 pub(super) const REST_KEY: &str = "security.ssl.rest.key";
 pub(super) const REST_CLIENTS: &str = "security.ssl.rest.authentication-enabled";
 pub(super) const REST_CA: &str = "security.ssl.rest.ca";
+pub(super) const REST_CRL: &str = "security.ssl.rest.crl";
 pub(super) const TOKENS: &str = "security.rest.tokens";
 pub(super) const ALLOW_INSECURE: &str = "security.allow-insecure";
 
@@ -65,7 +67,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 47] = [
+pub static SHELL_OPTIONS: [OptionSpec; 49] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -242,6 +244,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 47] = [
         "The file of the authorities that sign the certificates of the cluster, in PEM.",
     ),
     shell(
+        INTERNAL_CRL,
+        "",
+        "The file of the lists of certificates that these authorities have revoked, one of each, in PEM.",
+    ),
+    shell(
         INTERNAL_NAME,
         "",
         "The DNS name that all certificates of the cluster have; high-availability.cluster-id without slashes if unset.",
@@ -262,6 +269,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 47] = [
         REST_CA,
         "",
         "The file of the authorities that sign the certificates of clients, in PEM.",
+    ),
+    shell(
+        REST_CRL,
+        "",
+        "The file of the lists of certificates that these authorities have revoked, one of each, in PEM.",
     ),
     shell(
         TOKENS,

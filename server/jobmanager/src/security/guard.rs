@@ -82,9 +82,10 @@ impl Guard {
             };
             Fresh::load(
                 "file of tokens",
-                [path.to_owned()],
+                vec![path.to_owned()],
                 Some(lapse),
-                |[file]| {
+                |files| {
+                    let file = &files[0];
                     let text = std::str::from_utf8(file.bytes());
                     let text = text.map_err(|_| file.wrong(&"not UTF-8"))?;
                     let tokens = Tokens::parse(text).map_err(|problem| file.wrong(&problem))?;

@@ -1,9 +1,10 @@
 //! The calling end of a connection between members.
 
+use super::judged::Judged;
 use super::words::explained;
-use super::{ClusterName, Credentials, FileProblem, Fresh};
+use super::{Calling, Credentials, FileProblem, Fresh};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const VERDICT: Duration = Duration::from_secs(1);
 /// Calls other members of the cluster: in the clear, or, with credentials, nobody who is no member.
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
-    tls: Option<(Fresh<ClientConfig>, ClusterName)>,
+    tls: Option<Fresh<Calling>>,
 }
 
 impl Dialer {
@@ -31,10 +32,7 @@ impl Dialer {
     /// # Errors
     /// A file cannot be used.
     pub fn new(credentials: Option<&Credentials>) -> Result<Dialer, FileProblem> {
-        let tls = credentials.map(|credentials| {
-            let client = credentials.client()?;
-            Ok((client, credentials.cluster.clone()))
-        });
+        let tls = credentials.map(Credentials::client);
         Ok(Dialer {
             tls: tls.transpose()?,
         })
@@ -50,29 +48,34 @@ impl Dialer {
     /// # Errors
     /// Nobody answers there, or somebody who is no member.
     pub async fn connect(&self, endpoint: Endpoint) -> Result<Channel, tonic::transport::Error> {
-        let Some((config, cluster)) = self.tls.clone() else {
+        let Some(tls) = self.tls.clone() else {
             return endpoint.connect().await;
         };
         let connector = service_fn(move |uri: Uri| {
-            let (config, cluster) = (config.current(), cluster.clone());
-            async move { call(uri, config, cluster).await.map(TokioIo::new) }
+            let tls = tls.clone();
+            async move { call(uri, tls).await.map(TokioIo::new) }
         });
         endpoint.connect_with_connector(connector).await
     }
 }
 
-async fn call(
-    uri: Uri,
-    config: Arc<ClientConfig>,
-    cluster: ClusterName,
-) -> io::Result<TlsStream<TcpStream>> {
+async fn call(uri: Uri, tls: Fresh<Calling>) -> io::Result<Judged<TlsStream<TcpStream>>> {
     let host = uri.host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(0))).await?;
     stream.set_nodelay(true)?;
-    let connector = TlsConnector::from(config);
-    let connected = connector.connect(cluster.server_name(), stream).await;
-    let mut stream = connected.map_err(explained)?;
+    let calling = tls.current();
+    let connector = TlsConnector::from(Arc::clone(&calling.config));
+    let name = calling.cluster.server_name();
+    let connected = connector.connect(name, stream).await;
+    let stream = connected.map_err(explained)?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let shown = shown
+        .iter()
+        .cloned()
+        .map(CertificateDer::into_owned)
+        .collect();
+    let mut stream = Judged::new(stream, uri.to_string(), shown, tls, Calling::judge);
     // The handshake ends here before the other end has judged our certificate. It says something at once if it likes
     // it: HTTP/2 begins with settings at both ends.
     match timeout(VERDICT, stream.fill_buf()).await {

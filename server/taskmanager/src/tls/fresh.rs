@@ -150,11 +150,11 @@ impl<T: Send + Sync + 'static> Fresh<T> {
     ///
     /// # Errors
     /// A file cannot be read, or the value cannot be made of them.
-    pub fn load<const N: usize>(
+    pub fn load(
         what: &'static str,
-        paths: [PathBuf; N],
+        paths: Vec<PathBuf>,
         lapse: Option<Lapse<T>>,
-        make: impl Fn(&[FileText; N]) -> Result<T, FileProblem> + Send + 'static,
+        make: impl Fn(&[FileText]) -> Result<T, FileProblem> + Send + 'static,
     ) -> Result<Fresh<T>, FileProblem> {
         let seen = read(&paths);
         let made = seen.clone().and_then(|files| make(&files))?;
@@ -188,6 +188,14 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         Arc::clone(&self.current.borrow())
     }
 
+    /// Waits until it is another one than when this was called last, or when this clone was made; or a little less long.
+    pub(super) async fn replaced(&mut self) {
+        if self.current.changed().await.is_err() {
+            // Nobody looks any more.
+            std::future::pending().await
+        }
+    }
+
     /// How the replacement of its files goes.
     #[must_use]
     pub fn reloads(&self) -> Reloads {
@@ -196,11 +204,11 @@ impl<T: Send + Sync + 'static> Fresh<T> {
 }
 
 /// Looks at the files.
-struct Look<T, F, const N: usize> {
-    paths: [PathBuf; N],
+struct Look<T, F> {
+    paths: Vec<PathBuf>,
     make: F,
     lapse: Option<Lapse<T>>,
-    seen: Result<[FileText; N], FileProblem>,
+    seen: Result<Vec<FileText>, FileProblem>,
     wrong: Option<Wrong>,
     shown: watch::Sender<Arc<T>>,
     reloads: Reloads,
@@ -213,9 +221,9 @@ struct Wrong {
     has_lapsed: bool,
 }
 
-impl<T, F, const N: usize> Look<T, F, N>
+impl<T, F> Look<T, F>
 where
-    F: Fn(&[FileText; N]) -> Result<T, FileProblem>,
+    F: Fn(&[FileText]) -> Result<T, FileProblem>,
 {
     fn look(&mut self, now: Instant) {
         let files = read(&self.paths);
@@ -273,12 +281,8 @@ where
     }
 }
 
-fn read<const N: usize>(paths: &[PathBuf; N]) -> Result<[FileText; N], FileProblem> {
-    let files: Result<Vec<_>, _> = paths.iter().map(|path| FileText::read(path)).collect();
-    files.map(|files| match files.try_into() {
-        Ok(files) => files,
-        Err(_) => unreachable!("each path was read once"),
-    })
+fn read(paths: &[PathBuf]) -> Result<Vec<FileText>, FileProblem> {
+    paths.iter().map(|path| FileText::read(path)).collect()
 }
 
 #[cfg(test)]
@@ -293,15 +297,16 @@ mod tests {
         path: &Path,
         lapses: bool,
     ) -> (
-        Look<u32, impl Fn(&[FileText; 1]) -> Result<u32, FileProblem>, 1>,
+        Look<u32, impl Fn(&[FileText]) -> Result<u32, FileProblem>>,
         watch::Receiver<Arc<u32>>,
     ) {
-        let make = |[file]: &[FileText; 1]| {
+        let make = |files: &[FileText]| {
+            let file = &files[0];
             let number = std::str::from_utf8(file.bytes()).unwrap();
             number.parse().map_err(|problem| file.wrong(&problem))
         };
         let (shown, current) = watch::channel(Arc::new(7));
-        let paths = [path.to_owned()];
+        let paths = vec![path.to_owned()];
         let look = Look {
             seen: read(&paths),
             paths,
@@ -377,13 +382,13 @@ mod tests {
         let (shown, current) = watch::channel(Arc::new(7));
         let opens = Arc::new(AtomicBool::new(false));
         let is_open = Arc::clone(&opens);
-        let paths = [path.clone()];
+        let paths = vec![path.clone()];
         let mut look = Look {
             seen: read(&paths),
             paths,
-            make: move |[file]: &[FileText; 1]| match is_open.load(Ordering::Relaxed) {
+            make: move |files: &[FileText]| match is_open.load(Ordering::Relaxed) {
                 true => Ok(8),
-                false => Err(file.wrong(&"not yet")),
+                false => Err(files[0].wrong(&"not yet")),
             },
             lapse: None,
             wrong: None,

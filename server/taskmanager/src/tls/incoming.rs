@@ -3,12 +3,13 @@
 //!
 //! Invariant: who has not shown who they are yet holds up nobody else.
 
+use super::judged::Judged;
 use super::members::holder;
 use super::steady::Steady;
 use super::words::explained;
-use super::{ClusterName, Fresh};
+use super::{Called, ClusterName, Fresh};
 use futures::Stream;
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -68,7 +69,7 @@ impl Incoming {
     #[must_use]
     pub fn new(
         listener: TcpListener,
-        tls: Option<Fresh<ServerConfig>>,
+        tls: Option<Fresh<Called>>,
         cluster: Option<ClusterName>,
         limits: Limits,
     ) -> Incoming {
@@ -101,7 +102,7 @@ impl Stream for Incoming {
 }
 
 struct Accepting {
-    tls: Option<Fresh<ServerConfig>>,
+    tls: Option<Fresh<Called>>,
     cluster: Option<ClusterName>,
     connections: Arc<Semaphore>,
     handshakes: usize,
@@ -140,9 +141,8 @@ impl Accepting {
                 refused.say(address, "too many handshakes are not done");
                 continue;
             }
-            let tls = self.tls.as_ref();
             let handshake = Handshake {
-                acceptor: tls.map(|tls| TlsAcceptor::from(tls.current())),
+                tls: self.tls.clone(),
                 cluster: self.cluster.clone(),
                 patience: self.patience,
                 ready: self.ready.clone(),
@@ -156,7 +156,7 @@ impl Accepting {
 type Shaken = Result<(), (SocketAddr, String)>;
 
 struct Handshake {
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Fresh<Called>>,
     cluster: Option<ClusterName>,
     patience: Option<Duration>,
     ready: mpsc::Sender<Connection>,
@@ -169,22 +169,23 @@ impl Handshake {
         address: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Shaken {
-        let wire = match timeout(HANDSHAKE_TIMEOUT, self.shake(stream)).await {
-            Ok(Ok(wire)) => wire,
-            // Somebody who looks whether there is anybody, such as a probe.
-            Ok(Err(problem)) if problem.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Ok(Err(problem)) => return Err((address, explained(problem).to_string())),
-            Err(_) => {
-                let words = format!("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs());
-                return Err((address, words));
-            }
-        };
+        let (wire, certificate) =
+            match timeout(HANDSHAKE_TIMEOUT, self.shake(stream, address)).await {
+                Ok(Ok(shaken)) => shaken,
+                // Somebody who looks whether there is anybody, such as a probe.
+                Ok(Err(problem)) if problem.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Ok(Err(problem)) => return Err((address, explained(problem).to_string())),
+                Err(_) => {
+                    let words = format!("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs());
+                    return Err((address, words));
+                }
+            };
         let connection = Connection {
+            wire,
             peer: Peer {
                 address,
-                certificate: wire.holder(self.cluster.as_ref()),
+                certificate,
             },
-            wire,
             _place: place,
         };
         // Nobody waits for connections any more when the server ends.
@@ -192,16 +193,37 @@ impl Handshake {
         Ok(())
     }
 
-    async fn shake(&self, stream: TcpStream) -> io::Result<Wire> {
-        let Some(acceptor) = &self.acceptor else {
+    /// The connection, and whose certificate was shown.
+    async fn shake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> io::Result<(Wire, Option<Arc<str>>)> {
+        let Some(tls) = &self.tls else {
             return match stream.peek(&mut [0]).await? {
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(Wire::Plain(Steady::new(stream, self.patience))),
+                _ => Ok((Wire::Plain(Steady::new(stream, self.patience)), None)),
             };
         };
-        let steady = Steady::new(stream, self.patience);
-        let shaken = acceptor.accept(steady).await?;
-        Ok(Wire::Tls(Box::new(shaken)))
+        // Before the handshake, so that what is replaced meanwhile is not missed.
+        let fresh = tls.clone();
+        let acceptor = TlsAcceptor::from(Arc::clone(&fresh.current().config));
+        let stream = acceptor.accept(Steady::new(stream, self.patience)).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let shown: Vec<_> = shown
+            .iter()
+            .cloned()
+            .map(CertificateDer::into_owned)
+            .collect();
+        let holder: Option<Arc<str>> = shown
+            .first()
+            .map(|own| holder(own, self.cluster.as_ref()).into());
+        let who = match &holder {
+            Some(name) => format!("{name} at {address}"),
+            None => address.to_string(),
+        };
+        let judged = Judged::new(stream, who, shown, fresh, Called::judge);
+        Ok((Wire::Tls(Box::new(judged)), holder))
     }
 }
 
@@ -235,19 +257,7 @@ pub struct Connection {
 #[derive(Debug)]
 enum Wire {
     Plain(Steady),
-    Tls(Box<TlsStream<Steady>>),
-}
-
-impl Wire {
-    /// Whose certificate was shown, if one was asked for.
-    fn holder(&self, cluster: Option<&ClusterName>) -> Option<Arc<str>> {
-        let Wire::Tls(stream) = self else {
-            return None;
-        };
-        let shown = stream.get_ref().1.peer_certificates()?;
-        let shown = shown.first()?;
-        Some(holder(shown, cluster).into())
-    }
+    Tls(Box<Judged<TlsStream<Steady>>>),
 }
 
 impl Connection {

@@ -1,18 +1,13 @@
 //! Who is a member of a cluster.
 
 use super::fresh::{FileProblem, FileText};
-use super::{pem, provider};
+use super::pem;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -57,29 +52,22 @@ struct Stranger {
 /// Tells members from everybody else, at both ends of a connection.
 #[derive(Debug)]
 pub(super) struct Members {
-    roots: Arc<RootCertStore>,
     callers: Arc<dyn ClientCertVerifier>,
-    provider: Arc<CryptoProvider>,
+    called: Arc<WebPkiServerVerifier>,
     cluster: ClusterName,
 }
 
 impl Members {
-    pub(super) fn new(authorities: &FileText, cluster: ClusterName) -> Result<Self, FileProblem> {
-        let roots = Arc::new(pem::roots(authorities)?);
-        let provider = provider();
-        let callers =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
-        let callers = callers.build();
+    pub(super) fn new(
+        authorities: &FileText,
+        revoked: Option<&FileText>,
+        cluster: ClusterName,
+    ) -> Result<Self, FileProblem> {
         Ok(Members {
-            roots,
-            callers: callers.map_err(|problem| authorities.wrong(&problem))?,
-            provider,
+            callers: pem::callers(authorities, revoked)?,
+            called: pem::called(authorities, revoked)?,
             cluster,
         })
-    }
-
-    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
-        &self.provider.signature_verification_algorithms
     }
 
     /// That it is signed is not enough: authorities sign for many.
@@ -126,16 +114,11 @@ impl ServerCertVerifier for Members {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms().all,
-        )?;
+        // First of all, since it has the better words.
         self.must_be_ours(end_entity)?;
-        Ok(ServerCertVerified::assertion())
+        let name = self.cluster.server_name();
+        self.called
+            .verify_server_cert(end_entity, intermediates, &name, &[], now)
     }
 
     fn verify_tls12_signature(
@@ -144,7 +127,8 @@ impl ServerCertVerifier for Members {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, self.algorithms())
+        self.called
+            .verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -153,11 +137,12 @@ impl ServerCertVerifier for Members {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, self.algorithms())
+        self.called
+            .verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms().supported_schemes()
+        self.called.supported_verify_schemes()
     }
 }
 
@@ -185,7 +170,8 @@ impl ClientCertVerifier for Members {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, self.algorithms())
+        self.callers
+            .verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -194,10 +180,11 @@ impl ClientCertVerifier for Members {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, self.algorithms())
+        self.callers
+            .verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms().supported_schemes()
+        self.callers.supported_verify_schemes()
     }
 }

@@ -9,6 +9,7 @@
 mod connect;
 mod fresh;
 mod incoming;
+mod judged;
 mod members;
 mod pem;
 mod steady;
@@ -18,16 +19,21 @@ pub use connect::Dialer;
 pub use fresh::{FileProblem, FileText, Fresh, Lapse, Reloads};
 pub use incoming::{Connection, Incoming, Limits, Peer};
 pub use members::ClusterName;
-pub use pem::{identity, roots};
+pub use pem::{Identity, callers, identity, roots};
 pub use words::tls_words;
 
 use members::Members;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, ServerConfig, version};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ClientConfig, Error, ServerConfig, version};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// What is made of a member's files, in the log.
+const OWN: &str = "certificate of this member";
 /// What HTTP/2 is called in a handshake.
 const HTTP2: &[u8] = b"h2";
 
@@ -40,6 +46,8 @@ pub struct Credentials {
     pub key: PathBuf,
     /// The authorities that sign the certificates of members, in PEM.
     pub authorities: PathBuf,
+    /// The lists of certificates that they have revoked, in PEM.
+    pub revoked: Option<PathBuf>,
     /// The cluster.
     pub cluster: ClusterName,
 }
@@ -49,36 +57,74 @@ impl Credentials {
     ///
     /// # Errors
     /// A file cannot be used.
-    pub fn server(&self) -> Result<Fresh<ServerConfig>, FileProblem> {
+    pub fn server(&self) -> Result<Fresh<Called>, FileProblem> {
         let cluster = self.cluster.clone();
-        Fresh::load(
-            "certificate of this member",
-            self.files(),
-            None,
-            move |files| server(files, cluster.clone()),
-        )
+        Fresh::load(OWN, self.files(), None, move |files| {
+            server(files, cluster.clone())
+        })
     }
 
     /// For those who call other members.
     ///
     /// # Errors
     /// A file cannot be used.
-    pub fn client(&self) -> Result<Fresh<ClientConfig>, FileProblem> {
+    pub fn client(&self) -> Result<Fresh<Calling>, FileProblem> {
         let cluster = self.cluster.clone();
-        Fresh::load(
-            "certificate of this member",
-            self.files(),
-            None,
-            move |files| client(files, cluster.clone()),
-        )
+        Fresh::load(OWN, self.files(), None, move |files| {
+            client(files, cluster.clone())
+        })
     }
 
-    fn files(&self) -> [PathBuf; 3] {
-        [
-            self.certificate.clone(),
-            self.key.clone(),
-            self.authorities.clone(),
-        ]
+    fn files(&self) -> Vec<PathBuf> {
+        let needed = [&self.certificate, &self.key, &self.authorities];
+        needed.into_iter().chain(&self.revoked).cloned().collect()
+    }
+}
+
+/// What whoever is called shows to callers, and how it judges them.
+#[derive(Debug)]
+pub struct Called {
+    config: Arc<ServerConfig>,
+    callers: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Called {
+    /// Callers are judged in the handshake and after it alike, if they are at all.
+    #[must_use]
+    pub fn new(config: ServerConfig, callers: Option<Arc<dyn ClientCertVerifier>>) -> Called {
+        let config = Arc::new(config);
+        Called { config, callers }
+    }
+
+    fn judge(&self, shown: &[CertificateDer<'static>]) -> Result<(), Error> {
+        match (&self.callers, shown) {
+            (Some(callers), [own, others @ ..]) => callers
+                .verify_client_cert(own, others, UnixTime::now())
+                .map(drop),
+            (Some(_), []) => Err(Error::NoCertificatesPresented),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// What whoever calls shows, and how it judges who is called.
+#[derive(Debug)]
+pub struct Calling {
+    config: Arc<ClientConfig>,
+    members: Arc<Members>,
+    cluster: ClusterName,
+}
+
+impl Calling {
+    fn judge(&self, shown: &[CertificateDer<'static>]) -> Result<(), Error> {
+        let Some((own, others)) = shown.split_first() else {
+            return Err(Error::NoCertificatesPresented);
+        };
+        let (name, now) = (self.cluster.server_name(), UnixTime::now());
+        let judged = self
+            .members
+            .verify_server_cert(own, others, &name, &[], now);
+        judged.map(drop)
     }
 }
 
@@ -88,41 +134,49 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn server(
-    [certificate, key, authorities]: &[FileText; 3],
+/// The files, in the order in which [`Credentials`] names them.
+fn member(
+    files: &[FileText],
     cluster: ClusterName,
-) -> Result<ServerConfig, FileProblem> {
-    let (chain, secret) = identity(certificate, key)?;
-    let members = Arc::new(Members::new(authorities, cluster)?);
+) -> Result<(Identity, Arc<Members>), FileProblem> {
+    let own = identity(&files[0], &files[1])?;
+    let members = Members::new(&files[2], files.get(3), cluster)?;
+    Ok((own, Arc::new(members)))
+}
+
+fn server(files: &[FileText], cluster: ClusterName) -> Result<Called, FileProblem> {
+    let (own, members) = member(files, cluster)?;
+    let wrong = |problem| files[1].wrong(&problem);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
-        .map_err(|problem| key.wrong(&problem))?
-        .with_client_cert_verifier(members)
-        .with_single_cert(chain, secret)
-        .map_err(|problem| key.wrong(&problem))?;
+        .map_err(wrong)?
+        .with_client_cert_verifier(Arc::clone(&members) as _)
+        .with_single_cert(own.chain, own.key)
+        .map_err(wrong)?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
     // A resumed connection would not be looked at again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(config)
+    Ok(Called::new(config, Some(members)))
 }
 
-fn client(
-    [certificate, key, authorities]: &[FileText; 3],
-    cluster: ClusterName,
-) -> Result<ClientConfig, FileProblem> {
-    let (chain, secret) = identity(certificate, key)?;
-    let members = Arc::new(Members::new(authorities, cluster)?);
+fn client(files: &[FileText], cluster: ClusterName) -> Result<Calling, FileProblem> {
+    let (own, members) = member(files, cluster.clone())?;
+    let wrong = |problem| files[1].wrong(&problem);
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
-        .map_err(|problem| key.wrong(&problem))?
+        .map_err(wrong)?
         .dangerous()
-        .with_custom_certificate_verifier(members)
-        .with_client_auth_cert(chain, secret)
-        .map_err(|problem| key.wrong(&problem))?;
+        .with_custom_certificate_verifier(Arc::clone(&members) as _)
+        .with_client_auth_cert(own.chain, own.key)
+        .map_err(wrong)?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
-    Ok(config)
+    Ok(Calling {
+        config: Arc::new(config),
+        members,
+        cluster,
+    })
 }
 
 #[cfg(test)]

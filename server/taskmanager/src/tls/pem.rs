@@ -1,22 +1,61 @@
-//! Certificates and keys in PEM.
+//! Certificates, keys and lists of revoked certificates in PEM, and what judges by them.
+//!
+//! Where there are lists, each authority on the way to a certificate has to have one: whose list was forgotten has
+//! revoked nobody, and nobody would notice. That a list is old is no reason to let in nobody.
 
 use super::fresh::{FileProblem, FileText};
+use super::provider;
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
-/// A certificate, with those that lead from there to its authority, and its key.
+/// Who a process is.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its certificate, and those that lead from there to its authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A certificate, with those that lead from there to its authority, and its key. That the key is the certificate's,
+/// the configuration of TLS looks at that takes both.
 ///
 /// # Errors
-/// One of the files has no such thing.
-pub fn identity(
-    certificate: &FileText,
-    key: &FileText,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), FileProblem> {
+/// One of the files has no such thing, or it is not the time of a certificate, so that nobody would believe it.
+pub fn identity(certificate: &FileText, key: &FileText) -> Result<Identity, FileProblem> {
     let secret = PrivateKeyDer::from_pem_slice(key.bytes());
     let secret =
         secret.map_err(|problem| key.wrong(&format!("no private key in PEM ({problem})")))?;
-    Ok((certificates(certificate)?, secret))
+    let chain = certificates(certificate)?;
+    for link in &chain {
+        must_be_in_time(link).map_err(|problem| certificate.wrong(&problem))?;
+    }
+    Ok(Identity { chain, key: secret })
+}
+
+fn must_be_in_time(certificate: &CertificateDer<'_>) -> Result<(), String> {
+    let parsed = X509Certificate::from_der(certificate);
+    let (_, parsed) = parsed.map_err(|problem| format!("no certificate ({problem})"))?;
+    let (validity, now) = (parsed.validity(), ASN1Time::now());
+    if now > validity.not_after {
+        let end = validity.not_after;
+        return Err(format!("expired at {end}; put a new certificate there"));
+    }
+    if now < validity.not_before {
+        let begin = validity.not_before;
+        return Err(format!(
+            "not valid before {begin}; wait until then, or look at the clock of this machine"
+        ));
+    }
+    Ok(())
 }
 
 /// Authorities.
@@ -30,6 +69,66 @@ pub fn roots(file: &FileText) -> Result<RootCertStore, FileProblem> {
         added.map_err(|problem| file.wrong(&problem))?;
     }
     Ok(roots)
+}
+
+fn revocations(file: &FileText) -> Result<Vec<CertificateRevocationListDer<'static>>, FileProblem> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(file.bytes());
+    let lists: Result<Vec<_>, _> = lists.collect();
+    match lists {
+        Ok(lists) if lists.is_empty() => Err(file.wrong(&"no list of revoked certificates in PEM")),
+        Ok(lists) => Ok(lists),
+        Err(problem) => Err(file.wrong(&problem)),
+    }
+}
+
+/// What judges callers by their certificates: those of these authorities count, if the lists do not revoke them.
+///
+/// # Errors
+/// A file has no such thing.
+pub fn callers(
+    authorities: &FileText,
+    revoked: Option<&FileText>,
+) -> Result<Arc<dyn ClientCertVerifier>, FileProblem> {
+    let (roots, lists) = (Arc::new(roots(authorities)?), lists(revoked)?);
+    let judge = WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls(lists);
+    let judge = judge.build();
+    judge.map_err(|problem| blamed(&problem, authorities, revoked).wrong(&problem))
+}
+
+/// The same of those who are called.
+///
+/// # Errors
+/// A file has no such thing.
+pub(super) fn called(
+    authorities: &FileText,
+    revoked: Option<&FileText>,
+) -> Result<Arc<WebPkiServerVerifier>, FileProblem> {
+    let (roots, lists) = (Arc::new(roots(authorities)?), lists(revoked)?);
+    let judge = WebPkiServerVerifier::builder_with_provider(roots, provider()).with_crls(lists);
+    let judge = judge.build();
+    judge.map_err(|problem| blamed(&problem, authorities, revoked).wrong(&problem))
+}
+
+fn lists(
+    revoked: Option<&FileText>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, FileProblem> {
+    revoked.map_or_else(|| Ok(Vec::new()), revocations)
+}
+
+/// The file that a problem is about.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a library's errors, of which one is about lists"
+)]
+fn blamed<'a>(
+    problem: &VerifierBuilderError,
+    authorities: &'a FileText,
+    revoked: Option<&'a FileText>,
+) -> &'a FileText {
+    match problem {
+        VerifierBuilderError::InvalidCrl(_) => revoked.unwrap_or(authorities),
+        _ => authorities,
+    }
 }
 
 fn certificates(file: &FileText) -> Result<Vec<CertificateDer<'static>>, FileProblem> {

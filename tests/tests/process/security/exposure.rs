@@ -1,7 +1,9 @@
 //! What other machines may reach.
 
 use super::Said;
-use crate::cluster::jobmanager;
+use super::pki::Authority;
+use crate::cluster::{jobmanager, taskmanager};
+use std::path::PathBuf;
 
 /// `serve` with these options, which are wrong.
 fn serve(options: &[&str]) -> Said {
@@ -97,5 +99,39 @@ fn what_is_missing_or_of_no_use_is_named() {
         let said = serve(options);
         assert_eq!(said.code, code, "{options:?}: {}", said.text);
         assert!(said.text.contains(words), "{options:?}: {}", said.text);
+    }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_shown_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("the cluster's");
+    let member = authority.member_until(2_020, folder.path(), &["default"]);
+    let mut command = taskmanager();
+    command.args(["--jobmanager", "127.0.0.1:1"]);
+    let said: Said = command.args(member.options()).output().unwrap().into();
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(
+        said.text.contains("certificate.pem: expired at Dec 31"),
+        "{}",
+        said.text
+    );
+
+    let files = [
+        ("certificate", &member.certificate),
+        ("key", &member.key),
+        ("ca", &member.authorities),
+    ];
+    for of in ["internal", "rest"] {
+        let file = |(what, path): &(&str, &PathBuf)| {
+            format!("security.ssl.{of}.{what}={}", path.display())
+        };
+        let files: Vec<_> = files.iter().map(file).collect();
+        let enabled = format!("security.ssl.{of}.enabled=true");
+        let options: Vec<_> = files.iter().chain([&enabled]).map(String::as_str).collect();
+        let said = serve(&options);
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("TLS cannot be used: "), "{}", said.text);
+        assert!(said.text.contains("expired at Dec 31"), "{}", said.text);
     }
 }

@@ -76,6 +76,7 @@ impl Guarded {
             folder,
         };
         guarded.write_tokens();
+        guarded.revoke(&[]);
         guarded.start_jobmanager(&rest);
         for number in 0..taskmanagers {
             let name = format!("tm-{number}");
@@ -96,6 +97,11 @@ impl Guarded {
         self.authority.member(&self.path(folder), names)
     }
 
+    /// Throws out whoever has the certificates of these numbers, wherever the list is looked at.
+    fn revoke(&self, numbers: &[u64]) {
+        self.authority.revoke(&self.path("revoked.pem"), numbers);
+    }
+
     fn write_tokens(&self) {
         let mut lines = String::new();
         for role in [Role::Viewer, Role::Operator, Role::Admin] {
@@ -112,6 +118,7 @@ impl Guarded {
             certificate,
             key,
             authorities,
+            ..
         } = &self.member;
         let mut command = jobmanager();
         command
@@ -125,6 +132,10 @@ impl Guarded {
             .arg(format!(
                 "-Dsecurity.ssl.internal.ca={}",
                 authorities.display()
+            ))
+            .arg(format!(
+                "-Dsecurity.ssl.internal.crl={}",
+                self.path("revoked.pem").display()
             ));
         for of in ["internal", "rest"] {
             command
@@ -144,6 +155,10 @@ impl Guarded {
                 String::from("-Dsecurity.ssl.rest.authentication-enabled=true"),
             ],
         });
+        if self.clients == Clients::Certificates {
+            let revoked = self.path("revoked.pem");
+            command.arg(format!("-Dsecurity.ssl.rest.crl={}", revoked.display()));
+        }
         command.args(QUICK.map(|(key, value)| format!("-D{key}={value}")));
         let started = Process::start(&mut command, &self.path("jobmanager.log"));
         self.jobmanager = Some(started);
@@ -156,6 +171,9 @@ impl Guarded {
             .args(["--jobmanager", &self.rpc, "--id", name, "--slots", "2"])
             .args(["--bind-addr", &format!("{}:0", self.host)])
             .args(options);
+        if !options.is_empty() {
+            command.arg("--tls-crl").arg(self.path("revoked.pem"));
+        }
         Process::start(&mut command, &self.path(&format!("{name}.log")))
     }
 

@@ -64,10 +64,9 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
         member.options().to_vec()
     };
     let other = guarded.enroll("other", &["another-cluster", "tm-x"]);
-    let expired = guarded.path("expired");
-    let expired = guarded
-        .authority
-        .member_until(2_020, &expired, &["default"]);
+    let revoked = guarded.enroll("revoked", &["default"]);
+    guarded.revoke(&[revoked.number]);
+    guarded.wait_for_log("certificate of this member was replaced", 1);
     let wrong = stranger.member(&guarded.path("wrong"), &["default"]);
     for (name, options, words, own_words) in [
         (
@@ -83,9 +82,9 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
             "the other end refuses",
         ),
         (
-            "expired",
-            expired.options().to_vec(),
-            "certificate expired",
+            "revoked",
+            revoked.options().to_vec(),
+            "the certificate was revoked",
             "the other end refuses",
         ),
         (
@@ -113,6 +112,30 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
     }
     let log = guarded.log();
     assert_eq!(log.matches("TaskManager registered").count(), 1, "{log}");
+}
+
+#[test]
+fn a_taskmanager_that_is_thrown_out_is_out_at_once_and_jobs_run_on_the_others() {
+    let guarded = Guarded::start(3);
+    let stolen = guarded.enroll("stolen", &["default", "stolen"]);
+    let thief = guarded.start_taskmanager("thief", &stolen.options());
+    guarded.wait_for_log("certificate=\"stolen\"", 1);
+    guarded.wait_for_log("TaskManager registered", 4);
+    guarded.revoke(&[stolen.number]);
+    guarded.wait_for_log(
+        "a connection was ended: the certificate does not count any more",
+        1,
+    );
+    guarded.wait_for_log("session lost", 1);
+    // It comes back, and is not let in.
+    guarded.wait_for_log("the certificate was revoked", 2);
+    wait_for("the refusal", || {
+        let refused = thief.output().contains("CertificateRevoked");
+        refused.then_some(())
+    });
+    count_words(&guarded, "after");
+    let log = guarded.log();
+    assert_eq!(log.matches("TaskManager registered").count(), 4, "{log}");
 }
 
 #[test]
@@ -177,7 +200,8 @@ fn a_client_shows_its_certificate_where_one_is_asked_for() {
     let stranger = said(Some(&stranger));
     assert_eq!(stranger.code, 3, "{}", stranger.text);
 
-    let known = said(Some(&guarded.enroll("dave", &["dave"])));
+    let dave = guarded.enroll("dave", &["dave"]);
+    let known = said(Some(&dave));
     assert_eq!(known.code, 4, "{}", known.text);
     assert!(known.text.contains("not found"), "{}", known.text);
     let log = guarded.log();
@@ -191,4 +215,14 @@ fn a_client_shows_its_certificate_where_one_is_asked_for() {
     for part in ["who=\"dave\"", "outcome=\"failed\"", "status=404"] {
         assert!(line.contains(part), "{line}");
     }
+
+    guarded.revoke(&[dave.number]);
+    guarded.wait_for_log("certificate of REST was replaced", 1);
+    // Not every refusal is told of.
+    wait_for("the reason", || {
+        let revoked = said(Some(&dave));
+        assert_eq!(revoked.code, 3, "{}", revoked.text);
+        let reason = guarded.log().contains("the certificate was revoked");
+        reason.then_some(())
+    });
 }
