@@ -53,7 +53,7 @@ pub struct Args {
     pub leave_timeout: u32,
 
     /// Its certificate, in PEM: all it says and hears is then encrypted, and it speaks with members of its cluster alone
-    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca", "cluster_name"])]
     pub tls_certificate: Option<PathBuf>,
 
     /// The key of its certificate, in PEM
@@ -68,9 +68,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_crl: Option<PathBuf>,
 
-    /// The DNS name that all certificates of the cluster have
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = cluster_name)]
-    pub cluster_name: ClusterName,
+    /// The DNS name that all certificates of the cluster have, and those of no other one
+    #[arg(long, value_name = "NAME", value_parser = cluster_name, requires = "tls_certificate")]
+    pub cluster_name: Option<ClusterName>,
 
     /// Exchange records with other machines in the clear, with whoever asks for them
     #[arg(long)]
@@ -97,14 +97,16 @@ pub enum LogFormat {
 impl From<Args> for Options {
     fn from(args: Args) -> Options {
         let files = (args.tls_certificate, args.tls_key, args.tls_ca);
-        let tls = match files {
-            (Some(certificate), Some(key), Some(authorities)) => Some(Credentials {
-                certificate,
-                key,
-                authorities,
-                revoked: args.tls_crl,
-                cluster: args.cluster_name,
-            }),
+        let tls = match (files, args.cluster_name) {
+            ((Some(certificate), Some(key), Some(authorities)), Some(cluster)) => {
+                Some(Credentials {
+                    certificate,
+                    key,
+                    authorities,
+                    revoked: args.tls_crl,
+                    cluster,
+                })
+            }
             // The command line has all of them or none.
             _ => None,
         };
@@ -269,21 +271,38 @@ mod tests {
 
     #[test]
     fn tls_needs_all_of_its_files() {
-        let files = ["--tls-certificate", "c", "--tls-key", "k", "--tls-ca", "a"];
+        let files = [
+            "--tls-certificate",
+            "c",
+            "--tls-key",
+            "k",
+            "--tls-ca",
+            "a",
+            "--cluster-name",
+            "Blue",
+        ];
         let parse = |given: &[&str]| {
             let line = [&["taskmanager"], given].concat();
             Args::try_parse_from(line).map(Options::from)
         };
         let tls = parse(&files).unwrap().tls.unwrap();
-        assert_eq!(tls.cluster.to_string(), "default");
+        assert_eq!(tls.cluster.to_string(), "blue");
         assert_eq!(parse(&[]).unwrap().tls, None);
-        for missing in 0..3 {
+        for missing in 0..4 {
             let mut some = files.to_vec();
             some.drain(2 * missing..2 * missing + 2);
             let refused = parse(&some).unwrap_err().to_string();
             assert!(refused.contains(files[2 * missing]), "{refused}");
         }
-        assert!(parse(&["--cluster-name", "a b"]).is_err());
+        let crl = [&files[..], &["--tls-crl", "r"]].concat();
+        assert_eq!(parse(&crl).unwrap().tls.unwrap().revoked, Some("r".into()));
+        for alone in [
+            ["--tls-crl", "r"],
+            ["--cluster-name", "blue"],
+            ["--cluster-name", "a b"],
+        ] {
+            assert!(parse(&alone).is_err(), "{alone:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The options that say who is let in.
 
-use super::Shell;
 use super::table::{
     ALLOW_INSECURE, CLUSTER_ID, INTERNAL_CA, INTERNAL_CERTIFICATE, INTERNAL_CRL, INTERNAL_ENABLED,
     INTERNAL_KEY, INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_CRL, REST_ENABLED,
     REST_HOSTS, REST_KEY, TOKENS,
 };
+use super::{SHELL_OPTIONS, Shell};
 use crate::security::Hosts;
 use std::path::PathBuf;
 use taskmanager::tls::{ClusterName, Credentials};
@@ -81,15 +81,21 @@ impl Shell<'_> {
     }
 
     fn internal(&self, problems: &mut Vec<String>) -> Option<Credentials> {
+        if !self.flag(INTERNAL_ENABLED, problems) {
+            return None;
+        }
         let named = match self.text(INTERNAL_NAME).trim() {
             "" => self.text(CLUSTER_ID).trim().trim_matches('/'),
             name => name,
         };
         let cluster = ClusterName::new(named);
-        if !self.flag(INTERNAL_ENABLED, problems) {
-            return None;
-        }
-        if cluster.is_none() {
+        if !self.is_said(INTERNAL_NAME) && !self.is_said(CLUSTER_ID) {
+            // Two clusters that never said who they are would be one, if one authority signs for both.
+            problems.push(format!(
+                "{INTERNAL_NAME}: has to be set for {INTERNAL_ENABLED}, or {CLUSTER_ID} has to: by it, members tell \
+                 their cluster from others whose certificates the same authority signs"
+            ));
+        } else if cluster.is_none() {
             let named = named.escape_debug();
             problems.push(format!(
                 "{INTERNAL_NAME}: `{named}` is not a DNS name, so no certificate can have it; set one of letters, \
@@ -130,6 +136,13 @@ impl Shell<'_> {
                 revoked: self.file(REST_CRL),
             }),
         })
+    }
+
+    /// Whether it has another value than the default.
+    fn is_said(&self, key: &'static str) -> bool {
+        let spec = SHELL_OPTIONS.iter().find(|spec| spec.key == key);
+        let default = spec.map_or("", |spec| spec.default);
+        self.text(key).trim() != default
     }
 
     /// A file that may be named.

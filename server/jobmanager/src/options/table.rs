@@ -251,7 +251,7 @@ pub static SHELL_OPTIONS: [OptionSpec; 49] = [
     shell(
         INTERNAL_NAME,
         "",
-        "The DNS name that all certificates of the cluster have; high-availability.cluster-id without slashes if unset.",
+        "The DNS name that all certificates of the cluster have, and those of no other one; high-availability.cluster-id without slashes if unset, and one of them has to be set.",
     ),
     shell(REST_ENABLED, "false", "Whether REST speaks https."),
     shell(

@@ -71,6 +71,14 @@ fn what_is_missing_or_of_no_use_is_named() {
             "needs security.ssl.rest.enabled",
         ),
         (
+            &[
+                "security.ssl.internal.enabled=true",
+                "high-availability.cluster-id=/default",
+            ],
+            64,
+            "security.ssl.internal.cluster-name: has to be set",
+        ),
+        (
             &["security.rest.tokens=/nosuch"],
             1,
             "the tokens cannot be used: /nosuch: No such file",
@@ -106,7 +114,7 @@ fn what_is_missing_or_of_no_use_is_named() {
 fn a_certificate_that_has_expired_is_shown_to_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("the cluster's");
-    let member = authority.member_until(2_020, folder.path(), &["default"]);
+    let member = authority.member_until(2_020, folder.path(), &["flows"]);
     let mut command = taskmanager();
     command.args(["--jobmanager", "127.0.0.1:1"]);
     let said: Said = command.args(member.options()).output().unwrap().into();
@@ -128,7 +136,8 @@ fn a_certificate_that_has_expired_is_shown_to_nobody() {
         };
         let files: Vec<_> = files.iter().map(file).collect();
         let enabled = format!("security.ssl.{of}.enabled=true");
-        let options: Vec<_> = files.iter().chain([&enabled]).map(String::as_str).collect();
+        let mut options: Vec<_> = files.iter().chain([&enabled]).map(String::as_str).collect();
+        options.push("high-availability.cluster-id=/flows");
         let said = serve(&options);
         assert_eq!(said.code, 1, "{}", said.text);
         assert!(said.text.contains("TLS cannot be used: "), "{}", said.text);

@@ -62,7 +62,7 @@ impl Guarded {
         let host = own_address();
         let [rest, rpc] = free_ports(host);
         let authority = Authority::new("the cluster's");
-        let names = ["default", "jobmanager", &host.to_string()];
+        let names = ["flows", "jobmanager", &host.to_string()];
         let member = authority.member(&folder.path().join("jobmanager"), &names);
         let mut guarded = Guarded {
             clients,
@@ -80,7 +80,7 @@ impl Guarded {
         guarded.start_jobmanager(&rest);
         for number in 0..taskmanagers {
             let name = format!("tm-{number}");
-            let member = guarded.enroll(&name, &["default", &name]);
+            let member = guarded.enroll(&name, &["flows", &name]);
             let started = guarded.start_taskmanager(&name, &member.options());
             guarded.taskmanagers.push(started);
         }
@@ -127,6 +127,7 @@ impl Guarded {
             .arg(self.path("data"))
             .args([
                 "-Dsecurity.ssl.internal.enabled=true",
+                "-Dsecurity.ssl.internal.cluster-name=flows",
                 "-Dsecurity.ssl.rest.enabled=true",
             ])
             .arg(format!(

@@ -90,7 +90,7 @@ impl Authority {
 
 impl Member {
     /// As options of a TaskManager.
-    pub(crate) fn options(&self) -> [String; 6] {
+    pub(crate) fn options(&self) -> [String; 8] {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         [
             "--tls-certificate".to_owned(),
@@ -99,6 +99,8 @@ impl Member {
             text(&self.key),
             "--tls-ca".to_owned(),
             text(&self.authorities),
+            "--cluster-name".to_owned(),
+            "flows".to_owned(),
         ]
     }
 }

@@ -31,9 +31,9 @@ fn a_job_runs_over_tls_before_and_after_certificates_are_exchanged() {
     count_words(&guarded, "before");
 
     // Another certificate, with another name: whoever connects from now on shows and sees it.
-    let names = ["default", "renewed", &guarded.host.to_string()];
+    let names = ["flows", "renewed", &guarded.host.to_string()];
     guarded.enroll("jobmanager", &names);
-    guarded.enroll("tm-1", &["default", "tm-renewed"]);
+    guarded.enroll("tm-1", &["flows", "tm-renewed"]);
     guarded.wait_for_log("certificate of this member was replaced", 1);
     guarded.wait_for_log("certificate of REST was replaced", 1);
     wait_for("the TaskManager's certificate", || {
@@ -42,7 +42,7 @@ fn a_job_runs_over_tls_before_and_after_certificates_are_exchanged() {
     });
     // The session of the other one ends, and it comes back to a JobManager with another certificate.
     guarded.taskmanagers[0].kill();
-    let member = guarded.enroll("tm-2", &["default", "tm-2"]);
+    let member = guarded.enroll("tm-2", &["flows", "tm-2"]);
     let started = guarded.start_taskmanager("tm-2", &member.options());
     guarded.taskmanagers[0] = started;
     guarded.wait_for_log("certificate=\"tm-2\"", 1);
@@ -64,10 +64,10 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
         member.options().to_vec()
     };
     let other = guarded.enroll("other", &["another-cluster", "tm-x"]);
-    let revoked = guarded.enroll("revoked", &["default"]);
+    let revoked = guarded.enroll("revoked", &["flows"]);
     guarded.revoke(&[revoked.number]);
     guarded.wait_for_log("certificate of this member was replaced", 1);
-    let wrong = stranger.member(&guarded.path("wrong"), &["default"]);
+    let wrong = stranger.member(&guarded.path("wrong"), &["flows"]);
     for (name, options, words, own_words) in [
         (
             "plain",
@@ -78,7 +78,7 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
         (
             "other",
             other.options().to_vec(),
-            "it has to have the DNS name default, and has another-cluster, tm-x",
+            "it has to have the DNS name flows, and has another-cluster, tm-x",
             "the other end refuses",
         ),
         (
@@ -96,7 +96,7 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
         (
             "doubtful",
             stranger
-                .member(&guarded.path("doubtful"), &["default"])
+                .member(&guarded.path("doubtful"), &["flows"])
                 .options()
                 .to_vec(),
             "refuses",
@@ -117,7 +117,7 @@ fn a_taskmanager_without_the_clusters_certificate_does_not_register() {
 #[test]
 fn a_taskmanager_that_is_thrown_out_is_out_at_once_and_jobs_run_on_the_others() {
     let guarded = Guarded::start(3);
-    let stolen = guarded.enroll("stolen", &["default", "stolen"]);
+    let stolen = guarded.enroll("stolen", &["flows", "stolen"]);
     let thief = guarded.start_taskmanager("thief", &stolen.options());
     guarded.wait_for_log("certificate=\"stolen\"", 1);
     guarded.wait_for_log("TaskManager registered", 4);
