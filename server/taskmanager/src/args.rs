@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = cluster_name, requires = "tls_certificate")]
     pub cluster_name: Option<ClusterName>,
 
-    /// Exchange records with other machines in the clear, with whoever asks for them
+    /// Speak with other machines in the clear: with their JobManager, and with whoever asks for records
     #[arg(long)]
     pub allow_insecure: bool,
 

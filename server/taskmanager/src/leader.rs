@@ -231,7 +231,7 @@ fn refused(dialer: &Dialer, status: &Status) -> Refusal {
     // What a JobManager says itself has no cause.
     let hint = match status.source() {
         Some(_) if dialer.is_in_the_clear() => {
-            "; if it speaks TLS, give --tls-certificate, --tls-key and --tls-ca"
+            "; if it speaks TLS, give --tls-certificate, --tls-key, --tls-ca and --cluster-name"
         }
         Some(_) | None => "",
     };

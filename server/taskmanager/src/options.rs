@@ -3,7 +3,7 @@
 use crate::descriptors;
 use crate::jobmanagers::JobManagers;
 use crate::sdk::Registry;
-use crate::tls::{Credentials, Dialer, FileProblem, Incoming, Limits};
+use crate::tls::{Credentials, Dialer, FileProblem, Incoming, Limits, is_here};
 use jobmanager_core::id::{Incarnation, TaskManagerId};
 use jobmanager_core::message::Hardware;
 use jobmanager_core::taskmanager::WorkerConfig;
@@ -82,10 +82,16 @@ pub enum StartError {
         /// The system's words.
         problem: std::io::Error,
     },
+    /// Everybody on the way to a JobManager could read what is said, and give orders in its name.
+    #[error(
+        "the JobManager {0} may be on another machine, and nothing would be encrypted: give --tls-certificate, --tls-key, \
+         --tls-ca and --cluster-name, or say --allow-insecure if the network is to be trusted"
+    )]
+    Elsewhere(String),
     /// Everybody could read and answer what is said on the network.
     #[error(
-        "{0} can be reached from other machines, and nothing would be encrypted: give --tls-certificate, --tls-key and \
-         --tls-ca, or say --allow-insecure if the network is to be trusted"
+        "{0} can be reached from other machines, and nothing would be encrypted: give --tls-certificate, --tls-key, \
+         --tls-ca and --cluster-name, or say --allow-insecure if the network is to be trusted"
     )]
     Exposed(SocketAddr),
     /// A certificate, a key or authorities.
@@ -131,10 +137,15 @@ impl Options {
             return Err(StartError::Id(id.clone()));
         }
         let address = self.bind_addr;
-        if !address.ip().is_loopback() && self.tls.is_none() && !self.allow_insecure {
+        let only_here = self.tls.is_none() && !self.allow_insecure;
+        if only_here && !address.ip().is_loopback() {
             return Err(StartError::Exposed(address));
         }
-        let dialer = Dialer::new(self.tls.as_ref())?;
+        let mut named = self.jobmanagers.iter();
+        if let Some(elsewhere) = named.find(|address| only_here && !is_here(host_of(address))) {
+            return Err(StartError::Elsewhere(elsewhere.clone()));
+        }
+        let dialer = Dialer::new(self.tls.as_ref(), only_here)?;
         let tls = self.tls.as_ref().map(Credentials::server).transpose()?;
         let cluster = self.tls.map(|tls| tls.cluster);
         let fail = |problem| StartError::Bind { address, problem };
@@ -188,6 +199,10 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
     let port_is_real = port.parse::<u16>().is_ok_and(|port| port != 0);
     !host.is_empty() && !host.contains(bad) && colons_are_bracketed && port_is_real
+}
+
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 fn is_name(text: &str) -> bool {
@@ -292,6 +307,36 @@ mod tests {
             for part in [bind_addr, "--tls-certificate", "--allow-insecure"] {
                 assert!(refused.contains(part), "{refused}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_jobmanager_on_another_machine_is_called_only_with_tls_or_if_that_is_said() {
+        for (address, is_here) in [
+            ("127.0.0.1:6123", true),
+            ("127.9.9.9:6123", true),
+            ("[::1]:6123", true),
+            ("localhost:6123", true),
+            ("192.0.2.1:6123", false),
+            ("[2001:db8::1]:6123", false),
+            ("jobmanager:6123", false),
+            ("localhost.example:6123", false),
+            ("127.0.0.1.example:6123", false),
+        ] {
+            let mut named = options();
+            named.jobmanagers.push(address.to_owned());
+            let bound = named.clone().bind().await.map(drop);
+            match is_here {
+                true => bound.unwrap(),
+                false => {
+                    let refused = bound.unwrap_err().to_string();
+                    for part in [address, "--tls-certificate", "--allow-insecure"] {
+                        assert!(refused.contains(part), "{refused}");
+                    }
+                }
+            }
+            named.allow_insecure = true;
+            named.bind().await.unwrap();
         }
     }
 

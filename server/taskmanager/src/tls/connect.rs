@@ -6,6 +6,7 @@ use super::{Calling, Credentials, FileProblem, Fresh};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncBufReadExt;
@@ -20,21 +21,37 @@ use tower::service_fn;
 /// How long whoever is called may take to refuse us. It goes on after that.
 const VERDICT: Duration = Duration::from_secs(1);
 
+/// Why somebody is not called.
+const ELSEWHERE: &str = "it may be on another machine, and nothing would be encrypted: give --tls-certificate, \
+    --tls-key, --tls-ca and --cluster-name, or say --allow-insecure if the network is to be trusted";
+
+/// Whether a host is this machine, wherever names lead.
+#[must_use]
+pub fn is_here(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let ip: Option<IpAddr> = ip.ok();
+    host.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback())
+}
+
 /// Calls other members of the cluster: in the clear, or, with credentials, nobody who is no member.
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
     tls: Option<Fresh<Calling>>,
+    /// Whether nobody on another machine may be called.
+    only_here: bool,
 }
 
 impl Dialer {
-    /// With these credentials, if there are some.
+    /// With these credentials, if there are some; and only on this machine, if that is said. Whom to call is not always
+    /// said by those who start a process: a JobManager that stands by names the leader.
     ///
     /// # Errors
     /// A file cannot be used.
-    pub fn new(credentials: Option<&Credentials>) -> Result<Dialer, FileProblem> {
+    pub fn new(credentials: Option<&Credentials>, only_here: bool) -> Result<Dialer, FileProblem> {
         let tls = credentials.map(Credentials::client);
         Ok(Dialer {
             tls: tls.transpose()?,
+            only_here,
         })
     }
 
@@ -46,8 +63,12 @@ impl Dialer {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody answers there, or somebody who is no member.
+    /// Nobody answers there, or somebody who is no member, or must not be called.
     pub async fn connect(&self, endpoint: Endpoint) -> Result<Channel, tonic::transport::Error> {
+        if self.only_here && !endpoint.uri().host().is_some_and(is_here) {
+            let refuse = async |_: Uri| Err::<TokioIo<TcpStream>, _>(io::Error::other(ELSEWHERE));
+            return endpoint.connect_with_connector(service_fn(refuse)).await;
+        }
         let Some(tls) = self.tls.clone() else {
             return endpoint.connect().await;
         };

@@ -15,7 +15,7 @@ mod pem;
 mod steady;
 mod words;
 
-pub use connect::Dialer;
+pub use connect::{Dialer, is_here};
 pub use fresh::{FileProblem, FileText, Fresh, Lapse, Reloads};
 pub use incoming::{Connection, Incoming, Limits, Peer};
 pub use members::ClusterName;

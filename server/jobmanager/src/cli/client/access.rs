@@ -3,7 +3,7 @@
 use super::ClientError;
 use std::path::Path;
 use std::sync::Arc;
-use taskmanager::tls::{FileText, identity, provider, roots};
+use taskmanager::tls::{FileText, identity, is_here, provider, roots};
 use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
@@ -88,13 +88,6 @@ impl Access {
             Some(_) | None => Err(bad("http:// or https:// is expected")),
         }
     }
-}
-
-/// Whether it is an address of this machine alone.
-fn is_here(host: &str) -> bool {
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
-    let ip: Option<std::net::IpAddr> = ip.ok();
-    host.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback())
 }
 
 /// `http://HOST:PORT` of a URL that a standby sends us to. Nobody is sent from https to http.

@@ -164,3 +164,25 @@ async fn who_shows_no_certificate_or_speaks_something_else_is_refused() {
     // An alert, in the clear; nothing of HTTP.
     assert!(heard.len() <= 7, "{heard:?}");
 }
+
+#[tokio::test]
+async fn who_must_not_call_other_machines_calls_none_whoever_names_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = async |only_here: bool, host: &str| {
+        let dialer = Dialer::new(None, only_here).unwrap();
+        let endpoint = tonic::transport::Endpoint::try_from(format!("http://{host}:{port}"));
+        let endpoint = endpoint.unwrap().connect_timeout(Duration::from_millis(1));
+        let connected = dialer.connect(endpoint).await;
+        connected
+            .map(drop)
+            .map_err(|problem| crate::words(&problem))
+    };
+    let refused = connect(true, "192.0.2.1").await.unwrap_err();
+    assert!(refused.contains("--allow-insecure"), "{refused}");
+    let away = connect(false, "192.0.2.1").await.unwrap_err();
+    assert!(!away.contains("--allow-insecure"), "{away}");
+    let dialer = Dialer::new(None, true).unwrap();
+    let endpoint = tonic::transport::Endpoint::try_from(format!("http://127.0.0.1:{port}"));
+    dialer.connect(endpoint.unwrap()).await.unwrap();
+}

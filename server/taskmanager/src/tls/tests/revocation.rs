@@ -73,7 +73,7 @@ async fn who_is_called_and_revoked_is_left_by_those_who_called() {
     let (folder, caller) = authority.member(&["blue"]);
     let caller = with_list(caller, folder.path(), &authority.revoke(&[]));
     let (mut incoming, address) = listen(&stolen).await;
-    let dialer = Dialer::new(Some(&caller)).unwrap();
+    let dialer = Dialer::new(Some(&caller), false).unwrap();
     let endpoint = tonic::transport::Endpoint::try_from(format!("http://{address}")).unwrap();
     let connecting = tokio::spawn(async move { dialer.connect(endpoint).await });
     let mut of_caller = timeout(LONG, incoming.next()).await.unwrap().unwrap();
