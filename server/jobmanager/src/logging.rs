@@ -40,11 +40,45 @@ pub fn start(format: Format) {
 fn filter() -> EnvFilter {
     let told = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    match told.contains(TARGET) {
+    match names_audit(&told) {
         true => filter,
         false => {
             let all = format!("{TARGET}=info").parse();
             filter.add_directive(all.expect("a target and a level"))
+        }
+    }
+}
+
+/// Whether one of the directives is about who did what, and not about something of which that is a part.
+fn names_audit(told: &str) -> bool {
+    let targets = told.split(',').map(|directive| {
+        let end = directive.find(['=', '[']).unwrap_or(directive.len());
+        directive[..end].trim()
+    });
+    targets.into_iter().any(|target| target == TARGET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_did_what_is_silenced_by_its_name_alone() {
+        for (told, names) in [
+            ("audit=off", true),
+            ("warn,audit=warn", true),
+            ("warn, audit = off", true),
+            ("audit", true),
+            ("audit[span]=debug", true),
+            ("", false),
+            ("warn", false),
+            ("audits=off", false),
+            ("jobmanager::security::audit=off", false),
+            ("warn,auditor=debug", false),
+            ("warn[audit]", false),
+            ("warn[{audit=1}]=off", false),
+        ] {
+            assert_eq!(names_audit(told), names, "{told}");
         }
     }
 }
