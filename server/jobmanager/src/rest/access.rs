@@ -4,7 +4,7 @@
 
 use super::error::Failure;
 use crate::security::audit::Entry;
-use crate::security::{Denied, Elsewhere, Guard, Role};
+use crate::security::{Caller, Denied, Elsewhere, Guard, Role};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
@@ -42,13 +42,13 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
     let caller = match admitted {
         Ok(caller) if is_command && is_from_elsewhere(&access.guard, &parts.headers) => {
             let words = Elsewhere::Page.to_string();
-            entry.refused(caller.name(), StatusCode::FORBIDDEN, &words);
+            entry.refused(&caller, StatusCode::FORBIDDEN, &words);
             return Failure::forbidden(words).into_response();
         }
         Ok(caller) => caller,
         Err(denied) => return refuse(&entry, &denied),
     };
-    let underway = is_command.then(|| entry.admitted(caller.name()));
+    let underway = is_command.then(|| entry.admitted(caller));
     let response = next.run(Request::from_parts(parts, body)).await;
     if let Some(underway) = underway {
         let about = response.extensions().get::<About>();
@@ -89,7 +89,8 @@ fn refuse(entry: &Entry, denied: &Denied) -> Response {
         ),
         Denied::TooLow { name, role, needed } => {
             let words = format!("`{name}` is {role}, and only {needed} may do that");
-            entry.refused(name, StatusCode::FORBIDDEN, &words);
+            let caller = Caller::Token(name.clone());
+            entry.refused(&caller, StatusCode::FORBIDDEN, &words);
             return Failure::forbidden(words).into_response();
         }
     };

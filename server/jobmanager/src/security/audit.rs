@@ -3,6 +3,8 @@
 //! The lines have the target [`TARGET`] and the message `audit`. Views that were shown are not in it. Of those whom
 //! nobody knows, only some are told of in a second: they must not fill the disk.
 
+use super::guard::Caller;
+use super::tokens::NOBODY;
 use axum::http::StatusCode;
 use jobmanager_core::id::JobId;
 use std::net::SocketAddr;
@@ -27,36 +29,48 @@ pub struct Entry {
 impl Entry {
     /// Somebody was let in. What comes of it is told in the end, or that nobody waited for it.
     #[must_use]
-    pub fn admitted(self, who: &str) -> Underway {
+    pub fn admitted(self, who: Caller) -> Underway {
         Underway {
             entry: self,
-            who: who.to_owned(),
+            who,
             status: None,
         }
     }
 
     /// Somebody was not let in whom nobody knows.
     pub fn unknown(&self, status: StatusCode, problem: &str) {
-        let Some(unsaid) = STRANGERS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .may_say(Instant::now())
-        else {
-            return;
-        };
-        if unsaid > 0 {
-            warn!(target: TARGET, unsaid, "audit: as many more of nobody were refused");
-        }
-        self.refused("nobody", status, problem);
+        self.bounded(NOBODY, "nothing", status, problem);
     }
 
     /// Somebody was not let in.
-    pub fn refused(&self, who: &str, status: StatusCode, problem: &str) {
+    pub fn refused(&self, who: &Caller, status: StatusCode, problem: &str) {
+        let (name, by) = (who.name(), who.known_by());
+        match who {
+            Caller::Anybody => self.bounded(name, by, status, problem),
+            Caller::Token(_) | Caller::Certificate(_) => self.say(name, by, status, problem),
+        }
+    }
+
+    fn bounded(&self, who: &str, by: &str, status: StatusCode, problem: &str) {
+        let strangers = STRANGERS.lock();
+        let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
+        let Some(unsaid) = strangers.may_say(Instant::now()) else {
+            return;
+        };
+        drop(strangers);
+        if unsaid > 0 {
+            warn!(target: TARGET, unsaid, "audit: as many more of nobody were refused");
+        }
+        self.say(who, by, status, problem);
+    }
+
+    fn say(&self, who: &str, by: &str, status: StatusCode, problem: &str) {
         let status = status.as_u16();
         let (action, peer, job) = (&self.action, self.peer, self.job);
         warn!(
             target: TARGET,
             who,
+            by,
             action,
             job = job.map(tracing::field::display),
             outcome = "refused",
@@ -73,7 +87,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Underway {
     entry: Entry,
-    who: String,
+    who: Caller,
     status: Option<StatusCode>,
 }
 
@@ -95,7 +109,8 @@ impl Drop for Underway {
         let Entry { action, peer, job } = &self.entry;
         info!(
             target: TARGET,
-            who = self.who,
+            who = self.who.name(),
+            by = self.who.known_by(),
             action,
             job = job.map(tracing::field::display),
             outcome,
@@ -185,17 +200,18 @@ mod tests {
             job: None,
         };
         tracing::subscriber::with_default(log.finish(), || {
-            drop(entry().admitted("alice"));
+            let alice = || Caller::Token("alice".to_owned());
+            drop(entry().admitted(alice()));
             let job = Some(JobId(7));
             entry()
-                .admitted("alice")
+                .admitted(alice())
                 .answered(StatusCode::ACCEPTED, job);
         });
         let log = String::from_utf8(read.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<_> = log.lines().collect();
         assert_eq!(lines.len(), 2, "{log}");
         assert!(
-            lines[0].contains("who=\"alice\"") && lines[0].contains("unanswered"),
+            lines[0].contains("who=\"alice\" by=\"token\"") && lines[0].contains("unanswered"),
             "{log}"
         );
         assert!(lines[1].contains("outcome=\"done\" status=202"), "{log}");
@@ -203,6 +219,31 @@ mod tests {
             lines[1].contains("job=00000000000000000000000000000007"),
             "{log}"
         );
+    }
+
+    #[test]
+    fn who_is_refused_and_not_known_is_not_told_of_again_and_again() {
+        let read = Read::default();
+        let log = tracing_subscriber::fmt()
+            .with_writer(read.clone())
+            .with_ansi(false);
+        let entry = Entry {
+            action: "POST /jobs".to_owned(),
+            peer: None,
+            job: None,
+        };
+        let certificate = Caller::Certificate("anybody".to_owned());
+        tracing::subscriber::with_default(log.finish(), || {
+            for _ in 0..1_000 {
+                entry.refused(&Caller::Anybody, StatusCode::FORBIDDEN, "elsewhere");
+            }
+            entry.refused(&certificate, StatusCode::FORBIDDEN, "elsewhere");
+        });
+        let log = String::from_utf8(read.0.lock().unwrap().clone()).unwrap();
+        let of = |by: &str| log.matches(&format!("who=\"anybody\" by=\"{by}\"")).count();
+        // A second or two, however slow the machine is.
+        assert!((1..200).contains(&of("nothing")), "{log}");
+        assert_eq!(of("certificate"), 1, "{log}");
     }
 
     #[test]

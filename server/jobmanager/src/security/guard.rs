@@ -8,7 +8,7 @@
 //! say so from the first second on, and then they count no more. Jobs need no token, and run on.
 
 use super::hosts::Hosts;
-use super::tokens::{Role, Tokens};
+use super::tokens::{ANYBODY, Role, Tokens};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use std::path::Path;
@@ -44,8 +44,18 @@ impl Caller {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Caller::Anybody => "anybody",
+            Caller::Anybody => ANYBODY,
             Caller::Token(name) | Caller::Certificate(name) => name,
+        }
+    }
+
+    /// By what they are known: names of tokens and of certificates are given by different people.
+    #[must_use]
+    pub fn known_by(&self) -> &'static str {
+        match self {
+            Caller::Anybody => "nothing",
+            Caller::Token(_) => "token",
+            Caller::Certificate(_) => "certificate",
         }
     }
 }

@@ -13,6 +13,11 @@ const MAX_TOKENS: usize = 1_000;
 /// The longest name. Characters.
 const MAX_NAME: usize = 100;
 
+/// What the log calls those of whom nothing is asked.
+pub(super) const ANYBODY: &str = "anybody";
+/// What the log calls those who were not let in, and whom nobody knows.
+pub(super) const NOBODY: &str = "nobody";
+
 /// What somebody may do, the least first. Who may do something may do all that is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -29,7 +34,7 @@ pub enum Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Role::Anybody => "anybody",
+            Role::Anybody => ANYBODY,
             Role::Viewer => "viewer",
             Role::Operator => "operator",
             Role::Admin => "admin",
@@ -91,7 +96,7 @@ impl Tokens {
             };
             if !is_name(name) {
                 return Err(wrong(&format!(
-                    "a name has at most {MAX_NAME} characters, and none that cannot be shown"
+                    "a name has at most {MAX_NAME} characters, none that cannot be shown, and is not {ANYBODY} or {NOBODY}"
                 )));
             }
             let role = role.parse().map_err(|problem: String| wrong(&problem))?;
@@ -135,7 +140,7 @@ impl Tokens {
 pub fn mint(name: &str, role: Role) -> Result<(String, String), String> {
     if !is_name(name) || name.starts_with('#') || name.contains(char::is_whitespace) {
         return Err(format!(
-            "`{}` cannot be a name: one word of at most {MAX_NAME} characters is expected",
+            "`{}` cannot be a name: one word of at most {MAX_NAME} characters is expected, not {ANYBODY} or {NOBODY}",
             name.escape_debug()
         ));
     }
@@ -149,7 +154,10 @@ pub fn mint(name: &str, role: Role) -> Result<(String, String), String> {
 
 fn is_name(name: &str) -> bool {
     let length = name.chars().count();
-    (1..=MAX_NAME).contains(&length) && !name.contains(char::is_control)
+    let is_somebody = ![ANYBODY, NOBODY]
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other));
+    (1..=MAX_NAME).contains(&length) && !name.contains(char::is_control) && is_somebody
 }
 
 fn hash_of(token: &str) -> Hash {
@@ -209,7 +217,7 @@ mod tests {
         );
         assert!(!line.contains(&token));
         assert_ne!(mint("bob", Role::Admin).unwrap().0, token);
-        for name in ["", "a b", "#a", "a\nb"] {
+        for name in ["", "a b", "#a", "a\nb", "anybody", "Nobody"] {
             assert!(mint(name, Role::Viewer).is_err(), "{name}");
         }
     }
@@ -224,6 +232,7 @@ mod tests {
                 "line 2: the SHA-256 of a token has 64",
             ),
             (format!("a anybody {ABC}"), "`anybody` is not a role"),
+            (format!("anybody admin {ABC}"), "not anybody or nobody"),
             (format!("a admin {ABC} more"), "line 1: a name, a role"),
             (
                 format!("a admin {}\na viewer {}", hash("1"), hash("2")),

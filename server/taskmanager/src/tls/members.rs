@@ -2,6 +2,7 @@
 
 use super::fresh::{FileProblem, FileText};
 use super::pem;
+use ring::digest::{SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
@@ -11,6 +12,11 @@ use rustls::{
 };
 use std::fmt;
 use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+/// The most of a common name that is shown. Characters.
+const MAX_NAME: usize = 100;
 
 /// The name of a cluster, as the certificates of its members have it among their DNS names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +100,8 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     names.unwrap_or_default()
 }
 
-/// What the holder of a certificate is called in logs: its first name that is not the cluster's.
+/// What the holder of a certificate is called in logs: its first name that is not the cluster's; of those who have no DNS
+/// name, its common name, and of who has none either, something by which certificates can be told apart.
 pub(super) fn holder(certificate: &CertificateDer<'_>, cluster: Option<&ClusterName>) -> String {
     let names = names(certificate);
     let is_cluster = |name: &&String| {
@@ -102,7 +109,24 @@ pub(super) fn holder(certificate: &CertificateDer<'_>, cluster: Option<&ClusterN
     };
     let own = names.iter().find(|name| !is_cluster(name));
     let shown = own.or(names.first()).cloned();
-    shown.unwrap_or_else(|| "nameless".to_owned())
+    shown
+        .or_else(|| common_name(certificate))
+        .unwrap_or_else(|| fingerprint(certificate))
+}
+
+fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let mut names = parsed.subject().iter_common_name();
+    let name = names.next()?.as_str().ok()?.trim();
+    let name: String = name.chars().take(MAX_NAME).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let hash = digest(&SHA256, certificate);
+    let shown = hash.as_ref().iter().take(8);
+    let shown: String = shown.map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{shown}")
 }
 
 impl ServerCertVerifier for Members {

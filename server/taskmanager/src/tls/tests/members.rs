@@ -186,3 +186,31 @@ async fn who_must_not_call_other_machines_calls_none_whoever_names_them() {
     let endpoint = tonic::transport::Endpoint::try_from(format!("http://127.0.0.1:{port}"));
     dialer.connect(endpoint.unwrap()).await.unwrap();
 }
+
+#[test]
+fn whoever_has_no_dns_name_is_called_something_else_and_each_something_of_their_own() {
+    use super::super::members::holder;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+    let certificate = |names: &[&str], common_name: Option<&str>| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        let key = KeyPair::generate().unwrap();
+        CertificateDer::from(params.self_signed(&key).unwrap())
+    };
+    let blue = ClusterName::new("blue").unwrap();
+    let called = |certificate: &CertificateDer<'_>| holder(certificate, Some(&blue));
+    assert_eq!(called(&certificate(&["blue", "tm-7"], Some("x"))), "tm-7");
+    assert_eq!(called(&certificate(&["blue"], Some("x"))), "blue");
+    assert_eq!(called(&certificate(&[], Some("alice"))), "alice");
+    let long = called(&certificate(&[], Some(&"x".repeat(2_000))));
+    assert_eq!(long.len(), 100);
+    let nameless = [None, Some(" ")].map(|name| called(&certificate(&[], name)));
+    for name in &nameless {
+        assert!(name.starts_with("sha256:") && name.len() == 23, "{name}");
+    }
+    assert_ne!(nameless[0], nameless[1]);
+}
