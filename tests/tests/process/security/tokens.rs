@@ -2,7 +2,7 @@
 
 use super::{Guarded, Said};
 use jobmanager::security::Role;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A job that runs until it is canceled.
@@ -144,6 +144,58 @@ fn a_token_is_made_for_its_holder_and_its_hash_for_the_jobmanager() {
         assert_eq!(refused.code, 64, "{}", refused.text);
         assert!(refused.text.contains(words), "{}", refused.text);
     }
+}
+
+/// What the system says of who may read or write a file.
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_token_and_its_line_are_written_into_files_for_their_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let [tokens, alice, bob] = ["tokens", "alice", "bob"].map(|name| folder.path().join(name));
+    let make = |name: &str, out: &Path| -> Said {
+        let mut command = crate::cluster::jobmanager();
+        command
+            .args(["token", name, "viewer", "--tokens"])
+            .arg(&tokens);
+        command.arg("--out").arg(out).output().unwrap().into()
+    };
+    let made = make("alice", &alice);
+    assert_eq!((made.code, &*made.text), (0, ""));
+    assert_eq!((mode(&tokens), mode(&alice)), (0o600, 0o600));
+    let first = std::fs::read_to_string(&tokens).unwrap();
+    // An editor that does not end the last line.
+    std::fs::write(&tokens, first.trim_end()).unwrap();
+    assert_eq!(make("bob", &bob).code, 0);
+    let both = std::fs::read_to_string(&tokens).unwrap();
+    assert!(both.starts_with(&first), "{both}");
+    let known = jobmanager::security::Tokens::parse(&both).unwrap();
+    for (name, file) in [("alice", &alice), ("bob", &bob)] {
+        let token = std::fs::read_to_string(file).unwrap();
+        assert_eq!(known.holder(token.trim()), Some((name, Role::Viewer)));
+    }
+
+    // Nothing is written if something is wrong, and nothing over something else.
+    let other = folder.path().join("other");
+    for (name, out, words) in [
+        ("alice", &other, "tokens: line 3: the name is there twice"),
+        ("carol", &bob, "bob: is there already"),
+        (
+            "carol",
+            &folder.path().join("no/such"),
+            "such: No such file",
+        ),
+        ("anybody", &other, "`anybody` cannot be a name"),
+    ] {
+        let refused = make(name, out);
+        assert_eq!(refused.code, 64, "{}", refused.text);
+        assert!(refused.text.contains(words), "{}", refused.text);
+        assert_eq!(std::fs::read_to_string(&tokens).unwrap(), both);
+    }
+    assert!(!other.exists());
 }
 
 #[test]
