@@ -186,7 +186,89 @@ pub(super) fn stopped_by_itself(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::options::Options;
+
+    const REST_TLS: [&str; 3] = [
+        "security.ssl.rest.enabled=true",
+        "security.ssl.rest.certificate=c",
+        "security.ssl.rest.key=k",
+    ];
+    const CLIENTS_TLS: [&str; 2] = [
+        "security.ssl.rest.authentication-enabled=true",
+        "security.ssl.rest.ca=a",
+    ];
+    const INTERNAL: [&str; 5] = [
+        "security.ssl.internal.enabled=true",
+        "security.ssl.internal.cluster-name=x",
+        "security.ssl.internal.certificate=c",
+        "security.ssl.internal.key=k",
+        "security.ssl.internal.ca=a",
+    ];
+    const TOKENS: [&str; 1] = ["security.rest.tokens=t"];
+    const ALLOWED: [&str; 1] = ["security.allow-insecure=true"];
+
+    /// Whether each port can be taken at this host: REST and that of TaskManagers.
+    async fn are_taken(host: &str, options: &[&[&str]]) -> [bool; 2] {
+        let places = [
+            format!("rest.bind-address={host}"),
+            format!("jobmanager.bind-host={host}"),
+            "rest.port=0".to_owned(),
+            "jobmanager.rpc.port=0".to_owned(),
+        ];
+        let said = options.concat();
+        let all = said.into_iter().chain(places.iter().map(String::as_str));
+        let pair = |text: &str| {
+            let (key, value) = text.split_once('=').unwrap();
+            (key.to_owned(), value.to_owned())
+        };
+        let options = Options::from_map(all.map(pair).collect()).unwrap();
+        let mut taken = [false; 2];
+        for (listen, taken) in [&options.rest, &options.rpc].into_iter().zip(&mut taken) {
+            *taken = match Port::take(listen).await {
+                Ok(_) => true,
+                Err(ServeError::Exposed { .. }) => false,
+                Err(other) => panic!("{other}"),
+            };
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn each_port_is_open_to_others_only_if_it_tells_who_they_are() {
+        for (options, wanted) in [
+            (&[][..], [false, false]),
+            (&[&TOKENS[..]], [false, false]),
+            (&[&REST_TLS[..]], [false, false]),
+            (&[&REST_TLS[..], &TOKENS], [true, false]),
+            (&[&REST_TLS[..], &CLIENTS_TLS], [true, false]),
+            (&[&INTERNAL[..]], [false, true]),
+            (&[&INTERNAL[..], &TOKENS], [false, true]),
+            (&[&INTERNAL[..], &REST_TLS], [false, true]),
+            (&[&INTERNAL[..], &REST_TLS, &TOKENS], [true, true]),
+            (&[&ALLOWED[..]], [true, true]),
+        ] {
+            let taken = are_taken("0.0.0.0", options).await;
+            assert_eq!(taken, wanted, "{options:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn this_machine_alone_needs_nothing_and_every_other_address_is_another_machines() {
+        for host in ["127.0.0.1", "127.9.9.9", "localhost"] {
+            assert_eq!(are_taken(host, &[]).await, [true, true], "{host}");
+        }
+        for host in [
+            "0.0.0.0",
+            "::",
+            "192.0.2.1",
+            "2001:db8::1",
+            "::ffff:192.0.2.1",
+        ] {
+            assert_eq!(are_taken(host, &[]).await, [false, false], "{host}");
+        }
+    }
 
     #[test]
     fn clients_leave_files_for_taskmanagers_and_both_leave_some_for_the_store() {
