@@ -112,11 +112,11 @@ fn write_token(path: &Path, token: &str) -> Result<(), String> {
         writeln!(file, "{token}")?;
         file.sync_all()
     });
-    written.map_err(|problem| match problem.kind() {
-        io::ErrorKind::AlreadyExists => {
-            wrong(path, &"is there already; name a new file, or remove it")
+    written.map_err(|problem| {
+        if problem.kind() == io::ErrorKind::AlreadyExists {
+            return wrong(path, &"is there already; name a new file, or remove it");
         }
-        _ => wrong(path, &problem),
+        wrong(path, &problem)
     })
 }
 

@@ -175,6 +175,7 @@ pub(super) async fn exposition(State(rest): State<Rest>) -> Result<impl IntoResp
     let seen = rest.driver.look(rest.timeout, see).await?;
     let mut registry = Registry::default();
     of_cluster(&mut registry, &rest, &seen);
+    of_files(&mut registry, &rest);
     let jobs = OfJobs::register(&mut registry, &rest);
     for ids in seen.live.chunks(AT_ONCE) {
         let (ids, storage) = (ids.to_vec(), rest.checkpoint_storage.clone());
@@ -306,7 +307,6 @@ fn of_cluster(registry: &mut Registry, rest: &Rest, seen: &Seen) {
     }
     registry.register("jobmanager_queue_depth", "What waits in a queue", queues);
     telemetry.register(registry);
-    of_files(registry, rest);
 }
 
 fn of_files(registry: &mut Registry, rest: &Rest) {

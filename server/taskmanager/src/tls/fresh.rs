@@ -296,18 +296,14 @@ mod tests {
     fn number(
         path: &Path,
         lapses: bool,
-    ) -> (
-        Look<u32, impl Fn(&[FileText]) -> Result<u32, FileProblem>>,
-        watch::Receiver<Arc<u32>>,
-    ) {
+    ) -> Look<u32, impl Fn(&[FileText]) -> Result<u32, FileProblem>> {
         let make = |files: &[FileText]| {
             let file = &files[0];
             let number = std::str::from_utf8(file.bytes()).unwrap();
             number.parse().map_err(|problem| file.wrong(&problem))
         };
-        let (shown, current) = watch::channel(Arc::new(7));
         let paths = vec![path.to_owned()];
-        let look = Look {
+        Look {
             seen: read(&paths),
             paths,
             make,
@@ -316,10 +312,9 @@ mod tests {
                 to: || 0,
             }),
             wrong: None,
-            shown,
+            shown: watch::Sender::new(Arc::new(7)),
             reloads: Reloads::of("number"),
-        };
-        (look, current)
+        }
     }
 
     #[test]
@@ -327,7 +322,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         std::fs::write(&path, "7").unwrap();
-        let (mut look, current) = number(&path, true);
+        let mut look = number(&path, true);
+        let current = look.shown.subscribe();
         let mut at = Instant::now();
         let mut seen = |after: Duration| {
             at += after;
@@ -365,7 +361,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         std::fs::write(&path, "7").unwrap();
-        let (mut look, current) = number(&path, false);
+        let mut look = number(&path, false);
+        let current = look.shown.subscribe();
         let start = Instant::now();
         std::fs::remove_file(&path).unwrap();
         for after in [0, 1, 1_000] {
