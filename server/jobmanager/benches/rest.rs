@@ -96,13 +96,13 @@ async fn submit(address: SocketAddr) -> String {
     let body = graph.to_string();
     let mut connection = Connection::open(address).await;
     let head = format!(
-        "POST /jobs HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        "POST /jobs HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     let accepted = connection.ask(&format!("{head}{body}")).await;
     let accepted: Value = serde_json::from_slice(accepted).unwrap();
     let job = accepted["jobid"].as_str().unwrap().to_owned();
-    let request = format!("GET /jobs/{job} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let request = format!("GET /jobs/{job} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let start = Instant::now();
     loop {
         let shown: Value = serde_json::from_slice(connection.ask(&request).await).unwrap();
@@ -119,7 +119,7 @@ async fn submit(address: SocketAddr) -> String {
 
 async fn measure(address: SocketAddr, case: &Case, round: Duration) {
     let Case { path, header, goal } = case;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n");
     let mut rates = Vec::new();
     let mut latencies = Vec::new();
     // The first one warms everything up.

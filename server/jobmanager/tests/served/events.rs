@@ -24,7 +24,7 @@ impl Follower {
     /// Asks for events, and has the headers of the answer.
     async fn start(running: &Running, path: &str, headers: &str) -> (String, Follower) {
         let mut connection = TcpStream::connect(running.bound.rest).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut follower = Follower(BufReader::new(connection));
         let mut head = String::new();

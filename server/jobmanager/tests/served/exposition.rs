@@ -2,6 +2,7 @@
 //! the alerts in `server/deploy` ask for.
 
 use crate::support::{Running, job};
+use jobmanager::security::{Role, mint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -122,7 +123,14 @@ fn value(families: &BTreeMap<String, (String, Vec<Sample>)>, family: &str, suffi
 }
 
 async fn scrape(running: &Running) -> BTreeMap<String, (String, Vec<Sample>)> {
-    let (head, body) = running.fetch("GET", "/metrics", &[], "").await;
+    scrape_as(running, &[]).await
+}
+
+async fn scrape_as(
+    running: &Running,
+    headers: &[(&str, &str)],
+) -> BTreeMap<String, (String, Vec<Sample>)> {
+    let (head, body) = running.fetch("GET", "/metrics", headers, "").await;
     assert_eq!(head.status, 200);
     let kind = head.headers["content-type"].to_str().unwrap();
     assert!(
@@ -205,9 +213,17 @@ async fn where_taskmanagers_are_started() -> BTreeMap<String, (String, Vec<Sampl
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path(), &[]).await;
-    assert_eq!(running.request("POST", "/jobs", job("")).await.0, 202);
-    let families = scrape(&running).await;
+    // Of files there are metrics where there are files.
+    let (token, line) = mint("prometheus", Role::Operator).unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, line).unwrap();
+    let define = format!("security.rest.tokens={}", tokens.display());
+    let running = Running::start(&folder.path().join("data"), &[&define]).await;
+    let shown = format!("Bearer {token}");
+    let shown = [("authorization", &*shown)];
+    let (head, _) = running.fetch("POST", "/jobs", &shown, job("")).await;
+    assert_eq!(head.status, 202);
+    let families = scrape_as(&running, &shown).await;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     let provided = where_taskmanagers_are_started().await;
     for file in ["grafana.json", "alerts.yaml"] {

@@ -306,7 +306,7 @@ async fn clients_that_stop_in_the_middle_do_not_hold_up_others() {
 fn stall(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = "POST /jobs HTTP/1.1
-Host: x
+Host: localhost
 Content-Length: 9
 Expect: 100-continue
 
