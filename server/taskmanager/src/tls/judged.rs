@@ -2,12 +2,12 @@
 //!
 //! A handshake judges whoever it is once, and connections last for days. So each that is open is judged again whenever
 //! the files are replaced by which that is done: whoever is thrown out is out, and not only at the next connection.
-//! That time goes by ends no connection, since certificates are exchanged while connections last.
+//! That is done as of the time of its handshake: certificates expire while connections last, and others are there by then.
 
 use super::Fresh;
 use super::words::words_of;
 use rustls::Error;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -32,13 +32,14 @@ impl<S> Judged<S> {
         who: String,
         shown: Vec<CertificateDer<'static>>,
         fresh: Fresh<T>,
-        judge: impl Fn(&T, &[CertificateDer<'static>]) -> Result<(), Error> + Send + 'static,
+        judge: impl Fn(&T, &[CertificateDer<'static>], UnixTime) -> Result<(), Error> + Send + 'static,
     ) -> Judged<S> {
+        let shaken = UnixTime::now();
         let verdict = async move {
             let mut fresh = fresh;
             loop {
                 fresh.replaced().await;
-                if let Err(problem) = judge(&fresh.current(), &shown) {
+                if let Err(problem) = judge(&fresh.current(), &shown, shaken) {
                     let problem = words_of(&problem);
                     warn!(
                         who,

@@ -96,11 +96,11 @@ impl Called {
         Called { config, callers }
     }
 
-    fn judge(&self, shown: &[CertificateDer<'static>]) -> Result<(), Error> {
+    fn judge(&self, shown: &[CertificateDer<'static>], at: UnixTime) -> Result<(), Error> {
         match (&self.callers, shown) {
-            (Some(callers), [own, others @ ..]) => callers
-                .verify_client_cert(own, others, UnixTime::now())
-                .map(drop),
+            (Some(callers), [own, others @ ..]) => {
+                callers.verify_client_cert(own, others, at).map(drop)
+            }
             (Some(_), []) => Err(Error::NoCertificatesPresented),
             (None, _) => Ok(()),
         }
@@ -116,14 +116,12 @@ pub struct Calling {
 }
 
 impl Calling {
-    fn judge(&self, shown: &[CertificateDer<'static>]) -> Result<(), Error> {
+    fn judge(&self, shown: &[CertificateDer<'static>], at: UnixTime) -> Result<(), Error> {
         let Some((own, others)) = shown.split_first() else {
             return Err(Error::NoCertificatesPresented);
         };
-        let (name, now) = (self.cluster.server_name(), UnixTime::now());
-        let judged = self
-            .members
-            .verify_server_cert(own, others, &name, &[], now);
+        let name = self.cluster.server_name();
+        let judged = self.members.verify_server_cert(own, others, &name, &[], at);
         judged.map(drop)
     }
 }

@@ -1,6 +1,8 @@
 //! Members that are thrown out.
 
+use super::pki::Request;
 use super::*;
+use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 
 /// A caller that remembers its connections, to go on with them later.
@@ -134,4 +136,25 @@ async fn an_authority_without_a_list_where_there_are_lists_lets_nobody_in() {
         refused.contains("no list of revoked certificates is here"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_connection_outlives_its_certificate_and_not_its_revocation() {
+    let authority = Authority::new("ours");
+    let (folder, member) = authority.member(&["blue"]);
+    let (_folder, expired) = authority.member_with(Request {
+        years: (2_000, 2_020),
+        ..Request::of(&["blue"])
+    });
+    let shown = [CertificateDer::from_pem_file(&expired.certificate).unwrap()];
+    let in_2010 = UnixTime::since_unix_epoch(Duration::from_secs(40 * 365 * 86_400));
+    for (revoked, counts) in [(vec![], true), (vec![1], false)] {
+        let member = with_list(member.clone(), folder.path(), &authority.revoke(&revoked));
+        let (called, caller) = (member.server().unwrap(), member.client().unwrap());
+        let (called, caller) = (called.current(), caller.current());
+        assert_eq!(called.judge(&shown, in_2010).is_ok(), counts);
+        assert_eq!(caller.judge(&shown, in_2010).is_ok(), counts);
+        assert!(called.judge(&shown, UnixTime::now()).is_err());
+        assert!(caller.judge(&shown, UnixTime::now()).is_err());
+    }
 }
