@@ -158,3 +158,17 @@ async fn a_connection_outlives_its_certificate_and_not_its_revocation() {
         assert!(caller.judge(&shown, UnixTime::now()).is_err());
     }
 }
+
+#[tokio::test]
+async fn nobody_goes_on_with_a_connection_that_was_judged_before() {
+    let authority = Authority::new("ours");
+    let (_folder, member) = authority.member(&["blue", "again"]);
+    let (incoming, address) = listen(&member).await;
+    tokio::spawn(answer(incoming));
+    let caller = remembering(&member);
+    let heard = say_hello(&address, Arc::clone(&caller)).await;
+    assert_eq!(heard, Ok("again".to_owned()));
+    let again = connect(&address, caller).await.unwrap();
+    let kind = again.get_ref().1.handshake_kind();
+    assert_eq!(kind, Some(rustls::HandshakeKind::Full));
+}
