@@ -337,11 +337,16 @@ fn security(term: &Term) -> Vec<OsString> {
     let mut flags: Vec<OsString> = Vec::new();
     if let Some(tls) = &term.tls {
         flags.extend(["--cluster-name".into(), tls.cluster.to_string().into()]);
-        for (flag, file) in [
-            ("--tls-certificate", &tls.certificate),
-            ("--tls-key", &tls.key),
-            ("--tls-ca", &tls.authorities),
-        ] {
+        let files = [
+            ("--tls-certificate", Some(&tls.certificate)),
+            ("--tls-key", Some(&tls.key)),
+            ("--tls-ca", Some(&tls.authorities)),
+            ("--tls-crl", tls.revoked.as_ref()),
+        ];
+        for (flag, file) in files
+            .into_iter()
+            .filter_map(|(flag, file)| Some((flag, file?)))
+        {
             flags.extend([flag.into(), file.into()]);
         }
     }

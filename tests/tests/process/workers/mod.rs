@@ -350,11 +350,12 @@ fn what_cannot_be_started_says_why_and_is_tried_again() {
 #[test]
 fn processes_show_the_certificate_of_their_jobmanager() {
     let folder = TempDir::new().unwrap();
-    let member = Authority::new("ours").member(folder.path(), &["default", "all-of-us"]);
+    let member = Authority::new("ours").member(folder.path(), &["ours", "all-of-us"]);
     let [certificate, key, authorities] = [&member.certificate, &member.key, &member.authorities]
         .map(|file| file.to_str().unwrap().to_owned());
     let cluster = Provided::start(&[
         ("security.ssl.internal.enabled", "true"),
+        ("security.ssl.internal.cluster-name", "ours"),
         ("security.ssl.internal.certificate", &certificate),
         ("security.ssl.internal.key", &key),
         ("security.ssl.internal.ca", &authorities),
