@@ -3,7 +3,7 @@
 use super::{MAX_WORKERS, Stage, Workers};
 use crate::config::{Scheduler, WorkersConfig};
 use crate::fitting::most_slots;
-use crate::id::WorkerId;
+use crate::id::{Epoch, WorkerId};
 use crate::jobmanager::Coordinator;
 use crate::jobmanager::effect::Effect;
 use crate::jobmanager::job::{Job, JobPhase};
@@ -152,9 +152,12 @@ impl Workers {
         effects: &mut Vec<Effect>,
     ) {
         let mut surplus = tms.staying_slots().saturating_sub(self.sum);
+        if surplus == 0 {
+            return;
+        }
         let is_due = |(since, _): &&(Timestamp, WorkerId)| *since + config.idle_timeout <= now;
-        let due = self.idle.iter().take_while(is_due).filter(|_| surplus > 0);
-        for (_, worker) in due.copied().collect::<Vec<_>>() {
+        let due: Vec<_> = self.idle.iter().take_while(is_due).copied().collect();
+        for (_, worker) in due {
             let Stage::Idle(key, _) = self.all[&worker] else {
                 unreachable!("only who is idle is among them");
             };
@@ -176,10 +179,14 @@ impl Workers {
         now: Timestamp,
         config: &WorkersConfig,
     ) -> Option<Timestamp> {
-        let idle = self.idle.iter();
-        let mut idle = idle.map(|(since, _)| *since + config.idle_timeout);
         // Those before that are still needed, and wait for a change.
-        let idle = idle.find(|at| *at > now);
+        let from = (now + Duration::from_millis(1)).back(config.idle_timeout);
+        let first = WorkerId {
+            epoch: Epoch(0),
+            number: 0,
+        };
+        let idle = self.idle.range((from, first)..).next();
+        let idle = idle.map(|(since, _)| *since + config.idle_timeout);
         let due = self.due.first().map(|(at, _)| *at);
         [idle, due, self.paused_until].into_iter().flatten().min()
     }
