@@ -361,7 +361,8 @@ fn note(child: &Child, file: &Path) -> io::Result<OwnedFd> {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.ok_or_else(|| io::Error::other("the system gives its process no id"))?;
     let process = handle(pid)?;
-    fs::write(file, pid.to_string()).map_err(|problem| about(file, &problem))?;
+    // One line, so that all of them together are a list.
+    fs::write(file, format!("{pid}\n")).map_err(|problem| about(file, &problem))?;
     Ok(process)
 }
 

@@ -105,7 +105,8 @@ fn processes(data: &Path) -> BTreeMap<String, u32> {
     let process = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         // It may have ended, or not have been written yet.
-        let id = fs::read_to_string(&path).ok()?.parse().ok()?;
+        let text = fs::read_to_string(&path).ok()?;
+        let id = text.strip_suffix('\n')?.parse().ok()?;
         Some((name, id))
     };
     files.filter_map(process).collect()
