@@ -135,8 +135,8 @@ impl Coordinator {
     /// What jobs require is known, and who was started for them is what TaskManagers say.
     fn check_workers(&self) -> Result<(), Violation> {
         let is_asked = self.config.workers.is_some();
-        let required = self.jobs.values();
-        let required = required.map(|job| u64::from(job.required(is_asked).slots));
+        let required = self.jobs.values().filter(|_| is_asked);
+        let required = required.map(|job| u64::from(job.required().slots));
         let (required, known) = (required.sum::<u64>(), self.workers.sum());
         hold("what-jobs-require-is-known", required == known, || {
             format!("{required} slots, not {known}")

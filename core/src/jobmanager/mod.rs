@@ -308,9 +308,11 @@ impl Coordinator {
         job.settle(&mut cx);
         let (deadline, entry) = (job.deadline(cx.now), (job.submitted, id));
         let demand = job.wants_slots().then(|| job.execution.demand());
-        let required = job.required(cx.config.workers.is_some());
+        let required = cx.config.workers.is_some().then(|| job.required());
         self.timers.set(Timer::Job(id), deadline);
-        self.workers.require(id, required);
+        if let Some(required) = required {
+            self.workers.require(id, required);
+        }
         if self.waiting.settled(entry, demand) {
             self.tms.note_demand();
         }

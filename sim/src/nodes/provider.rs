@@ -113,9 +113,7 @@ impl World {
             Provision::Create(worker) => self.create_worker(worker),
             Provision::Delete(_, worker) => self.delete_worker(worker),
             Provision::List(instance) => {
-                let node = self.jobmanagers.get(&instance);
-                let epoch = node.map_or(Epoch(0), |node| node.epoch);
-                self.provider.epoch = self.provider.epoch.max(epoch);
+                self.provider.epoch = self.provider.epoch.max(self.epoch_of(instance));
                 self.provider.told.insert(instance);
                 let present: Vec<WorkerId> = self.provider.workers().collect();
                 if !present.is_empty() {
@@ -136,6 +134,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// In which epoch a coordinator leads, or has led.
+    pub(crate) fn epoch_of(&self, instance: Instance) -> Epoch {
+        let node = self.jobmanagers.get(&instance);
+        node.map_or(Epoch(0), |node| node.epoch)
     }
 
     fn tells(&mut self, worker: WorkerId, report: &WorkerReport) {

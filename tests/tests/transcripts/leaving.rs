@@ -28,6 +28,13 @@ fn without_restarts() -> String {
     JOB.replace("fixed-delay\"", "none\"")
 }
 
+/// A job that takes the slots that there are.
+pub(super) fn adaptive() -> String {
+    let adaptive =
+        r#""jobmanager.scheduler": "Adaptive", "execution.checkpointing.interval": "1 s""#;
+    JOB.replace(r#""execution.checkpointing.interval": "1 s""#, adaptive)
+}
+
 /// A job that needs one slot, under this number.
 pub(super) fn of_one_slot(number: u32) -> String {
     JOB.replace("\"parallelism\": 2", "\"parallelism\": 1")
@@ -108,10 +115,7 @@ fn the_next_leader_hears_that_it_leaves() {
 
 #[test]
 fn an_adaptive_job_gets_smaller_instead_of_waiting() {
-    let adaptive =
-        r#""jobmanager.scheduler": "Adaptive", "execution.checkpointing.interval": "1 s""#;
-    let job = JOB.replace(r#""execution.checkpointing.interval": "1 s""#, adaptive);
-    let mut script = running(&["a", "b"], 1, &job);
+    let mut script = running(&["a", "b"], 1, &adaptive());
     script.snapshots_have_parts();
     script.pass(200).cut().leave("a", 20);
     script.acknowledge_all().stored("done");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::JOB;
-use super::leaving::of_one_slot;
+use super::leaving::{adaptive, of_one_slot};
 use super::script::Script;
 use jobmanager_core::config::cluster_config;
 use jobmanager_core::id::{Epoch, WorkerId};
@@ -177,11 +177,8 @@ fn the_next_leader_goes_on_with_the_workers_that_there_are() {
 
 #[test]
 fn an_adaptive_job_asks_for_as_many_slots_as_it_may_have() {
-    let adaptive =
-        r#""jobmanager.scheduler": "Adaptive", "execution.checkpointing.interval": "1 s""#;
-    let job = JOB.replace(r#""execution.checkpointing.interval": "1 s""#, adaptive);
     let mut script = with_provider(&[("taskmanager.numberOfTaskSlots", "1")]);
-    script.lists(&[]).submit(&job).stored("done");
+    script.lists(&[]).submit(&adaptive()).stored("done");
     script.starts(worker(1, 1)).connect("taskmanager-1-1", 1);
     script.pass(10_000);
     insta::assert_snapshot!(script.text());

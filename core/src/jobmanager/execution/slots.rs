@@ -65,10 +65,10 @@ impl Execution {
     }
 
     /// A region does not need its slots any more, or needs them again.
-    pub(in crate::jobmanager) fn need_slots(&mut self, index: RegionIndex, needs: bool) {
+    pub(super) fn need_slots(&mut self, index: RegionIndex, needs: bool) {
         for (_, task) in self.layout.tasks(index) {
-            let first = self.first_slot[task.vertex.0 as usize];
-            let slot = &mut self.slots[(first + task.subtask.0) as usize];
+            let slot = self.slot_of_task(task) as usize;
+            let slot = &mut self.slots[slot];
             if needs {
                 self.unneeded -= u32::from(slot.open == 0);
                 slot.open += 1;

@@ -101,9 +101,14 @@ impl Workers {
         tms.staying_slots() + u64::from(self.coming) * u64::from(config.slots)
     }
 
+    /// Whether it is known who is there, and who is about to come back.
+    fn knows_all(&self) -> bool {
+        self.listed && self.reconciling.is_empty()
+    }
+
     fn request(&mut self, tms: &TaskManagers, config: &WorkersConfig, effects: &mut Vec<Effect>) {
         let expected = self.expected(tms, config);
-        let waits = !self.listed || self.paused_until.is_some() || !self.reconciling.is_empty();
+        let waits = !self.knows_all() || self.paused_until.is_some();
         if waits || self.sum <= expected {
             return;
         }
@@ -204,7 +209,7 @@ impl Workers {
     ) -> Option<Shortage> {
         let missing = self.sum > self.expected(tms, config);
         missing.then_some(match self.paused_until {
-            _ if !self.listed || !self.reconciling.is_empty() => Shortage::NotListed,
+            _ if !self.knows_all() => Shortage::NotListed,
             Some(until) => Shortage::Paused(until),
             None if self.all.len() >= MAX_WORKERS as usize => Shortage::TooMany,
             None => Shortage::Limit,
@@ -231,11 +236,10 @@ impl Coordinator {
 }
 
 impl Job {
-    /// What the job requires, if anybody wants to know: as many slots as it can use, unless it takes what there is.
-    pub(in crate::jobmanager) fn required(&self, is_asked: bool) -> Required {
+    /// What the job requires: as many slots as it can use, unless it takes what there is.
+    pub(in crate::jobmanager) fn required(&self) -> Required {
         let own = self.execution.required_slots();
         let (slots, is_reconciling) = match &self.phase {
-            _ if !is_asked => (0, false),
             JobPhase::Submitting(_) | JobPhase::Ending(_) | JobPhase::Ended(_) => (0, false),
             JobPhase::Reconciling(_) => (own, true),
             JobPhase::Running if self.takes_more() => {

@@ -9,7 +9,7 @@ use crate::world::World;
 use crate::world::event::{Event, Instance};
 use crate::world::faults::Moment;
 use crate::world::network::{Payload, Side};
-use jobmanager_core::id::{CommitId, Epoch, SessionId, TaskId};
+use jobmanager_core::id::{CommitId, SessionId, TaskId};
 use jobmanager_core::jobmanager::Effect;
 use jobmanager_core::message::{Envelope, ToTaskManager};
 use jobmanager_core::record::RecordOp;
@@ -76,9 +76,7 @@ impl World {
                 }
             }
             Effect::ReleaseWorker { worker } => {
-                let node = self.jobmanagers.get(&instance);
-                let epoch = node.map_or(Epoch(0), |node| node.epoch);
-                self.provide(Provision::Delete(epoch, worker));
+                self.provide(Provision::Delete(self.epoch_of(instance), worker));
             }
             Effect::StepDown { .. } => self.step_down(instance),
         }

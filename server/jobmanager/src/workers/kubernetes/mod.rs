@@ -150,19 +150,14 @@ impl Provider {
     }
 
     async fn order(&mut self, order: WorkerOrder) {
-        let worker = match order {
-            WorkerOrder::Start(worker) => {
-                let missing = || Worker::new(Existence::Missing);
-                // A pod of that name may be there from before the records were lost.
-                self.all.entry(worker).or_insert_with(missing).is_wanted = true;
-                worker
-            }
-            WorkerOrder::End(worker) => {
-                let missing = || Worker::new(Existence::Missing);
-                self.all.entry(worker).or_insert_with(missing).is_wanted = false;
-                worker
-            }
+        let (worker, is_wanted) = match order {
+            WorkerOrder::Start(worker) => (worker, true),
+            WorkerOrder::End(worker) => (worker, false),
         };
+        // A pod of that name may be there from before the records were lost.
+        let known = self.all.entry(worker);
+        let known = known.or_insert_with(|| Worker::new(Existence::Missing));
+        known.is_wanted = is_wanted;
         self.drive(worker).await;
     }
 
