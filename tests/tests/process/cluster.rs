@@ -5,7 +5,7 @@ use crate::rest::Rest;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
 
 /// Options with which everything happens soon.
@@ -36,13 +36,14 @@ pub(crate) fn taskmanager() -> Command {
     Command::new(env!("CARGO_BIN_EXE_test-taskmanager"))
 }
 
-/// An address of this machine that no other cluster uses, so that its ports stay free while their
-/// process is down. Systems without the whole of 127.0.0.0/8 have to live with one address.
+/// An address of this machine that nobody else uses, so that ports stay free while their process is
+/// down, or has not bound them yet. Systems without the whole of 127.0.0.0/8 have to live with one
+/// address.
 pub(crate) fn own_address() -> Ipv4Addr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [network, host] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let process = u8::try_from(std::process::id() % 250).unwrap();
-    let own = Ipv4Addr::new(127, process + 1, number, 1);
+    let own = Ipv4Addr::new(127, process + 1, network, host);
     match TcpListener::bind((own, 0)) {
         Ok(_) => own,
         Err(_) => Ipv4Addr::LOCALHOST,
@@ -182,7 +183,7 @@ impl Cluster {
         command
             .args(["--jobmanager", &self.rpc, "--id", &format!("tm-{number}")])
             .args(["--slots", &self.slots.to_string()])
-            .args(["--bind-addr", &format!("{}:0", self.host)])
+            .args(["--bind-addr", &format!("{}:0", own_address())])
             .envs(self.environment.clone());
         Process::start(&mut command, &self.path(&format!("tm-{number}.log")))
     }

@@ -13,7 +13,6 @@ use crate::jobs::WordJob;
 use crate::process::{Process, Signal, wait_for, wait_longer};
 use crate::rest::Rest;
 use crate::text::{assert_same, committed, counted, words, write_files};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -73,7 +72,6 @@ struct Pair {
     job: String,
     text: String,
     shared: Shared,
-    host: Ipv4Addr,
     folder: TempDir,
 }
 
@@ -86,11 +84,10 @@ impl Pair {
             job: String::new(),
             text: String::new(),
             shared,
-            host: own_address(),
             folder: tempfile::tempdir().unwrap(),
         };
         for number in 0..2 {
-            let [rest, rpc] = free_ports(pair.host);
+            let [rest, rpc] = free_ports(own_address());
             let process = pair.start_jobmanager(number, &rest, &rpc);
             let rest = Rest::new(&format!("http://{rest}"));
             pair.members.push(Member { rest, rpc, process });
@@ -149,7 +146,7 @@ impl Pair {
         command
             .args(["--jobmanager", &rpcs.join(",")])
             .args(["--id", &format!("tm-{number}"), "--slots", "2"])
-            .args(["--bind-addr", &format!("{}:0", self.host)])
+            .args(["--bind-addr", &format!("{}:0", own_address())])
             .envs(self.shared.environment.clone())
             // Every start of a task is in the log.
             .env("RUST_LOG", "info,taskmanager=debug");
