@@ -406,6 +406,8 @@ pub enum Mark {
     WorkersPaused,
     /// None was asked for, as there were not to be more slots.
     WorkersAtLimit,
+    /// A job left slots that were enough for it to one of a higher priority, for which they were not.
+    LeftToHigherPriority,
 }
 
 /// How often each mark was hit.

@@ -31,6 +31,8 @@ pub struct JobConfig {
     pub restore: Option<RestoreConfig>,
     /// When its parallelism changes.
     pub rescaling: RescalingConfig,
+    /// `jobmanager.scheduler.priority`: who goes first when slots are few; higher ones do.
+    pub priority: u32,
 }
 
 /// `jobmanager.scheduler`, and options under `jobmanager.adaptive-scheduler.`

@@ -36,6 +36,8 @@ const WITHOUT_LIMIT: u32 = i32::MAX as u32;
 const MAX_SLOTS: u32 = 10_000;
 /// The most failures in an interval: the time of each is kept.
 const MAX_FAILURES: u32 = 100_000;
+/// The highest priority of a job.
+const MAX_PRIORITY: u32 = 1_000;
 /// The largest multiplier of a delay, in thousandths: the second delay is then the longest anyway.
 const MAX_MULTIPLIER: u32 = 1_000_000;
 /// The most failures or checkpoints of one job that are remembered for people to look at.
@@ -173,6 +175,7 @@ fn read_job(reader: &mut Reader<'_>) -> JobConfig {
         slot_request_timeout: reader.duration("slot.request.timeout", SHORTEST_PAUSE),
         restore: read_restore(reader),
         rescaling,
+        priority: reader.integer("jobmanager.scheduler.priority", 0..=MAX_PRIORITY),
     }
 }
 

@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 49] = [
+static OPTIONS: [OptionSpec; 50] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -151,6 +151,11 @@ static OPTIONS: [OptionSpec; 49] = [
         "restart-strategy.exponential-delay.attempts-before-reset-backoff",
         "2147483647",
         "How many restarts there are before the delays start from the beginning; 2147483647: no limit.",
+    ),
+    job(
+        "jobmanager.scheduler.priority",
+        "0",
+        "Jobs of which this is higher, up to 1000, get slots first: those of which it is lower neither start nor grow into what these lack.",
     ),
     job(
         "jobmanager.scheduler",

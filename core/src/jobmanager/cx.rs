@@ -1,5 +1,6 @@
 //! What a job may use and change beside itself.
 
+use super::claims::Claims;
 use super::effect::Effect;
 use super::journal::Journal;
 use super::taskmanagers::{TaskManagers, TmKey};
@@ -17,6 +18,7 @@ pub(super) struct Cx<'a> {
     pub(super) tms: &'a mut TaskManagers,
     pub(super) journal: &'a mut Journal,
     pub(super) effects: &'a mut Vec<Effect>,
+    pub(super) claims: &'a Claims,
 }
 
 impl Cx<'_> {

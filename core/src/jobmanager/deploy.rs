@@ -1,10 +1,12 @@
 //! Placement and deployment of scheduled regions.
 //!
 //! Goals of placement: (A) all or nothing: a job that cannot get every slot that its scheduled regions
-//! need takes none, so two jobs never hold half each; (B) a slot comes back to where it was; (C) the
+//! need takes none, so two jobs never hold half each, and one that has not run yet leaves to jobs of a higher
+//! priority what they claim; (B) a slot comes back to where it was; (C) the
 //! others go to the TaskManager with the most free slots. A TaskManager qualifies for a slot if it offers
 //! every operator of the slot sharing group.
 
+use super::claims::{Claimed, Claims};
 use super::cx::Cx;
 use super::execution::Phase;
 use super::job::Job;
@@ -41,33 +43,54 @@ impl Job {
     /// caller may know that, if nothing of the job has changed since it was told.
     pub(super) fn place(&mut self, cx: &mut Cx<'_>, known: Option<u32>) -> Result<(), u32> {
         let kinds = Kinds::new(&self.graph, cx.tms.supply());
-        let kept = cx.tms.promised_to_others(self.id());
+        let claimed = self.left_to_others(cx.claims);
+        let mut kept = cx.tms.promised_to_others(self.id());
+        if !claimed.is_empty() {
+            kept += cx.tms.supply().free_and_claimed(&claimed);
+        }
         let free = cx.tms.free_slots().saturating_sub(kept);
         let problem = self.check_operators(cx);
         let too_few = |needed: u32| (kinds.all || kept > 0) && needed > free;
         if let Some(needed) = known.filter(|needed| problem.is_some() || too_few(*needed)) {
-            let missing = || missing_slots(cx, needed, needed - free);
+            let missing = || missing_slots(cx, kept, needed, needed - free);
             self.waiting = Some(problem.unwrap_or_else(missing));
             return Err(needed);
         }
         let slots = self.execution.needed_slots();
         let needed = count_u32(slots.len());
-        let missing = match problem {
+        let taken = match problem {
             Some(problem) => Err(problem),
-            None if too_few(needed) => Err(missing_slots(cx, needed, needed - free)),
-            None => self.take_slots(cx, &kinds, &slots),
+            None if too_few(needed) => Err(missing_slots(cx, kept, needed, needed - free)),
+            None => self
+                .take_slots(cx, &kinds, &slots, &claimed)
+                .map_err(|missing| missing_slots(cx, kept, needed, missing)),
         };
-        if let Err(waiting) = missing {
+        if let Err(waiting) = taken {
             self.waiting = Some(waiting);
             return Err(needed);
         }
         self.waiting = None;
+        self.has_run = true;
         self.deploy(cx);
         Ok(())
     }
 
-    /// Takes a free slot for each, or says in words what is missing.
-    fn take_slots(&mut self, cx: &mut Cx<'_>, kinds: &Kinds, needed: &[u32]) -> Result<(), String> {
+    /// The slots that it does not take although they are free.
+    pub(super) fn left_to_others(&self, claims: &Claims) -> Claimed {
+        match self.has_run {
+            true => Claimed::default(),
+            false => claims.above(self.place_in_line()),
+        }
+    }
+
+    /// Takes a free slot for each, or tells how many are missing.
+    fn take_slots(
+        &mut self,
+        cx: &mut Cx<'_>,
+        kinds: &Kinds,
+        needed: &[u32],
+        claimed: &Claimed,
+    ) -> Result<(), u32> {
         let job = self.id();
         let mut missing = Vec::new();
         for &job_slot in needed {
@@ -80,15 +103,14 @@ impl Job {
             }
         }
         for (assigned, &job_slot) in missing.iter().enumerate() {
-            let Some(at) = cx.tms.free_slot(kinds.of(job_slot)) else {
+            let Some(at) = cx.tms.free_slot(kinds.of(job_slot), claimed) else {
                 for &job_slot in needed {
                     self.execution
                         .withdraw(job_slot)
                         .into_iter()
                         .for_each(|at| cx.tms.put_back(at));
                 }
-                let missing = count_u32(missing.len() - assigned);
-                return Err(missing_slots(cx, count_u32(needed.len()), missing));
+                return Err(count_u32(missing.len() - assigned));
             };
             assert!(
                 cx.tms.take(at, SlotUse { job, job_slot }),
@@ -284,12 +306,15 @@ fn count_u32(slots: usize) -> u32 {
     u32::try_from(slots).expect("slots are counted in 32 bits")
 }
 
-fn missing_slots(cx: &Cx<'_>, needed: u32, missing: u32) -> String {
+/// What is missing, if so many free slots are kept for others.
+fn missing_slots(cx: &Cx<'_>, kept: u32, needed: u32, missing: u32) -> String {
     let (free, tms) = (cx.tms.free_slots(), cx.tms.count_all());
-    match tms {
-        0 => format!("{needed} slots are needed, and no TaskManager is registered"),
-        _ => format!(
-            "{needed} slots are needed, {missing} are missing: {free} free on {tms} TaskManagers"
+    let needed = format!("{needed} slots are needed");
+    match (tms, kept.min(free)) {
+        (0, _) => format!("{needed}, and no TaskManager is registered"),
+        (_, 0) => format!("{needed}, {missing} are missing: {free} free on {tms} TaskManagers"),
+        (_, kept) => format!(
+            "{needed}, {missing} are missing: {free} free on {tms} TaskManagers, {kept} of these kept for other jobs"
         ),
     }
 }

@@ -113,6 +113,8 @@ pub(super) struct Execution {
     pub(super) slots: Vec<JobSlot>,
     /// How many of them no region needs any more.
     unneeded: u32,
+    /// How many slots it holds.
+    held: u32,
     /// By vertex.
     counts: Vec<TaskCounts>,
     /// By vertex: when its tasks were deployed last.
@@ -169,6 +171,7 @@ impl Execution {
             regions: vec![region; layout.count() as usize],
             slots: slots_of(graph),
             unneeded: 0,
+            held: 0,
             counts: graph.vertices().iter().map(counts).collect(),
             deployed: vec![None; graph.vertices().len()],
             first_slot: graph.vertices().iter().map(first_slot).collect(),
@@ -388,11 +391,14 @@ impl Execution {
     /// A slot of the job is at this place, for tasks that are about to be deployed.
     pub(super) fn assign(&mut self, job_slot: u32, at: SlotRef) {
         self.slots[job_slot as usize].at = Some(at);
+        self.held += 1;
     }
 
     /// No task is deployed into a slot after all. Tells where it was.
     pub(super) fn withdraw(&mut self, job_slot: u32) -> Option<SlotRef> {
-        self.slots[job_slot as usize].at.take()
+        let at = self.slots[job_slot as usize].at.take();
+        self.held -= u32::from(at.is_some());
+        at
     }
 
     /// Every task of a scheduled region is deployed into its slot, which is assigned.
@@ -461,6 +467,7 @@ impl Execution {
             slot.at.is_none_or(|held| held == at),
             "tasks that share a slot are in one slot"
         );
+        self.held += u32::from(slot.at.is_none());
         slot.at = Some(at);
         slot.previous = Some(at);
         slot.tasks += 1;
@@ -485,6 +492,7 @@ impl Execution {
         if slot.tasks > 0 {
             return None;
         }
+        self.held -= u32::from(slot.at.is_some());
         slot.at.take()
     }
 

@@ -57,7 +57,7 @@ impl Coordinator {
             over += u32::from(job.is_over());
             job.check(Job::check)?;
             let wants = job.wants_slots();
-            let waits = self.waiting.contains((job.submitted, job.id()));
+            let waits = self.waiting.contains(job.place_in_line());
             hold(
                 "a-job-waits-exactly-while-it-wants-slots",
                 wants == waits,
@@ -111,6 +111,9 @@ impl Coordinator {
         let counted = (free, all) == (self.tms.free_slots(), self.tms.slots());
         hold("slots-are-conserved", counted, || {
             format!("{free} free slots of {all} in all")
+        })?;
+        hold("claims-are-counted", self.claims.check(), || {
+            format!("{:?}", self.claims)
         })?;
         self.check_promises()
     }
@@ -211,7 +214,10 @@ impl Job {
                 format!("job {id} slot {slot}: {held:?}")
             })?;
         }
-        Ok(())
+        let (held, known) = (self.execution.held_slots().len(), self.execution.held());
+        hold("held-slots-are-counted", held == known as usize, || {
+            format!("job {id}: {held} slots, not {known}")
+        })
     }
 
     fn check_regions(&self) -> Result<(), Violation> {

@@ -18,6 +18,7 @@ use super::rescaling::Rescaling;
 use super::restart::RestartBackoff;
 use super::savepoints::Savepoints;
 use super::view::ExceptionEntry;
+use super::waiting::Place;
 use crate::graph::JobGraph;
 use crate::id::{Attempt, CheckpointId, JobId, RegionIndex, RequestId, TaskManagerId};
 use crate::kept::Kept;
@@ -28,6 +29,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -133,12 +135,23 @@ pub(super) struct Job {
     pub(super) exceptions: Kept<VecDeque<ExceptionEntry>>,
     /// What it waits for, in words.
     pub(super) waiting: Option<String>,
+    /// Whether it has had slots, as far as this coordinator knows.
+    pub(super) has_run: bool,
     status: JobStatus,
     pub(super) timestamps: [Option<Timestamp>; JobStatus::ALL.len()],
     pub(super) last_modified: Timestamp,
 }
 
 impl Job {
+    /// Its place among those that wait for slots.
+    pub(super) fn place_in_line(&self) -> Place {
+        Place {
+            priority: Reverse(self.graph.config().priority),
+            submitted: self.submitted,
+            job: self.id(),
+        }
+    }
+
     /// A job that was submitted just now, and starts from this record.
     pub(super) fn submitted(
         graph: Arc<JobGraph>,
@@ -220,6 +233,7 @@ impl Job {
             restarts: 0,
             exceptions: Kept::default(),
             waiting: None,
+            has_run: false,
             status: JobStatus::Initializing,
             timestamps,
             last_modified: now,

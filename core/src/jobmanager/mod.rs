@@ -10,7 +10,7 @@
 //! | `commands`, `sessions` | what a client's call and a TaskManager's session lead to |
 //! | `job` and `tasks`, `deploy`, `failover`, `checkpointing`, `savepointing`, `rescaling`, `moving`, `reconcile`, `ending` | one job, by what happens to it |
 //! | `execution`, `checkpoints`, `savepoints`, `restart` | one job's facts: tasks, checkpoints, savepoints, restart budget |
-//! | `taskmanagers`, `supply`, `workers`, `waiting`, `journal`, `timers`, `archive`, `removals` | what jobs share |
+//! | `taskmanagers`, `supply`, `workers`, `waiting`, `claims`, `journal`, `timers`, `archive`, `removals` | what jobs share |
 //! | `invariants` | what must hold across all of them |
 //! | `snapshot` | the whole state, to be copied, and what of it is durable |
 //!
@@ -20,6 +20,7 @@
 mod archive;
 mod checkpointing;
 mod checkpoints;
+mod claims;
 mod commands;
 mod cx;
 mod demands;
@@ -75,6 +76,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use archive::{Archive, Archived};
+use claims::{Claim, Claims};
 use cx::Cx;
 use job::{Job, JobPhase};
 use journal::{Answer, Fact, Journal};
@@ -82,7 +84,7 @@ use removals::Removals;
 use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
-use waiting::Waiting;
+use waiting::{Place, Waiting};
 use workers::Workers;
 
 /// The coordinator of a cluster while it leads.
@@ -102,6 +104,8 @@ pub struct Coordinator {
     over: u32,
     /// Jobs whose regions wait for slots.
     waiting: Waiting,
+    /// What is left to jobs of a higher priority.
+    claims: Claims,
     /// TaskManagers that are started for jobs.
     workers: Workers,
     archive: Archive,
@@ -278,6 +282,7 @@ impl Coordinator {
             tms: &mut self.tms,
             journal: &mut self.journal,
             effects,
+            claims: &self.claims,
         };
         (&mut self.jobs, &mut self.archive, cx)
     }
@@ -285,6 +290,7 @@ impl Coordinator {
     /// Settles every job that has changed, places what waits for slots, and starts the next write, until
     /// nothing changes any more.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
+        self.judge_claims();
         loop {
             while let Some(id) = self.dirty.pop_first() {
                 self.settle_job(id, effects);
@@ -306,8 +312,9 @@ impl Coordinator {
             return;
         };
         job.settle(&mut cx);
-        let (deadline, entry) = (job.deadline(cx.now), (job.submitted, id));
+        let (deadline, entry) = (job.deadline(cx.now), job.place_in_line());
         let demand = job.wants_slots().then(|| job.execution.demand());
+        let claim = job.claim(cx.tms, cx.claims.coming());
         let required = cx.config.workers.is_some().then(|| job.required());
         self.timers.set(Timer::Job(id), deadline);
         if let Some(required) = required {
@@ -316,10 +323,29 @@ impl Coordinator {
         if self.waiting.settled(entry, demand) {
             self.tms.note_demand();
         }
+        self.claim(entry, claim);
     }
 
-    /// Gives free slots to waiting jobs, in the order of their submission. A job that does not fit does
-    /// not hold up one that does. Tells whether any was placed.
+    /// Looks anew for whom the cluster is too small, if other slots are there to stay than before, or to come.
+    fn judge_claims(&mut self) {
+        let workers = self.config.workers.as_ref();
+        let coming = workers.map_or(0, |config| self.workers.coming_slots(config));
+        if self.tms.take_staying_changed() || coming != self.claims.coming() {
+            let job = |id| &*self.jobs[&id];
+            if self.claims.judge(&self.tms, coming, job) {
+                self.tms.note_supply();
+            }
+        }
+    }
+
+    fn claim(&mut self, place: Place, claim: Option<Claim>) {
+        if self.claims.set(place, claim) {
+            self.tms.note_supply();
+        }
+    }
+
+    /// Gives free slots to waiting jobs, by their priority, and then in the order of their submission. A job that does
+    /// not fit does not hold up one of the same priority that does. Tells whether any was placed.
     fn place(&mut self, effects: &mut Vec<Effect>) -> bool {
         if self.tms.take_slots_changed() {
             self.waiting.slots_changed();
@@ -329,13 +355,15 @@ impl Coordinator {
         }
         for (entry, needed) in self.waiting.take_tries() {
             let (jobs, _, mut cx) = self.parts(effects);
-            let job = jobs.get_mut(&entry.1).expect("only jobs that exist wait");
+            let job = jobs.get_mut(&entry.job).expect("only jobs that exist wait");
             let placed = job.place(&mut cx, needed);
             job.served(&mut cx);
             match placed {
                 Ok(()) => {
+                    let claim = job.claim(cx.tms, cx.claims.coming());
+                    self.claim(entry, claim);
                     self.waiting.remove(entry);
-                    self.dirty.insert(entry.1);
+                    self.dirty.insert(entry.job);
                 }
                 Err(needed) => self.waiting.tried(entry, needed),
             }

@@ -214,6 +214,7 @@ impl Job {
         for vertex in &mut self.execution.deployed {
             vertex.get_or_insert(cx.now);
         }
+        self.has_run = self.execution.has_attempts();
         self.resume(cx);
         cx.effects.push(Effect::Discard(self.unreferenced()));
         if let Some((_, failure)) = reconciling.failed.first_key_value() {

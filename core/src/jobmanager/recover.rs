@@ -2,6 +2,7 @@
 
 use super::Coordinator;
 use super::archive::{Archive, Archived};
+use super::claims::Claims;
 use super::execution::{Execution, Phase};
 use super::job::{CancelIntent, Job};
 use super::journal::Journal;
@@ -103,6 +104,7 @@ impl Coordinator {
             now,
             tms: TaskManagers::default(),
             waiting: Waiting::default(),
+            claims: Claims::default(),
             workers: Workers::new(epoch),
             archive,
             removals,

@@ -4,6 +4,7 @@
 //! It knows how many slots are free, not which. Nothing here is a fact of its own: all of it follows from
 //! the TaskManagers that are registered.
 
+use super::claims::Claimed;
 use super::taskmanagers::TmKey;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -31,6 +32,8 @@ struct Kind {
     free: BTreeSet<(Reverse<u32>, TmKey)>,
     /// How many slots these are.
     free_slots: u32,
+    /// How many slots those have that have answered, and do not leave.
+    staying: u32,
 }
 
 /// All kinds of TaskManagers.
@@ -39,6 +42,7 @@ pub(super) struct Supply {
     kinds: BTreeMap<KindKey, Kind>,
     by_operators: BTreeMap<Vec<String>, KindKey>,
     free_slots: u32,
+    staying: u32,
 }
 
 impl KindKey {
@@ -63,6 +67,7 @@ impl Supply {
             taskmanagers: 0,
             free: BTreeSet::new(),
             free_slots: 0,
+            staying: 0,
         };
         self.kinds.insert(key, kind);
         self.by_operators.insert(operators.to_vec(), key);
@@ -94,6 +99,18 @@ impl Supply {
         }
     }
 
+    /// So many slots of this kind are there to stay.
+    pub(super) fn stay(&mut self, key: KindKey, slots: u32) {
+        self.kind_mut(key).staying += slots;
+        self.staying += slots;
+    }
+
+    /// So many that were there to stay are not any more.
+    pub(super) fn stay_not(&mut self, key: KindKey, slots: u32) {
+        self.kind_mut(key).staying -= slots;
+        self.staying -= slots;
+    }
+
     fn kind_mut(&mut self, key: KindKey) -> &mut Kind {
         let kind = self.kinds.get_mut(&key);
         kind.expect("a TaskManager is of a kind that there is")
@@ -103,10 +120,39 @@ impl Supply {
         self.free_slots
     }
 
-    /// By kind, how many slots are free.
-    pub(super) fn free_by_kind(&self) -> BTreeMap<KindKey, u32> {
+    /// By kind, how many slots are free, and not claimed.
+    pub(super) fn free_by_kind(&self, claimed: &Claimed) -> BTreeMap<KindKey, u32> {
         let kinds = self.kinds.iter();
-        kinds.map(|(key, kind)| (*key, kind.free_slots)).collect()
+        kinds
+            .map(|(key, kind)| (*key, kind.unclaimed(*key, claimed)))
+            .collect()
+    }
+
+    /// How many slots are free, and claimed.
+    pub(super) fn free_and_claimed(&self, claimed: &Claimed) -> u32 {
+        let unclaimed = self.free_by_kind(claimed).into_values().sum::<u32>();
+        self.free_slots - unclaimed
+    }
+
+    /// How many slots those have that have answered, and do not leave.
+    pub(super) fn staying_slots(&self) -> u32 {
+        self.staying
+    }
+
+    /// How many of these are of a kind.
+    pub(super) fn staying(&self, key: KindKey) -> u32 {
+        self.kinds.get(&key).map_or(0, |kind| kind.staying)
+    }
+
+    /// The kinds with such slots that offer all of these operators.
+    pub(super) fn staying_kinds<'a>(
+        &self,
+        operators: impl Iterator<Item = &'a str> + Clone,
+    ) -> impl Iterator<Item = KindKey> {
+        let kinds = self.kinds.iter().filter(|(_, kind)| kind.staying > 0);
+        kinds
+            .filter(move |(_, kind)| operators.clone().all(|operator| kind.offers(operator)))
+            .map(|(key, _)| *key)
     }
 
     /// Whether TaskManagers of a kind offer all of these operators.
@@ -142,15 +188,21 @@ impl Supply {
         (suitable, all)
     }
 
-    /// The TaskManager that has the most free slots, among those of these kinds.
-    pub(super) fn most(&self, kinds: &[KindKey]) -> Option<TmKey> {
-        let first = |kind: &KindKey| self.kinds[kind].free.first();
-        let (_, tm) = kinds.iter().filter_map(first).min()?;
+    /// The TaskManager that has the most free slots, among those of these kinds of which not all are claimed.
+    pub(super) fn most(&self, kinds: &[KindKey], claimed: &Claimed) -> Option<TmKey> {
+        let open = |key: &&KindKey| self.kinds[key].unclaimed(**key, claimed) > 0;
+        let first = |key: &KindKey| self.kinds[key].free.first();
+        let (_, tm) = kinds.iter().filter(open).filter_map(first).min()?;
         Some(*tm)
     }
 }
 
 impl Kind {
+    /// How many of its slots are free, and not claimed.
+    fn unclaimed(&self, key: KindKey, claimed: &Claimed) -> u32 {
+        self.free_slots.saturating_sub(claimed.of(key))
+    }
+
     fn offers(&self, operator: &str) -> bool {
         let found = self
             .operators

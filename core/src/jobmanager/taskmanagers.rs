@@ -9,6 +9,7 @@
 //! is risked on it, and none is given to one that leaves. Only a region whose job has other tasks in its slot
 //! follows them there.
 
+use super::claims::Claimed;
 use super::effect::Effect;
 use super::kinds::Kinds;
 use super::supply::{KindKey, Supply};
@@ -97,9 +98,9 @@ pub(super) struct TaskManagers {
     by_id: BTreeMap<TaskManagerId, TmKey>,
     /// How many slots all of them have.
     slots: u32,
-    /// How many those have that have answered, and do not leave.
-    staying_slots: u32,
     supply: Supply,
+    /// Whether other slots are there to stay since this was last asked.
+    staying_changed: bool,
     /// See [`Self::take_slots_changed`].
     slots_changed: bool,
     /// Whether there is more supply or demand of slots since this was last asked.
@@ -170,9 +171,10 @@ impl TaskManagers {
         self.by_session.remove(&tm.session);
         self.by_id.remove(&tm.hello.taskmanager);
         self.slots -= tm.hello.slots;
-        self.staying_slots -= tm.staying_slots();
         self.supply.change(tm.kind, key, tm.free_count(), 0);
+        self.supply.stay_not(tm.kind, tm.staying_slots());
         self.supply.remove(tm.kind);
+        self.staying_changed = true;
         self.slots_changed = true;
         Some(tm)
     }
@@ -193,7 +195,8 @@ impl TaskManagers {
         }
         let is_first = !core::mem::replace(&mut tm.counts, true);
         if is_first {
-            self.staying_slots += tm.staying_slots();
+            self.supply.stay(tm.kind, tm.staying_slots());
+            self.staying_changed = true;
             if tm.leaves.is_none() {
                 self.unused.push(key);
             }
@@ -280,7 +283,8 @@ impl TaskManagers {
         if tm.leaves.is_some() {
             return false;
         }
-        self.staying_slots -= tm.staying_slots();
+        self.supply.stay_not(tm.kind, tm.staying_slots());
+        self.staying_changed = true;
         tm.leaves = Some(ends);
         self.supply.change(tm.kind, key, before, 0);
         self.slots_changed = true;
@@ -320,9 +324,14 @@ impl TaskManagers {
     pub(super) fn redeem(&mut self, job: JobId) {
         if let Some(slots) = self.promised.remove(&job) {
             self.promises -= slots;
-            self.changed = true;
-            self.slots_changed = true;
+            self.note_supply();
         }
+    }
+
+    /// Free slots that were kept for some job are not any more.
+    pub(super) fn note_supply(&mut self) {
+        self.changed = true;
+        self.slots_changed = true;
     }
 
     /// How many slots are promised to other jobs than this one.
@@ -342,7 +351,7 @@ impl TaskManagers {
 
     /// For how many of these slots of a job there are free ones, beside those that are promised.
     pub(super) fn room_for(&self, job: JobId, slots: &[u32], kinds: &Kinds) -> u32 {
-        let mut free = self.supply.free_by_kind();
+        let mut free = self.supply.free_by_kind(&Claimed::default());
         let mut found = 0;
         for &slot in slots {
             let mut suitable = kinds.of(slot).iter();
@@ -462,9 +471,9 @@ impl TaskManagers {
         &self.supply
     }
 
-    /// A free slot of the TaskManager that has the most, among those of these kinds.
-    pub(super) fn free_slot(&self, kinds: &[KindKey]) -> Option<SlotRef> {
-        let tm = self.supply.most(kinds)?;
+    /// A free slot of the TaskManager that has the most, among those of these kinds of which not all are claimed.
+    pub(super) fn free_slot(&self, kinds: &[KindKey], claimed: &Claimed) -> Option<SlotRef> {
+        let tm = self.supply.most(kinds, claimed)?;
         let slot = self.all[tm].free.first();
         let slot = *slot.expect("a TaskManager in the supply has a free slot");
         Some(SlotRef { tm, slot })
@@ -508,7 +517,12 @@ impl TaskManagers {
 
     /// How many slots those have that have answered, and do not leave.
     pub(super) fn staying_slots(&self) -> u64 {
-        u64::from(self.staying_slots)
+        u64::from(self.supply.staying_slots())
+    }
+
+    /// Whether other slots are there to stay since this was last asked.
+    pub(super) fn take_staying_changed(&mut self) -> bool {
+        core::mem::take(&mut self.staying_changed)
     }
 
     pub(super) fn free_slots(&self) -> u32 {

@@ -7,11 +7,17 @@ use crate::id::JobId;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
-/// A job's place in the line: the one submitted first is first.
-pub(super) type Place = (Timestamp, JobId);
+/// A job's place in the line: the one of the highest priority that was submitted first is first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) priority: Reverse<u32>,
+    pub(super) submitted: Timestamp,
+    pub(super) job: JobId,
+}
 
 /// All of them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,7 +95,7 @@ impl Waiting {
 
     /// Those that are served before this one, the first of them first.
     pub(super) fn before(&self, place: Place) -> impl Iterator<Item = JobId> {
-        self.jobs.range(..place).map(|((_, job), _)| *job)
+        self.jobs.range(..place).map(|(place, _)| place.job)
     }
 
     pub(super) fn contains(&self, place: Place) -> bool {

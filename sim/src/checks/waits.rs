@@ -2,7 +2,7 @@
 
 use super::{Step, Verdict, ensure};
 use jobmanager_core::id::{JobId, SessionId};
-use jobmanager_core::jobmanager::{Input, JobLine};
+use jobmanager_core::jobmanager::{Coordinator, Input, JobLine};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,8 @@ impl Waits {
             let free = self
                 .free(step)
                 .saturating_sub(step.coordinator.slots().kept);
-            ensure(waiting > free, "a_job_that_fits_is_placed", || {
+            let fits = waiting <= free && !is_behind(step.coordinator, &job);
+            ensure(!fits, "a_job_that_fits_is_placed", || {
                 format!(
                     "{waiting} tasks of job {} wait, {free} slots are free",
                     job.id
@@ -115,4 +116,28 @@ impl Waits {
             },
         )
     }
+}
+
+/// Whether a job of a higher priority lacks slots.
+fn is_behind(coordinator: &Coordinator, job: &JobLine) -> bool {
+    let own = priority_of(coordinator, job.id);
+    let mut lines = coordinator.lines();
+    lines.any(|line| lacks_slots(&line) && priority_of(coordinator, line.id) > own)
+}
+
+/// Whether a job has tasks that are not in any slot.
+pub(super) fn lacks_slots(line: &JobLine) -> bool {
+    let waiting = [
+        ExecutionState::Created,
+        ExecutionState::Scheduled,
+        ExecutionState::Canceled,
+        ExecutionState::Failed,
+    ];
+    waiting.into_iter().any(|state| line.tasks.get(state) > 0)
+}
+
+/// How early a job gets slots when they are few.
+pub(super) fn priority_of(coordinator: &Coordinator, job: JobId) -> u32 {
+    let graph = coordinator.job(job).and_then(|details| details.graph);
+    graph.map_or(0, |graph| graph.config().priority)
 }

@@ -4,7 +4,7 @@ use super::Mark;
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 199] = [
+    pub const ALL: [Mark; 200] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -204,5 +204,6 @@ impl Mark {
         Mark::WorkerGivenUp,
         Mark::WorkersPaused,
         Mark::WorkersAtLimit,
+        Mark::LeftToHigherPriority,
     ];
 }

@@ -111,6 +111,7 @@ impl Model {
                 epoch: self.epoch,
                 free_slots,
                 leaving,
+                line: &self.line,
                 promised: &mut self.promised,
                 hints: Hints(coordinator),
                 orders: &mut self.orders,
@@ -359,6 +360,7 @@ impl Model {
                             epoch: self.epoch,
                             free_slots: 0,
                             leaving: BTreeMap::new(),
+                            line: &self.line,
                             promised: &mut self.promised,
                             hints,
                             orders: &mut self.orders,
@@ -545,6 +547,7 @@ impl Model {
 
     /// Every job draws its consequences, and the next write starts.
     pub(super) fn settle(&mut self, coordinator: &Coordinator) {
+        self.look_at_line();
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.within(id, coordinator, |job, room| {
@@ -552,6 +555,7 @@ impl Model {
                 job.settle(room);
                 before != (job.status, room.orders.len()) || !room.writes.is_empty()
             });
+            self.line_up(id);
         }
         self.dismiss();
         if let Some(writes) = self.journal.pump(self.now) {

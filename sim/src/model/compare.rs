@@ -14,7 +14,7 @@ use jobmanager_core::message::{
     Deployment, FromTaskManager, StateHandle, TaskDeployment, ToTaskManager,
 };
 use jobmanager_core::state::{ExecutionState, JobStatus};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const NAME: &str = "the_coordinator_agrees_with_the_model";
 
@@ -33,16 +33,21 @@ fn is_acknowledgement(input: &Input) -> bool {
 impl Model {
     /// Takes note of where tasks were placed: only what is scheduled, all of it, and only in free slots.
     pub(super) fn deployments(&mut self, effects: &[Effect]) -> Result<(), Failure> {
-        let mut deployed: BTreeMap<JobId, Vec<(SessionId, &Deployment)>> = BTreeMap::new();
+        // In the order in which they were placed.
+        let mut deployed: Vec<(JobId, Vec<(SessionId, &Deployment)>)> = Vec::new();
         for effect in effects {
             if let Effect::Send { session, message } = effect
                 && let ToTaskManager::Deploy(deployment) = &message.message
             {
-                let all = deployed.entry(deployment.job).or_default();
-                all.push((*session, deployment));
+                let order = (*session, deployment);
+                match deployed.iter_mut().find(|(job, _)| *job == deployment.job) {
+                    Some((_, all)) => all.push(order),
+                    None => deployed.push((deployment.job, vec![order])),
+                }
             }
         }
         for (id, deployments) in deployed {
+            self.may_take(id)?;
             let mut taken = self.taken();
             let Some(job) = self.jobs.get_mut(&id) else {
                 return Err(disagree(format!("job {id} is deployed and does not exist")));
@@ -61,10 +66,30 @@ impl Model {
                 }
             }
             job.is_deployed_whole(self.epoch)?;
+            job.has_run = true;
+            self.line_up(id);
             self.touched.insert(id);
         }
         self.serve();
         self.nobody_waits_in_vain()
+    }
+
+    /// A job takes no slots that are left to those of a higher priority.
+    fn may_take(&self, id: JobId) -> Result<(), Failure> {
+        let Some(job) = self.jobs.get(&id) else {
+            return Ok(());
+        };
+        let (missing, free, left) = (
+            job.missing_slots(),
+            self.free_slots(),
+            self.left_to_others(job),
+        );
+        if left == 0 || missing + left <= free {
+            return Ok(());
+        }
+        Err(disagree(format!(
+            "job {id} takes {missing} slots of {free}, although {left} are left to others"
+        )))
     }
 
     /// A job waits for slots only while there are too few.
@@ -77,7 +102,8 @@ impl Model {
         let free = self.free_slots();
         let kept: usize = self.promised.values().sum();
         let own = |job: &Job| self.promised.get(&job.id).copied().unwrap_or(0);
-        let served = waiting.find(|job| job.missing_slots() + kept - own(job) <= free);
+        let kept = |job: &Job| kept - own(job) + self.left_to_others(job).min(free);
+        let served = waiting.find(|job| job.missing_slots() + kept(job) <= free);
         served.map_or(Ok(()), |job| {
             let missing = job.missing_slots();
             let id = job.id;
@@ -191,24 +217,21 @@ impl Job {
         matches!(region.stage, Stage::Scheduled { .. })
     }
 
-    fn waits_for_slots(&self) -> bool {
+    pub(super) fn waits_for_slots(&self) -> bool {
         (0..self.tasks.len()).any(|position| self.is_scheduled(position))
     }
 
     /// How many slots its scheduled tasks need beside those that it holds.
     fn missing_slots(&self) -> usize {
-        let shares = |position: &usize| self.plan.shares[*position];
-        let all = 0..self.tasks.len();
-        let held: BTreeSet<_> = all
-            .clone()
-            .filter(|position| self.is_alive(*position))
-            .map(|position| shares(&position))
-            .collect();
-        let needed: BTreeSet<_> = all
-            .filter(|position| self.is_scheduled(*position))
-            .map(|position| shares(&position))
-            .collect();
-        needed.difference(&held).count()
+        let scheduled = (0..self.tasks.len()).filter(|position| self.is_scheduled(*position));
+        let needed: BTreeSet<_> = scheduled.map(|it| self.plan.shares[it]).collect();
+        needed.difference(&self.held_shares()).count()
+    }
+
+    /// Which of its slots it holds.
+    pub(super) fn held_shares(&self) -> BTreeSet<(u32, u32)> {
+        let alive = (0..self.tasks.len()).filter(|position| self.is_alive(*position));
+        alive.map(|position| self.plan.shares[position]).collect()
     }
 
     /// A task was deployed there: a new attempt of a region that waits, from its latest snapshot.

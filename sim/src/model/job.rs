@@ -99,6 +99,8 @@ pub(super) struct Job {
     pub(super) budget: Budget,
     pub(super) restarts: u64,
     pub(super) untidy: bool,
+    /// Whether it has had slots, as far as this coordinator knows.
+    pub(super) has_run: bool,
 }
 
 impl Job {
@@ -142,6 +144,7 @@ impl Job {
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
             untidy: false,
+            has_run: false,
             cancel: Cancel::No,
             end_waiters: Vec::new(),
             status,

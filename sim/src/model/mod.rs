@@ -18,6 +18,7 @@ mod moving;
 mod orders;
 mod parts;
 mod plan;
+mod priorities;
 mod reconcile;
 mod rescaling;
 mod restarts;
@@ -42,6 +43,7 @@ use jobmanager_core::time::Timestamp;
 use journal::Journal;
 use orders::Order;
 use plan::Plan;
+use priorities::Line;
 use rescaling::Rescaling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -159,6 +161,7 @@ pub(crate) struct Model {
     /// What each job looked like in one line.
     shown: BTreeMap<JobId, JobLine>,
     workers: Workers,
+    line: Line,
     stepped_down: bool,
 }
 
@@ -189,6 +192,7 @@ impl Model {
             touched: BTreeSet::new(),
             shown: BTreeMap::new(),
             workers: Workers::default(),
+            line: Line::default(),
             stepped_down: false,
         };
         for record in records {

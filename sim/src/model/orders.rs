@@ -1,6 +1,7 @@
 //! What the model foresees a coordinator to order: effects without what only people read, and without
 //! where tasks are placed.
 
+use super::priorities::Line;
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, RequestId, SessionId, TaskId, TriggerId,
     VertexIndex, WorkerId,
@@ -212,6 +213,8 @@ pub(super) struct Room<'a> {
     pub(super) free_slots: usize,
     /// The sessions of TaskManagers that leave, and when these end.
     pub(super) leaving: BTreeMap<SessionId, Timestamp>,
+    /// What is left to jobs of a higher priority.
+    pub(super) line: &'a Line,
     pub(super) promised: &'a mut BTreeMap<JobId, usize>,
     pub(super) hints: Hints<'a>,
     pub(super) orders: &'a mut Vec<Order>,

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) restarts: RestartPlan,
     pub(super) slot_timeout: Duration,
     pub(super) elastic: ElasticPlan,
+    /// Higher ones go first when slots are few.
+    pub(super) priority: u32,
     /// Of each vertex: the parallelism that it was submitted with, and the most that it may have.
     limits: Vec<(u32, u32)>,
 }
@@ -115,6 +117,7 @@ impl Plan {
             restarts: options.restarts(checkpoints.is_some()),
             slot_timeout: options.duration("slot.request.timeout", 300_000),
             elastic: options.elastic(checkpoints.is_some()),
+            priority: options.priority(),
             limits: job.vertices.iter().map(limits).collect(),
             tasks,
             regions,
@@ -149,6 +152,22 @@ impl Plan {
         .collect()
     }
 
+    /// How many slots it needs within these bounds.
+    pub(super) fn least_slots(&self, bounds: &[Bounds]) -> u32 {
+        let groups: BTreeSet<u32> = self.job.vertices.iter().map(|it| it.group).collect();
+        let groups = groups.into_iter();
+        groups
+            .map(|group| self.most_of(bounds, group, |it| it.lower))
+            .sum()
+    }
+
+    /// The largest bound of the vertices of a group.
+    fn most_of(&self, bounds: &[Bounds], group: u32, of: fn(&Bounds) -> u32) -> u32 {
+        let members = self.job.vertices.iter().zip(bounds);
+        let members = members.filter(|(vertex, _)| vertex.group == group);
+        members.map(|(_, bounds)| of(bounds)).max().unwrap_or(0)
+    }
+
     /// What it can be with so many slots: one slot after the other goes to the groups, to all that want more in turn.
     pub(super) fn fitting(&self, bounds: &[Bounds], slots: u32) -> Option<Vec<u32>> {
         let mut groups: Vec<u32> = Vec::new();
@@ -157,11 +176,7 @@ impl Plan {
                 groups.push(vertex.group);
             }
         }
-        let most = |group: u32, of: fn(&Bounds) -> u32| {
-            let members = self.job.vertices.iter().zip(bounds);
-            let members = members.filter(|(vertex, _)| vertex.group == group);
-            members.map(|(_, bounds)| of(bounds)).max().unwrap_or(0)
-        };
+        let most = |group, of| self.most_of(bounds, group, of);
         let mut given: BTreeMap<u32, u32> = groups
             .iter()
             .map(|group| (*group, most(*group, |bounds| bounds.lower)))
@@ -285,6 +300,11 @@ struct Options<'a>(&'a BTreeMap<String, String>);
 impl Options<'_> {
     fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
+    }
+
+    fn priority(&self) -> u32 {
+        let priority = self.number("jobmanager.scheduler.priority", 0);
+        u32::try_from(priority).expect("at most a thousand")
     }
 
     fn number(&self, key: &str, default: u64) -> u64 {

@@ -148,6 +148,7 @@ impl Job {
             }
         }
         self.restarts += u64::from(incomplete > failed.len());
+        self.has_run = self.regions.iter().any(|region| region.attempt.is_some());
         self.resume(room);
         let rest = self.unreferenced();
         room.orders.push(Order::Discard(rest));

@@ -138,10 +138,21 @@ impl Job {
         let held: BTreeSet<_> = tasks
             .filter_map(|(task, share)| task.at.filter(stays).map(|_| share))
             .collect();
+        let left = room.line.above(self.plan.priority);
+        let goes_on = self.has_run && !self.is_whole();
+        let mut bounds = self.bounds();
+        let mut free = room.free_slots;
+        if !goes_on {
+            free = free.saturating_sub(left);
+        } else if left > 0 {
+            for (now, bounds) in self.plan.parallelism().into_iter().zip(&mut bounds) {
+                bounds.upper = bounds.upper.min(now.max(bounds.lower));
+            }
+        }
         let promised = room.promised_to_others(self.id);
-        let slots = (held.len() + room.free_slots).saturating_sub(promised);
+        let slots = (held.len() + free).saturating_sub(promised);
         let slots = u32::try_from(slots).expect("a handful of slots");
-        self.plan.fitting(&self.bounds(), slots)
+        self.plan.fitting(&bounds, slots)
     }
 
     /// The regions that have a task of a vertex that gets another number of subtasks.

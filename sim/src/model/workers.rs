@@ -58,7 +58,7 @@ impl Workers {
         }
     }
 
-    fn coming(&self) -> u32 {
+    pub(super) fn coming(&self) -> u32 {
         let comes = |stage: &&Stage| !matches!(stage, Stage::Registered(_));
         u32::try_from(self.all.values().filter(comes).count()).expect("a handful")
     }
@@ -189,7 +189,7 @@ impl Model {
         self.release_idle(surplus, &config);
     }
 
-    fn staying_slots(&self) -> u32 {
+    pub(super) fn staying_slots(&self) -> u32 {
         self.sessions.values().map(Session::staying).sum()
     }
 
@@ -317,10 +317,15 @@ impl Job {
             }
             Life::Running | Life::Reconciling { .. } => 0,
         };
+        at_most.max(self.own_slots())
+    }
+
+    /// How many slots its parallelism needs, where it has not finished.
+    pub(super) fn own_slots(&self) -> u32 {
         let open =
             |at: &usize| self.regions[self.plan.region_of[*at]].stage != RegionStage::Finished;
         let tasks = (0..self.tasks.len()).filter(open);
         let slots: BTreeSet<_> = tasks.map(|at| self.plan.shares[at]).collect();
-        at_most.max(u32::try_from(slots.len()).expect("a handful of slots"))
+        u32::try_from(slots.len()).expect("a handful of slots")
     }
 }

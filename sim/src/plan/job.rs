@@ -4,6 +4,7 @@
 //! counted, snapshotted and committed is written twice, independently: in `dataflow` and in `oracle`.
 
 use crate::plan::budget::Survives;
+use crate::plan::priorities::PRIORITY;
 use crate::tape::mix;
 use jobmanager_core::graph::{EdgeSpec, JobGraphSpec, Partitioning, VertexSpec};
 use jobmanager_core::id::JobId;
@@ -195,6 +196,12 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
+    /// How early it gets slots when they are few.
+    pub(crate) fn priority(&self) -> u32 {
+        let drawn = self.configuration.get(PRIORITY);
+        drawn.map_or(0, |text| text.parse().expect("a number was drawn"))
+    }
+
     /// The JobGraph that a client submits.
     #[must_use]
     pub fn spec(&self) -> JobGraphSpec {

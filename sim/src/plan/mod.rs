@@ -9,6 +9,7 @@ pub(crate) mod job;
 mod leaders;
 mod metamorphic;
 pub(crate) mod options;
+mod priorities;
 mod rescales;
 pub(crate) mod savepoints;
 mod strands;

@@ -6,6 +6,7 @@ use super::demands::{self, DemandPlan};
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
+use super::priorities;
 use super::rescales;
 use super::savepoints;
 use super::workers::{self, WorkerOptions};
@@ -148,6 +149,7 @@ impl Options {
         let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
         let rescales = rescales::draw(tier, decisions, &mut jobs, safety);
         let demands = demands::draw(decisions, &jobs, safety);
+        priorities::draw(decisions, &mut jobs);
         let needed = [least_slots(&jobs, &rescales), needed];
         let drawn = workers::draw(tier, decisions, &slots, &metamorphic, needed);
         let (workers, config) = drawn.unzip();

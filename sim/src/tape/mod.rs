@@ -55,11 +55,13 @@ pub enum Stream {
     Demands,
     /// Who starts TaskManagers for jobs, and how well.
     Workers,
+    /// Which jobs go first when slots are few.
+    Priorities,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 19] = [
+    pub const ALL: [Stream; 20] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -79,6 +81,7 @@ impl Stream {
         Stream::Rescales,
         Stream::Demands,
         Stream::Workers,
+        Stream::Priorities,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -103,6 +106,7 @@ impl Stream {
             Stream::Rescales => "rescales",
             Stream::Demands => "demands",
             Stream::Workers => "workers",
+            Stream::Priorities => "priorities",
         }
     }
 

@@ -6,6 +6,7 @@
 mod demands;
 mod leaving;
 mod observe;
+mod priorities;
 mod rescale;
 mod restore;
 mod savepoints;

@@ -11,7 +11,7 @@ use jobmanager_core::jobmanager::{Input, WorkerReport};
 use std::collections::BTreeMap;
 
 /// Of two slots each, in a cluster with these options besides.
-fn with_provider(options: &[(&str, &str)]) -> Script {
+pub(super) fn with_provider(options: &[(&str, &str)]) -> Script {
     let all = [
         ("resourcemanager.provider", "kubernetes"),
         ("taskmanager.numberOfTaskSlots", "2"),
@@ -23,14 +23,14 @@ fn with_provider(options: &[(&str, &str)]) -> Script {
     Script::of(cluster_config(&all, &[]).unwrap())
 }
 
-fn worker(epoch: u64, number: u64) -> WorkerId {
+pub(super) fn worker(epoch: u64, number: u64) -> WorkerId {
     let epoch = Epoch(epoch);
     WorkerId { epoch, number }
 }
 
 impl Script {
     /// The provider tells which workers there are.
-    fn lists(&mut self, present: &[WorkerId]) -> &mut Self {
+    pub(super) fn lists(&mut self, present: &[WorkerId]) -> &mut Self {
         let names: Vec<_> = present.iter().map(ToString::to_string).collect();
         let what = format!("the workers are [{}]", names.join(", "));
         let present = present.to_vec();
@@ -51,7 +51,7 @@ impl Script {
     }
 
     /// A worker of two slots registers.
-    fn registers(&mut self, worker: WorkerId) -> &mut Self {
+    pub(super) fn registers(&mut self, worker: WorkerId) -> &mut Self {
         self.connect(&worker.to_string(), 2)
     }
 }

@@ -79,6 +79,11 @@ impl Execution {
         }
     }
 
+    /// How many slots the job holds.
+    pub(in crate::jobmanager) fn held(&self) -> u32 {
+        self.held
+    }
+
     /// How many slots the regions need that have not finished, held or not.
     pub(in crate::jobmanager) fn required_slots(&self) -> u32 {
         let all = u32::try_from(self.slots.len()).expect("slots are counted in 32 bits");

@@ -2,6 +2,7 @@
 
 use super::{PAUSE, Stage};
 use crate::fitting::{fitting, minimum};
+use crate::jobmanager::claims::Claimed;
 use crate::jobmanager::cx::Cx;
 use crate::jobmanager::job::Job;
 use crate::jobmanager::kinds::operators;
@@ -41,7 +42,7 @@ impl Job {
             .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
         let waits = !self.execution.scheduled().is_empty();
         let restarts = !self.execution.restarting().is_empty();
-        if is_full && !waits && !restarts && !self.is_left() {
+        if is_full && self.is_whole() {
             self.rescaling.stable = None;
             self.rescaling.problem = None;
             return;
@@ -98,19 +99,35 @@ impl Job {
         };
     }
 
-    /// The parallelism that its slots and the free ones allow, or what is missing.
+    /// The parallelism that its slots and the free ones allow, or what is missing. It does not grow into slots that jobs
+    /// of a higher priority claim; but to go on as it was, it may use them.
     pub(super) fn fitting(&self, cx: &Cx<'_>, bounds: &[Bounds]) -> Result<Vec<u32>, String> {
-        let Room { usable, slots } = self.room(cx);
-        fitting(&self.graph, bounds, &usable, slots).ok_or_else(|| {
-            let needed: u32 = minimum(&self.graph, bounds).iter().sum();
+        let vertices = self.graph.vertices().iter().zip(bounds);
+        let as_it_was = vertices.map(|(vertex, bounds)| Bounds {
+            lower: bounds.lower,
+            upper: bounds.upper.min(vertex.parallelism.max(bounds.lower)),
+        });
+        let claimed = cx.claims.above(self.place_in_line());
+        let goes_on = self.has_run && !self.is_whole();
+        let (Room { usable, slots }, bounds) = match goes_on && !claimed.is_empty() {
+            true => (self.room(cx, &Claimed::default()), as_it_was.collect()),
+            false => (self.room(cx, &claimed), bounds.to_vec()),
+        };
+        fitting(&self.graph, &bounds, &usable, slots).ok_or_else(|| {
+            let needed: u32 = minimum(&self.graph, &bounds).iter().sum();
             format!("at least {needed} slots are needed, and there are {slots} for it")
         })
     }
 
-    /// The slots that the job has and those that are free, of TaskManagers that suit and stay.
-    fn room(&self, cx: &Cx<'_>) -> Room {
+    /// Whether all of it runs where it stays, or has finished.
+    fn is_whole(&self) -> bool {
+        self.execution.is_deployed() && !self.is_left()
+    }
+
+    /// The slots that the job has and those that are free and not claimed, of TaskManagers that suit and stay.
+    fn room(&self, cx: &Cx<'_>, claimed: &Claimed) -> Room {
         let supply = cx.tms.supply();
-        let mut slots = supply.free_by_kind();
+        let mut slots = supply.free_by_kind(claimed);
         let held = self.execution.slots.iter().filter_map(|slot| slot.at);
         let held = held.filter_map(|at| cx.tms.get(at.tm));
         for tm in held.filter(|tm| tm.leaves.is_none()) {
@@ -126,8 +143,9 @@ impl Job {
             .iter()
             .filter(|(kind, _)| groups.clone().any(|group| suits(kind, group)));
         let any: u32 = any.map(|(_, count)| count).sum();
+        let kept = cx.tms.promised_to_others(self.id());
         Room {
-            slots: any.saturating_sub(cx.tms.promised_to_others(self.id())),
+            slots: any.saturating_sub(kept),
             usable: groups.clone().map(usable).collect(),
         }
     }

@@ -126,7 +126,7 @@ impl Job {
     }
 
     /// Whether its parallelism may have to change.
-    pub(super) fn is_elastic(&self) -> bool {
+    pub(in crate::jobmanager) fn is_elastic(&self) -> bool {
         let scheduler = self.graph.config().rescaling.scheduler;
         self.rescaling.wanted.is_some() || scheduler != Scheduler::Default
     }

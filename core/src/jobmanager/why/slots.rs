@@ -37,7 +37,7 @@ pub enum Slots {
         needed: u32,
         /// How many are free that suit any of them.
         free: u32,
-        /// How many more are free, and kept for jobs whose tasks move.
+        /// How many more are free, and kept for jobs whose tasks move, or that have a higher priority.
         kept: u32,
         /// How many are missing, at least.
         missing: u32,
@@ -73,7 +73,19 @@ pub enum Slots {
         /// How many groups wait.
         groups: u32,
     },
-    /// Jobs that were submitted before it are served first, as far as they fit.
+    /// Slots are left to jobs of a higher priority that wait, as this one has not run yet.
+    GoesFirst {
+        /// How many of those that are free.
+        slots: u32,
+        /// The first of these jobs.
+        #[serde(serialize_with = "shown")]
+        job: JobId,
+        /// Its priority.
+        priority: u32,
+        /// That of this job.
+        own: u32,
+    },
+    /// Jobs of a higher priority, or that were submitted before it, are served first, as far as they fit.
     BehindInLine {
         /// How many.
         jobs: u32,
@@ -112,7 +124,10 @@ impl Slots {
                 verb(*missing, "is", "are"),
                 match kept {
                     0 => String::new(),
-                    _ => format!(", as {kept} more are kept for jobs whose tasks move"),
+                    _ => format!(
+                        ", as {kept} more {} kept for other jobs",
+                        verb(*kept, "is", "are")
+                    ),
                 },
                 span(now.since(*since)),
             ),
@@ -134,6 +149,16 @@ impl Slots {
                     "There are slots enough for each of {groups} groups, but not for all at once."
                 )
             }
+            Slots::GoesFirst {
+                slots,
+                job,
+                priority,
+                own,
+            } => format!(
+                "{} {} left to jobs of a higher priority than {own}, the first of which is {job} of priority {priority}.",
+                counted(*slots, "free slot"),
+                verb(*slots, "is", "are")
+            ),
             Slots::BehindInLine { jobs, first } => format!(
                 "{} {} before it in line; the first is {first}.",
                 counted(*jobs, "job"),
@@ -183,6 +208,9 @@ impl Slots {
             Slots::GroupsCompete { .. } => {
                 String::from("Start a TaskManager that offers the operators of all groups.")
             }
+            Slots::GoesFirst { .. } => String::from(
+                "Start TaskManagers for all of them, end one, or submit this job again with a higher jobmanager.scheduler.priority.",
+            ),
             Slots::BehindInLine { .. } => {
                 String::from("They have to get their slots, or to be canceled.")
             }
@@ -241,7 +269,10 @@ impl Look<'_> {
         let mut groups = self.groups(&needed);
         let mut supply = self.supply(&mut groups);
         let tms = &self.coordinator.tms;
-        let kept = tms.promised_to_others(self.job.id()).min(supply.free);
+        let claimed = self.job.left_to_others(&self.coordinator.claims);
+        let claimed = tms.supply().free_and_claimed(&claimed).min(supply.free);
+        let promised = tms.promised_to_others(self.job.id());
+        let kept = (promised + claimed).min(supply.free);
         supply.free -= kept;
         let short = groups.iter().map(|it| it.needed.saturating_sub(it.free));
         let too_few = count(needed.len()).saturating_sub(supply.free);
@@ -262,6 +293,7 @@ impl Look<'_> {
         because.extend(supply.filters());
         because.extend(self.gone(&needed));
         because.extend(self.workers());
+        because.extend(self.goes_first(claimed));
         because.extend(self.line());
         Some(Cause::new(reason, because))
     }
@@ -398,8 +430,21 @@ impl Look<'_> {
         (slots > 0).then(|| Cause::leaf(gone))
     }
 
+    fn goes_first(&self, slots: u32) -> Option<Cause> {
+        let place = self.job.place_in_line();
+        let first = self.coordinator.claims.first_above(place)?;
+        (slots > 0).then(|| {
+            Cause::leaf(Slots::GoesFirst {
+                slots,
+                job: first.job,
+                priority: first.priority.0,
+                own: place.priority.0,
+            })
+        })
+    }
+
     fn line(&self) -> Option<Cause> {
-        let place = (self.job.submitted, self.job.id());
+        let place = self.job.place_in_line();
         let mut before = self.coordinator.waiting.before(place);
         let first = before.next()?;
         let jobs = 1 + count(before.count());

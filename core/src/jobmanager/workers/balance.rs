@@ -98,7 +98,12 @@ impl Workers {
 
     /// How many slots there are to be, as things are.
     fn expected(&self, tms: &TaskManagers, config: &WorkersConfig) -> u64 {
-        tms.staying_slots() + u64::from(self.coming) * u64::from(config.slots)
+        tms.staying_slots() + self.coming_slots(config)
+    }
+
+    /// How many slots those will have that are to come.
+    pub(in crate::jobmanager) fn coming_slots(&self, config: &WorkersConfig) -> u64 {
+        u64::from(self.coming) * u64::from(config.slots)
     }
 
     /// Whether it is known who is there, and who is about to come back.

@@ -2,6 +2,7 @@
 
 use super::Asked;
 use super::facts::Session;
+use crate::checks::waits::{lacks_slots, priority_of};
 use crate::checks::{Verdict, ensure};
 use jobmanager_core::id::{JobId, TaskManagerId};
 use jobmanager_core::jobmanager::why::{Filter, Slots};
@@ -82,6 +83,21 @@ impl Asked<'_> {
             }
             Slots::GroupTooSmall { needed, free, .. } => needed > free,
             Slots::GroupsCompete { groups } => *groups > 1,
+            Slots::GoesFirst {
+                slots,
+                job,
+                priority,
+                own,
+            } => {
+                let mut lines = self.coordinator.lines();
+                let first = lines.find(|line| line.id == *job);
+                let free = self.coordinator.slots().free;
+                first.is_some_and(|first| lacks_slots(&first))
+                    && (1..=free).contains(slots)
+                    && *own == priority_of(self.coordinator, self.line.id)
+                    && *priority == priority_of(self.coordinator, *job)
+                    && priority > own
+            }
             Slots::BehindInLine { first, .. } => {
                 let mut lines = self.coordinator.lines();
                 let waits = lines.find(|line| line.id == *first && *first != self.line.id);

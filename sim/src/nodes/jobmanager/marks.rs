@@ -2,11 +2,11 @@
 
 use super::terms::about;
 use crate::marks::Mark;
-use crate::plan::Sight;
+use crate::plan::{JobPlan, Sight};
 use crate::world::World;
 use crate::world::event::Instance;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId};
-use jobmanager_core::jobmanager::{Coordinator, Input};
+use jobmanager_core::jobmanager::{Coordinator, Input, JobLine};
 use jobmanager_core::message::{Deployment, FromTaskManager, Hello, ToTaskManager};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 
@@ -129,6 +129,7 @@ impl World {
             self.marks.hit(Mark::AllTaskManagersLost);
         }
         self.sight_jobs(slots.total, &jobs);
+        self.sight_priorities(slots.free, &jobs);
         for job in jobs {
             if job.tasks.get(ExecutionState::Scheduled) > 0 {
                 self.marks.hit(Mark::WaitedForSlots);
@@ -138,6 +139,20 @@ impl World {
             }
             let verdict = self.checks.status(instance, &job);
             self.verdict(verdict);
+        }
+    }
+
+    /// A job that has not run waits although there are slots enough for it: others go first.
+    fn sight_priorities(&mut self, free: u32, lines: &[JobLine]) {
+        let waits = |id: JobId| {
+            let line = lines.iter().find(|line| line.id == id);
+            line.is_some_and(|line| line.tasks.get(ExecutionState::Scheduled) > 0)
+        };
+        let waiting = || self.options.jobs.iter().filter(|job| waits(job.id));
+        let first = waiting().map(JobPlan::priority).max();
+        let left = |job: &JobPlan| Some(job.priority()) < first && job.slots() <= free;
+        if waiting().any(left) {
+            self.marks.hit(Mark::LeftToHigherPriority);
         }
     }
 
