@@ -408,6 +408,8 @@ pub enum Mark {
     WorkersAtLimit,
     /// A job left slots that were enough for it to one of a higher priority, for which they were not.
     LeftToHigherPriority,
+    /// A job ran with a smaller parallelism, as one job did not get so many slots.
+    RanWithinQuota,
 }
 
 /// How often each mark was hit.

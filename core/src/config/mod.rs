@@ -191,6 +191,8 @@ pub struct ClusterConfig {
     pub checkpoint_history: u32,
     /// `jobstore.max-capacity`: how many ended jobs are remembered.
     pub job_store_capacity: u32,
+    /// `jobmanager.scheduler.max-slots-per-job`
+    pub max_slots_per_job: u32,
     /// `resourcemanager.provider`: TaskManagers that are started for jobs; `None` if others start them all.
     pub workers: Option<WorkersConfig>,
 }

@@ -356,6 +356,8 @@ fn read_cluster(reader: &mut Reader<'_>) -> ClusterConfig {
         exception_history: reader.integer("web.exception-history-size", 1..=MAX_HISTORY),
         checkpoint_history: reader.integer("web.checkpoints.history", 1..=MAX_HISTORY),
         job_store_capacity: reader.integer("jobstore.max-capacity", 1..=MAX_JOB_STORE),
+        max_slots_per_job: reader
+            .integer("jobmanager.scheduler.max-slots-per-job", 1..=WITHOUT_LIMIT),
         workers: read_workers(reader),
     };
     if config.heartbeat_timeout <= config.heartbeat_interval {
@@ -548,6 +550,7 @@ mod tests {
             exception_history: 16,
             checkpoint_history: 10,
             job_store_capacity: 1_000,
+            max_slots_per_job: WITHOUT_LIMIT,
             workers: None,
         };
         assert_eq!(config, expected);

@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 50] = [
+static OPTIONS: [OptionSpec; 51] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -261,6 +261,11 @@ static OPTIONS: [OptionSpec; 50] = [
         "jobstore.max-capacity",
         "1000",
         "How many ended jobs are remembered.",
+    ),
+    cluster(
+        "jobmanager.scheduler.max-slots-per-job",
+        "2147483647",
+        "How many slots one job gets at most: one that can do with fewer gets no more, one that cannot is refused.",
     ),
     cluster(
         "resourcemanager.provider",

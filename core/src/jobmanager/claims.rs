@@ -5,8 +5,10 @@
 //! and a large one would wait for ever. Nobody is stopped for a claim, and who has run goes on: after a failure it takes
 //! what is free for as many subtasks as it had.
 //!
-//! What a job lacks, it claims of every kind of TaskManagers that suits a part of it, and of no other kind. It claims
-//! nothing if its priority is the lowest one.
+//! A job that has not run claims what it can do with; one that has, what it had, unless the cluster has become too
+//! small for that. One that changes its parallelism claims what it will need. What it could use besides is claimed by
+//! nobody, and so is what a job needs that is about to lose TaskManagers. It claims as many slots of a kind of TaskManagers
+//! as it lacks for what suits them, and nothing if its priority is the lowest one.
 
 use super::job::{Job, JobPhase};
 use super::kinds::operators;
@@ -20,25 +22,26 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
-/// What a job lacks.
+/// What a job has to have, by slot sharing group, and what of it it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Claim {
-    /// How many slots.
-    slots: u32,
-    /// Of how many that it has to have.
-    in_all: u32,
-    /// Of which kinds of TaskManagers it claims them: of none, if the cluster is too small for it.
-    kinds: BTreeSet<KindKey>,
+pub(super) struct Lack {
+    /// How many slots it is to have.
+    wanted: Vec<u32>,
+    /// How many it can do with.
+    least: Vec<u32>,
+    /// How many it has.
+    held: Vec<u32>,
 }
 
 /// How many slots are claimed, by the kind of their TaskManagers.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Claimed(BTreeMap<KindKey, u32>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claimed(BTreeMap<KindKey, u64>);
 
 /// All claims.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Claims {
-    all: BTreeMap<Place, Claim>,
+    /// What each job lacks, and what it claims: nothing, if the cluster is too small for it.
+    all: BTreeMap<Place, (Lack, Claimed)>,
     /// What all of one priority claim together.
     sums: BTreeMap<Reverse<u32>, Claimed>,
     /// How many slots were to come when it was looked for whom the cluster is too small.
@@ -51,20 +54,20 @@ impl Claimed {
     }
 
     /// How many slots of this kind are claimed.
-    pub(super) fn of(&self, kind: KindKey) -> u32 {
+    pub(super) fn of(&self, kind: KindKey) -> u64 {
         self.0.get(&kind).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, claim: &Claim) {
-        for kind in &claim.kinds {
-            *self.0.entry(*kind).or_default() += claim.slots;
+    fn add(&mut self, claimed: &Claimed) {
+        for (kind, slots) in &claimed.0 {
+            *self.0.entry(*kind).or_default() += slots;
         }
     }
 
-    fn subtract(&mut self, claim: &Claim) {
-        for kind in &claim.kinds {
+    fn subtract(&mut self, claimed: &Claimed) {
+        for (kind, less) in &claimed.0 {
             let slots = self.0.get_mut(kind).expect("what is claimed is counted");
-            *slots -= claim.slots;
+            *slots -= less;
             if *slots == 0 {
                 self.0.remove(kind);
             }
@@ -73,51 +76,36 @@ impl Claimed {
 }
 
 impl Claims {
-    /// What is claimed for a job, from now on; tells whether it was more before, so that others may have it.
-    pub(super) fn set(&mut self, place: Place, claim: Option<Claim>) -> bool {
-        let before = self.all.get(&place);
-        if before == claim.as_ref() {
+    /// A job lacks this, from now on; tells whether it has claimed more before, so that others may have it.
+    pub(super) fn lacks(&mut self, tms: &TaskManagers, job: &Job) -> bool {
+        let (place, lack) = (job.place_in_line(), job.lack());
+        let known = self.all.get(&place).map(|(known, _)| known);
+        if known == lack.as_ref() {
             return false;
         }
-        let claims = |kind: &KindKey| match &claim {
-            Some(claim) if claim.kinds.contains(kind) => claim.slots,
-            Some(_) | None => 0,
-        };
-        let less = |it: &Claim| it.kinds.iter().any(|kind| claims(kind) < it.slots);
-        let is_less = before.is_some_and(less);
+        let claim = lack.map(|lack| {
+            let claimed = job.claimed(&lack, tms, self.coming);
+            (lack, claimed)
+        });
+        self.set(place, claim)
+    }
+
+    fn set(&mut self, place: Place, claim: Option<(Lack, Claimed)>) -> bool {
         let sum = self.sums.entry(place.priority).or_default();
-        if let Some(before) = self.all.remove(&place) {
-            sum.subtract(&before);
-        }
-        if let Some(claim) = claim {
-            sum.add(&claim);
-            self.all.insert(place, claim);
+        let before = self.all.remove(&place).map(|(_, before)| before);
+        let before = before.unwrap_or_default();
+        sum.subtract(&before);
+        let mut is_less = !before.is_empty();
+        if let Some((lack, claimed)) = claim {
+            let mut kinds = before.0.iter();
+            is_less = kinds.any(|(kind, slots)| claimed.of(*kind) < *slots);
+            sum.add(&claimed);
+            self.all.insert(place, (lack, claimed));
         }
         if sum.is_empty() {
             self.sums.remove(&place.priority);
         }
         is_less
-    }
-
-    /// What jobs of a higher priority claim.
-    pub(super) fn above(&self, place: Place) -> Claimed {
-        let mut claimed = Claimed::default();
-        for (kind, slots) in self
-            .sums
-            .range(..place.priority)
-            .flat_map(|(_, sum)| &sum.0)
-        {
-            *claimed.0.entry(*kind).or_default() += slots;
-        }
-        claimed
-    }
-
-    /// The first of those jobs.
-    pub(super) fn first_above(&self, place: Place) -> Option<Place> {
-        let mut all = self.all.iter();
-        let first = all.find(|(_, claim)| !claim.kinds.is_empty());
-        let first = first.map(|(first, _)| *first);
-        first.filter(|first| first.priority < place.priority)
     }
 
     /// Looks anew for whom the cluster is too small, with so many slots that are to come; tells whether less is claimed
@@ -130,83 +118,130 @@ impl Claims {
     ) -> bool {
         self.coming = coming;
         let mut is_less = false;
-        for (place, mut claim) in self.all.clone() {
-            claim.kinds = job(place.job).claimed_kinds(claim.in_all, tms, coming);
-            is_less |= self.set(place, Some(claim));
+        for (place, (lack, _)) in self.all.clone() {
+            let claimed = job(place.job).claimed(&lack, tms, coming);
+            is_less |= self.set(place, Some((lack, claimed)));
         }
         is_less
     }
 
-    /// How many slots are to come, as far as it was looked.
+    /// How many slots were to come at the last look.
     pub(super) fn coming(&self) -> u64 {
         self.coming
     }
 
-    /// Says what is wrong with them, if anything is.
-    pub(super) fn check(&self) -> bool {
+    /// What jobs of a higher priority claim.
+    pub(super) fn above(&self, place: Place) -> Claimed {
+        let mut claimed = Claimed::default();
+        for (_, sum) in self.sums.range(..place.priority) {
+            claimed.add(sum);
+        }
+        claimed
+    }
+
+    /// The first of those jobs that claim slots of one of these kinds.
+    pub(super) fn first_above(&self, place: Place, kinds: &BTreeSet<KindKey>) -> Option<Place> {
+        let claims = |(_, (_, claimed)): &(&Place, &(Lack, Claimed))| {
+            claimed.0.keys().any(|kind| kinds.contains(kind))
+        };
+        let (first, _) = self.all.iter().find(claims)?;
+        (first.priority < place.priority).then_some(*first)
+    }
+
+    /// Whether it is known what a job lacks.
+    pub(super) fn is_of(&self, job: &Job) -> bool {
+        let known = self.all.get(&job.place_in_line());
+        known.map(|(lack, _)| lack) == job.lack().as_ref()
+    }
+
+    /// Whether the sums are what is claimed.
+    pub(super) fn adds_up(&self) -> bool {
         let mut sums: BTreeMap<Reverse<u32>, Claimed> = BTreeMap::new();
-        for (place, claim) in &self.all {
-            sums.entry(place.priority).or_default().add(claim);
+        for (place, (_, claimed)) in &self.all {
+            sums.entry(place.priority).or_default().add(claimed);
         }
         sums.retain(|_, sum| !sum.is_empty());
-        let known = self.sums.iter().map(|(priority, sum)| (priority, &sum.0));
-        known.eq(sums.iter().map(|(priority, sum)| (priority, &sum.0)))
+        sums == self.sums
     }
 }
 
 impl Job {
-    /// What the job claims, if it lacks anything.
-    pub(super) fn claim(&self, tms: &TaskManagers, coming: u64) -> Option<Claim> {
-        let waits = self.phase == JobPhase::Running && !self.execution.is_deployed();
-        if !waits || self.graph.config().priority == 0 {
+    /// What the job lacks, if it lacks anything that it may claim.
+    fn lack(&self) -> Option<Lack> {
+        let lacks = match &self.phase {
+            JobPhase::Running => !self.execution.is_deployed(),
+            JobPhase::Reconciling(_) => true,
+            JobPhase::Submitting(_) | JobPhase::Ending(_) | JobPhase::Ended(_) => false,
+        };
+        if !lacks || self.graph.config().priority == 0 {
             return None;
         }
-        let required = self.execution.required_slots();
-        let in_all = match self.is_elastic() {
-            true => required.min(minimum(&self.graph, &self.bounds()).iter().sum()),
-            false => required,
+        let is_new = !self.has_run && self.phase == JobPhase::Running;
+        let next = self.rescaling.next_graph();
+        let groups = self.execution.groups().iter().enumerate();
+        let required: Vec<u32> = groups
+            .map(|(index, group)| next.map_or(group.required, |next| next.groups()[index].slots))
+            .collect();
+        let least = minimum(&self.graph, &self.bounds());
+        let least: Vec<u32> = least
+            .iter()
+            .zip(&required)
+            .map(|(a, b)| *a.min(b))
+            .collect();
+        let lack = Lack {
+            wanted: if is_new { least.clone() } else { required },
+            least,
+            held: self.execution.groups().iter().map(|it| it.held).collect(),
         };
-        let slots = in_all.saturating_sub(self.execution.held());
-        (slots > 0).then(|| Claim {
-            slots,
-            in_all,
-            kinds: self.claimed_kinds(in_all, tms, coming),
-        })
+        let mut groups = lack.wanted.iter().zip(&lack.held);
+        groups.any(|(wanted, held)| wanted > held).then_some(lack)
     }
 
-    /// The kinds of TaskManagers that suit a part of the job; none if all that stay, and come, are too few for it.
-    fn claimed_kinds(&self, in_all: u32, tms: &TaskManagers, coming: u64) -> BTreeSet<KindKey> {
+    /// What it claims of what it lacks, with so many slots that are to come.
+    fn claimed(&self, lack: &Lack, tms: &TaskManagers, coming: u64) -> Claimed {
         let supply = tms.supply();
-        let least = match self.is_elastic() {
-            true => minimum(&self.graph, &self.bounds()),
-            false => self.graph.groups().iter().map(|it| it.slots).collect(),
-        };
-        let kinds = |group| {
+        let groups = 0..u32::try_from(lack.held.len()).expect("fewer than vertices");
+        let kinds = groups.map(|group| {
             supply
                 .staying_kinds(operators(&self.graph, group))
                 .collect()
+        });
+        let kinds: Vec<BTreeMap<KindKey, u32>> = kinds.collect();
+        let mut claimed = Claimed::default();
+        let mut wishes = [&lack.wanted, &lack.least].into_iter();
+        let Some(wanted) = wishes.find(|wanted| fits(wanted, &kinds, coming)) else {
+            return claimed;
         };
-        let groups: Vec<(u32, BTreeSet<KindKey>)> = (0..)
-            .zip(least)
-            .map(|(group, least)| (least, kinds(group)))
-            .collect();
-        let enough = |kinds: &BTreeSet<KindKey>, needed: u32| {
-            let stay = kinds.iter().map(|kind| u64::from(supply.staying(*kind)));
-            stay.sum::<u64>() + coming >= u64::from(needed)
-        };
-        // Groups that are suited by no other kinds share these.
-        let fits = |(_, kinds): &(u32, BTreeSet<KindKey>)| {
-            let sharing = groups.iter().filter(|(_, other)| other.is_subset(kinds));
-            let needed: u32 = sharing.map(|(least, _)| *least).sum();
-            enough(kinds, needed.min(in_all))
-        };
-        let any: BTreeSet<KindKey> = groups
-            .iter()
-            .flat_map(|(_, kinds)| kinds.iter().copied())
-            .collect();
-        match groups.iter().all(fits) && enough(&any, in_all) {
-            true => any,
-            false => BTreeSet::new(),
+        for ((wanted, held), kinds) in wanted.iter().zip(&lack.held).zip(&kinds) {
+            let lacked = u64::from(wanted.saturating_sub(*held));
+            for kind in kinds.keys().filter(|_| lacked > 0) {
+                *claimed.0.entry(*kind).or_default() += lacked;
+            }
         }
+        claimed
     }
+}
+
+/// Whether slot sharing groups that want so many slots fit into all that stay, of the kinds that suit each, and those
+/// that are to come. Those with the least choice are served first: if kinds overlap so that this fails, others are not
+/// kept waiting for it.
+fn fits(wanted: &[u32], kinds: &[BTreeMap<KindKey, u32>], mut coming: u64) -> bool {
+    let mut left: BTreeMap<KindKey, u32> = kinds.iter().flatten().map(|(k, v)| (*k, *v)).collect();
+    let suited = |kind: &KindKey| kinds.iter().filter(|it| it.contains_key(kind)).count();
+    let mut groups: Vec<_> = kinds.iter().zip(wanted).collect();
+    groups.sort_by_key(|(kinds, _)| kinds.len());
+    groups.into_iter().all(|(kinds, wanted)| {
+        let mut kinds: Vec<&KindKey> = kinds.keys().collect();
+        kinds.sort_by_key(|kind| suited(kind));
+        let mut missing = *wanted;
+        for kind in kinds {
+            let slots = left.get_mut(kind).expect("it is of those that stay");
+            let taken = missing.min(*slots);
+            *slots -= taken;
+            missing -= taken;
+        }
+        let comes = coming.min(u64::from(missing));
+        coming -= comes;
+        comes == u64::from(missing)
+    })
 }

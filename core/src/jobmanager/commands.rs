@@ -7,6 +7,7 @@ use super::execution::Phase;
 use super::input::{Command, SavepointRequest};
 use super::job::{Job, JobPhase};
 use super::journal::Fact;
+use super::quota::within_quota;
 use crate::graph::JobGraph;
 use crate::id::{JobId, RequestId};
 use crate::kept::Kept;
@@ -95,6 +96,11 @@ impl Coordinator {
             }
         };
         let job = Job::submitted(graph, self.now, start, request);
+        if let Err(problem) = within_quota(job.least_slots(), &self.config) {
+            let reply = Reply::TooManySlots(id, problem);
+            effects.push(Effect::Reply { request, reply });
+            return;
+        }
         let records = job.first_records().into_iter();
         self.journal
             .write(records.map(RecordOp::Put).collect(), Fact::Submitted(id));

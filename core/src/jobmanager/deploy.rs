@@ -1,8 +1,7 @@
 //! Placement and deployment of scheduled regions.
 //!
 //! Goals of placement: (A) all or nothing: a job that cannot get every slot that its scheduled regions
-//! need takes none, so two jobs never hold half each, and one that has not run yet leaves to jobs of a higher
-//! priority what they claim; (B) a slot comes back to where it was; (C) the
+//! need takes none, so two jobs never hold half each; (B) a slot comes back to where it was; (C) the
 //! others go to the TaskManager with the most free slots. A TaskManager qualifies for a slot if it offers
 //! every operator of the slot sharing group.
 
@@ -44,12 +43,15 @@ impl Job {
     pub(super) fn place(&mut self, cx: &mut Cx<'_>, known: Option<u32>) -> Result<(), u32> {
         let kinds = Kinds::new(&self.graph, cx.tms.supply());
         let claimed = self.left_to_others(cx.claims);
-        let mut kept = cx.tms.promised_to_others(self.id());
+        let mut kept = cx.tms.promises.to_others(self.id());
         if !claimed.is_empty() {
-            kept += cx.tms.supply().free_and_claimed(&claimed);
+            let supply = cx.tms.supply();
+            kept += supply.free_and_claimed(kinds.any().iter(), &claimed);
         }
         let free = cx.tms.free_slots().saturating_sub(kept);
-        let problem = self.check_operators(cx);
+        let problem = self
+            .check_operators(cx)
+            .or_else(|| self.check_quota(cx.config));
         let too_few = |needed: u32| (kinds.all || kept > 0) && needed > free;
         if let Some(needed) = known.filter(|needed| problem.is_some() || too_few(*needed)) {
             let missing = || missing_slots(cx, kept, needed, needed - free);
@@ -102,8 +104,9 @@ impl Job {
                 None => missing.push(job_slot),
             }
         }
+        let missing = kinds.rarest_first(missing);
         for (assigned, &job_slot) in missing.iter().enumerate() {
-            let Some(at) = cx.tms.free_slot(kinds.of(job_slot), claimed) else {
+            let Some(at) = cx.tms.free_slot(kinds.by_choice(job_slot), claimed) else {
                 for &job_slot in needed {
                     self.execution
                         .withdraw(job_slot)

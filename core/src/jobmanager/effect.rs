@@ -86,6 +86,21 @@ pub enum RescaleProblem {
     /// The upper bound is not valid in the job's graph.
     #[error("{0}")]
     Graph(Problem),
+    /// It needs more slots than one job gets.
+    #[error("{0}")]
+    TooManySlots(TooManySlots),
+}
+
+/// A job needs more slots than one job gets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[error(
+    "at least {needed} slots are needed, and one job gets at most {most}: lower the parallelism, or raise jobmanager.scheduler.max-slots-per-job of the cluster"
+)]
+pub struct TooManySlots {
+    /// How many it needs at least.
+    pub needed: u32,
+    /// How many it would get.
+    pub most: u32,
 }
 
 /// The answer to a client's command.
@@ -99,6 +114,8 @@ pub enum Reply {
     Conflict(JobId),
     /// The job cannot start from its savepoint, for all these reasons; nothing changed.
     CannotRestore(JobId, Vec<RestoreProblem>),
+    /// The job needs more slots than one job gets; nothing changed.
+    TooManySlots(JobId, TooManySlots),
     /// The cancellation is durable and will be carried out.
     CancelAccepted(JobId),
     /// The wish for another parallelism is durable; it is carried out as soon as it can.

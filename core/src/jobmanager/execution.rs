@@ -29,7 +29,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-use slots::{JobSlot, slots_of};
+use slots::{GroupSlots, JobSlot, group_slots, slots_of};
 
 /// A set of positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,10 +111,7 @@ pub(super) struct Execution {
     /// How many tasks have been deployed and have not ended.
     alive: u32,
     pub(super) slots: Vec<JobSlot>,
-    /// How many of them no region needs any more.
-    unneeded: u32,
-    /// How many slots it holds.
-    held: u32,
+    groups: Vec<GroupSlots>,
     /// By vertex.
     counts: Vec<TaskCounts>,
     /// By vertex: when its tasks were deployed last.
@@ -170,8 +167,7 @@ impl Execution {
             end_of_data: Bits::new(layout.subtasks()),
             regions: vec![region; layout.count() as usize],
             slots: slots_of(graph),
-            unneeded: 0,
-            held: 0,
+            groups: group_slots(graph),
             counts: graph.vertices().iter().map(counts).collect(),
             deployed: vec![None; graph.vertices().len()],
             first_slot: graph.vertices().iter().map(first_slot).collect(),
@@ -391,13 +387,13 @@ impl Execution {
     /// A slot of the job is at this place, for tasks that are about to be deployed.
     pub(super) fn assign(&mut self, job_slot: u32, at: SlotRef) {
         self.slots[job_slot as usize].at = Some(at);
-        self.held += 1;
+        self.group_mut(job_slot).held += 1;
     }
 
     /// No task is deployed into a slot after all. Tells where it was.
     pub(super) fn withdraw(&mut self, job_slot: u32) -> Option<SlotRef> {
         let at = self.slots[job_slot as usize].at.take();
-        self.held -= u32::from(at.is_some());
+        self.group_mut(job_slot).held -= u32::from(at.is_some());
         at
     }
 
@@ -461,16 +457,17 @@ impl Execution {
 
     /// A task is in a slot now, in this state.
     pub(super) fn occupy(&mut self, position: u32, state: ExecutionState, at: SlotRef) {
-        let slot = self.slot_of(position) as usize;
-        let slot = &mut self.slots[slot];
+        let job_slot = self.slot_of(position);
+        let slot = &mut self.slots[job_slot as usize];
         assert!(
             slot.at.is_none_or(|held| held == at),
             "tasks that share a slot are in one slot"
         );
-        self.held += u32::from(slot.at.is_none());
+        let is_new = slot.at.is_none();
         slot.at = Some(at);
         slot.previous = Some(at);
         slot.tasks += 1;
+        self.group_mut(job_slot).held += u32::from(is_new);
         self.put(position, state);
         self.regions[self.layout.of(position).0 as usize].alive += 1;
         self.alive += 1;
@@ -486,14 +483,13 @@ impl Execution {
 
     /// A task leaves its slot. If it was the last one, the slot is to be given back.
     pub(super) fn vacate(&mut self, position: u32) -> Option<SlotRef> {
-        let slot = self.slot_of(position) as usize;
-        let slot = &mut self.slots[slot];
+        let job_slot = self.slot_of(position);
+        let slot = &mut self.slots[job_slot as usize];
         slot.tasks -= 1;
         if slot.tasks > 0 {
             return None;
         }
-        self.held -= u32::from(slot.at.is_some());
-        slot.at.take()
+        self.withdraw(job_slot)
     }
 
     /// A task has processed the end of its input.

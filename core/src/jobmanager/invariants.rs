@@ -112,22 +112,26 @@ impl Coordinator {
         hold("slots-are-conserved", counted, || {
             format!("{free} free slots of {all} in all")
         })?;
-        hold("claims-are-counted", self.claims.check(), || {
-            format!("{:?}", self.claims)
-        })?;
+        let mut jobs = self.jobs.values();
+        let claimed = jobs.all(|job| self.claims.is_of(job));
+        hold(
+            "claims-are-what-jobs-lack",
+            claimed && self.claims.adds_up(),
+            || format!("{:?}", self.claims),
+        )?;
         self.check_promises()
     }
 
     /// Slots are kept for jobs that move, or wait for those that they have stopped tasks for.
     fn check_promises(&self) -> Result<(), Violation> {
-        let all: u32 = self.tms.promised().map(|(_, slots)| slots).sum();
-        for (id, slots) in self.tms.promised() {
+        let all: u32 = self.tms.promises.iter().map(|(_, slots)| slots).sum();
+        for (id, slots) in self.tms.promises.iter() {
             let job = self.jobs.get(&id);
             let waits = job.is_some_and(|job| {
                 let restarts = !job.execution.restarting().is_empty();
                 job.phase == JobPhase::Running && (job.is_left() || restarts || job.wants_slots())
             });
-            let counted = self.tms.promised_to_others(id) + slots == all;
+            let counted = self.tms.promises.to_others(id) + slots == all;
             hold("slots-are-promised-to-who-moves", waits && counted, || {
                 format!("{slots} of {all} slots to {id}")
             })?;
@@ -139,7 +143,7 @@ impl Coordinator {
     fn check_workers(&self) -> Result<(), Violation> {
         let is_asked = self.config.workers.is_some();
         let required = self.jobs.values().filter(|_| is_asked);
-        let required = required.map(|job| u64::from(job.required().slots));
+        let required = required.map(|job| u64::from(job.required(&self.config).slots));
         let (required, known) = (required.sum::<u64>(), self.workers.sum());
         hold("what-jobs-require-is-known", required == known, || {
             format!("{required} slots, not {known}")
@@ -214,10 +218,16 @@ impl Job {
                 format!("job {id} slot {slot}: {held:?}")
             })?;
         }
-        let (held, known) = (self.execution.held_slots().len(), self.execution.held());
-        hold("held-slots-are-counted", held == known as usize, || {
-            format!("job {id}: {held} slots, not {known}")
-        })
+        for (index, group) in self.graph.groups().iter().enumerate() {
+            let first = group.first_slot as usize;
+            let slots = &self.execution.slots[first..first + group.slots as usize];
+            let held = slots.iter().filter(|slot| slot.at.is_some()).count();
+            let known = self.execution.groups()[index].held;
+            hold("held-slots-are-counted", held == known as usize, || {
+                format!("job {id} group {index}: {held} slots, not {known}")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_regions(&self) -> Result<(), Violation> {

@@ -36,6 +36,8 @@ mod journal;
 mod kinds;
 mod moving;
 mod pending;
+mod promises;
+mod quota;
 mod reconcile;
 mod recover;
 mod removals;
@@ -55,7 +57,7 @@ mod waiting;
 pub mod why;
 mod workers;
 
-pub use effect::{Effect, Reply, RescaleProblem};
+pub use effect::{Effect, Reply, RescaleProblem, TooManySlots};
 pub use input::{Command, Discard, Input, SavepointRequest, StorageOutcome, StoreOutcome};
 pub use invariants::Violation;
 pub use recover::RecoverError;
@@ -76,7 +78,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use archive::{Archive, Archived};
-use claims::{Claim, Claims};
+use claims::Claims;
 use cx::Cx;
 use job::{Job, JobPhase};
 use journal::{Answer, Fact, Journal};
@@ -84,7 +86,7 @@ use removals::Removals;
 use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
-use waiting::{Place, Waiting};
+use waiting::Waiting;
 use workers::Workers;
 
 /// The coordinator of a cluster while it leads.
@@ -314,8 +316,7 @@ impl Coordinator {
         job.settle(&mut cx);
         let (deadline, entry) = (job.deadline(cx.now), job.place_in_line());
         let demand = job.wants_slots().then(|| job.execution.demand());
-        let claim = job.claim(cx.tms, cx.claims.coming());
-        let required = cx.config.workers.is_some().then(|| job.required());
+        let required = cx.config.workers.is_some().then(|| job.required(cx.config));
         self.timers.set(Timer::Job(id), deadline);
         if let Some(required) = required {
             self.workers.require(id, required);
@@ -323,7 +324,7 @@ impl Coordinator {
         if self.waiting.settled(entry, demand) {
             self.tms.note_demand();
         }
-        self.claim(entry, claim);
+        self.note_claim(id);
     }
 
     /// Looks anew for whom the cluster is too small, if other slots are there to stay than before, or to come.
@@ -338,8 +339,9 @@ impl Coordinator {
         }
     }
 
-    fn claim(&mut self, place: Place, claim: Option<Claim>) {
-        if self.claims.set(place, claim) {
+    /// A job may lack more slots than before, or fewer.
+    fn note_claim(&mut self, id: JobId) {
+        if self.claims.lacks(&self.tms, &self.jobs[&id]) {
             self.tms.note_supply();
         }
     }
@@ -360,8 +362,7 @@ impl Coordinator {
             job.served(&mut cx);
             match placed {
                 Ok(()) => {
-                    let claim = job.claim(cx.tms, cx.claims.coming());
-                    self.claim(entry, claim);
+                    self.note_claim(entry.job);
                     self.waiting.remove(entry);
                     self.dirty.insert(entry.job);
                 }

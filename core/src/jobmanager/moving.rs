@@ -162,7 +162,7 @@ impl Job {
             }
             return;
         }
-        cx.tms.promise(self.id(), count(slots));
+        cx.tms.promises.make(self.id(), count(slots));
         self.ask_for_snapshots(cx, regions);
         match self.obstacle(cx.now, regions) {
             None => self.move_regions(cx, regions),
@@ -284,7 +284,7 @@ impl Job {
         let job = self.id();
         tracing::info!(%job, regions = regions.len(), "tasks move from TaskManagers that leave");
         // Those that it has elsewhere are its own to come back to.
-        cx.tms.promise(job, self.slots_of(regions));
+        cx.tms.promises.make(job, self.slots_of(regions));
         if let Some(moving) = &mut self.moving {
             moving.preparing = None;
             moving.stopped.clone_from(regions);

@@ -108,6 +108,11 @@ impl Rescaling {
         }
     }
 
+    /// What the job becomes, if that is decided.
+    pub(super) fn next_graph(&self) -> Option<&JobGraph> {
+        self.decided().map(|change| &*change.graph)
+    }
+
     /// Whether anything is being done.
     pub(super) fn is_under_way(&self) -> bool {
         !matches!(self.stage, Stage::Idle { .. })

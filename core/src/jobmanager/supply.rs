@@ -128,10 +128,16 @@ impl Supply {
             .collect()
     }
 
-    /// How many slots are free, and claimed.
-    pub(super) fn free_and_claimed(&self, claimed: &Claimed) -> u32 {
-        let unclaimed = self.free_by_kind(claimed).into_values().sum::<u32>();
-        self.free_slots - unclaimed
+    /// How many slots of these kinds are free, and claimed.
+    pub(super) fn free_and_claimed<'a>(
+        &self,
+        kinds: impl Iterator<Item = &'a KindKey>,
+        claimed: &Claimed,
+    ) -> u32 {
+        let kinds = kinds.filter_map(|key| Some((key, self.kinds.get(key)?)));
+        kinds
+            .map(|(key, kind)| kind.free_slots - kind.unclaimed(*key, claimed))
+            .sum()
     }
 
     /// How many slots those have that have answered, and do not leave.
@@ -139,20 +145,15 @@ impl Supply {
         self.staying
     }
 
-    /// How many of these are of a kind.
-    pub(super) fn staying(&self, key: KindKey) -> u32 {
-        self.kinds.get(&key).map_or(0, |kind| kind.staying)
-    }
-
-    /// The kinds with such slots that offer all of these operators.
+    /// The kinds with such slots that offer all of these operators, with how many.
     pub(super) fn staying_kinds<'a>(
         &self,
         operators: impl Iterator<Item = &'a str> + Clone,
-    ) -> impl Iterator<Item = KindKey> {
+    ) -> impl Iterator<Item = (KindKey, u32)> {
         let kinds = self.kinds.iter().filter(|(_, kind)| kind.staying > 0);
         kinds
             .filter(move |(_, kind)| operators.clone().all(|operator| kind.offers(operator)))
-            .map(|(key, _)| *key)
+            .map(|(key, kind)| (*key, kind.staying))
     }
 
     /// Whether TaskManagers of a kind offer all of these operators.
@@ -200,7 +201,8 @@ impl Supply {
 impl Kind {
     /// How many of its slots are free, and not claimed.
     fn unclaimed(&self, key: KindKey, claimed: &Claimed) -> u32 {
-        self.free_slots.saturating_sub(claimed.of(key))
+        let claimed = claimed.of(key).min(u64::from(self.free_slots));
+        self.free_slots - u32::try_from(claimed).expect("no more than there are")
     }
 
     fn offers(&self, operator: &str) -> bool {

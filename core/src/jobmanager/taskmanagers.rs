@@ -12,6 +12,7 @@
 use super::claims::Claimed;
 use super::effect::Effect;
 use super::kinds::Kinds;
+use super::promises::Promises;
 use super::supply::{KindKey, Supply};
 use crate::config::ClusterConfig;
 use crate::id::{Epoch, Incarnation, JobId, SessionId, SlotIndex, TaskManagerId};
@@ -107,10 +108,7 @@ pub(super) struct TaskManagers {
     changed: bool,
     /// Those that have had no tasks, or none any more, at some time in this step.
     unused: Vec<TmKey>,
-    /// How many slots are kept for jobs that stop tasks to move them.
-    promised: BTreeMap<JobId, u32>,
-    /// How many these are together.
-    promises: u32,
+    pub(super) promises: Promises,
 }
 
 impl Hash for TaskManagers {
@@ -119,7 +117,7 @@ impl Hash for TaskManagers {
             key.hash(state);
             tm.hash(state);
         }
-        self.promised.hash(state);
+        self.promises.hash(state);
     }
 }
 
@@ -314,16 +312,9 @@ impl TaskManagers {
         unused
     }
 
-    /// A job stops tasks that are to go on in other slots, or is about to: so many are given to nobody else.
-    pub(super) fn promise(&mut self, job: JobId, slots: u32) {
-        let before = self.promised.insert(job, slots).unwrap_or(0);
-        self.promises = self.promises - before + slots;
-    }
-
     /// A job has got slots, or wants none any more.
     pub(super) fn redeem(&mut self, job: JobId) {
-        if let Some(slots) = self.promised.remove(&job) {
-            self.promises -= slots;
+        if self.promises.redeem(job) {
             self.note_supply();
         }
     }
@@ -334,27 +325,12 @@ impl TaskManagers {
         self.slots_changed = true;
     }
 
-    /// How many slots are promised to other jobs than this one.
-    pub(super) fn promised_to_others(&self, job: JobId) -> u32 {
-        self.promises - self.promised.get(&job).copied().unwrap_or(0)
-    }
-
-    /// How many slots are promised to jobs.
-    pub(super) fn promises(&self) -> u32 {
-        self.promises
-    }
-
-    /// The jobs that slots are promised to, with how many.
-    pub(super) fn promised(&self) -> impl Iterator<Item = (JobId, u32)> {
-        self.promised.iter().map(|(job, slots)| (*job, *slots))
-    }
-
     /// For how many of these slots of a job there are free ones, beside those that are promised.
     pub(super) fn room_for(&self, job: JobId, slots: &[u32], kinds: &Kinds) -> u32 {
         let mut free = self.supply.free_by_kind(&Claimed::default());
         let mut found = 0;
         for &slot in slots {
-            let mut suitable = kinds.of(slot).iter();
+            let mut suitable = kinds.of(slot);
             let kind = suitable.find(|kind| free.get(*kind).is_some_and(|count| *count > 0));
             if let Some(count) = kind.and_then(|kind| free.get_mut(kind)) {
                 *count -= 1;
@@ -362,7 +338,7 @@ impl TaskManagers {
             }
         }
         let left: u32 = self.free_slots() - found;
-        found - self.promised_to_others(job).saturating_sub(left).min(found)
+        found - self.promises.to_others(job).saturating_sub(left).min(found)
     }
 
     /// Asks a TaskManager for a sign of life.
@@ -471,17 +447,24 @@ impl TaskManagers {
         &self.supply
     }
 
-    /// A free slot of the TaskManager that has the most, among those of these kinds of which not all are claimed.
-    pub(super) fn free_slot(&self, kinds: &[KindKey], claimed: &Claimed) -> Option<SlotRef> {
-        let tm = self.supply.most(kinds, claimed)?;
+    /// A free slot of the TaskManager that has the most, among those of the first of these kinds that have any that is
+    /// not claimed.
+    pub(super) fn free_slot(&self, kinds: &[Vec<KindKey>], claimed: &Claimed) -> Option<SlotRef> {
+        let mut kinds = kinds.iter();
+        let tm = kinds.find_map(|alike| self.supply.most(alike, claimed))?;
         let slot = self.all[tm].free.first();
         let slot = *slot.expect("a TaskManager in the supply has a free slot");
         Some(SlotRef { tm, slot })
     }
 
     /// Whether a TaskManager is registered, and of one of these kinds.
-    pub(super) fn is_among(&self, key: TmKey, kinds: &[KindKey]) -> bool {
-        self.all.get(key).is_some_and(|tm| kinds.contains(&tm.kind))
+    pub(super) fn is_among<'a>(
+        &self,
+        key: TmKey,
+        mut kinds: impl Iterator<Item = &'a KindKey>,
+    ) -> bool {
+        let tm = self.all.get(key);
+        tm.is_some_and(|tm| kinds.any(|kind| *kind == tm.kind))
     }
 
     /// Whether a TaskManager has said anything since its hello.

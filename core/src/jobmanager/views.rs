@@ -45,7 +45,7 @@ impl Coordinator {
             taskmanagers: self.tms.count_all(),
             total: self.tms.slots(),
             free: self.tms.free_slots(),
-            kept: self.tms.promises(),
+            kept: self.tms.promises.sum(),
         }
     }
 

@@ -169,6 +169,7 @@ impl From<&ClusterConfig> for v1::RecordedConfig {
             exception_history: config.exception_history,
             checkpoint_history: config.checkpoint_history,
             job_store_capacity: config.job_store_capacity,
+            max_slots_per_job: config.max_slots_per_job,
             workers: config.workers.map(|workers| v1::RecordedWorkers {
                 slots: workers.slots,
                 max_slots: workers.max_slots,
@@ -213,6 +214,10 @@ impl TryFrom<v1::RecordedConfig> for ClusterConfig {
             exception_history: wire.exception_history,
             checkpoint_history: wire.checkpoint_history,
             job_store_capacity: wire.job_store_capacity,
+            max_slots_per_job: match wire.max_slots_per_job {
+                0 => u32::MAX,
+                most => most,
+            },
             workers: wire.workers.map(TryInto::try_into).transpose()?,
         })
     }

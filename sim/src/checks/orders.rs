@@ -299,6 +299,7 @@ impl Checks {
             Reply::Conflict(_)
             | Reply::CannotRescale(..)
             | Reply::CannotRestore(..)
+            | Reply::TooManySlots(..)
             | Reply::Overloaded(_)
             | Reply::WithoutCheckpoints(_)
             | Reply::IsEnding(_) => Ok(()),

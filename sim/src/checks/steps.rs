@@ -65,6 +65,7 @@ struct Course {
     waits: Waits,
     honesty: Honesty,
     limits: Limits,
+    max_slots_per_job: u32,
 }
 
 /// What happened in the current window.
@@ -94,8 +95,9 @@ impl Checks {
             pending: Pending::default(),
             apart: Apart::default(),
             waits: Waits::default(),
-            honesty: Honesty::new(records, now),
+            honesty: Honesty::new(config.max_slots_per_job, records, now),
             limits: Limits::new(&config),
+            max_slots_per_job: config.max_slots_per_job,
         };
         let recording = replays.then(|| Recording::new(config.clone(), epoch, records, now));
         let mute = Mute::new(config.heartbeat_interval);
@@ -200,7 +202,10 @@ impl Checks {
             course.regions.stepped(step, &known)?;
             course.pending.stepped(step, plans)?;
             course.apart.stepped(step, plans, &is_final)?;
-            course.waits.stepped(step, |job| plans.slot_timeout(job))?;
+            let most = course.max_slots_per_job;
+            course
+                .waits
+                .stepped(step, most, |job| plans.slot_timeout(job))?;
             course.honesty.stepped(step, plans)?;
         }
         watched.now = watched.now.max(step.now);

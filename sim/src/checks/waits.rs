@@ -27,10 +27,11 @@ struct Waiting {
 }
 
 impl Waits {
-    /// A coordinator took a step.
+    /// A coordinator took a step, that gives one job so many slots at most.
     pub(super) fn stepped(
         &mut self,
         step: &Step<'_>,
+        most: u32,
         longest: impl Fn(JobId) -> Option<Duration>,
     ) -> Verdict {
         self.now = self.now.max(step.now);
@@ -46,7 +47,7 @@ impl Waits {
             let free = self
                 .free(step)
                 .saturating_sub(step.coordinator.slots().kept);
-            let fits = waiting <= free && !is_behind(step.coordinator, &job);
+            let fits = waiting <= free && !is_behind(step.coordinator, &job) && waiting <= most;
             ensure(!fits, "a_job_that_fits_is_placed", || {
                 format!(
                     "{waiting} tasks of job {} wait, {free} slots are free",
@@ -122,7 +123,13 @@ impl Waits {
 fn is_behind(coordinator: &Coordinator, job: &JobLine) -> bool {
     let own = priority_of(coordinator, job.id);
     let mut lines = coordinator.lines();
-    lines.any(|line| lacks_slots(&line) && priority_of(coordinator, line.id) > own)
+    lines.any(|line| {
+        let goes_on = matches!(
+            line.status,
+            JobStatus::Running | JobStatus::Restarting | JobStatus::Reconciling
+        );
+        goes_on && lacks_slots(&line) && priority_of(coordinator, line.id) > own
+    })
 }
 
 /// Whether a job has tasks that are not in any slot.

@@ -246,6 +246,7 @@ impl Step<'_> {
             | Reply::CannotRescale(..)
             | Reply::Conflict(_)
             | Reply::CannotRestore(..)
+            | Reply::TooManySlots(..)
             | Reply::Overloaded(_)
             | Reply::CheckpointAccepted(..)
             | Reply::SavepointAccepted(..)

@@ -74,6 +74,7 @@ impl Scope {
             checkpoint_history: 1,
             workers: None,
             job_store_capacity: 1,
+            max_slots_per_job: u32::MAX,
         }
     }
 

@@ -4,7 +4,7 @@ use super::Mark;
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 200] = [
+    pub const ALL: [Mark; 201] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -205,5 +205,6 @@ impl Mark {
         Mark::WorkersPaused,
         Mark::WorkersAtLimit,
         Mark::LeftToHigherPriority,
+        Mark::RanWithinQuota,
     ];
 }

@@ -213,6 +213,8 @@ pub(super) struct Room<'a> {
     pub(super) free_slots: usize,
     /// The sessions of TaskManagers that leave, and when these end.
     pub(super) leaving: BTreeMap<SessionId, Timestamp>,
+    /// How many slots one job gets.
+    pub(super) max_slots: u32,
     /// What is left to jobs of a higher priority.
     pub(super) line: &'a Line,
     pub(super) promised: &'a mut BTreeMap<JobId, usize>,

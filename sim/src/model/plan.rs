@@ -152,13 +152,26 @@ impl Plan {
         .collect()
     }
 
+    /// Its slot sharing groups.
+    pub(super) fn groups(&self) -> BTreeSet<u32> {
+        self.job.vertices.iter().map(|it| it.group).collect()
+    }
+
     /// How many slots it needs within these bounds.
     pub(super) fn least_slots(&self, bounds: &[Bounds]) -> u32 {
-        let groups: BTreeSet<u32> = self.job.vertices.iter().map(|it| it.group).collect();
-        let groups = groups.into_iter();
-        groups
-            .map(|group| self.most_of(bounds, group, |it| it.lower))
-            .sum()
+        let groups = self.groups().into_iter();
+        groups.map(|group| self.least_of(bounds, group)).sum()
+    }
+
+    /// How many of these a group needs.
+    pub(super) fn least_of(&self, bounds: &[Bounds], group: u32) -> u32 {
+        self.most_of(bounds, group, |it| it.lower)
+    }
+
+    /// How many slots a group has.
+    pub(super) fn slots_of(&self, group: u32) -> u32 {
+        let own: BTreeSet<_> = self.shares.iter().filter(|(of, _)| *of == group).collect();
+        u32::try_from(own.len()).expect("a handful of slots")
     }
 
     /// The largest bound of the vertices of a group.

@@ -3,7 +3,7 @@
 use super::Model;
 use super::job::{Job, Life, Stage};
 use jobmanager_core::id::JobId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What every job lacks, as of when it drew its consequences last.
 #[derive(Debug, Clone, Default)]
@@ -13,37 +13,68 @@ pub(super) struct Line {
     slots: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Lack {
     priority: u32,
-    /// How many slots it has to have.
-    least: u32,
-    /// How many of these it does not have.
-    slots: u32,
+    /// By slot sharing group: how many slots it is to have, how many it can do with, and how many it has.
+    groups: Vec<[u32; 3]>,
+}
+
+impl Lack {
+    /// How many it claims, if so many stay or come.
+    fn claims(&self, slots: u32) -> u32 {
+        let sum = |of: usize| self.groups.iter().map(|it| it[of]).sum::<u32>();
+        let fits = [0, 1].into_iter().find(|of| sum(*of) <= slots);
+        let lacks = |of: usize| {
+            self.groups
+                .iter()
+                .map(move |it| it[of].saturating_sub(it[2]))
+        };
+        fits.map_or(0, |of| lacks(of).sum())
+    }
 }
 
 impl Line {
     /// How many slots are left to jobs of a higher priority than this.
     pub(super) fn above(&self, priority: u32) -> usize {
-        let lacks = self.lacks.values();
-        let above = lacks.filter(|it| it.priority > priority && it.least <= self.slots);
-        above.map(|it| it.slots as usize).sum()
+        let lacks = self.lacks.values().filter(|it| it.priority > priority);
+        lacks.map(|it| it.claims(self.slots) as usize).sum()
     }
 }
 
 impl Job {
     fn lacks(&self) -> Option<Lack> {
-        let own = self.own_slots();
-        let least = match self.is_elastic() {
-            true => own.min(self.plan.least_slots(&self.bounds())),
-            false => own,
+        let is_new = match self.life {
+            Life::Running if self.is_deployed() => return None,
+            Life::Running => !self.has_run,
+            Life::Reconciling { .. } => false,
+            Life::Submitting(_) | Life::Ending(_) | Life::Ended(..) => return None,
         };
-        let held = u32::try_from(self.held_shares().len()).expect("a handful of slots");
-        (self.life == Life::Running && !self.is_deployed()).then(|| Lack {
+        let (open, held) = (self.open_shares(), self.held_shares());
+        let next = self.next_plan();
+        let bounds = self.bounds();
+        let count = |shares: &BTreeSet<(u32, u32)>, group| {
+            let own = shares.iter().filter(|(of, _)| *of == group);
+            u32::try_from(own.count()).expect("a handful of slots")
+        };
+        let groups = self.plan.groups().into_iter().map(|group| {
+            let required = match next {
+                Some(next) => next.slots_of(group),
+                None => count(&open, group),
+            };
+            let least = required.min(self.plan.least_of(&bounds, group));
+            let wanted = if is_new { least } else { required };
+            [wanted, least, count(&held, group)]
+        });
+        Some(Lack {
             priority: self.plan.priority,
-            least,
-            slots: least.saturating_sub(held),
+            groups: groups.collect(),
         })
+    }
+
+    /// How many slots it gets, if one job gets so many, or what it can do with.
+    pub(super) fn quota(&self, most: u32) -> u32 {
+        most.max(self.plan.least_slots(&self.bounds()))
     }
 
     /// Whether all of it runs where it stays, or has finished.

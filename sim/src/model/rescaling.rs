@@ -63,6 +63,12 @@ impl Rescaling {
 }
 
 impl Job {
+    /// What it will be, if that is decided.
+    pub(super) fn next_plan(&self) -> Option<&Plan> {
+        let next = self.rescaling.to.as_deref();
+        next.filter(|_| self.rescaling.is_decided())
+    }
+
     /// A client wants another parallelism, by the ids of vertices; it is valid.
     pub(super) fn rescale_requested(
         &mut self,
@@ -139,20 +145,23 @@ impl Job {
             .filter_map(|(task, share)| task.at.filter(stays).map(|_| share))
             .collect();
         let left = room.line.above(self.plan.priority);
-        let goes_on = self.has_run && !self.is_whole();
         let mut bounds = self.bounds();
+        let now = self.plan.parallelism();
+        let within = now.iter().zip(&bounds).all(|(it, of)| of.contain(*it));
+        let goes_on = self.has_run && !self.is_whole() && within;
         let mut free = room.free_slots;
         if !goes_on {
             free = free.saturating_sub(left);
         } else if left > 0 {
-            for (now, bounds) in self.plan.parallelism().into_iter().zip(&mut bounds) {
-                bounds.upper = bounds.upper.min(now.max(bounds.lower));
+            for (now, bounds) in now.into_iter().zip(&mut bounds) {
+                bounds.upper = bounds.upper.min(now);
             }
         }
         let promised = room.promised_to_others(self.id);
-        let slots = (held.len() + free).saturating_sub(promised);
+        let slots = held.len() + free.saturating_sub(promised);
         let slots = u32::try_from(slots).expect("a handful of slots");
-        self.plan.fitting(&bounds, slots)
+        self.plan
+            .fitting(&bounds, slots.min(self.quota(room.max_slots)))
     }
 
     /// The regions that have a task of a vertex that gets another number of subtasks.
@@ -192,7 +201,8 @@ impl Job {
         let waits = in_stage(|stage| matches!(stage, Stage::Scheduled { .. }));
         let restarts = in_stage(|stage| matches!(stage, Stage::Restarting(_)));
         let most = |it: &[u32]| it.iter().zip(&bounds).all(|(it, of)| *it == of.upper);
-        if most(&now) && !waits && !restarts && self.moving.is_none() {
+        let too_large = self.own_slots() > self.quota(room.max_slots);
+        if most(&now) && !waits && !restarts && self.moving.is_none() && !too_large {
             self.rescaling.stable = None;
             return;
         }
@@ -206,7 +216,8 @@ impl Job {
             _ => room.now,
         };
         let elastic = self.plan.elastic;
-        let due = if !now.iter().zip(&bounds).all(|(it, of)| of.contain(*it)) {
+        let within = now.iter().zip(&bounds).all(|(it, of)| of.contain(*it));
+        let due = if !within || too_large {
             room.now
         } else if restarts {
             room.now + PAUSE

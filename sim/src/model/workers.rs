@@ -182,7 +182,8 @@ impl Model {
         self.note_idle();
         self.give_up_late(&config);
         self.workers.paused = self.workers.paused.filter(|until| *until > self.now);
-        let required: u32 = self.jobs.values().map(Job::required_slots).sum();
+        let most = self.config.max_slots_per_job;
+        let required: u32 = self.jobs.values().map(|job| job.required_slots(most)).sum();
         self.ask_for_workers(required, &config);
         self.withdraw(required, &config);
         let surplus = self.staying_slots().saturating_sub(required);
@@ -308,12 +309,12 @@ impl Model {
 
 impl Job {
     /// How many slots it requires, whoever has them.
-    fn required_slots(&self) -> u32 {
+    fn required_slots(&self, most: u32) -> u32 {
         let is_adaptive = self.plan.elastic.scheduler == Scheduler::Adaptive;
         let at_most = match self.life {
             Life::Submitting(_) | Life::Ending(_) | Life::Ended(..) => return 0,
             Life::Running if self.rescaling.wanted.is_some() || is_adaptive => {
-                self.plan.most_slots(&self.bounds())
+                self.plan.most_slots(&self.bounds()).min(self.quota(most))
             }
             Life::Running | Life::Reconciling { .. } => 0,
         };
@@ -322,10 +323,14 @@ impl Job {
 
     /// How many slots its parallelism needs, where it has not finished.
     pub(super) fn own_slots(&self) -> u32 {
+        u32::try_from(self.open_shares().len()).expect("a handful of slots")
+    }
+
+    /// Which of its slots it needs where it has not finished.
+    pub(super) fn open_shares(&self) -> BTreeSet<(u32, u32)> {
         let open =
             |at: &usize| self.regions[self.plan.region_of[*at]].stage != RegionStage::Finished;
         let tasks = (0..self.tasks.len()).filter(open);
-        let slots: BTreeSet<_> = tasks.map(|at| self.plan.shares[at]).collect();
-        u32::try_from(slots.len()).expect("a handful of slots")
+        tasks.map(|at| self.plan.shares[at]).collect()
     }
 }

@@ -364,6 +364,7 @@ impl World {
             | Reply::SavepointAccepted(..)
             | Reply::CannotRescale(..)
             | Reply::CannotRestore(..)
+            | Reply::TooManySlots(..)
             | Reply::WithoutCheckpoints(_) => {}
         }
         self.wishes[at].answer.get_or_insert(reply);
@@ -377,6 +378,10 @@ impl World {
         let overloaded = matches!(reply, Reply::Overloaded(_));
         if matches!(reply, Reply::CannotRescale(..)) {
             self.fail("a_valid_parallelism_is_accepted", detail);
+            return;
+        }
+        if matches!(reply, Reply::TooManySlots(..)) {
+            self.fail("a_job_gets_the_slots_that_one_job_may_have", detail);
             return;
         }
         if matches!(reply, Reply::CannotRestore(..)) {

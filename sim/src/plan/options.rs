@@ -156,11 +156,14 @@ impl Options {
         if let Some(workers) = &workers {
             faults.spare(&workers.seats);
         }
+        let all = with_successors(&jobs, &savepoints);
+        let max_slots_per_job = priorities::quota(decisions, &all, !rescales.is_empty());
         Options {
             tier,
             slots,
             cluster: ClusterConfig {
                 workers: config,
+                max_slots_per_job,
                 ..cluster(tier, decisions)
             },
             network: latency(decisions, Stream::Options, 20, 5 * MS),
@@ -195,9 +198,7 @@ impl Options {
 
     /// The jobs that may come to be: those that are submitted, and those that start where one of them stops.
     pub(crate) fn all_jobs(&self) -> Vec<JobPlan> {
-        let savepoints = self.savepoints.iter();
-        let successors = savepoints.filter_map(|it| it.successor(&self.jobs));
-        self.jobs.iter().cloned().chain(successors).collect()
+        with_successors(&self.jobs, &self.savepoints)
     }
 
     /// How many TaskManagers there are at first.
@@ -205,6 +206,12 @@ impl Options {
     pub fn taskmanagers(&self) -> usize {
         self.slots.len()
     }
+}
+
+/// These jobs, and those that start where one of them stops.
+fn with_successors(jobs: &[JobPlan], savepoints: &[SavepointPlan]) -> Vec<JobPlan> {
+    let successors = savepoints.iter().filter_map(|it| it.successor(jobs));
+    jobs.iter().cloned().chain(successors).collect()
 }
 
 /// A range of latencies: from its lower end up to somewhere below `high`.
@@ -280,6 +287,7 @@ fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
         exception_history: 16,
         checkpoint_history: 10,
         job_store_capacity: 50,
+        max_slots_per_job: u32::MAX,
         workers: None,
     }
 }

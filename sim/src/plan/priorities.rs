@@ -1,4 +1,4 @@
-//! Which jobs go first when slots are few.
+//! Which jobs go first when slots are few, and how many one gets.
 
 use super::job::JobPlan;
 use crate::tape::{Decisions, Stream};
@@ -15,5 +15,16 @@ pub(crate) fn draw(decisions: &mut Decisions, jobs: &mut [JobPlan]) {
             let value = priority.to_string();
             job.configuration.insert(PRIORITY.to_owned(), value);
         }
+    }
+}
+
+/// Limits the slots of one job, in a few runs, to no fewer than each of these can do with.
+pub(crate) fn quota(decisions: &mut Decisions, jobs: &[JobPlan], is_rescaled: bool) -> u32 {
+    let wanted = decisions.chance(Stream::Quotas, 200);
+    let more = decisions.choice(Stream::Quotas, &[0, 1, 2]);
+    let least = jobs.iter().map(JobPlan::least_slots).max().unwrap_or(0);
+    match wanted && !is_rescaled {
+        true => least + more,
+        false => u32::MAX,
     }
 }

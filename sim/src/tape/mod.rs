@@ -57,11 +57,13 @@ pub enum Stream {
     Workers,
     /// Which jobs go first when slots are few.
     Priorities,
+    /// How many slots one job gets.
+    Quotas,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 20] = [
+    pub const ALL: [Stream; 21] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -82,6 +84,7 @@ impl Stream {
         Stream::Demands,
         Stream::Workers,
         Stream::Priorities,
+        Stream::Quotas,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -107,6 +110,7 @@ impl Stream {
             Stream::Demands => "demands",
             Stream::Workers => "workers",
             Stream::Priorities => "priorities",
+            Stream::Quotas => "quotas",
         }
     }
 

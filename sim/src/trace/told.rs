@@ -270,6 +270,7 @@ impl Told for Reply {
             Reply::Submitted(job) => ("submitted", Some(*job)),
             Reply::AlreadySubmitted(job) => ("already submitted", Some(*job)),
             Reply::Conflict(job) => ("conflict", Some(*job)),
+            Reply::TooManySlots(job, _) => ("too many slots", Some(*job)),
             Reply::CannotRestore(job, _) => ("cannot restore", Some(*job)),
             Reply::CancelAccepted(job) => ("cancel accepted", Some(*job)),
             Reply::RescaleAccepted(job) => ("rescale accepted", Some(*job)),

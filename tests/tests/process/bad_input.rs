@@ -169,13 +169,13 @@ fn nonsense_on_the_ports_disturbs_nobody() {
     let id = cluster.rest.submit(&endless("undisturbed"));
     cluster.rest.wait_for_all_running(&id);
     let answer = cluster.rest.get("/taskmanagers");
-    let port = answer["taskmanagers"][0]["dataPort"].as_u64().unwrap();
-    let host = cluster.rpc.split(':').next().unwrap();
+    let taskmanager = answer["taskmanagers"][0]["path"].as_str().unwrap();
+    let taskmanager = taskmanager.strip_prefix("grpc://").unwrap();
     let mut greedy = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     greedy.extend([0xff; 4096]);
-    for address in [cluster.rpc.clone(), format!("{host}:{port}")] {
+    for address in [&cluster.rpc, taskmanager] {
         for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100_000], &greedy] {
-            talk_nonsense(&address, nonsense);
+            talk_nonsense(address, nonsense);
         }
     }
     cluster.rest.wait_for_new_checkpoint(&id);

@@ -7,6 +7,7 @@ mod demands;
 mod leaving;
 mod observe;
 mod priorities;
+mod quotas;
 mod rescale;
 mod restore;
 mod savepoints;

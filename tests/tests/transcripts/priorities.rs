@@ -39,11 +39,11 @@ fn contended() -> Script {
     script
 }
 
-/// The first job, which takes the slots that there are, up to so many.
-fn adaptive(slots: u32) -> String {
+/// The first job, which takes the slots that there are, up to so many, with this priority.
+fn adaptive(slots: u32, priority: u32) -> String {
     let adaptive = r#""jobmanager.scheduler": "Adaptive",
         "jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling": "1 s", "restart-strategy.type""#;
-    job(1, slots, 0).replace(r#""restart-strategy.type""#, adaptive)
+    job(1, slots, priority).replace(r#""restart-strategy.type""#, adaptive)
 }
 
 #[test]
@@ -126,6 +126,7 @@ fn slots_that_do_not_suit_the_first_job_are_not_left_to_it() {
     script.connect("b", 1).takes(&job(2, 2, 5)).cut();
     script.takes(&with_sink(&job(3, 1, 0), "other-sink"));
     script.takes(&job(4, 1, 0));
+    script.takes(&with_sink(&job(5, 1, 0), "other-sink")).why();
     insta::assert_snapshot!(script.text());
 }
 
@@ -159,7 +160,7 @@ fn the_next_coordinator_knows_who_has_not_run() {
 #[test]
 fn an_adaptive_job_goes_on_as_it_was_in_slots_that_are_left_to_others() {
     let mut script = Script::new();
-    script.connect("a", 3).takes(&adaptive(2)).all_running();
+    script.connect("a", 3).takes(&adaptive(2, 0)).all_running();
     script.pass(30_000).takes(&job(2, 3, 1)).cut();
     script
         .failed("a", "a bad record")
@@ -171,10 +172,69 @@ fn an_adaptive_job_goes_on_as_it_was_in_slots_that_are_left_to_others() {
 #[test]
 fn an_adaptive_job_does_not_grow_while_a_job_of_a_higher_priority_waits() {
     let mut script = Script::new();
-    script.connect("a", 1).takes(&adaptive(2)).pass(10_000);
+    script.connect("a", 1).takes(&adaptive(2, 0)).pass(10_000);
     script.stored("done").all_running();
     script.takes(&job(2, 2, 1)).connect("b", 1).cut();
     script.pass(10_000).cancel_number(2).stored("done");
     script.pass(10_000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn an_adaptive_job_gets_back_what_it_had() {
+    let mut script = Script::new();
+    script.connect("a", 2).takes(&adaptive(2, 5)).all_running();
+    script.pass(30_000).takes(&job(2, 1, 0)).cut();
+    script
+        .failed("a", "a bad record")
+        .canceled("a", 0)
+        .pass(1_000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_job_that_runs_keeps_its_slots_while_others_move_and_lack_some() {
+    let mut script = Script::new();
+    script.connect("a", 3).takes(&adaptive(4, 0)).pass(10_000);
+    script.stored("done").all_running();
+    script.connect("b", 1).takes(&job(2, 1, 0)).all_running();
+    script.connect("c", 2).takes(&job(3, 5, 5)).cut();
+    script.leave("b", 600).pass(20_000);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_job_that_changes_its_parallelism_is_not_overtaken() {
+    let first = job(1, 2, 5).replace("forward", "hash");
+    let mut script = Script::new();
+    script.connect("a", 4).takes(&first).all_running().pass(500);
+    script.snapshots_have_parts();
+    script.rescale(&[("in", 4), ("out", 4)]).stored("done");
+    script.acknowledge_all().stored("done").cut();
+    script.takes(&job(2, 2, 0)).canceled("a", 0).stored("done");
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn slots_go_to_those_groups_first_that_have_the_least_choice() {
+    let apart = "\"file-sink\", \"slotSharingGroup\": \"alone\"";
+    let apart = job(1, 2, 0).replace("\"file-sink\"", apart);
+    let apart = apart.replace("forward", "hash");
+    let mut script = Script::new();
+    script.offering(&["datagen-source", "file-sink"]);
+    script.connect("a", 2);
+    script.offering(&["datagen-source"]).connect("b", 1);
+    script.offering(&["file-sink"]).connect("c", 1);
+    script.cut().takes(&apart);
+    insta::assert_snapshot!(script.text());
+}
+
+#[test]
+fn a_new_coordinator_leaves_slots_to_jobs_that_come_back() {
+    let mut script = Script::new();
+    script.connect("a", 1).connect("b", 1);
+    script.takes(&job(1, 2, 5)).all_running().cut();
+    script.recover().connect_again("a", 1).connect("c", 1);
+    script.takes(&job(2, 1, 0)).pass(10_000);
     insta::assert_snapshot!(script.text());
 }

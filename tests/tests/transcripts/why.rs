@@ -246,11 +246,23 @@ fn of_several_groups_the_one_without_slots_is_named() {
 
 #[test]
 fn groups_that_want_the_same_slots_are_told_so() {
+    let in_group = |job: String, id: &str, group: &str| {
+        let id = format!("{{\"id\": \"{id}\",");
+        job.replace(&id, &format!("{id} \"slotSharingGroup\": \"{group}\","))
+    };
+    let groups = [
+        ("in", "a"),
+        ("other-in", "b"),
+        ("out", "c"),
+        ("other-out", "c"),
+    ];
+    let job = groups
+        .into_iter()
+        .fold(TWO.to_owned(), |job, (id, group)| in_group(job, id, group));
     let mut script = Script::new();
-    script.offering(&["datagen-source", "file-sink"]);
-    script.connect("a", 3);
-    script.offering(&["datagen-source"]).connect("b", 1);
-    script.submit(&apart()).stored("done").cut().why();
+    script.offering(&["datagen-source"]).connect("a", 1);
+    script.offering(&["file-sink"]).connect("b", 2);
+    script.submit(&job).stored("done").cut().why();
     insta::assert_snapshot!(script.text());
 }
 

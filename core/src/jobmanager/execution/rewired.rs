@@ -28,7 +28,9 @@ impl Execution {
         for (&before, &after) in &rewiring.kept {
             next.carry(self, before, after);
         }
-        next.held = self.held;
+        for (job_slot, _) in next.held_slots() {
+            next.group_mut(job_slot).held += 1;
+        }
         next.deployed.clone_from(&self.deployed);
         next.demand = self.demand + 1;
         next
@@ -86,16 +88,6 @@ impl Execution {
     ) -> Option<Attempt> {
         let attempts = regions.iter().map(|region| self.region(*region).attempt);
         attempts.max().flatten()
-    }
-
-    /// Whether no region waits for slots, or will as soon as it restarts.
-    pub(in crate::jobmanager) fn is_deployed(&self) -> bool {
-        self.scheduled.is_empty() && self.restarting.is_empty()
-    }
-
-    /// Whether any region was ever deployed.
-    pub(in crate::jobmanager) fn has_attempts(&self) -> bool {
-        self.regions.iter().any(|region| region.attempt.is_some())
     }
 
     /// Where the slots of the job are, by their numbers.

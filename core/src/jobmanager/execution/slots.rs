@@ -21,6 +21,28 @@ pub(in crate::jobmanager) struct JobSlot {
     pub(super) open: u32,
 }
 
+/// The slots of a slot sharing group, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(in crate::jobmanager) struct GroupSlots {
+    /// Where they end among the job's.
+    end: u32,
+    /// How many the regions need that have not finished, held or not.
+    pub(in crate::jobmanager) required: u32,
+    /// In how many the job has tasks.
+    pub(in crate::jobmanager) held: u32,
+}
+
+/// By slot sharing group: its slots, of which nothing has ended.
+pub(super) fn group_slots(graph: &JobGraph) -> Vec<GroupSlots> {
+    let groups = graph.groups().iter();
+    let counted = groups.map(|group| GroupSlots {
+        end: group.first_slot + group.slots,
+        required: group.slots,
+        held: 0,
+    });
+    counted.collect()
+}
+
 /// The slots of a job of which nothing has ended.
 pub(super) fn slots_of(graph: &JobGraph) -> Vec<JobSlot> {
     let mut slots = vec![JobSlot::default(); graph.slots() as usize];
@@ -30,6 +52,11 @@ pub(super) fn slots_of(graph: &JobGraph) -> Vec<JobSlot> {
         shared.iter_mut().for_each(|slot| slot.open += 1);
     }
     slots
+}
+
+fn group_of(groups: &mut [GroupSlots], job_slot: u32) -> &mut GroupSlots {
+    let group = groups.partition_point(|group| group.end <= job_slot);
+    &mut groups[group]
 }
 
 impl Execution {
@@ -67,26 +94,38 @@ impl Execution {
     /// A region does not need its slots any more, or needs them again.
     pub(super) fn need_slots(&mut self, index: RegionIndex, needs: bool) {
         for (_, task) in self.layout.tasks(index) {
-            let slot = self.slot_of_task(task) as usize;
-            let slot = &mut self.slots[slot];
-            if needs {
-                self.unneeded -= u32::from(slot.open == 0);
-                slot.open += 1;
-            } else {
-                slot.open -= 1;
-                self.unneeded += u32::from(slot.open == 0);
+            let job_slot = self.slot_of_task(task);
+            let open = &mut self.slots[job_slot as usize].open;
+            *open = if needs { *open + 1 } else { *open - 1 };
+            match (needs, *open) {
+                (true, 1) => group_of(&mut self.groups, job_slot).required += 1,
+                (false, 0) => group_of(&mut self.groups, job_slot).required -= 1,
+                (true | false, _) => {}
             }
         }
     }
 
-    /// How many slots the job holds.
-    pub(in crate::jobmanager) fn held(&self) -> u32 {
-        self.held
+    pub(super) fn group_mut(&mut self, job_slot: u32) -> &mut GroupSlots {
+        group_of(&mut self.groups, job_slot)
+    }
+
+    /// The slots of each slot sharing group.
+    pub(in crate::jobmanager) fn groups(&self) -> &[GroupSlots] {
+        &self.groups
+    }
+
+    /// Whether no region waits for slots, or will as soon as it restarts.
+    pub(in crate::jobmanager) fn is_deployed(&self) -> bool {
+        self.scheduled.is_empty() && self.restarting.is_empty()
+    }
+
+    /// Whether any region was ever deployed.
+    pub(in crate::jobmanager) fn has_attempts(&self) -> bool {
+        self.regions.iter().any(|region| region.attempt.is_some())
     }
 
     /// How many slots the regions need that have not finished, held or not.
     pub(in crate::jobmanager) fn required_slots(&self) -> u32 {
-        let all = u32::try_from(self.slots.len()).expect("slots are counted in 32 bits");
-        all - self.unneeded
+        self.groups.iter().map(|group| group.required).sum()
     }
 }

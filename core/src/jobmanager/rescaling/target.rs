@@ -9,6 +9,7 @@ use crate::jobmanager::kinds::operators;
 use crate::jobmanager::supply::KindKey;
 use crate::record::Bounds;
 use crate::time::Timestamp;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -42,7 +43,8 @@ impl Job {
             .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
         let waits = !self.execution.scheduled().is_empty();
         let restarts = !self.execution.restarting().is_empty();
-        if is_full && self.is_whole() {
+        let is_too_large = self.is_beyond_quota(cx.config);
+        if is_full && self.is_whole() && !is_too_large {
             self.rescaling.stable = None;
             self.rescaling.problem = None;
             return;
@@ -73,7 +75,7 @@ impl Job {
             .iter()
             .zip(&bounds)
             .all(|(it, bounds)| *it == bounds.upper);
-        let due = if !is_within {
+        let due = if !is_within || is_too_large {
             cx.now
         } else if restarts {
             // The delay before a restart is kept.
@@ -105,14 +107,17 @@ impl Job {
         let vertices = self.graph.vertices().iter().zip(bounds);
         let as_it_was = vertices.map(|(vertex, bounds)| Bounds {
             lower: bounds.lower,
-            upper: bounds.upper.min(vertex.parallelism.max(bounds.lower)),
+            upper: bounds.upper.min(vertex.parallelism),
         });
         let claimed = cx.claims.above(self.place_in_line());
-        let goes_on = self.has_run && !self.is_whole();
+        let mut now = self.graph.vertices().iter().zip(bounds);
+        let is_within = now.all(|(vertex, bounds)| bounds.contain(vertex.parallelism));
+        let goes_on = self.has_run && !self.is_whole() && is_within;
         let (Room { usable, slots }, bounds) = match goes_on && !claimed.is_empty() {
             true => (self.room(cx, &Claimed::default()), as_it_was.collect()),
             false => (self.room(cx, &claimed), bounds.to_vec()),
         };
+        let slots = slots.min(self.quota(cx.config));
         fitting(&self.graph, &bounds, &usable, slots).ok_or_else(|| {
             let needed: u32 = minimum(&self.graph, &bounds).iter().sum();
             format!("at least {needed} slots are needed, and there are {slots} for it")
@@ -127,25 +132,28 @@ impl Job {
     /// The slots that the job has and those that are free and not claimed, of TaskManagers that suit and stay.
     fn room(&self, cx: &Cx<'_>, claimed: &Claimed) -> Room {
         let supply = cx.tms.supply();
-        let mut slots = supply.free_by_kind(claimed);
-        let held = self.execution.slots.iter().filter_map(|slot| slot.at);
-        let held = held.filter_map(|at| cx.tms.get(at.tm));
-        for tm in held.filter(|tm| tm.leaves.is_none()) {
-            *slots.entry(tm.kind).or_default() += 1;
+        let free = supply.free_by_kind(claimed);
+        let mut held: BTreeMap<KindKey, u32> = BTreeMap::new();
+        let own = self.execution.slots.iter().filter_map(|slot| slot.at);
+        let own = own.filter_map(|at| cx.tms.get(at.tm));
+        for tm in own.filter(|tm| tm.leaves.is_none()) {
+            *held.entry(tm.kind).or_default() += 1;
         }
         let groups = 0..u32::try_from(self.graph.groups().len()).expect("fewer than vertices");
         let suits = |kind: &KindKey, group| supply.suits(*kind, operators(&self.graph, group));
         let usable = |group| {
-            let suitable = slots.iter().filter(|(kind, _)| suits(kind, group));
+            let all = free.iter().chain(&held);
+            let suitable = all.filter(|(kind, _)| suits(kind, group));
             suitable.map(|(_, count)| count).sum()
         };
-        let any = slots
-            .iter()
-            .filter(|(kind, _)| groups.clone().any(|group| suits(kind, group)));
-        let any: u32 = any.map(|(_, count)| count).sum();
-        let kept = cx.tms.promised_to_others(self.id());
+        let of_any = |slots: &BTreeMap<KindKey, u32>| -> u32 {
+            let any = slots.iter();
+            let any = any.filter(|(kind, _)| groups.clone().any(|group| suits(kind, group)));
+            any.map(|(_, count)| count).sum()
+        };
+        let kept = cx.tms.promises.to_others(self.id());
         Room {
-            slots: any.saturating_sub(kept),
+            slots: of_any(&held) + of_any(&free).saturating_sub(kept),
             usable: groups.clone().map(usable).collect(),
         }
     }

@@ -1,13 +1,15 @@
 //! What clients want, and who else decides on the parallelism of a job.
 
 use super::{MAX_STORING, Stage};
-use crate::config::Scheduler;
+use crate::config::{ClusterConfig, Scheduler};
+use crate::fitting::minimum;
 use crate::graph::{JobGraph, JobVertex};
 use crate::id::RequestId;
 use crate::jobmanager::cx::Cx;
 use crate::jobmanager::effect::{Effect, Reply, RescaleProblem};
 use crate::jobmanager::job::{Job, JobPhase};
 use crate::jobmanager::journal::Fact;
+use crate::jobmanager::quota::within_quota;
 use crate::record::{Bounds, Record, RecordOp, RescaleRecord};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -26,7 +28,7 @@ impl Job {
         let bounds = match self.rescale_refusal(cx) {
             Some(refusal) => Err(refusal),
             None => self
-                .with_bounds(wanted)
+                .with_bounds(wanted, cx.config)
                 .map_err(|problems| Reply::CannotRescale(self.id(), problems)),
         };
         match bounds {
@@ -65,6 +67,7 @@ impl Job {
     fn with_bounds(
         &self,
         wanted: &BTreeMap<String, Bounds>,
+        config: &ClusterConfig,
     ) -> Result<Vec<Bounds>, Vec<RescaleProblem>> {
         let last = self.rescaling.storing.back();
         let last = last.map(|(record, _)| record.bounds.clone());
@@ -85,6 +88,10 @@ impl Job {
         let most: Vec<u32> = bounds.iter().map(|bounds| bounds.upper).collect();
         if let Err(invalid) = self.original.rescaled(&most) {
             problems.extend(invalid.into_iter().map(RescaleProblem::Graph));
+        }
+        let least = minimum(&self.graph, &bounds).iter().sum();
+        if let Err(problem) = within_quota(least, config) {
+            problems.push(RescaleProblem::TooManySlots(problem));
         }
         match problems.is_empty() {
             true => Ok(bounds),
@@ -123,6 +130,11 @@ impl Job {
             upper: upper(vertex),
         };
         self.original.vertices().iter().map(up_to).collect()
+    }
+
+    /// How many slots it needs at least.
+    pub(in crate::jobmanager) fn least_slots(&self) -> u32 {
+        minimum(&self.graph, &self.bounds()).iter().sum()
     }
 
     /// Whether its parallelism may have to change.

@@ -8,6 +8,8 @@ use super::more::first_of;
 use super::words::{ahead, counted, shown, span, verb};
 use super::{Cause, Filter, Look, Reason, SHOWN};
 use crate::id::{JobId, TaskManagerId};
+use crate::jobmanager::kinds::Kinds;
+use crate::jobmanager::supply::KindKey;
 use crate::jobmanager::taskmanagers::{SlotUse, TaskManager};
 use crate::state::ExecutionState;
 use crate::time::Timestamp;
@@ -72,6 +74,13 @@ pub enum Slots {
     GroupsCompete {
         /// How many groups wait.
         groups: u32,
+    },
+    /// It needs more slots than one job gets.
+    BeyondQuota {
+        /// How many it needs with its parallelism.
+        required: u32,
+        /// How many one job gets.
+        most: u32,
     },
     /// Slots are left to jobs of a higher priority that wait, as this one has not run yet.
     GoesFirst {
@@ -149,6 +158,10 @@ impl Slots {
                     "There are slots enough for each of {groups} groups, but not for all at once."
                 )
             }
+            Slots::BeyondQuota { required, most } => format!(
+                "The job needs {} with its parallelism, and one job gets at most {most}.",
+                counted(*required, "slot")
+            ),
             Slots::GoesFirst {
                 slots,
                 job,
@@ -208,6 +221,9 @@ impl Slots {
             Slots::GroupsCompete { .. } => {
                 String::from("Start a TaskManager that offers the operators of all groups.")
             }
+            Slots::BeyondQuota { .. } => String::from(
+                "Its parallelism changes by itself as soon as it can; jobmanager.scheduler.max-slots-per-job says how many one job gets.",
+            ),
             Slots::GoesFirst { .. } => String::from(
                 "Start TaskManagers for all of them, end one, or submit this job again with a higher jobmanager.scheduler.priority.",
             ),
@@ -270,8 +286,10 @@ impl Look<'_> {
         let mut supply = self.supply(&mut groups);
         let tms = &self.coordinator.tms;
         let claimed = self.job.left_to_others(&self.coordinator.claims);
-        let claimed = tms.supply().free_and_claimed(&claimed).min(supply.free);
-        let promised = tms.promised_to_others(self.job.id());
+        let kinds = Kinds::new(&self.job.graph, tms.supply()).any();
+        let claimed = tms.supply().free_and_claimed(kinds.iter(), &claimed);
+        let claimed = claimed.min(supply.free);
+        let promised = tms.promises.to_others(self.job.id());
         let kept = (promised + claimed).min(supply.free);
         supply.free -= kept;
         let short = groups.iter().map(|it| it.needed.saturating_sub(it.free));
@@ -293,7 +311,8 @@ impl Look<'_> {
         because.extend(supply.filters());
         because.extend(self.gone(&needed));
         because.extend(self.workers());
-        because.extend(self.goes_first(claimed));
+        because.extend(self.beyond_quota());
+        because.extend(self.goes_first(claimed, &kinds));
         because.extend(self.line());
         Some(Cause::new(reason, because))
     }
@@ -430,9 +449,21 @@ impl Look<'_> {
         (slots > 0).then(|| Cause::leaf(gone))
     }
 
-    fn goes_first(&self, slots: u32) -> Option<Cause> {
+    fn beyond_quota(&self) -> Option<Cause> {
+        let config = &self.coordinator.config;
+        let (required, most) = (
+            self.job.execution.required_slots(),
+            config.max_slots_per_job,
+        );
+        let beyond = Slots::BeyondQuota { required, most };
+        self.job
+            .is_beyond_quota(config)
+            .then(|| Cause::leaf(beyond))
+    }
+
+    fn goes_first(&self, slots: u32, kinds: &BTreeSet<KindKey>) -> Option<Cause> {
         let place = self.job.place_in_line();
-        let first = self.coordinator.claims.first_above(place)?;
+        let first = self.coordinator.claims.first_above(place, kinds)?;
         (slots > 0).then(|| {
             Cause::leaf(Slots::GoesFirst {
                 slots,

@@ -1,7 +1,7 @@
 //! What jobs require beside what there is and what is on its way: what is requested, withdrawn and released.
 
 use super::{MAX_WORKERS, Stage, Workers};
-use crate::config::{Scheduler, WorkersConfig};
+use crate::config::{ClusterConfig, Scheduler, WorkersConfig};
 use crate::fitting::most_slots;
 use crate::id::{Epoch, WorkerId};
 use crate::jobmanager::Coordinator;
@@ -242,13 +242,14 @@ impl Coordinator {
 
 impl Job {
     /// What the job requires: as many slots as it can use, unless it takes what there is.
-    pub(in crate::jobmanager) fn required(&self) -> Required {
+    pub(in crate::jobmanager) fn required(&self, config: &ClusterConfig) -> Required {
         let own = self.execution.required_slots();
         let (slots, is_reconciling) = match &self.phase {
             JobPhase::Submitting(_) | JobPhase::Ending(_) | JobPhase::Ended(_) => (0, false),
             JobPhase::Reconciling(_) => (own, true),
             JobPhase::Running if self.takes_more() => {
-                (own.max(most_slots(&self.graph, &self.bounds())), false)
+                let most = most_slots(&self.graph, &self.bounds());
+                (own.max(most.min(self.quota(config))), false)
             }
             JobPhase::Running => (own, false),
         };

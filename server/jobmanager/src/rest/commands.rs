@@ -120,6 +120,7 @@ pub(super) fn failure(reply: Reply) -> Failure {
         Reply::IsEnding(job) => Failure::conflict(format!(
             "Job {job} is about to end: nothing can be done with it any more"
         )),
+        Reply::TooManySlots(_, problem) => Failure::bad_body([problem]),
         Reply::CannotRestore(_, problems) => Failure::bad_body(problems),
         Reply::CannotRescale(_, problems) => Failure::bad_body(problems),
         Reply::Overloaded(reason) => Failure::unavailable(reason),

@@ -54,6 +54,7 @@ pub(super) struct Writing {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) now: Timestamp,
+    pub(super) max_slots_per_job: u32,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     /// Which attempts were ever to take part in a checkpoint.
     pub(super) triggered: BTreeMap<(JobId, CheckpointId), BTreeSet<(TaskId, Attempt)>>,
@@ -77,9 +78,10 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Of a coordinator that recovers from these records.
-    pub(super) fn new(records: &[Record], now: Timestamp) -> Self {
+    pub(super) fn new(max_slots_per_job: u32, records: &[Record], now: Timestamp) -> Self {
         let mut facts = Facts {
             now,
+            max_slots_per_job,
             ..Facts::default()
         };
         for record in records {

@@ -36,8 +36,8 @@ struct Asked<'a> {
 
 impl Honesty {
     /// Of a coordinator that recovers from these records.
-    pub(super) fn new(records: &[Record], now: Timestamp) -> Self {
-        let facts = Facts::new(records, now);
+    pub(super) fn new(max_slots_per_job: u32, records: &[Record], now: Timestamp) -> Self {
+        let facts = Facts::new(max_slots_per_job, records, now);
         Honesty { facts }
     }
 

@@ -74,7 +74,7 @@ impl Asked<'_> {
                     && *needed as usize == self.needed()
                     && (least..=most).contains(&((free + kept) as usize))
                     // All TaskManagers of the simulation offer all operators.
-                    && *missing > 0
+                    && (*missing > 0 || self.facts.max_slots_per_job < u32::MAX)
                     && *missing == needed.saturating_sub(*free)
             }
             Slots::NoTaskmanager => registered == 0,
@@ -83,6 +83,9 @@ impl Asked<'_> {
             }
             Slots::GroupTooSmall { needed, free, .. } => needed > free,
             Slots::GroupsCompete { groups } => *groups > 1,
+            Slots::BeyondQuota { required, most } => {
+                *most == self.facts.max_slots_per_job && required > most
+            }
             Slots::GoesFirst {
                 slots,
                 job,

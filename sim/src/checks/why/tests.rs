@@ -28,7 +28,7 @@ impl Scene {
         let now = Timestamp(0);
         let mut scene = Scene {
             coordinator: Coordinator::recover(config, EPOCH, Vec::new(), now).unwrap(),
-            honesty: Honesty::new(&[], now),
+            honesty: Honesty::new(u32::MAX, &[], now),
             plans: Plans::new(&[pair()]),
             now: 0,
             commit: 0,

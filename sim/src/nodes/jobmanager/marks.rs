@@ -154,6 +154,15 @@ impl World {
         if waiting().any(left) {
             self.marks.hit(Mark::LeftToHigherPriority);
         }
+        let most = self.options.cluster.max_slots_per_job;
+        let too_large = |line: &&JobLine| {
+            let plan = self.options.jobs.iter().find(|job| job.id == line.id);
+            plan.is_some_and(|plan| plan.slots() > most)
+        };
+        let runs = |line: &JobLine| line.tasks.get(ExecutionState::Running) > 0;
+        if lines.iter().filter(too_large).any(runs) {
+            self.marks.hit(Mark::RanWithinQuota);
+        }
     }
 
     fn survives_some(&self, id: JobId) -> bool {
