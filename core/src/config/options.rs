@@ -30,17 +30,13 @@ const MAX_CONCURRENT: u32 = 64;
 const MAX_RETAINED: u32 = 1_000;
 /// The largest snapshot inside a message and a record (Flink's bound). Bytes.
 const MAX_INLINE: u64 = 1 << 20;
-/// The largest count that people write for "always" (Java's largest int); as a limit it means none.
+/// The largest count that people write for "always"; as a limit it means none.
 const WITHOUT_LIMIT: u32 = i32::MAX as u32;
-/// The most slots that one TaskManager has.
-const MAX_SLOTS: u32 = 10_000;
 /// The most failures in an interval: the time of each is kept.
 const MAX_FAILURES: u32 = 100_000;
-/// The highest priority of a job.
-const MAX_PRIORITY: u32 = 1_000;
 /// The largest multiplier of a delay, in thousandths: the second delay is then the longest anyway.
 const MAX_MULTIPLIER: u32 = 1_000_000;
-/// The most failures or checkpoints of one job that are remembered for people to look at.
+/// The most failures or checkpoints of one job that are remembered.
 const MAX_HISTORY: u32 = 1_000;
 /// The most ended jobs that are remembered; each is a record.
 const MAX_JOB_STORE: u32 = 1_000_000;
@@ -175,7 +171,7 @@ fn read_job(reader: &mut Reader<'_>) -> JobConfig {
         slot_request_timeout: reader.duration("slot.request.timeout", SHORTEST_PAUSE),
         restore: read_restore(reader),
         rescaling,
-        priority: reader.integer("jobmanager.scheduler.priority", 0..=MAX_PRIORITY),
+        priority: reader.integer("jobmanager.scheduler.priority", 0..=1_000),
     }
 }
 
@@ -308,7 +304,7 @@ fn read_exponential_delay(reader: &mut Reader<'_>) -> ExponentialDelay {
 fn read_workers(reader: &mut Reader<'_>) -> Option<WorkersConfig> {
     let provider = reader.text("resourcemanager.provider");
     let config = WorkersConfig {
-        slots: reader.integer("taskmanager.numberOfTaskSlots", 1..=MAX_SLOTS),
+        slots: reader.integer("taskmanager.numberOfTaskSlots", 1..=10_000),
         max_slots: reader.integer("slotmanager.number-of-slots.max", 1..=WITHOUT_LIMIT),
         idle_timeout: reader.duration("resourcemanager.taskmanager-timeout", Duration::ZERO),
         registration_timeout: reader.duration(

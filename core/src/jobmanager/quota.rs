@@ -1,8 +1,8 @@
 //! How many slots one job gets.
 //!
 //! One that cannot do with so few is refused. One that can gets no more: it neither starts nor grows beyond them, and
-//! shrinks if a coordinator allows it less than the one before. Who needs more than that, and was accepted before, keeps
-//! what it needs.
+//! shrinks if a coordinator allows it less than the one before. What cannot be kept waiting for that runs as it is: a job
+//! that was accepted before and needs more, and one whose parallelism cannot change now.
 
 use super::effect::TooManySlots;
 use super::job::Job;
@@ -17,15 +17,20 @@ impl Job {
     }
 
     /// Whether its parallelism is larger than it may be.
-    pub(super) fn is_beyond_quota(&self, config: &ClusterConfig) -> bool {
+    pub(super) fn exceeds_quota(&self, config: &ClusterConfig) -> bool {
         let required = self.execution.required_slots();
         required > config.max_slots_per_job && required > self.quota(config)
     }
 
-    /// What keeps it from running, if its parallelism is larger than it may be.
+    /// Whether it gets no slots before its parallelism has changed.
+    pub(super) fn has_to_shrink(&self, config: &ClusterConfig) -> bool {
+        self.exceeds_quota(config) && self.rescaling.problem.is_none()
+    }
+
+    /// What keeps it from running, if it has to shrink.
     pub(super) fn check_quota(&self, config: &ClusterConfig) -> Option<String> {
         let (required, most) = (self.execution.required_slots(), config.max_slots_per_job);
-        self.is_beyond_quota(config).then(|| {
+        self.has_to_shrink(config).then(|| {
             format!("{required} slots are needed, and one job gets at most {most}: its parallelism has to change")
         })
     }

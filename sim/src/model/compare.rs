@@ -84,9 +84,9 @@ impl Model {
             self.free_slots(),
             self.left_to_others(job),
         );
-        let (own, most) = (job.own_slots(), job.quota(self.config.max_slots_per_job));
-        if own > most {
-            return Err(disagree(format!("job {id} gets {own} slots, not {most}")));
+        if job.has_to_shrink(self.config.max_slots_per_job) {
+            let own = job.own_slots();
+            return Err(disagree(format!("job {id} gets {own} slots")));
         }
         if left == 0 || missing + left <= free {
             return Ok(());
@@ -99,8 +99,10 @@ impl Model {
     /// A job waits for slots only while there are too few.
     fn nobody_waits_in_vain(&self) -> Result<(), Failure> {
         let most = self.config.max_slots_per_job;
-        let fits = |job: &Job| job.own_slots() <= job.quota(most);
-        let waits = |job: &&Job| job.life == Life::Running && job.waits_for_slots() && fits(job);
+        let waits = |job: &&Job| {
+            let may_start = job.waits_for_slots() && !job.has_to_shrink(most);
+            job.life == Life::Running && may_start
+        };
         let mut waiting = self.jobs.values().filter(waits).peekable();
         if waiting.peek().is_none() {
             return Ok(());

@@ -43,6 +43,8 @@ pub(super) struct Rescaling {
     stable: Option<(Vec<u32>, Timestamp)>,
     /// When it changed last.
     last: Option<Timestamp>,
+    /// Whether it could not change at the last try.
+    is_stuck: bool,
 }
 
 impl Rescaling {
@@ -54,6 +56,7 @@ impl Rescaling {
             to: None,
             stable: None,
             last: None,
+            is_stuck: false,
         }
     }
 
@@ -109,6 +112,7 @@ impl Job {
             return;
         };
         self.rescaling.wanted = Some(wanted);
+        self.rescaling.is_stuck = false;
         if !self.rescaling.is_decided() {
             self.rescaling.step = Step::Idle { next: room.now };
         }
@@ -184,6 +188,17 @@ impl Job {
         self.rescaling.is_decided() && self.concerned().contains(&region)
     }
 
+    /// It cannot be done now.
+    fn is_stuck(&mut self, room: &Room<'_>) {
+        self.rescaling.is_stuck = true;
+        self.later(room);
+    }
+
+    /// Whether it gets no slots before its parallelism has changed.
+    pub(super) fn has_to_shrink(&self, most: u32) -> bool {
+        self.own_slots() > self.quota(most) && !self.rescaling.is_stuck
+    }
+
     fn later(&mut self, room: &Room<'_>) {
         let next = room.now + PAUSE;
         self.rescaling.step = Step::Idle { next };
@@ -204,11 +219,14 @@ impl Job {
         let too_large = self.own_slots() > self.quota(room.max_slots);
         if most(&now) && !waits && !restarts && self.moving.is_none() && !too_large {
             self.rescaling.stable = None;
+            self.rescaling.is_stuck = false;
             return;
         }
         let stable = self.rescaling.stable.take();
         self.later(room);
-        let Some(target) = self.fitting(room).filter(|target| *target != now) else {
+        let fitting = self.fitting(room);
+        self.rescaling.is_stuck = fitting.is_none();
+        let Some(target) = fitting.filter(|target| *target != now) else {
             return;
         };
         let since = match stable {
@@ -245,7 +263,7 @@ impl Job {
 
     fn prepare(&mut self, room: &Room<'_>, target: &[u32]) {
         if self.turn_is_taken() {
-            return self.later(room);
+            return self.is_stuck(room);
         }
         let to = self.plan.rescaled(target);
         self.rescaling.to = Some(Arc::new(to));
@@ -279,7 +297,7 @@ impl Job {
         }
         let target = self.rescaling.to.as_ref().map(|to| to.parallelism());
         if self.divided(room.now).is_none() || self.fitting(room) != target {
-            return self.later(room);
+            return self.is_stuck(room);
         }
         self.abort_regions(room, &concerned);
         for region in concerned {
@@ -298,7 +316,7 @@ impl Job {
             return;
         }
         let Some(record) = self.divided(room.now).map(Arc::new) else {
-            return self.later(room);
+            return self.is_stuck(room);
         };
         let Some(to) = &self.rescaling.to else {
             return;

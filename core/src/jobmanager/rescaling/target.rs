@@ -43,7 +43,7 @@ impl Job {
             .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
         let waits = !self.execution.scheduled().is_empty();
         let restarts = !self.execution.restarting().is_empty();
-        let is_too_large = self.is_beyond_quota(cx.config);
+        let is_too_large = self.exceeds_quota(cx.config);
         if is_full && self.is_whole() && !is_too_large {
             self.rescaling.stable = None;
             self.rescaling.problem = None;

@@ -456,9 +456,7 @@ impl Look<'_> {
             config.max_slots_per_job,
         );
         let beyond = Slots::BeyondQuota { required, most };
-        self.job
-            .is_beyond_quota(config)
-            .then(|| Cause::leaf(beyond))
+        self.job.has_to_shrink(config).then(|| Cause::leaf(beyond))
     }
 
     fn goes_first(&self, slots: u32, kinds: &BTreeSet<KindKey>) -> Option<Cause> {
