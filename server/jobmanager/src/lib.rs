@@ -18,6 +18,7 @@ pub mod driver;
 pub mod election;
 pub mod gate;
 pub mod grpc;
+mod https;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 pub mod local;

@@ -4,6 +4,7 @@
 //! Every problem is reported, not just the first.
 
 mod availability;
+mod jwt;
 mod provider;
 mod security;
 mod services;
@@ -18,6 +19,7 @@ use availability::unreachable;
 use jobmanager_core::config::{
     ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
 };
+pub use jwt::{JwtOptions, KeyPlace};
 pub use security::{ClientCertificates, RestTls, Security};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,7 +83,7 @@ Logs go to standard error; RUST_LOG chooses them, as in RUST_LOG=debug.
 Exit codes: 0 after SIGTERM or Ctrl-C, 1 when it cannot start or go on, 64 for a wrong command line or configuration.";
 
 /// What other machines' clients need.
-const GUARD_REST: &str = "security.ssl.rest.enabled, and security.rest.tokens or security.ssl.rest.authentication-enabled";
+const GUARD_REST: &str = "security.ssl.rest.enabled, and security.rest.tokens, security.jwt.jwks or security.ssl.rest.authentication-enabled";
 /// What other machines' TaskManagers need.
 const GUARD_RPC: &str = "security.ssl.internal.enabled";
 

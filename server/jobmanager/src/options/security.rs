@@ -5,7 +5,7 @@ use super::table::{
     INTERNAL_KEY, INTERNAL_NAME, REST_CA, REST_CERTIFICATE, REST_CLIENTS, REST_CRL, REST_ENABLED,
     REST_HOSTS, REST_KEY, TOKENS,
 };
-use super::{SHELL_OPTIONS, Shell};
+use super::{JwtOptions, SHELL_OPTIONS, Shell};
 use crate::security::Hosts;
 use std::path::PathBuf;
 use taskmanager::tls::{ClusterName, Credentials};
@@ -19,6 +19,8 @@ pub struct Security {
     pub rest: Option<RestTls>,
     /// The file of the tokens of which a client has to have one.
     pub tokens: Option<PathBuf>,
+    /// The JSON Web Tokens that let in a client, too.
+    pub jwt: Option<JwtOptions>,
     /// By which other names than its own REST may be called, where nobody has a token.
     pub hosts: Vec<String>,
     /// Whether other machines are let in without any of it.
@@ -49,7 +51,8 @@ impl Security {
     /// Whether strangers on the network can neither listen to clients nor be taken for them.
     pub(super) fn guards_rest(&self) -> bool {
         let clients = self.rest.as_ref().map(|tls| tls.clients.is_some());
-        self.allow_insecure || clients.is_some_and(|clients| clients || self.tokens.is_some())
+        let has_tokens = self.tokens.is_some() || self.jwt.is_some();
+        self.allow_insecure || clients.is_some_and(|clients| clients || has_tokens)
     }
 
     /// The same of TaskManagers.
@@ -60,12 +63,14 @@ impl Security {
 
 impl Shell<'_> {
     pub(super) fn security(&self, problems: &mut Vec<String>) -> Security {
+        let allow_insecure = self.flag(ALLOW_INSECURE, problems);
         Security {
             internal: self.internal(problems),
             rest: self.rest_tls(problems),
             tokens: self.file(TOKENS),
+            jwt: self.jwt(allow_insecure, problems),
             hosts: self.hosts(problems),
-            allow_insecure: self.flag(ALLOW_INSECURE, problems),
+            allow_insecure,
         }
     }
 
@@ -139,14 +144,14 @@ impl Shell<'_> {
     }
 
     /// Whether it has another value than the default.
-    fn is_said(&self, key: &'static str) -> bool {
+    pub(super) fn is_said(&self, key: &'static str) -> bool {
         let spec = SHELL_OPTIONS.iter().find(|spec| spec.key == key);
         let default = spec.map_or("", |spec| spec.default);
         self.text(key).trim() != default
     }
 
     /// A file that may be named.
-    fn file(&self, key: &'static str) -> Option<PathBuf> {
+    pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
         let named = self.text(key).trim();
         (!named.is_empty()).then(|| named.into())
     }

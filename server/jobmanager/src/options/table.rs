@@ -61,13 +61,22 @@ pub(super) const REST_CLIENTS: &str = "security.ssl.rest.authentication-enabled"
 pub(super) const REST_CA: &str = "security.ssl.rest.ca";
 pub(super) const REST_CRL: &str = "security.ssl.rest.crl";
 pub(super) const TOKENS: &str = "security.rest.tokens";
+pub(super) const JWKS: &str = "security.jwt.jwks";
+pub(super) const JWT_CA: &str = "security.jwt.ca";
+pub(super) const JWT_ISSUER: &str = "security.jwt.issuer";
+pub(super) const JWT_AUDIENCE: &str = "security.jwt.audience";
+pub(super) const JWT_USER: &str = "security.jwt.user-claim";
+pub(super) const JWT_ROLES: &str = "security.jwt.roles-claim";
+pub(super) const JWT_VIEWER: &str = "security.jwt.viewer-role";
+pub(super) const JWT_OPERATOR: &str = "security.jwt.operator-role";
+pub(super) const JWT_ADMIN: &str = "security.jwt.admin-role";
 pub(super) const ALLOW_INSECURE: &str = "security.allow-insecure";
 
 pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 49] = [
+pub static SHELL_OPTIONS: [OptionSpec; 58] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -279,6 +288,51 @@ pub static SHELL_OPTIONS: [OptionSpec; 49] = [
         TOKENS,
         "",
         "The file of those who may use REST, each with a role and the SHA-256 of a token; everybody may if unset.",
+    ),
+    shell(
+        JWKS,
+        "",
+        "The file or URL of the keys (JWKS) by which JSON Web Tokens are signed that let clients in, too; none does if unset.",
+    ),
+    shell(
+        JWT_CA,
+        "",
+        "The file of the authorities that may have signed the certificate of that URL's server, in PEM; needed for https.",
+    ),
+    shell(
+        JWT_ISSUER,
+        "",
+        "What the claim iss of these tokens has to be; anything if unset.",
+    ),
+    shell(
+        JWT_AUDIENCE,
+        "",
+        "What the claim aud of these tokens has to be or have in it; needed for security.jwt.jwks.",
+    ),
+    shell(
+        JWT_USER,
+        "sub",
+        "The claim that says who somebody is, for the log of who did what.",
+    ),
+    shell(
+        JWT_ROLES,
+        "roles",
+        "The claim that says what somebody may do: a text, several with spaces between them, or a list; a.b is the claim b in the claim a.",
+    ),
+    shell(
+        JWT_VIEWER,
+        "viewer",
+        "Which roles there make a viewer, with commas between them.",
+    ),
+    shell(
+        JWT_OPERATOR,
+        "operator",
+        "Which roles there make an operator, with commas between them.",
+    ),
+    shell(
+        JWT_ADMIN,
+        "admin",
+        "Which roles there make an admin, with commas between them.",
     ),
     shell(
         ALLOW_INSECURE,

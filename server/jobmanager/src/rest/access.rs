@@ -4,7 +4,7 @@
 
 use super::error::Failure;
 use crate::security::audit::Entry;
-use crate::security::{Caller, Denied, Elsewhere, Guard, Role};
+use crate::security::{Denied, Elsewhere, Guard, Role};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
@@ -18,6 +18,9 @@ use taskmanager::tls::Peer;
 const FROM: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What they say of pages of other places: one that nobody here has made must not give orders.
 const ELSEWHERE: [&str; 2] = ["cross-site", "same-site"];
+
+/// What whoever shows a token that does not count is asked for.
+const INVALID: &str = "Bearer realm=\"jobmanager\", error=\"invalid_token\"";
 
 /// What a route asks of whoever calls it.
 #[derive(Debug, Clone)]
@@ -38,7 +41,7 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
     let entry = entry(&access, &mut parts).await;
     let peer: Option<&Peer> = parts.extensions.get();
     let is_command = access.role >= Role::Operator;
-    let admitted = access.guard.admit(peer, &parts.headers, access.role);
+    let admitted = access.guard.admit(peer, &parts.headers, access.role).await;
     let caller = match admitted {
         Ok(caller) if is_command && is_from_elsewhere(&access.guard, &parts.headers) => {
             let words = Elsewhere::Page.to_string();
@@ -78,23 +81,45 @@ fn is_from_elsewhere(guard: &Guard, headers: &HeaderMap) -> bool {
 }
 
 fn refuse(entry: &Entry, denied: &Denied) -> Response {
-    let (challenge, words) = match denied {
+    let (plain, words) = match denied {
         Denied::Missing => (
             "Bearer realm=\"jobmanager\"",
             "a token is needed: send it as `Authorization: Bearer TOKEN`".to_owned(),
         ),
         Denied::Wrong => (
-            "Bearer realm=\"jobmanager\", error=\"invalid_token\"",
+            INVALID,
             "the token is not known here; ask an admin for one".to_owned(),
         ),
-        Denied::TooLow { name, role, needed } => {
-            let words = format!("`{name}` is {role}, and only {needed} may do that");
-            let caller = Caller::Token(name.clone());
-            entry.refused(&caller, StatusCode::FORBIDDEN, &words);
+        Denied::Flawed(flaw) => (INVALID, flaw.to_string()),
+        Denied::TooLow { who, role, needed } => {
+            let name = who.name().escape_debug();
+            let words = match role {
+                Role::Anybody => format!(
+                    "the token gives `{name}` no role here, and only {needed} may do that: security.jwt.roles-claim is \
+                     where roles are looked for"
+                ),
+                Role::Viewer | Role::Operator | Role::Admin => {
+                    format!("`{name}` is {role}, and only {needed} may do that")
+                }
+            };
+            entry.refused(who, StatusCode::FORBIDDEN, &words);
             return Failure::forbidden(words).into_response();
         }
     };
     entry.unknown(StatusCode::UNAUTHORIZED, &words);
-    let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    let challenge = match denied {
+        Denied::Flawed(_) => described(&words),
+        Denied::Missing | Denied::Wrong | Denied::TooLow { .. } => None,
+    };
+    let challenge = challenge.unwrap_or(HeaderValue::from_static(plain));
+    let challenge = (WWW_AUTHENTICATE, challenge);
     ([challenge], Failure::unauthorized(words)).into_response()
+}
+
+/// What is wrong with a token, for clients that show nothing else (RFC 6750).
+fn described(words: &str) -> Option<HeaderValue> {
+    let may_be =
+        |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
+    let words: String = words.chars().filter(may_be).collect();
+    HeaderValue::try_from(format!("{INVALID}, error_description=\"{words}\"")).ok()
 }

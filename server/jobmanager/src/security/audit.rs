@@ -47,7 +47,9 @@ impl Entry {
         let (name, by) = (who.name(), who.known_by());
         match who {
             Caller::Anybody => self.bounded(name, by, status, problem),
-            Caller::Token(_) | Caller::Certificate(_) => self.say(name, by, status, problem),
+            Caller::Token(_) | Caller::Jwt(_) | Caller::Certificate(_) => {
+                self.say(name, by, status, problem);
+            }
         }
     }
 

@@ -8,7 +8,9 @@
 //! say so from the first second on, and then they count no more. Jobs need no token, and run on.
 
 use super::hosts::Hosts;
+use super::jwt::{Flaw, Jwt};
 use super::tokens::{ANYBODY, Role, Tokens};
+use crate::options::JwtOptions;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use std::path::Path;
@@ -25,6 +27,7 @@ const SCHEME: &str = "bearer";
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     tokens: Option<Fresh<Tokens>>,
+    jwt: Option<Jwt>,
     hosts: Hosts,
 }
 
@@ -35,6 +38,8 @@ pub enum Caller {
     Anybody,
     /// Somebody with a token of this name.
     Token(String),
+    /// Somebody whom a JSON Web Token calls so.
+    Jwt(String),
     /// Somebody with a certificate of this name, where no tokens are asked for.
     Certificate(String),
 }
@@ -45,16 +50,17 @@ impl Caller {
     pub fn name(&self) -> &str {
         match self {
             Caller::Anybody => ANYBODY,
-            Caller::Token(name) | Caller::Certificate(name) => name,
+            Caller::Token(name) | Caller::Jwt(name) | Caller::Certificate(name) => name,
         }
     }
 
-    /// By what they are known: names of tokens and of certificates are given by different people.
+    /// By what they are known: names of the three kinds are given by different people.
     #[must_use]
     pub fn known_by(&self) -> &'static str {
         match self {
             Caller::Anybody => "nothing",
             Caller::Token(_) => "token",
+            Caller::Jwt(_) => "jwt",
             Caller::Certificate(_) => "certificate",
         }
     }
@@ -67,10 +73,12 @@ pub enum Denied {
     Missing,
     /// It is nobody's token.
     Wrong,
+    /// It is a JSON Web Token that does not count.
+    Flawed(Flaw),
     /// The holder of the token may not do that.
     TooLow {
         /// Who.
-        name: String,
+        who: Caller,
         /// What they may do.
         role: Role,
         /// What they would have to be.
@@ -79,12 +87,16 @@ pub enum Denied {
 }
 
 impl Guard {
-    /// Asks for the tokens in this file, if there is one, as it is at the time; and otherwise to be called by one of
-    /// these names.
+    /// Asks for the tokens in this file, as it is at the time, or for such JSON Web Tokens, if there are any; and
+    /// otherwise to be called by one of these names.
     ///
     /// # Errors
-    /// It cannot be read, or a line is wrong.
-    pub fn new(tokens: Option<&Path>, hosts: Hosts) -> Result<Guard, FileProblem> {
+    /// A file cannot be read, or a line is wrong.
+    pub fn new(
+        tokens: Option<&Path>,
+        jwt: Option<&JwtOptions>,
+        hosts: Hosts,
+    ) -> Result<Guard, FileProblem> {
         let load = |path: &Path| {
             let lapse = Lapse {
                 after: LAPSE,
@@ -108,18 +120,22 @@ impl Guard {
                 },
             )
         };
-        let hosts = match tokens {
-            Some(_) => Hosts::default(),
-            None => hosts,
+        let hosts = match (tokens, jwt) {
+            (None, None) => hosts,
+            (Some(_), _) | (_, Some(_)) => Hosts::default(),
         };
-        let tokens = tokens.map(load).transpose()?;
-        Ok(Guard { tokens, hosts })
+        Ok(Guard {
+            tokens: tokens.map(load).transpose()?,
+            jwt: jwt.map(Jwt::new).transpose()?,
+            hosts,
+        })
     }
 
-    /// How the replacement of the file of tokens goes, if there is one.
-    #[must_use]
-    pub fn reloads(&self) -> Option<Reloads> {
-        self.tokens.as_ref().map(Fresh::reloads)
+    /// How the replacement goes of the file of tokens, and of the keys of JSON Web Tokens.
+    pub fn reloads(&self) -> impl Iterator<Item = Reloads> {
+        let tokens = self.tokens.as_ref().map(Fresh::reloads);
+        let jwt = self.jwt.as_ref().map(Jwt::reloads);
+        tokens.into_iter().chain(jwt)
     }
 
     /// By which names the server may be called.
@@ -132,20 +148,20 @@ impl Guard {
     ///
     /// # Errors
     /// They may not.
-    pub fn admit(
+    pub async fn admit(
         &self,
         peer: Option<&Peer>,
         headers: &HeaderMap,
         needed: Role,
     ) -> Result<Caller, Denied> {
-        let Some(tokens) = &self.tokens else {
+        if self.tokens.is_none() && self.jwt.is_none() {
             // Whoever has one was let in with it.
             let certificate = peer.and_then(|peer| peer.certificate.as_deref());
             return Ok(match certificate {
                 Some(name) => Caller::Certificate(name.to_owned()),
                 None => Caller::Anybody,
             });
-        };
+        }
         let shown = headers.get(AUTHORIZATION);
         let Some(shown) = shown else {
             return match needed {
@@ -155,13 +171,28 @@ impl Guard {
         };
         let token = shown.to_str().ok().and_then(|shown| shown.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
-        let tokens = tokens.current();
-        let holder = token.and_then(|(_, token)| tokens.holder(token.trim()));
-        let (name, role) = holder.ok_or(Denied::Wrong)?;
-        let name = name.to_owned();
+        let (_, token) = token.ok_or(Denied::Wrong)?;
+        let (who, role) = self.holder(token.trim()).await?;
         match role >= needed {
-            true => Ok(Caller::Token(name)),
-            false => Err(Denied::TooLow { name, role, needed }),
+            true => Ok(who),
+            false => Err(Denied::TooLow { who, role, needed }),
+        }
+    }
+
+    async fn holder(&self, token: &str) -> Result<(Caller, Role), Denied> {
+        if let Some(tokens) = &self.tokens
+            && let Some((name, role)) = tokens.current().holder(token)
+        {
+            return Ok((Caller::Token(name.to_owned()), role));
+        }
+        let parts = token.split('.').take(4).count();
+        match &self.jwt {
+            Some(jwt) if parts == 3 => {
+                let holder = jwt.holder(token).await;
+                let (name, role) = holder.map_err(Denied::Flawed)?;
+                Ok((Caller::Jwt(name), role))
+            }
+            Some(_) | None => Err(Denied::Wrong),
         }
     }
 }

@@ -6,8 +6,10 @@
 pub mod audit;
 mod guard;
 mod hosts;
+mod jwt;
 mod tokens;
 
 pub use guard::{Caller, Denied, Guard};
 pub use hosts::{Elsewhere, Hosts};
+pub use jwt::Flaw;
 pub use tokens::{Role, Tokens, mint};

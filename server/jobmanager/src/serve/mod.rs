@@ -60,7 +60,7 @@ pub enum ServeError {
     /// A certificate, a key or authorities.
     #[error("TLS cannot be used: {0}")]
     Tls(FileProblem),
-    /// The file of tokens.
+    /// The file of tokens, or of the keys of tokens.
     #[error("the tokens cannot be used: {0}")]
     Tokens(FileProblem),
     /// The store cannot be opened.
@@ -133,7 +133,8 @@ impl Server {
         let rpc_tls = internal.map(Credentials::server).transpose();
         let rpc_tls = rpc_tls.map_err(ServeError::Tls)?;
         let hosts = Hosts::these([security.hosts, options.rest.names()].concat());
-        let guard = Guard::new(security.tokens.as_deref(), hosts).map_err(ServeError::Tokens)?;
+        let guard = Guard::new(security.tokens.as_deref(), security.jwt.as_ref(), hosts);
+        let guard = guard.map_err(ServeError::Tokens)?;
         let tls = [&rest_tls, &rpc_tls].into_iter().flatten();
         let reloads = tls.map(Fresh::reloads).chain(guard.reloads()).collect();
         let cluster = security.internal.map(|internal| internal.cluster);

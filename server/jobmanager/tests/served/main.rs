@@ -9,6 +9,7 @@ mod conformance;
 mod events;
 mod exposition;
 mod http;
+mod jwt;
 mod parallelism;
 mod rest;
 mod security;

@@ -87,7 +87,7 @@ pub struct Lapse<T> {
     pub to: fn() -> T,
 }
 
-/// How the replacement of files goes, to be counted.
+/// How the replacement of files goes, or of what comes from elsewhere, to be counted.
 #[derive(Debug, Clone)]
 pub struct Reloads(Arc<Counts>);
 
@@ -99,7 +99,9 @@ struct Counts {
 }
 
 impl Reloads {
-    fn of(what: &'static str) -> Reloads {
+    /// Of something that has not been replaced yet.
+    #[must_use]
+    pub fn of(what: &'static str) -> Reloads {
         Reloads(Arc::new(Counts {
             what,
             failed: AtomicU64::new(0),
@@ -111,6 +113,16 @@ impl Reloads {
     #[must_use]
     pub fn what(&self) -> &'static str {
         self.0.what
+    }
+
+    /// One more could not be used.
+    pub fn count_failure(&self) {
+        self.0.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether what counts is not what is there, from now on.
+    pub fn set_stale(&self, is_stale: bool) {
+        self.0.is_stale.store(is_stale, Ordering::Relaxed);
     }
 
     /// How often files were replaced by some that are of no use.
@@ -235,10 +247,7 @@ where
         self.seen = files;
         let made = self.seen.clone().and_then(|files| (self.make)(&files));
         let what = self.reloads.what();
-        self.reloads
-            .0
-            .is_stale
-            .store(made.is_err(), Ordering::Relaxed);
+        self.reloads.set_stale(made.is_err());
         match made {
             Ok(made) => {
                 self.wrong = None;
@@ -247,7 +256,7 @@ where
             }
             Err(problem) => {
                 if is_new {
-                    self.reloads.0.failed.fetch_add(1, Ordering::Relaxed);
+                    self.reloads.count_failure();
                 }
                 let lapsed = self.wrong.is_some_and(|wrong| wrong.has_lapsed);
                 if !lapsed && self.lapses(now, &problem) {

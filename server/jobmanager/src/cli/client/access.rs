@@ -1,11 +1,11 @@
 //! Addresses of JobManagers, and what is shown to whoever answers there.
 
 use super::ClientError;
+use crate::https;
 use std::path::Path;
-use std::sync::Arc;
-use taskmanager::tls::{FileText, identity, is_here, provider, roots};
+use taskmanager::tls::{FileText, identity, is_here};
 use ureq::http::{HeaderValue, Uri};
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, TlsConfig};
 
 /// What a client shows, and whom it believes.
 #[derive(Debug, Default)]
@@ -22,15 +22,7 @@ impl Access {
     /// Believes what these authorities have signed.
     pub(crate) fn trust(&mut self, file: &Path) -> Result<(), ClientError> {
         let file = FileText::read(file).map_err(ClientError::Tls)?;
-        // Each of them can be one: the library that uses them does not tell.
-        roots(&file).map_err(ClientError::Tls)?;
-        let items = ureq::tls::parse_pem(file.bytes());
-        self.authorities = items
-            .filter_map(|item| match item {
-                Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-                Ok(_) | Err(_) => None,
-            })
-            .collect();
+        self.authorities = https::authorities(&file).map_err(ClientError::Tls)?;
         Ok(())
     }
 
@@ -39,23 +31,15 @@ impl Access {
         let certificate = FileText::read(certificate).map_err(ClientError::Tls)?;
         let key = FileText::read(key).map_err(ClientError::Tls)?;
         identity(&certificate, &key).map_err(ClientError::Tls)?;
-        let chain = ureq::tls::parse_pem(certificate.bytes()).filter_map(|item| match item {
-            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-            Ok(_) | Err(_) => None,
-        });
+        let chain = https::certificates(&certificate);
         let secret = PrivateKey::from_pem(key.bytes());
         let secret = secret.map_err(|problem| ClientError::Tls(key.wrong(&problem)))?;
-        let chain: Vec<_> = chain.collect();
         self.identity = Some(ClientCert::new_with_certs(&chain, secret));
         Ok(())
     }
 
     pub(super) fn tls(&self) -> TlsConfig {
-        TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(provider())
-            .root_certs(RootCerts::Specific(Arc::new(self.authorities.clone())))
-            .client_cert(self.identity.clone())
-            .build()
+        https::tls(self.authorities.clone(), self.identity.clone())
     }
 
     /// An address as it is used. What is secret is said to nobody in the clear, but on this machine.
