@@ -234,6 +234,7 @@ mod tests {
             checkpoint_storage: url.into(),
             guard: Guard::default(),
             reloads: Arc::new([]),
+            shown: Arc::new([]),
             web: None,
             address,
             events,

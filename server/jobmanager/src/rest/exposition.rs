@@ -328,6 +328,18 @@ fn of_files(registry: &mut Registry, rest: &Rest) {
         "1 while what is in these files does not count",
         stale,
     );
+    let ends = Family::<OfFiles, Gauge>::default();
+    for shown in rest.shown.iter() {
+        let of = shown.reloads().what();
+        let end = shown.current().expires().as_secs();
+        let end = i64::try_from(end).unwrap_or(i64::MAX);
+        ends.get_or_create(&OfFiles { of }).set(end);
+    }
+    registry.register(
+        "jobmanager_certificate_not_after_seconds",
+        "When a certificate that is shown to others expires, in seconds since the beginning of 1970",
+        ends,
+    );
 }
 
 fn of_workers(registry: &mut Registry, workers: &WorkersOverview) {

@@ -59,7 +59,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use taskmanager::tls::Reloads;
+use taskmanager::tls::{Called, Fresh, Reloads};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -86,6 +86,8 @@ pub struct Rest {
     pub guard: Guard,
     /// How the replacement of certificates and tokens goes.
     pub reloads: Arc<[Reloads]>,
+    /// The certificates that others are shown.
+    pub shown: Arc<[Fresh<Called>]>,
     /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.

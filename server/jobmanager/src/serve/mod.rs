@@ -23,9 +23,10 @@ use net::{Port, Shares, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
 use security::rest_tls;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use taskmanager::descriptors;
-use taskmanager::tls::{Credentials, FileProblem, Fresh, Incoming};
-use term::{Addresses, Terms};
+use taskmanager::tls::{Called, Credentials, FileProblem, Fresh, Incoming};
+use term::{Addresses, Files, Terms};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tracing::info;
@@ -135,8 +136,13 @@ impl Server {
         let hosts = Hosts::these([security.hosts, options.rest.names()].concat());
         let guard = Guard::new(security.tokens.as_deref(), security.jwt.as_ref(), hosts);
         let guard = guard.map_err(ServeError::Tokens)?;
-        let tls = [&rest_tls, &rpc_tls].into_iter().flatten();
-        let reloads = tls.map(Fresh::reloads).chain(guard.reloads()).collect();
+        let shown = [&rest_tls, &rpc_tls].into_iter().flatten().cloned();
+        let shown: Arc<[Fresh<Called>]> = shown.collect();
+        let reloads = shown.iter().map(Fresh::reloads).chain(guard.reloads());
+        let files = Files {
+            reloads: reloads.collect(),
+            shown,
+        };
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
@@ -155,7 +161,7 @@ impl Server {
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses, guard.clone(), reloads)?;
+        let mut terms = Terms::new(options, storage, addresses, guard.clone(), files)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }

@@ -47,5 +47,5 @@ fn config(files: &[FileText]) -> Result<Called, FileProblem> {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(Called::new(config, clients))
+    Ok(Called::new(config, clients, own.expires))
 }

@@ -22,7 +22,7 @@ use jobmanager_core::time::Timestamp;
 use jobmanager_proto::recording::Header;
 use std::sync::Arc;
 use std::time::Duration;
-use taskmanager::tls::Reloads;
+use taskmanager::tls::{Called, Fresh, Reloads};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
@@ -43,8 +43,7 @@ struct Office {
     storage: CheckpointStorage,
     addresses: Addresses,
     guard: Guard,
-    /// How the replacement of certificates and tokens goes.
-    reloads: Arc<[Reloads]>,
+    files: Files,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
     leaders: Leaders,
@@ -52,6 +51,14 @@ struct Office {
     driver: Option<DriverTask>,
     /// Who starts TaskManagers.
     provider: JoinSet<()>,
+}
+
+/// What is made of files, to be watched.
+pub(super) struct Files {
+    /// How the replacement of certificates and tokens goes.
+    pub(super) reloads: Arc<[Reloads]>,
+    /// The certificates that others are shown.
+    pub(super) shown: Arc<[Fresh<Called>]>,
 }
 
 /// Where others reach this process.
@@ -84,7 +91,7 @@ impl Terms {
         storage: CheckpointStorage,
         addresses: Addresses,
         guard: Guard,
-        reloads: Arc<[Reloads]>,
+        files: Files,
     ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
@@ -96,7 +103,7 @@ impl Terms {
                 storage,
                 addresses,
                 guard,
-                reloads,
+                files,
                 here: watch::Sender::new(None),
                 leaders,
                 store: None,
@@ -242,7 +249,8 @@ impl Office {
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
             guard: self.guard.clone(),
-            reloads: self.reloads.clone(),
+            reloads: self.files.reloads.clone(),
+            shown: self.files.shown.clone(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

@@ -3,8 +3,10 @@
 
 use crate::support::{Running, job};
 use jobmanager::security::{Role, mint};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 /// One sample: its name, its labels, its value.
 type Sample = (String, BTreeMap<String, String>, f64);
@@ -210,6 +212,57 @@ async fn where_taskmanagers_are_started() -> BTreeMap<String, (String, Vec<Sampl
     families
 }
 
+/// Writes a certificate that is its own authority and expires with this year, and its key.
+fn write_certificate(folder: &Path, year: i32) {
+    let mut params = CertificateParams::new(["flows".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(year, 12, 31);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(folder.join("certificate.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+/// A JobManager whose TaskManagers are shown that certificate.
+async fn with_certificate(folder: &Path) -> Running {
+    let file = |key: &str, name: &str| {
+        let file = folder.join(name);
+        format!("security.ssl.internal.{key}={}", file.display())
+    };
+    let define = [
+        &*file("certificate", "certificate.pem"),
+        &file("key", "key.pem"),
+        &file("ca", "certificate.pem"),
+        "security.ssl.internal.enabled=true",
+        "security.ssl.internal.cluster-name=flows",
+    ];
+    Running::start(&folder.join("data"), &define).await
+}
+
+#[tokio::test]
+async fn when_a_certificate_expires_is_told_of_the_one_that_is_shown_now() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path(), 2_099);
+    let running = with_certificate(folder.path()).await;
+    let end = async || {
+        let families = scrape(&running).await;
+        let (_, samples) = &families["jobmanager_certificate_not_after_seconds"];
+        let [(_, labels, end)] = &samples[..] else {
+            panic!("{samples:?}");
+        };
+        assert_eq!(labels["of"], "certificate of this member");
+        *end
+    };
+    let ends = [2_099, 2_100].map(|year| date_time_ymd(year, 12, 31).unix_timestamp());
+    assert_eq!(end().await as i64, ends[0]);
+    write_certificate(folder.path(), 2_100);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while end().await as i64 != ends[1] {
+        assert!(tokio::time::Instant::now() < deadline, "{}", end().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +278,12 @@ async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     assert_eq!(head.status, 202);
     let families = scrape_as(&running, &shown).await;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-    let provided = where_taskmanagers_are_started().await;
+    let mut provided = where_taskmanagers_are_started().await;
+    let secured = tempfile::tempdir().unwrap();
+    write_certificate(secured.path(), 2_099);
+    let with_certificate = with_certificate(secured.path()).await;
+    provided.extend(scrape(&with_certificate).await);
+    with_certificate.stop().await;
     for file in ["grafana.json", "alerts.yaml"] {
         let text = std::fs::read_to_string(deploy.join(file)).unwrap();
         let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');

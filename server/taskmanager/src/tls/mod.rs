@@ -86,14 +86,28 @@ impl Credentials {
 pub struct Called {
     config: Arc<ServerConfig>,
     callers: Option<Arc<dyn ClientCertVerifier>>,
+    expires: UnixTime,
 }
 
 impl Called {
-    /// Callers are judged in the handshake and after it alike, if they are at all.
+    /// Callers are judged in the handshake and after it alike, if they are at all. What they are shown expires then.
     #[must_use]
-    pub fn new(config: ServerConfig, callers: Option<Arc<dyn ClientCertVerifier>>) -> Called {
-        let config = Arc::new(config);
-        Called { config, callers }
+    pub fn new(
+        config: ServerConfig,
+        callers: Option<Arc<dyn ClientCertVerifier>>,
+        expires: UnixTime,
+    ) -> Called {
+        Called {
+            config: Arc::new(config),
+            callers,
+            expires,
+        }
+    }
+
+    /// When nobody will believe it any more.
+    #[must_use]
+    pub fn expires(&self) -> UnixTime {
+        self.expires
     }
 
     fn judge(&self, shown: &[CertificateDer<'static>], at: UnixTime) -> Result<(), Error> {
@@ -155,7 +169,7 @@ fn server(files: &[FileText], cluster: ClusterName) -> Result<Called, FileProble
     // A resumed connection would not be looked at again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Called::new(config, Some(members)))
+    Ok(Called::new(config, Some(members), own.expires))
 }
 
 fn client(files: &[FileText], cluster: ClusterName) -> Result<Calling, FileProblem> {

@@ -8,10 +8,11 @@ use super::provider;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use std::sync::Arc;
+use std::time::Duration;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
@@ -23,6 +24,8 @@ pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate's key.
     pub key: PrivateKeyDer<'static>,
+    /// When the first of these certificates expires.
+    pub expires: UnixTime,
 }
 
 /// A certificate, with those that lead from there to its authority, and its key. That the key is the certificate's,
@@ -35,13 +38,19 @@ pub fn identity(certificate: &FileText, key: &FileText) -> Result<Identity, File
     let secret =
         secret.map_err(|problem| key.wrong(&format!("no private key in PEM ({problem})")))?;
     let chain = certificates(certificate)?;
-    for link in &chain {
-        must_be_in_time(link).map_err(|problem| certificate.wrong(&problem))?;
-    }
-    Ok(Identity { chain, key: secret })
+    let ends = chain.iter().map(end_of).collect::<Result<Vec<_>, _>>();
+    let ends = ends.map_err(|problem| certificate.wrong(&problem))?;
+    let first = ends.into_iter().min();
+    let expires = first.expect("a file without a certificate is refused");
+    Ok(Identity {
+        chain,
+        key: secret,
+        expires,
+    })
 }
 
-fn must_be_in_time(certificate: &CertificateDer<'_>) -> Result<(), String> {
+/// When a certificate expires, whose time it is now.
+fn end_of(certificate: &CertificateDer<'_>) -> Result<UnixTime, String> {
     let parsed = X509Certificate::from_der(certificate);
     let (_, parsed) = parsed.map_err(|problem| format!("no certificate ({problem})"))?;
     let (validity, now) = (parsed.validity(), ASN1Time::now());
@@ -55,7 +64,9 @@ fn must_be_in_time(certificate: &CertificateDer<'_>) -> Result<(), String> {
             "not valid before {begin}; wait until then, or look at the clock of this machine"
         ));
     }
-    Ok(())
+    // It is later than now.
+    let end = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
+    Ok(UnixTime::since_unix_epoch(Duration::from_secs(end)))
 }
 
 /// Authorities.

@@ -118,7 +118,7 @@ async fn an_expired_certificate_is_refused_at_both_ends() {
         .with_client_cert_verifier(members.clone())
         .with_single_cert(chain(), key())
         .unwrap();
-    let called = Mutex::new(Some(Called::new(called, Some(members))));
+    let called = Mutex::new(Some(Called::new(called, Some(members), UnixTime::now())));
     let files = vec![other.certificate.clone()];
     let called = Fresh::load("test", files, None, move |_| {
         Ok(called.lock().unwrap().take().unwrap())
