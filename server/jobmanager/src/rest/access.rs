@@ -8,7 +8,7 @@ use crate::security::{Denied, Elsewhere, Guard, Role};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jobmanager_core::id::JobId;
@@ -16,8 +16,8 @@ use taskmanager::tls::Peer;
 
 /// What browsers say of the page that asks.
 const FROM: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// What they say of pages of other places: one that nobody here has made must not give orders.
-const ELSEWHERE: [&str; 2] = ["cross-site", "same-site"];
+/// What they say of pages of this server, and of their users: a page that nobody here has made must not give orders.
+const HERE: [&str; 2] = ["same-origin", "none"];
 
 /// What whoever shows a token that does not count is asked for.
 const INVALID: &str = "Bearer realm=\"jobmanager\", error=\"invalid_token\"";
@@ -43,14 +43,14 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
     let is_command = access.role >= Role::Operator;
     let admitted = access.guard.admit(peer, &parts.headers, access.role).await;
     let caller = match admitted {
-        Ok(caller) if is_command && is_from_elsewhere(&access.guard, &parts.headers) => {
-            let words = Elsewhere::Page.to_string();
-            entry.refused(&caller, StatusCode::FORBIDDEN, &words);
-            return Failure::forbidden(words).into_response();
-        }
         Ok(caller) => caller,
         Err(denied) => return refuse(&entry, &denied),
     };
+    if is_command && let Err(elsewhere) = must_be_from_here(&access.guard, &parts) {
+        let words = elsewhere.to_string();
+        entry.refused(&caller, StatusCode::FORBIDDEN, &words);
+        return Failure::forbidden(words).into_response();
+    }
     let underway = is_command.then(|| entry.admitted(caller));
     let response = next.run(Request::from_parts(parts, body)).await;
     if let Some(underway) = underway {
@@ -74,10 +74,16 @@ async fn entry(access: &Access, parts: &mut Parts) -> Entry {
     }
 }
 
-fn is_from_elsewhere(guard: &Guard, headers: &HeaderMap) -> bool {
-    let from = headers.get(FROM);
-    from.is_some_and(|from| ELSEWHERE.iter().any(|elsewhere| from == elsewhere))
-        || guard.hosts().admit_command(headers).is_err()
+fn must_be_from_here(guard: &Guard, asked: &Parts) -> Result<(), Elsewhere> {
+    let headers = &asked.headers;
+    let mut from = headers.get_all(FROM).iter().peekable();
+    if from.peek().is_none() && asked.method.is_safe() {
+        guard.hosts().admit_link(headers)?;
+    }
+    if !from.all(|from| HERE.iter().any(|here| from == here)) {
+        return Err(Elsewhere::Page);
+    }
+    guard.hosts().admit_command(headers)
 }
 
 fn refuse(entry: &Entry, denied: &Denied) -> Response {

@@ -6,7 +6,7 @@
 //! An address is no name, and cannot be made to lead elsewhere. Tokens make all of that needless, since no browser
 //! sends them by itself; certificates do not.
 
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN, REFERER, USER_AGENT};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 use std::net::IpAddr;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 const LOCAL: &str = "localhost";
 /// Every name, as an option.
 const ANY: &str = "*";
+/// With this, browsers begin to say what they are, and hardly anybody else does.
+const BROWSER: &[u8] = b"Mozilla/";
 /// The most of a name that is repeated to whoever sent it. Characters.
 const SHOWN: usize = 100;
 
@@ -38,6 +40,12 @@ pub enum Elsewhere {
     /// A page of another place asks.
     #[error("asked by a page of another place, which must not give orders")]
     Page,
+    /// A browser asks, and does not say for which page.
+    #[error(
+        "asked by a browser that does not say for which page; one of another place must not give orders: send the \
+         command with another method than GET, as PATCH /jobs/ID cancels a job"
+    )]
+    Unsaid,
 }
 
 impl Hosts {
@@ -93,6 +101,27 @@ impl Hosts {
         let origin = origin.and_then(|origin| origin.split_once("://"));
         let host = host(headers)?;
         match origin.is_some_and(|(_, from)| host.as_str().eq_ignore_ascii_case(from)) {
+            true => Ok(()),
+            false => Err(Elsewhere::Page),
+        }
+    }
+
+    /// The same of a command that an image or a link can give, whose browser says nothing about its page: with a
+    /// request for what another page shows, there is no `Origin`, and in the clear to another machine, no
+    /// `Sec-Fetch-Site`. A `Referer` is there, unless the page does not want it to be.
+    ///
+    /// # Errors
+    /// It comes from a page of another place, or may do so.
+    pub fn admit_link(&self, headers: &HeaderMap) -> Result<(), Elsewhere> {
+        let agent = headers.get(USER_AGENT);
+        let is_browser = agent.is_some_and(|agent| agent.as_bytes().starts_with(BROWSER));
+        if self.0.is_none() || !is_browser || headers.contains_key(ORIGIN) {
+            return Ok(());
+        }
+        let page = headers.get(REFERER).ok_or(Elsewhere::Unsaid)?;
+        let page = Uri::try_from(page.as_bytes()).ok();
+        let page = page.as_ref().and_then(Uri::authority);
+        match page == Some(&host(headers)?) {
             true => Ok(()),
             false => Err(Elsewhere::Page),
         }

@@ -250,6 +250,54 @@ async fn a_page_of_another_place_gives_no_orders() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn a_job_is_not_canceled_by_an_image_on_a_page_of_another_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &[]).await;
+    let own = format!("http://{}", running.bound.rest);
+    let browser = (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+    );
+    let page = ("referer", &*format!("{own}/#/job/running"));
+    let (image, link) = (
+        ("sec-fetch-site", "cross-site"),
+        ("referer", "http://elsewhere.example/"),
+    );
+    let cancel = format!("/jobs/{}/yarn-cancel", "0".repeat(32));
+    // Whoever is let in is told that there is no such job.
+    for (headers, wanted) in [
+        (&[][..], 404),
+        (&[("user-agent", "curl/8.5.0")], 404),
+        (&[("user-agent", "Java/17"), link], 404),
+        (&[browser, ("sec-fetch-site", "same-origin")], 404),
+        (&[browser, ("sec-fetch-site", "none")], 404),
+        (&[browser, ("origin", &*own)], 404),
+        (&[browser, page], 404),
+        (&[browser, image], 403),
+        (&[browser, image, page], 403),
+        (&[image], 403),
+        (&[browser, ("sec-fetch-site", "same-site")], 403),
+        (&[browser, ("sec-fetch-site", "cross-origin")], 403),
+        (&[browser, ("origin", "null")], 403),
+        (&[browser, link], 403),
+        (&[browser, ("referer", "")], 403),
+        (&[browser], 403),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let (head, body) = running.fetch(method, &cancel, headers, "").await;
+            assert_eq!(head.status, wanted, "{method} {headers:?}: {body:?}");
+        }
+    }
+    let (_, body) = running.fetch("GET", &cancel, &[browser], "").await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("PATCH /jobs/ID"), "{body}");
+    // What shows something and changes nothing, every page may load, and then cannot read.
+    let (head, _) = running.fetch("GET", "/jobs", &[browser, image], "").await;
+    assert_eq!(head.status, 200);
+    running.stop().await;
+}
+
 /// The status of an answer to a request that is for this host and, if there is one, from this page.
 async fn asked_as(running: &Running, request: &str, host: &str, origin: Option<&str>) -> u16 {
     let origin = origin.map_or_else(String::new, |origin| format!("origin: {origin}\r\n"));
