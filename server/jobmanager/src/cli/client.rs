@@ -10,7 +10,7 @@ use super::answer::{
     Checkpoints, Exception, Exceptions, Job, JobLine, Jobs, Refusal, SnapshotStatus, Submitted,
     Triggered,
 };
-use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE};
+use super::{CLOSED, JOB_FAILED, REFUSED, UNREACHABLE, USAGE, complain};
 use crate::gate::{ROLE, STANDBY};
 use access::address_of;
 use jobmanager_core::id::{JobId, TriggerId};
@@ -21,9 +21,10 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use taskmanager::tls::{FileProblem, tls_words};
-use ureq::http::header::AUTHORIZATION;
+use ureq::http::header::{AUTHORIZATION, RETRY_AFTER};
 use ureq::http::request::Builder;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body, Error, SendBody, Timeout};
@@ -33,6 +34,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A submission is answered once it is durable; a slow disk is no reason to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// For how long something is tried again that was asked for too often.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After which time, if nothing else is said.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// HTTP status: this client asks too often.
+const TOO_MANY: u16 = 429;
 /// HTTP status: nobody there who could answer.
 const UNAVAILABLE: u16 = 503;
 /// HTTP status: whoever is there did not come to it in time.
@@ -80,6 +88,9 @@ pub(crate) enum ClientError {
     /// The JobManager's own words.
     #[error("{}", refusal(*.status, .problems))]
     Refused { status: u16, problems: Vec<String> },
+    /// The JobManager's own words to somebody who asks too often.
+    #[error("the JobManager refuses: {words}")]
+    TooFast { words: String, after: Duration },
     /// Not an address, or none to be used like this.
     #[error("`{address}` cannot be used ({problem}); write --jobmanager http[s]://HOST:PORT")]
     BadAddress { address: String, problem: String },
@@ -124,6 +135,7 @@ impl ClientError {
             | ClientError::NoTls { .. }
             | ClientError::BadAnswer { .. } => UNREACHABLE,
             ClientError::Refused { .. }
+            | ClientError::TooFast { .. }
             | ClientError::TooLarge { .. }
             | ClientError::BadId { .. }
             | ClientError::Vertex(_) => REFUSED,
@@ -213,9 +225,21 @@ impl Client {
         &self.addresses[self.current.load(Ordering::Relaxed) % self.addresses.len()]
     }
 
-    /// Submits a JobGraph in JSON; gives the job's id once the job is durable.
+    /// Submits a JobGraph in JSON; gives the job's id once the job is durable. If it is refused because others were
+    /// submitted just before, it is tried again for a while.
     pub(crate) fn submit(&self, job: Vec<u8>) -> Result<JobId, ClientError> {
-        let submitted: Submitted = self.ask("POST", "/jobs", job)?;
+        let begun = Instant::now();
+        let submitted: Submitted = loop {
+            match self.ask("POST", "/jobs", job.clone()) {
+                Err(ClientError::TooFast { words, after })
+                    if begun.elapsed() + after <= PATIENCE =>
+                {
+                    complain(words);
+                    thread::sleep(after);
+                }
+                answer => break answer?,
+            }
+        };
         let id = submitted.job_url.rsplit('/').next().unwrap_or_default();
         self.answered(id)
     }
@@ -392,6 +416,12 @@ impl Client {
             return parse(address, &text).map(Answer::Leader);
         }
         let refusal: Refusal = parse(address, &text)?;
+        if status.as_u16() == TOO_MANY {
+            return Err(ClientError::TooFast {
+                words: refusal.errors.join("; "),
+                after: retry_after(&response),
+            });
+        }
         Err(ClientError::Refused {
             status: status.as_u16(),
             problems: refusal.errors,
@@ -413,6 +443,15 @@ fn standby(sender: &str, response: &Response<Body>) -> Option<Option<String>> {
     let headers = response.headers();
     let location = || address_of(sender, headers.get("location")?.to_str().ok()?);
     (headers.get(ROLE) == Some(&STANDBY)).then(location)
+}
+
+/// When it may be tried again, as the answer says.
+fn retry_after(response: &Response<Body>) -> Duration {
+    let said = response.headers().get(RETRY_AFTER);
+    let seconds = said.and_then(|said| said.to_str().ok()?.parse().ok());
+    seconds.map_or(AGAIN, |seconds: u32| {
+        Duration::from_secs(seconds.into()).max(AGAIN)
+    })
 }
 
 fn explain(address: &str, problem: Error) -> ClientError {

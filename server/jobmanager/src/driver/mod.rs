@@ -33,6 +33,7 @@ use jobmanager_core::record::RecordOp;
 use sessions::Sessions;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +84,7 @@ pub struct DriverLoop {
     recorder: Option<Recording>,
     notes: Notes,
     lease: Lease,
+    max_jobs: Option<NonZeroU32>,
 }
 
 /// The recorder, and where its last recording goes.
@@ -121,6 +123,7 @@ pub fn driver<S: Store>(
         recorder: None,
         notes,
         lease: Lease::endless(),
+        max_jobs: None,
     };
     (driver, driver_loop)
 }
@@ -146,6 +149,12 @@ impl DriverLoop {
     #[must_use]
     pub fn leased(self, lease: Lease) -> DriverLoop {
         DriverLoop { lease, ..self }
+    }
+
+    /// The same loop, which takes no more jobs when so many have not ended.
+    #[must_use]
+    pub(crate) fn limited(self, max_jobs: Option<NonZeroU32>) -> DriverLoop {
+        DriverLoop { max_jobs, ..self }
     }
 
     /// Runs until the coordinator steps down or breaks. Dropping the future stops it between two steps.
@@ -270,11 +279,30 @@ impl DriverLoop {
             let _ = reply.send(Reply::Overloaded(words));
             return;
         }
+        if let Some(words) = self.too_many_jobs(&command) {
+            let _ = reply.send(Reply::Overloaded(words));
+            return;
+        }
         self.last_request += 1;
         let request = RequestId(self.last_request);
         self.commands.insert(request, reply);
         self.count_commands();
         self.step(Input::Command { request, command });
+    }
+
+    /// Why there is no place for another job, if this is one. Whoever submits a job again that is here is told so.
+    fn too_many_jobs(&self, command: &Command) -> Option<String> {
+        let (Command::Submit { graph, .. }, Some(most)) = (command, self.max_jobs) else {
+            return None;
+        };
+        let there = self.coordinator.overview().jobs_running;
+        let is_full = there >= most.get() && self.coordinator.job(graph.id()).is_none();
+        is_full.then(|| {
+            format!(
+                "there are {there} jobs that have not ended, and {most} may be (jobmanager.max-jobs): cancel some, wait \
+                 until some end, or allow more"
+            )
+        })
     }
 
     fn reply(&mut self, request: RequestId, reply: Reply) {

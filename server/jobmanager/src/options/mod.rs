@@ -5,6 +5,7 @@
 
 mod availability;
 mod jwt;
+mod limits;
 mod provider;
 mod security;
 mod services;
@@ -20,6 +21,7 @@ use jobmanager_core::config::{
     ClusterConfig, OptionProblem, cluster_config, parse_duration, parse_memory,
 };
 pub use jwt::{JwtOptions, KeyPlace};
+pub use limits::{Limits, SubmissionRate};
 pub use security::{ClientCertificates, RestTls, Security};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -104,6 +106,8 @@ pub struct Options {
     pub jobmanagers: Option<String>,
     /// Who is let in.
     pub security: Security,
+    /// How much clients may ask for.
+    pub limits: Limits,
     /// What is recorded for a look back.
     pub flight_recorder: RecorderOptions,
     /// What the coordinator reads.
@@ -231,6 +235,7 @@ impl Options {
         let web_dir = shell.web_dir(&mut problems);
         let data_dir = shell.data_dir(&mut problems);
         let security = shell.security(&mut problems);
+        let limits = shell.limits(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
         let store = shell.store(&data_dir, &mut problems);
         let election = shell.election(&store, &data_dir, &mut problems);
@@ -271,6 +276,7 @@ impl Options {
                 provider,
                 jobmanagers,
                 security,
+                limits,
                 flight_recorder,
                 cluster,
                 job_defaults: map,

@@ -15,6 +15,9 @@ pub(super) const REST_BIND: &str = "rest.bind-address";
 pub(super) const REST_ADDRESS: &str = "rest.address";
 pub(super) const REST_HOSTS: &str = "rest.allowed-hosts";
 pub(super) const REST_PORT: &str = "rest.port";
+pub(super) const SUBMISSION_RATE: &str = "rest.submission.rate";
+pub(super) const SUBMISSION_BURST: &str = "rest.submission.burst";
+pub(super) const MAX_JOBS: &str = "jobmanager.max-jobs";
 pub(super) const RPC_BIND: &str = "jobmanager.bind-host";
 pub(super) const RPC_ADDRESS: &str = "jobmanager.rpc.address";
 pub(super) const RPC_PORT: &str = "jobmanager.rpc.port";
@@ -76,7 +79,7 @@ pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 58] = [
+pub static SHELL_OPTIONS: [OptionSpec; 61] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -84,6 +87,21 @@ pub static SHELL_OPTIONS: [OptionSpec; 58] = [
         REST_HOSTS,
         "",
         "By which other names than rest.address clients may call REST where none has a token, with commas between them; * for any.",
+    ),
+    shell(
+        SUBMISSION_RATE,
+        "20",
+        "How many jobs per second a client may submit in the long run: somebody with a name, or else an address; 0 for as many as it likes.",
+    ),
+    shell(
+        SUBMISSION_BURST,
+        "200",
+        "How many jobs a client may submit at once, if it has submitted none for a while.",
+    ),
+    shell(
+        MAX_JOBS,
+        "10000",
+        "How many jobs there may be that have not ended; 0 for as many as there is room for, which are 100000.",
     ),
     shell(
         RPC_BIND,

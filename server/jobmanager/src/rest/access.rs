@@ -51,6 +51,9 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
         entry.refused(&caller, StatusCode::FORBIDDEN, &words);
         return Failure::forbidden(words).into_response();
     }
+    if is_command {
+        parts.extensions.insert(caller.clone());
+    }
     let underway = is_command.then(|| entry.admitted(caller));
     let response = next.run(Request::from_parts(parts, body)).await;
     if let Some(underway) = underway {

@@ -3,6 +3,7 @@
 use super::access::About;
 use super::body;
 use super::error::Failure;
+use super::submissions::Submitter;
 use super::{JobOf, Parameters, Rest, job_not_found};
 use crate::savepoints;
 use axum::body::Body;
@@ -30,6 +31,7 @@ pub(super) type Accepted = Result<(StatusCode, Json<Value>), Failure>;
 /// `POST /jobs`: the body is a JobGraph as JSON.
 pub(super) async fn submit(
     State(rest): State<Rest>,
+    _submitter: Submitter,
     body: Body,
 ) -> Result<(StatusCode, Extension<About>, Json<Value>), Failure> {
     let command = read_submission(&body::read(body).await?, &rest).await?;
@@ -181,7 +183,7 @@ mod tests {
     use crate::election::Lease;
     use crate::metrics::MetricsTable;
     use crate::options::Options;
-    use crate::rest::Events;
+    use crate::rest::{Events, Submissions};
     use crate::security::Guard;
     use crate::store::{Leadership, MemoryStore, Store, StoreError};
     use axum::response::IntoResponse;
@@ -235,6 +237,7 @@ mod tests {
             guard: Guard::default(),
             reloads: Arc::new([]),
             shown: Arc::new([]),
+            submissions: Submissions::limited(None),
             web: None,
             address,
             events,
@@ -253,7 +256,7 @@ mod tests {
         // The first one finds it out; the next are refused before they are carried out.
         let command = read_submission(GRAPH.as_bytes(), &rest).await.unwrap();
         let refused = order(&rest, command, Duration::from_millis(1)).await;
-        let second = submit(State(rest.clone()), Body::from(GRAPH)).await;
+        let second = submit(State(rest.clone()), Submitter, Body::from(GRAPH)).await;
         for failure in [refused.unwrap_err(), second.unwrap_err()] {
             let words = format!("{failure:?}");
             assert!(words.contains("the disk is full"), "{words}");
@@ -264,8 +267,9 @@ mod tests {
         while store_problem(&rest).await.is_some() {
             tokio::task::yield_now().await;
         }
-        let (status, Extension(About(_)), _) =
-            submit(State(rest), Body::from(GRAPH)).await.unwrap();
+        let (status, Extension(About(_)), _) = submit(State(rest), Submitter, Body::from(GRAPH))
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::ACCEPTED);
     }
 

@@ -3,6 +3,7 @@
 use crate::driver::Unavailable;
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -14,12 +15,17 @@ pub(super) type Answer = Result<Json<Value>, Failure>;
 pub(super) struct Failure {
     status: StatusCode,
     errors: Vec<String>,
+    /// After how many seconds it may be otherwise, if that is known.
+    retry_after: Option<u64>,
 }
 
 impl Failure {
     fn new(status: StatusCode, error: String) -> Failure {
-        let errors = vec![error];
-        Failure { status, errors }
+        Failure {
+            status,
+            errors: vec![error],
+            retry_after: None,
+        }
     }
 
     pub(super) fn bad_request(error: String) -> Failure {
@@ -30,7 +36,11 @@ impl Failure {
     pub(super) fn bad_body(problems: impl IntoIterator<Item: ToString>) -> Failure {
         let status = StatusCode::BAD_REQUEST;
         let errors = problems.into_iter().map(|it| it.to_string()).collect();
-        Failure { status, errors }
+        Failure {
+            status,
+            errors,
+            retry_after: None,
+        }
     }
 
     /// Nobody knows who asks.
@@ -73,6 +83,14 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error)
     }
 
+    /// More than a share, for so many seconds.
+    pub(super) fn too_many(error: String, seconds: u64) -> Failure {
+        Failure {
+            retry_after: Some(seconds),
+            ..Failure::new(StatusCode::TOO_MANY_REQUESTS, error)
+        }
+    }
+
     /// Our own mistake.
     pub(super) fn broken(error: String) -> Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
@@ -95,6 +113,11 @@ impl From<Unavailable> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({ "errors": self.errors }))).into_response()
+        let body = Json(json!({ "errors": self.errors }));
+        let mut response = (self.status, body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

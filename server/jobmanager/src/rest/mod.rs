@@ -31,6 +31,7 @@ mod routes;
 mod savepoints;
 mod settings;
 mod statistics;
+mod submissions;
 mod tag;
 mod throwable;
 mod triggered;
@@ -59,6 +60,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use submissions::Submissions;
 use taskmanager::tls::{Called, Fresh, Reloads};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -82,6 +84,8 @@ pub struct Rest {
     pub job_defaults: Arc<BTreeMap<String, String>>,
     /// The URL of the checkpoint storage, to show where a checkpoint is.
     pub checkpoint_storage: Arc<str>,
+    /// How fast clients submit jobs.
+    pub(crate) submissions: Submissions,
     /// Who may ask.
     pub guard: Guard,
     /// How the replacement of certificates and tokens goes.

@@ -12,7 +12,7 @@ use crate::gate::{Gate, Leading, Scheme};
 use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
-use crate::rest::{Events, Latest, Rest};
+use crate::rest::{Events, Latest, Rest, Submissions};
 use crate::security::Guard;
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
 use crate::workers::{self, Workers};
@@ -235,7 +235,8 @@ impl Office {
         let files = RecordingFiles::new(options.flight_recorder.dir.clone());
         let (workers, provider) = self.provide_workers(&driver, &lease);
         self.provider = provider;
-        let mut driver_loop = driver_loop.leased(lease.clone()).with_workers(workers);
+        let driver_loop = driver_loop.leased(lease.clone()).with_workers(workers);
+        let mut driver_loop = driver_loop.limited(options.limits.jobs);
         if let Some(recorder) = recorder {
             driver_loop = driver_loop.recorded(recorder, files.clone());
         }
@@ -248,6 +249,7 @@ impl Office {
             refresh: options.web_refresh,
             job_defaults: Arc::new(options.job_defaults.clone()),
             checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
+            submissions: Submissions::limited(options.limits.submissions),
             guard: self.guard.clone(),
             reloads: self.files.reloads.clone(),
             shown: self.files.shown.clone(),

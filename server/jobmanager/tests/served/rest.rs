@@ -347,3 +347,68 @@ async fn every_problem_of_a_graph_is_an_error_of_its_own_and_nothing_is_stored()
     assert_eq!(running.get("/jobs").await, json!({ "jobs": [] }));
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_submits_too_fast_is_told_when_to_try_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let define = ["rest.submission.rate=1", "rest.submission.burst=2"];
+    let running = Running::start(folder.path(), &define).await;
+    for _ in 0..2 {
+        assert_eq!(running.request("POST", "/jobs", job("")).await.0, 202);
+    }
+    let (head, body) = running.fetch("POST", "/jobs", &[], job("")).await;
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(head.status, 429, "{body}");
+    let after = head.headers["retry-after"].to_str().unwrap();
+    assert!(["1", "2"].contains(&after), "{after}");
+    for words in [
+        "rest.submission.rate",
+        "rest.submission.burst",
+        "try again in",
+    ] {
+        assert!(body.contains(words), "{body}");
+    }
+    // Nothing else is counted.
+    for _ in 0..5 {
+        running.get("/jobs").await;
+    }
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while running.request("POST", "/jobs", job("")).await.0 == 429 {
+        assert!(tokio::time::Instant::now() < deadline, "it is never taken");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn there_are_no_more_jobs_than_may_be_however_many_come_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &["jobmanager.max-jobs=3"]).await;
+    let submitted = (0..10).map(|_| running.request("POST", "/jobs", job("")));
+    let submitted = futures::future::join_all(submitted).await;
+    let ids = submitted.iter().filter(|(status, _)| *status == 202);
+    let ids: Vec<_> = ids
+        .map(|(_, body)| body["jobid"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 3, "{submitted:?}");
+    let refused: Vec<_> = submitted
+        .iter()
+        .filter(|(status, _)| *status != 202)
+        .collect();
+    for (status, body) in refused {
+        assert_eq!(*status, 503, "{body}");
+        let words = body["errors"][0].as_str().unwrap();
+        assert!(words.contains("jobmanager.max-jobs"), "{words}");
+    }
+    // One that is here is here, and one that ends makes place for another.
+    let again = job(&format!(r#""jobId": "{}""#, ids[0]));
+    let path = format!("/jobs/{}", ids[0]);
+    let (status, body) = running.request("POST", "/jobs", again).await;
+    assert_eq!(status, 202, "{body}");
+    let (status, _) = running.request("PATCH", &path, "").await;
+    assert_eq!(status, 202);
+    running.until(&path, |job| job["state"] == "CANCELED").await;
+    assert_eq!(running.request("POST", "/jobs", job("")).await.0, 202);
+    assert_eq!(running.request("POST", "/jobs", job("")).await.0, 503);
+    running.stop().await;
+}

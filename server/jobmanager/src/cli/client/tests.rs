@@ -11,15 +11,21 @@ fn client_of(addresses: &str) -> Client {
 
 /// A client of something that answers one request with these bytes.
 fn answered_with(answer: impl Into<String>) -> Client {
-    let answer = answer.into();
+    answered_with_each(vec![answer.into()])
+}
+
+/// A client of something that answers as many requests, each with such bytes.
+fn answered_with_each(answers: Vec<String>) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 4096];
-        let read = stream.read(&mut request).unwrap();
-        assert!(read > 0);
-        stream.write_all(answer.as_bytes()).unwrap();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            assert!(read > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
     });
     client_of(&address)
 }
@@ -120,4 +126,33 @@ fn a_stranger_on_the_port_is_named_as_one() {
         let words = error.to_string();
         assert!(words.contains("is not a JobManager"), "{words}");
     }
+}
+
+/// A refusal of somebody who asks too often, who is to wait for so long.
+fn too_fast(retry_after: &str) -> String {
+    format!(
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: {retry_after}\r\nconnection: close\r\ncontent-length: 23\r\n\r\n\
+         {{\"errors\":[\"too fast\"]}} "
+    )
+}
+
+#[test]
+fn a_job_that_comes_too_fast_is_submitted_again_when_that_is_said_to_be_right() {
+    let body = r#"{"jobUrl":"/jobs/00000000000000000000000000000007","jobid":"00000000000000000000000000000007"}"#;
+    let taken = format!(
+        "HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let begun = Instant::now();
+    let client = answered_with_each(vec![too_fast("1"), too_fast("soon"), taken]);
+    assert_eq!(client.submit(b"{}".to_vec()).unwrap(), JobId(7));
+    assert!(begun.elapsed() >= 2 * AGAIN, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn nobody_waits_for_longer_than_a_minute_to_submit_a_job() {
+    let client = answered_with(too_fast("61"));
+    let error = client.submit(b"{}".to_vec()).unwrap_err();
+    assert_eq!(error.exit_code(), REFUSED);
+    assert_eq!(error.to_string(), "the JobManager refuses: too fast");
 }
