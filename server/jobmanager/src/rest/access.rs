@@ -5,13 +5,16 @@
 use super::error::Failure;
 use crate::security::audit::Entry;
 use crate::security::{Denied, Elsewhere, Guard, Role};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use jobmanager_core::id::JobId;
+use std::time::Duration;
 use taskmanager::tls::Peer;
 
 /// What browsers say of the page that asks.
@@ -21,6 +24,12 @@ const HERE: [&str; 2] = ["same-origin", "none"];
 
 /// What whoever shows a token that does not count is asked for.
 const INVALID: &str = "Bearer realm=\"jobmanager\", error=\"invalid_token\"";
+
+/// How long somebody may follow what happens before they have to show their token again: it may have expired meanwhile,
+/// or count no longer. Those who follow come back, and miss nothing.
+const FOLLOWS: Duration = Duration::from_secs(5 * 60);
+/// The kind of an answer that goes on as things happen.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// What a route asks of whoever calls it.
 #[derive(Debug, Clone)]
@@ -60,7 +69,22 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
         let about = response.extensions().get::<About>();
         underway.answered(response.status(), about.map(|About(job)| *job));
     }
-    response
+    match access.guard.asks_for_tokens() {
+        true => ended_within(FOLLOWS, response),
+        false => response,
+    }
+}
+
+/// The same answer, which ends within this time if it has no end of its own.
+fn ended_within(time: Duration, response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != EVENT_STREAM) {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let end = Box::pin(tokio::time::sleep(time));
+    let parts = body.into_data_stream().take_until(end);
+    Response::from_parts(head, Body::from_stream(parts))
 }
 
 async fn entry(access: &Access, parts: &mut Parts) -> Entry {
@@ -131,4 +155,31 @@ fn described(words: &str) -> Option<HeaderValue> {
         |character: &char| matches!(character, ' '..='~') && !['"', '\\'].contains(character);
     let words: String = words.chars().filter(may_be).collect();
     HeaderValue::try_from(format!("{INVALID}, error_description=\"{words}\"")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::body::to_bytes;
+    use axum::response::sse::{Event, Sse};
+    use futures::stream;
+    use std::convert::Infallible;
+
+    #[tokio::test]
+    async fn who_follows_has_to_show_a_token_again_and_a_view_is_told_whole() {
+        let event = Ok::<_, Infallible>(Event::default().data("x"));
+        let endless = stream::once(async { event }).chain(stream::pending());
+        let moment = Duration::from_millis(10);
+        let ended = ended_within(moment, Sse::new(endless).into_response());
+        let told = to_bytes(ended.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(told, "data: x\n\n");
+        let slow = stream::once(async move {
+            tokio::time::sleep(moment * 5).await;
+            Ok::<_, Infallible>("all of it")
+        });
+        let view = ended_within(moment, Body::from_stream(slow).into_response());
+        let told = to_bytes(view.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(told, "all of it");
+    }
 }

@@ -138,6 +138,12 @@ impl Guard {
         tokens.into_iter().chain(jwt)
     }
 
+    /// Whether anybody has to show a token.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        self.tokens.is_some() || self.jwt.is_some()
+    }
+
     /// By which names the server may be called.
     #[must_use]
     pub fn hosts(&self) -> &Hosts {
@@ -154,7 +160,7 @@ impl Guard {
         headers: &HeaderMap,
         needed: Role,
     ) -> Result<Caller, Denied> {
-        if self.tokens.is_none() && self.jwt.is_none() {
+        if !self.asks_for_tokens() {
             // Whoever has one was let in with it.
             let certificate = peer.and_then(|peer| peer.certificate.as_deref());
             return Ok(match certificate {
