@@ -1,8 +1,10 @@
 //! JSON Web Tokens, as an identity provider would issue them, and as somebody would who would like to be one.
 
+use crate::security::{filled, head, routes, status};
 use crate::support::{Running, job};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jobmanager::security::{Role, mint};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -318,6 +320,36 @@ async fn a_token_that_does_not_count_is_told_why_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn every_route_takes_its_role_from_the_claim_and_no_lower_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let known = Signer::p256("a");
+    write_keys(&file, &[&known]);
+    let running = asking(folder.path(), file.to_str().unwrap()).await;
+    let of = |roles: &str| known.token(&claims(json!({"realm_access": {"roles": roles}})));
+    let [nothing, admin] = ["offline_access", "viewer root"].map(of);
+    let roles = [
+        (Role::Viewer, of("viewer")),
+        (Role::Operator, of("operator")),
+    ];
+    let expired = known.token(&claims(json!({"exp": at(-60)})));
+    let routes = routes(&running, &admin).await;
+    assert!(routes.len() > 90, "{}", routes.len());
+    for (method, path, least) in routes {
+        let Some(least) = least else { continue };
+        let path = filled(&path);
+        let asked = async |token: &str| status(&head(&running, &method, &path, Some(token)).await);
+        assert_eq!(asked(&expired).await, 401, "{method} {path}");
+        assert_eq!(asked(&nothing).await, 403, "{method} {path}");
+        for (role, token) in roles.iter().chain(&[(Role::Admin, admin.clone())]) {
+            let is_refused = asked(token).await == 403;
+            assert_eq!(is_refused, *role < least, "{role}: {method} {path}");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_far_too_long_is_not_even_read() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let folder = tempfile::tempdir().unwrap();
@@ -364,7 +396,6 @@ async fn a_file_of_keys_is_exchanged_while_it_runs() {
 
 #[tokio::test]
 async fn tokens_of_both_kinds_count_beside_each_other() {
-    use jobmanager::security::{Role, mint};
     let folder = tempfile::tempdir().unwrap();
     let (keys, people) = (
         folder.path().join("keys.json"),
@@ -392,7 +423,6 @@ async fn tokens_of_both_kinds_count_beside_each_other() {
 
 #[tokio::test]
 async fn a_provider_that_is_away_lets_nobody_in_and_is_told_of() {
-    use jobmanager::security::{Role, mint};
     let folder = tempfile::tempdir().unwrap();
     let people = folder.path().join("people");
     let (viewer, line) = mint("bob", Role::Viewer).unwrap();

@@ -23,7 +23,12 @@ async fn guarded() -> (Running, TempDir, [String; 3]) {
 }
 
 /// The head of an answer; some answers have no end.
-async fn head(running: &Running, method: &str, path: &str, token: Option<&str>) -> String {
+pub(crate) async fn head(
+    running: &Running,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+) -> String {
     let mut stream = TcpStream::connect(running.bound.rest).await.unwrap();
     let token = token.map_or_else(String::new, |token| {
         format!("authorization: Bearer {token}\r\n")
@@ -39,12 +44,12 @@ async fn head(running: &Running, method: &str, path: &str, token: Option<&str>) 
     String::from_utf8(head).unwrap()
 }
 
-fn status(head: &str) -> u16 {
+pub(crate) fn status(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// Every route of the document: method, path and the least role, of which some have none.
-async fn routes(running: &Running, admin: &str) -> Vec<(String, String, Option<Role>)> {
+pub(crate) async fn routes(running: &Running, admin: &str) -> Vec<(String, String, Option<Role>)> {
     let shown = [("authorization", &*format!("Bearer {admin}"))];
     let (_, document) = running.fetch("GET", "/openapi.json", &shown, "").await;
     let document: Value = serde_json::from_slice(&document).unwrap();
@@ -57,6 +62,16 @@ async fn routes(running: &Running, admin: &str) -> Vec<(String, String, Option<R
         }
     }
     routes
+}
+
+/// A path in which something is named that is not there.
+pub(crate) fn filled(path: &str) -> String {
+    let fill = |part| match str::starts_with(part, '{') {
+        true => "00000000000000000000000000000000",
+        false => part,
+    };
+    let parts = path.split('/').map(fill);
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test]
@@ -76,17 +91,7 @@ async fn every_route_takes_its_role_and_no_lower_one() {
             method == "GET" || least > Role::Viewer,
             "{method} {path} changes something"
         );
-        let filled: Vec<_> = path
-            .split('/')
-            .map(|part| {
-                if part.starts_with('{') {
-                    "00000000000000000000000000000000"
-                } else {
-                    part
-                }
-            })
-            .collect();
-        let filled = filled.join("/");
+        let filled = filled(&path);
         for prefix in ["", "/v1"] {
             let filled = format!("{prefix}{filled}");
             for token in [None, Some("hush")] {

@@ -5,6 +5,7 @@ use crate::cluster::{free_ports, jobmanager, own_address};
 use crate::dashboard::page::Page;
 use crate::process::{Process, wait_for};
 use crate::rest::Rest;
+use crate::security::jwt::{Asking, Provider};
 use jobmanager::security::{Role, mint};
 use serde_json::json;
 
@@ -53,4 +54,24 @@ fn a_page_asks_for_a_token_once_and_keeps_it_for_the_tab() {
     page.wait_for("document.querySelector('.good') !== null");
     let kept = page.evaluate("Object.keys(localStorage).includes('jobmanager-token')");
     assert_eq!(kept, false, "a token outlives its tab");
+}
+
+#[test]
+fn a_page_takes_a_token_of_an_identity_provider_and_says_when_it_has_expired() {
+    let Some(mut page) = Page::open() else {
+        return;
+    };
+    let provider = Provider::start();
+    let asking = Asking::start(&provider);
+    page.resize(LAPTOP);
+    page.go(&asking.address);
+    page.wait_for_text("Who are you?");
+    page.fill("dialog input", &provider.token("none", -300));
+    page.press("Go on");
+    page.wait_for_text("the token has expired");
+    page.fill("dialog input", &provider.token("none", 300));
+    page.press("Go on");
+    page.wait_for("document.querySelector('.connection').classList.contains('live')");
+    page.wait_for("document.querySelector('dialog') === null");
+    assert_eq!(page.evaluate(FAULTS), json!([]));
 }

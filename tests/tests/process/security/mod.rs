@@ -2,6 +2,7 @@
 
 mod exposure;
 mod files;
+pub(crate) mod jwt;
 pub(crate) mod pki;
 mod tls;
 mod tokens;

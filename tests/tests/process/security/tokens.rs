@@ -7,13 +7,17 @@ use std::process::Command;
 
 /// A job that runs until it is canceled.
 fn endless(guarded: &Guarded) -> PathBuf {
+    endless_in(&guarded.path("endless.json"))
+}
+
+/// The same in this file.
+pub(super) fn endless_in(file: &Path) -> PathBuf {
     let job = r#"{"name": "endless", "vertices": [
         {"id": "from", "operator": "datagen-source", "parallelism": 1, "config": {"rate": 10}},
         {"id": "to", "operator": "blackhole-sink", "parallelism": 1}],
         "edges": [{"source": "from", "target": "to", "partitioning": "forward"}]}"#;
-    let file = guarded.path("endless.json");
-    std::fs::write(&file, job).unwrap();
-    file
+    std::fs::write(file, job).unwrap();
+    file.to_owned()
 }
 
 /// The lines of the log about who did what.
