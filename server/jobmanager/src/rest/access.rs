@@ -27,7 +27,7 @@ const INVALID: &str = "Bearer realm=\"jobmanager\", error=\"invalid_token\"";
 
 /// How long somebody may follow what happens before they have to show their token again: it may have expired meanwhile,
 /// or count no longer. Those who follow come back, and miss nothing.
-const FOLLOWS: Duration = Duration::from_secs(5 * 60);
+const FOLLOWS: Duration = Duration::from_secs(10 * 60);
 /// The kind of an answer that goes on as things happen.
 const EVENT_STREAM: &str = "text/event-stream";
 

@@ -143,7 +143,7 @@ fn content(kind: &str, example: &str) -> Value {
 fn problem() -> Value {
     let example = r#"{"errors": ["Job 7f33cc341a0ccd8f1312e04dd86817c3 not found"]}"#;
     json!({
-        "description": "What is wrong; 4xx is the client's to change, 503 and 504 may pass",
+        "description": "What is wrong; 4xx is the client's to change; 429, 503 and 504 may pass",
         "content": content("application/json", example),
     })
 }
@@ -152,7 +152,7 @@ fn token() -> Value {
     json!({
         "type": "http",
         "scheme": "bearer",
-        "description": "Asked for if security.rest.tokens is set; each operation names the least role that it takes",
+        "description": "Asked for if security.rest.tokens or security.jwt.jwks is set; each operation names the least role that it takes",
     })
 }
 

@@ -23,8 +23,11 @@ use ureq::Agent;
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// From the beginning of one reading to that of the next one, at least.
 const PAUSE: Duration = Duration::from_secs(60);
+/// How often keys are read as long as there are none: both may have been started just now.
+const FIRST: Duration = Duration::from_secs(5);
 /// How often keys are read.
 const PACE: Pace = Pace {
+    first: FIRST,
     refresh: REFRESH,
     retry: PAUSE,
     pause: PAUSE,
@@ -38,6 +41,8 @@ const LAPSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Debug, Clone, Copy)]
 struct Pace {
+    /// As long as there are none.
+    first: Duration,
     /// After keys were read.
     refresh: Duration,
     /// After they could not be read.
@@ -197,7 +202,11 @@ impl Reader {
             while wished.try_recv().is_ok() {}
             self.seen
                 .send_modify(|seen| seen.reading = Reading::Begun(begun));
-            let pause = if is_read { pace.refresh } else { pace.retry };
+            let pause = match (is_read, self.read) {
+                (true, _) => pace.refresh,
+                (false, Some(_)) => pace.retry,
+                (false, None) => pace.first,
+            };
             if wished.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
@@ -344,6 +353,7 @@ mod tests {
 
     fn follow(provider: &Provider, pause: Duration) -> Remote {
         let pace = Pace {
+            first: Duration::from_millis(1),
             refresh: HOUR,
             retry: HOUR,
             pause,
@@ -371,6 +381,19 @@ mod tests {
         assert_eq!(remote.renewed().await.len(), 0);
         // As often as that was asked for, and not more often.
         assert_eq!(provider.asked.load(Ordering::SeqCst), 6);
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_starts_later_is_found() {
+        let provider = provider(MOVED);
+        let remote = follow(&provider, HOUR);
+        assert_eq!(remote.renewed().await.len(), 0);
+        *provider.answer.lock().unwrap() = ONE;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while remote.current().len() == 0 {
+            assert!(Instant::now() < deadline, "nobody reads again");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]
