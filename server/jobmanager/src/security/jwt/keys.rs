@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,14 +84,8 @@ impl KeySet {
 
     /// The key by which a token says that it is signed.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
-        let mut named = match id {
-            Some(id) => self
-                .0
-                .iter()
-                .filter(|key| key.id.as_deref() == Some(id))
-                .collect(),
-            None => self.0.iter().collect::<Vec<_>>(),
-        };
+        let is_named = |key: &&Key| id.is_none() || key.id.as_deref() == id;
+        let mut named: Vec<_> = self.0.iter().filter(is_named).collect();
         if named.is_empty() {
             return Found::Nothing;
         }
@@ -112,7 +106,9 @@ impl Key {
             Some(PublicKeyUse::Signature) | None => true,
             Some(PublicKeyUse::Encryption | PublicKeyUse::Other(_)) => false,
         };
-        let mut algorithms = match is_for_signatures {
+        let operations = jwk.common.key_operations.as_ref();
+        let verifies = operations.is_none_or(|them| them.contains(&KeyOperations::Verify));
+        let mut algorithms = match is_for_signatures && verifies {
             true => algorithms_of(&jwk.algorithm).to_vec(),
             false => Vec::new(),
         };
@@ -141,12 +137,8 @@ fn key_of(jwk: &Jwk) -> Option<DecodingKey> {
         // Positive, and without zeros that do not count, which some publish.
         let start = bytes.iter().position(|byte| *byte != 0)?;
         let sign = (bytes[start] >= 0x80).then_some(0);
-        Some(der(
-            INTEGER,
-            sign.into_iter()
-                .chain(bytes[start..].iter().copied())
-                .collect(),
-        ))
+        let digits = bytes[start..].iter().copied();
+        Some(der(INTEGER, sign.into_iter().chain(digits).collect()))
     };
     let key = der(SEQUENCE, [number(&rsa.n)?, number(&rsa.e)?].concat());
     Some(DecodingKey::from_rsa_der(&key))
@@ -202,6 +194,11 @@ mod tests {
         key
     }
 
+    fn with_list(mut key: Value, name: &str, value: &str) -> Value {
+        key[name] = json!([value]);
+        key
+    }
+
     fn parse(keys: &[Value]) -> Result<KeySet, String> {
         KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
     }
@@ -217,6 +214,8 @@ mod tests {
             json!({"kty": "oct", "kid": "secret", "k": "AAAA"}),
             json!({"kty": "oct", "kid": "secret", "k": "AAAA", "alg": "HS256"}),
             with(of_curve("enc", "P-256"), "use", "enc"),
+            with_list(of_curve("ops", "P-256"), "key_ops", "deriveKey"),
+            with_list(of_curve("v", "P-256"), "key_ops", "verify"),
             with(rsa.clone(), "alg", "RSA-OAEP"),
             with(rsa, "alg", "HS256"),
             of_curve("k", "secp256k1"),
@@ -226,7 +225,7 @@ mod tests {
         ])
         .unwrap();
         let ids: Vec<_> = set.0.iter().map(|key| key.id.as_deref().unwrap()).collect();
-        assert_eq!(ids, ["a", "r", "e"]);
+        assert_eq!(ids, ["a", "r", "e", "v"]);
         for (id, algorithm, wanted) in [
             (Some("a"), Algorithm::ES256, "Key"),
             (Some("a"), Algorithm::HS256, "WrongAlgorithm"),
@@ -234,7 +233,7 @@ mod tests {
             (Some("r"), Algorithm::HS256, "WrongAlgorithm"),
             (Some("e"), Algorithm::EdDSA, "Key"),
             (Some("secret"), Algorithm::HS256, "Nothing"),
-            (None, Algorithm::ES256, "Key"),
+            (None, Algorithm::EdDSA, "Key"),
             (None, Algorithm::HS256, "WrongAlgorithm"),
         ] {
             let found = format!("{:?}", set.find(id, algorithm));
