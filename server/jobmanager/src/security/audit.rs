@@ -103,6 +103,11 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
+        const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+        if self.status == Some(TOO_MANY) {
+            self.entry.refused(&self.who, TOO_MANY, "asked too often");
+            return;
+        }
         let outcome = match self.status {
             Some(status) if status.is_success() => "done",
             Some(_) => "failed",
@@ -240,6 +245,10 @@ mod tests {
                 entry.refused(&Caller::Anybody, StatusCode::FORBIDDEN, "elsewhere");
             }
             entry.refused(&certificate, StatusCode::FORBIDDEN, "elsewhere");
+            for _ in 0..1_000 {
+                let underway = entry.clone().admitted(Caller::Anybody);
+                underway.answered(StatusCode::TOO_MANY_REQUESTS, None);
+            }
         });
         let log = String::from_utf8(read.0.lock().unwrap().clone()).unwrap();
         let of = |by: &str| log.matches(&format!("who=\"anybody\" by=\"{by}\"")).count();
