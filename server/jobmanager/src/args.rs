@@ -1,15 +1,15 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{
-    self, CancelArgs, CheckpointArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs, SavepointArgs,
-    StatusArgs, StopArgs, TokenArgs, USAGE, WhyArgs,
+    self, CancelArgs, CheckpointArgs, CompletionsArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs,
+    SavepointArgs, StatusArgs, StopArgs, TokenArgs, USAGE, WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
 use crate::logging::Format;
 use crate::options::{Options, ServeArgs};
 use crate::serve::{ServeError, Server};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -55,6 +55,8 @@ enum Command {
     Stop(StopArgs),
     /// Make a token for a client of REST
     Token(TokenArgs),
+    /// Print what a shell needs to complete command lines
+    Completions(CompletionsArgs),
     /// The TaskManagers of `local` are this program, too
     #[command(name = "taskmanager", hide = true)]
     TaskManager(taskmanager::Args),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Savepoint(args) => cli::savepoint(&args),
         Command::Stop(args) => cli::stop(&args),
         Command::Token(args) => cli::token(&args),
+        Command::Completions(args) => cli::completions(&args, CommandLine::command()),
         Command::TaskManager(args) => {
             taskmanager::main_with(args, taskmanager::operators::builtin())
         }

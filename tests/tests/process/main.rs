@@ -6,6 +6,7 @@
 mod bad_input;
 mod clients;
 mod cluster;
+mod completions;
 mod dashboard;
 mod events;
 mod failures;

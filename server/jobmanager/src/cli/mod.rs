@@ -1,10 +1,11 @@
-//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`, `cancel`,
-//! `rescale`, `savepoint`, `checkpoint`, `stop`.
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`,
+//! `cancel`, `rescale`, `savepoint`, `checkpoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
 
 mod answer;
 mod client;
+mod completions;
 mod disposal;
 mod events;
 mod follow;
@@ -19,6 +20,7 @@ mod token;
 mod why;
 
 pub(crate) use client::{Access, Client, ClientError};
+pub use completions::{CompletionsArgs, completions};
 pub use events::{EventsArgs, events};
 pub(crate) use follow::{End, follow};
 pub(crate) use output::{complain, print};
