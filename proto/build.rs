@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "v1/session.proto",
         "v1/exchange.proto",
+        "v1/log.proto",
         "v1/record.proto",
         "v1/recording.proto",
     ];

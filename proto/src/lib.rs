@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | the session between TaskManager and JobManager | `v1/session.proto` | [`Envelope`] ⇄ [`v1::ToTaskManager`]; [`Received`] ⇄ [`v1::FromTaskManager`] |
 //! | the exchange of records between TaskManagers | `v1/exchange.proto` | [`ChannelId`] ⇄ [`v1::Subscribe`] by [`subscribe`]; frames by [`records`] |
+//! | what a TaskManager has logged | `v1/log.proto` | as it is generated: nothing of it reaches the core |
 //! | recordings of what a JobManager was told | `v1/recording.proto` | [`recording`] |
 //! | what the JobManager stores | `v1/record.proto` | [`encode_record`], [`decode_record`]; keys by [`key_text`], [`parse_key`] |
 //! | the metadata of a savepoint | `v1/record.proto` | [`encode_savepoint`], [`decode_savepoint`] |

@@ -81,3 +81,26 @@ fn records_keep_their_keys_and_bytes() {
     }
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn messages_of_the_log_keep_their_bytes() {
+    let mut text = String::new();
+    let position = v1::LogPosition {
+        process: 1_700_000_000_000_000,
+        offset: 4_096,
+    };
+    let request = v1::ReadLogRequest {
+        after: Some(position),
+        lines: Some(0),
+    };
+    show(&mut text, "request", &request.encode_to_vec());
+    let excerpt = v1::LogExcerpt {
+        text: b"one\ntwo\n".to_vec(),
+        end: Some(position),
+        missed: 3,
+        kept: 8,
+        modified_ms: 1_700_000_000_001,
+    };
+    show(&mut text, "excerpt", &excerpt.encode_to_vec());
+    insta::assert_snapshot!(text);
+}

@@ -1,8 +1,8 @@
 //! The command line of the binary `jobmanager`.
 
 use crate::cli::{
-    self, CancelArgs, CheckpointArgs, CompletionsArgs, EventsArgs, ListArgs, RescaleArgs, RunArgs,
-    SavepointArgs, StatusArgs, StopArgs, TokenArgs, USAGE, WhyArgs,
+    self, CancelArgs, CheckpointArgs, CompletionsArgs, EventsArgs, ListArgs, LogsArgs, RescaleArgs,
+    RunArgs, SavepointArgs, StatusArgs, StopArgs, TokenArgs, USAGE, WhyArgs,
 };
 use crate::gate::Gate;
 use crate::local::{self, LocalArgs};
@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use taskmanager::recent_log::OWN;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::error;
 
@@ -43,6 +44,8 @@ enum Command {
     Why(WhyArgs),
     /// Follow what happens to jobs and TaskManagers
     Events(EventsArgs),
+    /// Show what the JobManager or a TaskManager has logged
+    Logs(LogsArgs),
     /// Cancel a job
     Cancel(CancelArgs),
     /// Change the parallelism of a job, or show it
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => cli::status(&args),
         Command::Why(args) => cli::why(&args),
         Command::Events(args) => cli::events(&args),
+        Command::Logs(args) => cli::logs(&args),
         Command::Cancel(args) => cli::cancel(&args),
         Command::Rescale(args) => cli::rescale(&args),
         Command::Checkpoint(args) => cli::checkpoint(&args),
@@ -110,6 +114,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    OWN.set_limit(options.log_memory);
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.clamp(2, MAX_WORKERS))

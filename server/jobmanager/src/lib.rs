@@ -23,6 +23,7 @@ mod https;
 mod kubernetes;
 pub mod local;
 pub mod logging;
+pub mod logs;
 pub mod metrics;
 pub mod objects;
 pub mod options;

@@ -1,7 +1,8 @@
-//! Log lines on standard error: for people by default, one JSON object per line by option.
+//! Log lines on standard error: for people by default, one JSON object per line by option. The latest are kept in
+//! memory, too.
 
 use crate::security::audit::TARGET;
-use std::io::IsTerminal;
+use taskmanager::recent_log::Heard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
@@ -17,16 +18,15 @@ pub enum Format {
 
 /// Starts logging for the whole process, panics included. A second call changes nothing.
 pub fn start(format: Format) {
+    let heard = Heard::stderr();
     let builder: SubscriberBuilder<_, _, EnvFilter, _> = tracing_subscriber::fmt()
         .with_env_filter(filter())
-        .with_writer(std::io::stderr)
+        .with_writer(move || heard)
         // A line that cannot be written is dropped: telling about it there, too, would panic.
         .log_internal_errors(false)
         .with_target(false);
     let started = match format {
-        Format::Human => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init(),
+        Format::Human => builder.with_ansi(heard.has_colours()).try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
     if started.is_ok() {

@@ -1,10 +1,12 @@
 //! The command line of the binary `taskmanager`, and of whatever other binary has one built in.
 
+use crate::recent_log::{Heard, MAX_MEMORY, OWN};
 use crate::sdk::Registry;
 use crate::tls::{ClusterName, Credentials};
 use crate::{Options, StartError, descriptors, operators, run};
 use clap::{Parser, ValueEnum};
-use std::io::{IsTerminal, Read};
+use jobmanager_core::config::parse_memory;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -80,6 +82,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
 
+    /// How much of what it logs it keeps in memory, for those who ask the JobManager, at most 16 mb; 0 for nothing
+    #[arg(long, value_name = "SIZE", value_parser = log_memory, default_value = "1 mb")]
+    pub log_memory: u64,
+
     /// Stop when standard input ends: a child process that does not outlive its parent
     #[arg(long, hide = true)]
     pub stop_with_stdin: bool,
@@ -127,6 +133,14 @@ fn cluster_name(text: &str) -> Result<ClusterName, String> {
     ClusterName::new(text).ok_or_else(|| problem.to_owned())
 }
 
+fn log_memory(text: &str) -> Result<u64, String> {
+    match parse_memory(text) {
+        Ok(bytes) if bytes <= MAX_MEMORY => Ok(bytes),
+        Ok(_) => Err("more than 16 mb".to_owned()),
+        Err(problem) => Err(problem.to_string()),
+    }
+}
+
 /// The binary `taskmanager`: its command line, with the built-in operators.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -136,6 +150,7 @@ pub fn main() -> ExitCode {
 /// Runs a TaskManager as a process of its own: logs, signals and exit code included.
 #[must_use]
 pub fn main_with(args: Args, registry: Registry) -> ExitCode {
+    OWN.set_limit(args.log_memory);
     log_to_stderr(args.log_format);
     descriptors::raise();
     match run_until_told(args, registry) {
@@ -225,15 +240,16 @@ fn end_of_stdin() -> oneshot::Receiver<()> {
 fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let heard = Heard::stderr();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // A line that cannot be written is dropped: telling about it there, too, would panic.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
+        .with_writer(move || heard);
     // Whoever embeds this may have set up its own already.
     let _ = match format {
         LogFormat::Human => log
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(heard.has_colours())
             .with_target(false)
             .try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -244,6 +260,7 @@ fn log_to_stderr(format: LogFormat) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::recent_log::DEFAULT_MEMORY;
     use clap::CommandFactory;
 
     #[test]
@@ -254,6 +271,7 @@ mod tests {
         assert_eq!(args.bind_addr.to_string(), "127.0.0.1:0");
         assert_eq!((args.slots, args.id), (None, None));
         assert_eq!(args.leave_timeout, 20);
+        assert_eq!(args.log_memory, DEFAULT_MEMORY);
     }
 
     #[test]
@@ -303,6 +321,16 @@ mod tests {
         ] {
             assert!(parse(&alone).is_err(), "{alone:?}");
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_log_is_a_size_within_bounds() {
+        let parse = |size| Args::try_parse_from(["taskmanager", "--log-memory", size]);
+        assert_eq!(parse("0").unwrap().log_memory, 0);
+        assert_eq!(parse("16 mb").unwrap().log_memory, MAX_MEMORY);
+        let refused = parse("17 mb").unwrap_err().to_string();
+        assert!(refused.contains("more than 16 mb"), "{refused}");
+        assert!(parse("much").is_err());
     }
 
     #[test]

@@ -73,6 +73,7 @@
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
 //! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
 //! | `storage` | where snapshots are kept |
+//! | [`recent_log`] | what was logged most recently |
 //! | [`descriptors`] | how many files and sockets there may be |
 //! | [`tls`] | who may be at the other end of a connection |
 //!
@@ -91,6 +92,7 @@ mod link;
 pub mod objects;
 pub mod operators;
 mod options;
+pub mod recent_log;
 pub mod sdk;
 mod session;
 mod state;
@@ -180,7 +182,8 @@ pub async fn run(
 }
 
 /// What a peer or the connection to it says, in words only.
-fn status_words(status: &tonic::Status) -> String {
+#[must_use]
+pub fn status_words(status: &tonic::Status) -> String {
     let mut words = match status.message() {
         "" => status.code().to_string(),
         message => message.to_owned(),

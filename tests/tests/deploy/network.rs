@@ -38,12 +38,12 @@ fn reaches(objects: &[Value], from: Option<&Value>, deployment: &str, port: &str
 }
 
 /// Of pods of Deployments with these names, each reaches what it has to, and no more.
-pub(crate) fn assert_only_taskmanagers_reach_the_ports_of_the_cluster(objects: &[Value]) {
+pub(crate) fn assert_only_the_cluster_reaches_its_ports(objects: &[Value]) {
     let labels = |name| pod(find(objects, "Deployment", name))["metadata"]["labels"].clone();
     let (jobmanager, taskmanager) = (labels("jobmanager"), labels("taskmanager"));
     let other = json!({"app.kubernetes.io/name": "something else"});
     for (from, grpc, exchange, rest) in [
-        (Some(&jobmanager), false, false, true),
+        (Some(&jobmanager), false, true, true),
         (Some(&taskmanager), true, true, true),
         (Some(&other), false, false, true),
         (None, false, false, false),
@@ -58,8 +58,8 @@ pub(crate) fn assert_only_taskmanagers_reach_the_ports_of_the_cluster(objects: &
 }
 
 #[test]
-fn only_taskmanagers_reach_the_ports_on_which_the_cluster_talks_to_itself() {
-    assert_only_taskmanagers_reach_the_ports_of_the_cluster(&manifests());
+fn only_the_cluster_reaches_the_ports_on_which_it_talks_to_itself() {
+    assert_only_the_cluster_reaches_its_ports(&manifests());
 }
 
 #[test]

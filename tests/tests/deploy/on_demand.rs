@@ -3,7 +3,7 @@
 
 use crate::helm_chart::{assert_refused, configuration, rendered, with};
 use crate::kinds::assert_known;
-use crate::network::assert_only_taskmanagers_reach_the_ports_of_the_cluster;
+use crate::network::assert_only_the_cluster_reaches_its_ports;
 use crate::objects::{find, objects, of_kind, pod};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -175,7 +175,7 @@ fn pods_on_demand_reach_and_are_reached_as_those_of_the_deployment() {
     let stand_in = json!({"kind": "Deployment", "metadata": {"name": "taskmanager"}, "spec": {"template": template}});
     all.push(stand_in);
     assert_eq!(of_kind(&all, "NetworkPolicy").len(), 2);
-    assert_only_taskmanagers_reach_the_ports_of_the_cluster(&all);
+    assert_only_the_cluster_reaches_its_ports(&all);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod kubelet;
 mod kubernetes;
 mod leaving;
 mod local;
+mod logs;
 mod metrics;
 #[cfg(feature = "services")]
 mod objects;

@@ -1,9 +1,11 @@
 //! The REST interface from the outside: one method per request, errors that say what to do next.
 
 mod access;
+mod log;
 mod stream;
 
 pub(crate) use access::Access;
+pub(crate) use log::LogText;
 pub(crate) use stream::{Sent, Stream};
 
 use super::answer::{
@@ -23,6 +25,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use stream::admitted;
 use taskmanager::tls::{FileProblem, tls_words};
 use ureq::http::header::{AUTHORIZATION, RETRY_AFTER};
 use ureq::http::request::Builder;
@@ -41,6 +44,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// HTTP status: this client asks too often.
 const TOO_MANY: u16 = 429;
+/// HTTP status: somebody further away cannot be asked.
+const UNREACHED: u16 = 502;
 /// HTTP status: nobody there who could answer.
 const UNAVAILABLE: u16 = 503;
 /// HTTP status: whoever is there did not come to it in time.
@@ -158,7 +163,7 @@ impl ClientError {
 
     /// Whether it may be otherwise in a moment, as when one leader follows another.
     pub(crate) fn may_pass(&self) -> bool {
-        let is_busy = |status: &u16| [UNAVAILABLE, TOO_SLOW].contains(status);
+        let is_busy = |status: &u16| [UNREACHED, UNAVAILABLE, TOO_SLOW].contains(status);
         self.is_about_where()
             || matches!(self, ClientError::Silent { .. })
             || matches!(self, ClientError::Refused { status, .. } if is_busy(status))

@@ -1,4 +1,4 @@
-//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`,
+//! The commands that talk to a running JobManager: `run`, `list`, `status`, `why`, `events`, `logs`,
 //! `cancel`, `rescale`, `savepoint`, `checkpoint`, `stop`.
 //!
 //! They are clients of the REST interface like any other: nothing in here knows the coordinator.
@@ -10,6 +10,7 @@ mod disposal;
 mod events;
 mod follow;
 mod interrupt;
+mod logs;
 mod output;
 mod progress;
 mod rescale;
@@ -23,6 +24,7 @@ pub(crate) use client::{Access, Client, ClientError};
 pub use completions::{CompletionsArgs, completions};
 pub use events::{EventsArgs, events};
 pub(crate) use follow::{End, follow};
+pub use logs::{LogsArgs, logs};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
 pub use rescale::{RescaleArgs, rescale};

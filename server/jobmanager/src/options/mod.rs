@@ -29,10 +29,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use table::SHELL_OPTIONS;
 use table::{
-    ALLOW_INSECURE, CHECKPOINT_DIR, DATA_DIR, RECORDER_DIR, RECORDER_MEMORY, REST_ADDRESS,
-    REST_BIND, REST_PORT, RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE, WEB_DIR,
-    WEB_REFRESH, WEB_TIMEOUT,
+    ALLOW_INSECURE, CHECKPOINT_DIR, DATA_DIR, LOG_MEMORY, RECORDER_DIR, RECORDER_MEMORY,
+    REST_ADDRESS, REST_BIND, REST_PORT, RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE,
+    WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
 };
+use taskmanager::recent_log::MAX_MEMORY;
 
 /// The command `serve`: run a JobManager until SIGTERM or Ctrl-C.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -110,6 +111,8 @@ pub struct Options {
     pub limits: Limits,
     /// What is recorded for a look back.
     pub flight_recorder: RecorderOptions,
+    /// How much of the log is kept in memory. Bytes.
+    pub log_memory: u64,
     /// What the coordinator reads.
     pub cluster: ClusterConfig,
     /// The options of jobs that the cluster sets.
@@ -237,6 +240,7 @@ impl Options {
         let security = shell.security(&mut problems);
         let limits = shell.limits(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
+        let log_memory = shell.log_memory(&mut problems);
         let store = shell.store(&data_dir, &mut problems);
         let election = shell.election(&store, &data_dir, &mut problems);
         let jobmanagers = shell.jobmanagers(&mut problems);
@@ -278,6 +282,7 @@ impl Options {
                 security,
                 limits,
                 flight_recorder,
+                log_memory,
                 cluster,
                 job_defaults: map,
                 web_timeout,
@@ -385,6 +390,16 @@ impl Shell<'_> {
             path => std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
         };
         RecorderOptions { memory, dir }
+    }
+
+    fn log_memory(&self, problems: &mut Vec<String>) -> u64 {
+        let problem = match parse_memory(self.text(LOG_MEMORY)) {
+            Ok(memory) if memory <= MAX_MEMORY => return memory,
+            Ok(_) => "more than 16 mb".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        problems.push(format!("{LOG_MEMORY}: {problem}"));
+        0
     }
 
     /// Jobs may have another one, which is looked at when they need it.

@@ -75,11 +75,12 @@ pub(super) const JWT_OPERATOR: &str = "security.jwt.operator-role";
 pub(super) const JWT_ADMIN: &str = "security.jwt.admin-role";
 pub(super) const ALLOW_INSECURE: &str = "security.allow-insecure";
 
+pub(super) const LOG_MEMORY: &str = "log.memory";
 pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 61] = [
+pub static SHELL_OPTIONS: [OptionSpec; 62] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -228,6 +229,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 61] = [
         JOBMANAGERS,
         "",
         "Where TaskManagers that are started for jobs find the JobManagers, each as HOST:PORT, with commas between them; this one's jobmanager.rpc.address and port if unset.",
+    ),
+    shell(
+        LOG_MEMORY,
+        "1 mb",
+        "How much of what a JobManager logs it keeps in memory for clients, at most 16 mb; 0 for nothing. TaskManagers have --log-memory.",
     ),
     shell(
         RECORDER_MEMORY,

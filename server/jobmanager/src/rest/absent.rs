@@ -34,16 +34,10 @@ pub(super) async fn dataset(uri: Uri) -> Failure {
     Failure::not_found(format!("Not found: {}: there are no data sets", uri.path()))
 }
 
-/// `…/logs`: log lines go to standard error, and whoever starts the process keeps them.
-pub(super) async fn logs() -> Json<Value> {
-    Json(json!({ "logs": [] }))
-}
-
-/// `…/log`, `…/logs/:file`, `…/stdout`
-pub(super) async fn log() -> Failure {
+/// `…/stdout`
+pub(super) async fn stdout() -> Failure {
     Failure::not_found(
-        "there is no such file: log lines go to standard error, and whoever starts the process keeps them"
-            .to_owned(),
+        "there is no such file: whoever starts the process keeps what it prints; what it logs is at log".to_owned(),
     )
 }
 
@@ -68,12 +62,6 @@ pub(super) async fn of_taskmanager(rest: &Rest, names: &Names) -> Result<(), Fai
     let id = TaskManagerId(name.clone());
     let view = move |coordinator: &Coordinator, _| coordinator.data_address(&id).map(drop);
     rest.find(|| taskmanager_not_found(&name), view).await
-}
-
-/// `GET /taskmanagers/:id/logs`
-pub(super) async fn taskmanager_logs(State(rest): State<Rest>, names: Names) -> Answer {
-    of_taskmanager(&rest, &names).await?;
-    Ok(logs().await)
 }
 
 /// `GET /taskmanagers/:id/thread-dump`
@@ -120,7 +108,7 @@ pub(super) async fn yarn_stop() -> Failure {
 /// `…/log-url`
 pub(super) async fn log_url() -> Failure {
     Failure::not_implemented(
-        "nobody serves logs: they go to standard error, and whoever starts the process keeps them",
+        "no other server has logs: /jobmanager/log and /taskmanagers/ID/log have the latest lines of each process",
     )
 }
 

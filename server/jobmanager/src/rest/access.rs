@@ -36,6 +36,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 pub(super) struct Access {
     pub(super) guard: Guard,
     pub(super) role: Role,
+    /// Whether the log tells who asked, and pages of other places may not ask.
+    pub(super) is_command: bool,
     /// The method, and the path as the table has it.
     pub(super) action: String,
 }
@@ -49,7 +51,7 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
     let (mut parts, body) = request.into_parts();
     let entry = entry(&access, &mut parts).await;
     let peer: Option<&Peer> = parts.extensions.get();
-    let is_command = access.role >= Role::Operator;
+    let is_command = access.is_command;
     let admitted = access.guard.admit(peer, &parts.headers, access.role).await;
     let caller = match admitted {
         Ok(caller) => caller,

@@ -235,6 +235,7 @@ mod tests {
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
             guard: Guard::default(),
+            logs: crate::logs::Logs::new(None, false).unwrap(),
             reloads: Arc::new([]),
             shown: Arc::new([]),
             submissions: Submissions::limited(None),

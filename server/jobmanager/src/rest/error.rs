@@ -96,6 +96,16 @@ impl Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
     }
 
+    /// A TaskManager of which something is wanted cannot be asked.
+    pub(super) fn unreachable(error: String) -> Failure {
+        Failure::new(StatusCode::BAD_GATEWAY, error)
+    }
+
+    /// It does not answer.
+    pub(super) fn no_answer(error: String) -> Failure {
+        Failure::new(StatusCode::GATEWAY_TIMEOUT, error)
+    }
+
     pub(super) fn unavailable(error: String) -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }

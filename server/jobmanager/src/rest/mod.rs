@@ -20,6 +20,7 @@ pub(crate) mod front;
 mod job;
 mod latest;
 mod leader;
+pub(crate) mod logs;
 mod metrics;
 mod openapi;
 mod parallelism;
@@ -41,6 +42,7 @@ mod why;
 
 use crate::driver::Driver;
 use crate::election::Leaders;
+use crate::logs::Logs;
 use crate::metrics::MetricsTable;
 use crate::security::Guard;
 use axum::Router;
@@ -92,6 +94,8 @@ pub struct Rest {
     pub reloads: Arc<[Reloads]>,
     /// The certificates that others are shown.
     pub shown: Arc<[Fresh<Called>]>,
+    /// Reads the logs of TaskManagers.
+    pub logs: Logs,
     /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.

@@ -13,6 +13,7 @@ use crate::discard::{CheckpointStorage, StorageProblem};
 use crate::driver::{DriverEnd, panic_words};
 use crate::gate::{Gate, Scheme};
 use crate::grpc::SessionService;
+use crate::logs::Logs;
 use crate::options::Options;
 use crate::rest::front;
 use crate::security::{Guard, Hosts};
@@ -143,6 +144,7 @@ impl Server {
             reloads: reloads.collect(),
             shown,
         };
+        let logs = Logs::new(internal, security.allow_insecure).map_err(ServeError::Tls)?;
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
         let rpc = Port::take(&options.rpc).await?;
@@ -161,7 +163,7 @@ impl Server {
         };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses, guard.clone(), files)?;
+        let mut terms = Terms::new(options, storage, addresses, guard.clone(), files, logs)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }

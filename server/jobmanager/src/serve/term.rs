@@ -9,6 +9,7 @@ use crate::discard::CheckpointStorage;
 use crate::driver::{Driver, DriverEnd, driver};
 use crate::election::{Election, KnownLeader, Leader, Leaders, Lease, Lost};
 use crate::gate::{Gate, Leading, Scheme};
+use crate::logs::Logs;
 use crate::metrics::MetricsTable;
 use crate::options::Options;
 use crate::recorder::{Recorder, RecordingFiles, Recordings};
@@ -44,6 +45,7 @@ struct Office {
     addresses: Addresses,
     guard: Guard,
     files: Files,
+    logs: Logs,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
     leaders: Leaders,
@@ -92,6 +94,7 @@ impl Terms {
         addresses: Addresses,
         guard: Guard,
         files: Files,
+        logs: Logs,
     ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
@@ -104,6 +107,7 @@ impl Terms {
                 addresses,
                 guard,
                 files,
+                logs,
                 here: watch::Sender::new(None),
                 leaders,
                 store: None,
@@ -253,6 +257,7 @@ impl Office {
             guard: self.guard.clone(),
             reloads: self.files.reloads.clone(),
             shown: self.files.shown.clone(),
+            logs: self.logs.clone(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

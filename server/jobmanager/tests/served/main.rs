@@ -10,6 +10,7 @@ mod events;
 mod exposition;
 mod http;
 mod jwt;
+mod logs;
 mod parallelism;
 mod rest;
 mod security;

@@ -5,6 +5,7 @@ use super::{
     refused, to_wire,
 };
 use crate::channel::{Hub, Pipe, Popped, Reader, Side};
+use crate::recent_log;
 use crate::tls::{Incoming, Peer};
 use futures::FutureExt;
 use jobmanager_core::message::ChannelId;
@@ -40,7 +41,7 @@ pub(crate) struct Exchange {
     running: watch::Receiver<()>,
 }
 
-/// Serves until the future is dropped.
+/// Serves until the future is dropped; the log of this process, too.
 pub(crate) async fn serve(
     incoming: Incoming,
     exchange: Exchange,
@@ -52,7 +53,9 @@ pub(crate) async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
-        .serve_with_incoming(service, incoming)
+        .add_service(service)
+        .add_service(recent_log::server())
+        .serve_with_incoming(incoming)
         .await
 }
 

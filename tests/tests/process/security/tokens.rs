@@ -127,6 +127,24 @@ fn what_is_done_to_a_job_is_in_the_log_with_the_name_of_who_did_it() {
 }
 
 #[test]
+fn logs_are_for_operators_over_tls_and_reading_them_is_no_deed() {
+    let guarded = Guarded::start(1);
+    let low = guarded.as_role(Role::Viewer, "logs", &[]);
+    assert_eq!(low.code, 4, "{}", low.text);
+    let own = guarded.as_role(Role::Operator, "logs", &[]);
+    assert_eq!(own.code, 0, "{}", own.text);
+    assert!(own.text.contains("who=\"the-viewer\""), "{}", own.text);
+    let of_worker = guarded.as_role(Role::Operator, "logs", &["tm-0"]);
+    assert_eq!(of_worker.code, 0, "{}", of_worker.text);
+    assert!(
+        of_worker.text.contains("taskmanager started"),
+        "{}",
+        of_worker.text
+    );
+    assert!(!guarded.log().contains("the-operator"), "{}", guarded.log());
+}
+
+#[test]
 fn a_token_is_made_for_its_holder_and_its_hash_for_the_jobmanager() {
     let output = crate::cluster::jobmanager()
         .args(["token", "carol", "viewer"])

@@ -4,7 +4,8 @@ use super::{Answer, Client, ClientError, explain, parse};
 use crate::cli::answer::Refusal;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
-use ureq::{Error, SendBody};
+use ureq::http::Response;
+use ureq::{Body, Error, SendBody};
 
 /// A stream is renewed this often: of a JobManager that is gone without a word nothing else would tell.
 const RENEWED: Duration = Duration::from_secs(60);
@@ -76,23 +77,35 @@ impl Client {
                 .timeout_recv_body(Some(RENEWED));
             self.agent.run(request.build())
         };
-        let mut response = run().map_err(|problem| explain(address, problem))?;
-        if let Some(leader) = super::standby(address, &response) {
-            let text = response.body_mut().read_to_string();
-            let text = text.map_err(|problem| explain(address, problem))?;
-            return Ok(Answer::Standby { leader, text });
-        }
-        let status = response.status().as_u16();
-        if status != 200 {
-            let text = response.body_mut().read_to_string();
-            let text = text.map_err(|problem| explain(address, problem))?;
-            let refusal: Refusal = parse(address, &text)?;
-            let problems = refusal.errors;
-            return Err(ClientError::Refused { status, problems });
-        }
-        let body = response.into_body().into_reader();
-        Ok(Answer::Leader(Stream(BufReader::new(Box::new(body)))))
+        let response = run().map_err(|problem| explain(address, problem))?;
+        Ok(match admitted(address, response)? {
+            Answer::Leader(response) => {
+                let body = response.into_body().into_reader();
+                Answer::Leader(Stream(BufReader::new(Box::new(body))))
+            }
+            Answer::Standby { leader, text } => Answer::Standby { leader, text },
+        })
     }
+}
+
+/// An answer whose body is still to be read, if it is what was asked for.
+pub(super) fn admitted(
+    address: &str,
+    mut response: Response<Body>,
+) -> Result<Answer<Response<Body>>, ClientError> {
+    let status = response.status().as_u16();
+    let leader = super::standby(address, &response);
+    if leader.is_none() && status == 200 {
+        return Ok(Answer::Leader(response));
+    }
+    let text = response.body_mut().read_to_string();
+    let text = text.map_err(|problem| explain(address, problem))?;
+    if let Some(leader) = leader {
+        return Ok(Answer::Standby { leader, text });
+    }
+    let refusal: Refusal = parse(address, &text)?;
+    let problems = refusal.errors;
+    Err(ClientError::Refused { status, problems })
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ mod parameters;
 mod schema;
 
 pub(super) use parameters::{
-    AFTER, AGG, CHOSEN_JOBS, CHOSEN_SUBTASKS, GET, JOBS, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET, Query,
+    AFTER, AGG, CHOSEN_JOBS, CHOSEN_SUBTASKS, GET, JOBS, LIMIT, LINES, LOG_AFTER, MAX_EXCEPTIONS,
+    MODE, OFFSET, Query,
 };
 
 use super::routes::{Answer, Group, Route, groups};

@@ -51,6 +51,8 @@ mod queries {
     use super::{Query, number, text};
     const JOB: &str = "7f33cc341a0ccd8f1312e04dd86817c3";
     pub(in crate::rest) const OFFSET: Query = number("offset", "How many are left out at the beginning", "0");
+    pub(in crate::rest) const LINES: Query = number("lines", "How many of the last lines", "100");
+    pub(in crate::rest) const LOG_AFTER: Query = text("after", "Only what was logged after the place that the header log-position of an earlier answer has", "1700000000000000-0");
     pub(in crate::rest) const LIMIT: Query = number("limit", "How many are shown", "50");
     pub(in crate::rest) const MAX_EXCEPTIONS: Query = number("maxExceptions", "How many are shown", "1");
     pub(in crate::rest) const GET: Query = text("get", "The metrics whose values are wanted, with commas; their names come without it", "numRestarts");

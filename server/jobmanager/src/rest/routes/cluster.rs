@@ -1,9 +1,9 @@
 //! The cluster as a whole, and the JobManager itself.
 
-use super::{Route, TRIGGERED, get, post, recorded};
-use crate::rest::openapi::{self, AFTER, GET, JOBS, LIMIT, OFFSET};
+use super::{LOG, Route, TRIGGERED, get, post, recorded};
+use crate::rest::openapi::{self, AFTER, GET, JOBS, LIMIT, LINES, LOG_AFTER, OFFSET};
 use crate::rest::{
-    absent, applications, cluster, disposal, events, exposition, leader, metrics, recording,
+    absent, applications, cluster, disposal, events, exposition, leader, logs, metrics, recording,
     settings,
 };
 use crate::security::Role::{Admin, Anybody, Operator, Viewer};
@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 #[rustfmt::skip]
-fn of_jobmanager() -> [Route; 10] {
+fn of_jobmanager() -> [Route; 12] {
     [
         get(Viewer, "/jobmanager/config", settings::cluster, "The options of the cluster")
             .gives(recorded!("jobmanager-config")),
@@ -57,8 +57,12 @@ fn of_jobmanager() -> [Route; 10] {
             .gives(recorded!("jobmanager-environment")),
         get(Viewer, "/jobmanager/metrics", metrics::jobmanager, "Metrics of the JobManager: their names, or the values of some")
             .asks(&[GET]).gives(recorded!("jobmanager-metrics")),
-        get(Viewer, "/jobmanager/logs", absent::logs, "The log files: none")
+        get(Viewer, "/jobmanager/logs", logs::jobmanager_list, "The log files: one, of the latest lines")
             .gives(recorded!("jobmanager-logs")),
+        get(Operator, "/jobmanager/log", logs::jobmanager, "What this JobManager logged most recently")
+            .asks(&[LINES, LOG_AFTER]).gives_text("text/plain", LOG).view(),
+        get(Operator, "/jobmanager/logs/{file}", logs::jobmanager_file, "The same, by its name jobmanager.log")
+            .asks(&[LINES, LOG_AFTER]).gives_text("text/plain", LOG).view(),
         get(Viewer, "/jobmanager/thread-dump", absent::threads, "The threads of a Java virtual machine: none")
             .gives(r#"{"threadInfos": []}"#),
         get(Viewer, "/jobmanager/profiler", absent::profiles, "Profiles of a Java virtual machine: none")

@@ -41,6 +41,8 @@ pub(super) struct Route {
     handler: MethodRouter<Rest>,
     /// Who may ask for it.
     pub(super) role: Role,
+    /// Whether it does something, or shows what nobody should see unnoticed: then the log tells who asked.
+    is_command: bool,
     /// What it is for, in a line.
     pub(super) summary: &'static str,
     pub(super) queries: &'static [Query],
@@ -59,6 +61,8 @@ pub(super) struct Answer {
 }
 
 const JSON: &str = "application/json";
+const LOG: &str =
+    "2026-01-01T00:00:00.000000Z  INFO ready rest=127.0.0.1:8081 rpc=127.0.0.1:6123\n";
 /// What is answered to a wish that goes on after the answer.
 const TRIGGERED: &str = r#"{"request-id": "0123456789abcdef0123456789abcdef"}"#;
 
@@ -87,6 +91,7 @@ pub(super) fn router(guard: &Guard) -> Router<Rest> {
         let access = Access {
             guard: guard.clone(),
             role: route.role,
+            is_command: route.is_command,
             action: format!("{} {}", route.method, route.path),
         };
         let checked = from_fn_with_state(access, access::check);
@@ -106,6 +111,7 @@ fn route<H: Handler<T, Rest>, T: 'static>(
         path,
         handler: on(filter, handler),
         role,
+        is_command: role >= Role::Operator,
         summary,
         queries: &[],
         body: None,
@@ -188,6 +194,12 @@ impl Route {
     /// What comes back if it is not JSON.
     fn gives_text(mut self, kind: &'static str, example: &'static str) -> Route {
         (self.answer.kind, self.answer.example) = (kind, example);
+        self
+    }
+
+    /// Nothing is done by it, and nobody has to know who asked: those who follow a log would fill it.
+    fn view(mut self) -> Route {
+        self.is_command = false;
         self
     }
 

@@ -5,7 +5,8 @@ use crate::rest::absent;
 use crate::security::Role::{Admin, Operator, Viewer};
 
 const NO_JARS: &str = "A job is a graph, not a jar";
-const NO_LOGS: &str = "Whoever starts a process keeps its log";
+const NO_LOGS: &str = "No other server has logs";
+const NO_OUTPUT: &str = "Whoever starts a process keeps what it prints";
 const NO_JAVA: &str = "There is no Java to profile";
 const OTHERWISE: &str = "The parallelism changes with resource requirements";
 const NO_HISTORY: &str = "Nobody keeps what the parallelism was";
@@ -41,12 +42,8 @@ pub(super) fn routes() -> Vec<Route> {
     let not_there = [
         delete(Admin, "/datasets/{dataset}", absent::dataset, NO_DATASETS),
         get(Viewer, "/datasets/delete/{trigger}", absent::dataset, NO_DATASETS),
-        get(Viewer, "/jobmanager/log", absent::log, NO_LOGS),
-        get(Viewer, "/jobmanager/stdout", absent::log, NO_LOGS),
-        get(Viewer, "/jobmanager/logs/{file}", absent::log, NO_LOGS),
-        get(Viewer, "/taskmanagers/{taskmanager}/log", absent::log, NO_LOGS),
-        get(Viewer, "/taskmanagers/{taskmanager}/stdout", absent::log, NO_LOGS),
-        get(Viewer, "/taskmanagers/{taskmanager}/logs/{file}", absent::log, NO_LOGS),
+        get(Viewer, "/jobmanager/stdout", absent::stdout, NO_OUTPUT),
+        get(Viewer, "/taskmanagers/{taskmanager}/stdout", absent::stdout, NO_OUTPUT),
     ];
     let refused = |status: u16| move |route: Route| route.with(status).gives(r#"{"errors": ["why"]}"#);
     let not_built = not_built.into_iter().map(refused(501));
