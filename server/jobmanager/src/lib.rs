@@ -36,6 +36,7 @@ pub mod security;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod workers;
 
 pub use args::main;

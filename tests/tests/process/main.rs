@@ -34,6 +34,7 @@ mod savepoints;
 mod security;
 mod standby;
 mod text;
+mod traces;
 mod why;
 mod word_count;
 mod workers;

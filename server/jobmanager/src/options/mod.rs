@@ -10,11 +10,13 @@ mod provider;
 mod security;
 mod services;
 mod table;
+mod traces;
 
 use crate::election::ElectionPlace;
 use crate::recorder::{LEAST_MEMORY, RecorderOptions};
 use crate::savepoints::folder_url;
 use crate::store::{RECORDINGS_FOLDER, StorePlace};
+use crate::traces::Collector;
 use crate::workers::ProviderPlace;
 use availability::unreachable;
 use jobmanager_core::config::{
@@ -31,7 +33,7 @@ pub use table::SHELL_OPTIONS;
 use table::{
     ALLOW_INSECURE, CHECKPOINT_DIR, DATA_DIR, LOG_MEMORY, RECORDER_DIR, RECORDER_MEMORY,
     REST_ADDRESS, REST_BIND, REST_PORT, RPC_ADDRESS, RPC_BIND, RPC_PORT, SAVEPOINT_DIR, STORE,
-    WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
+    TRACES_HEADERS, WEB_DIR, WEB_REFRESH, WEB_TIMEOUT,
 };
 use taskmanager::recent_log::MAX_MEMORY;
 
@@ -113,6 +115,8 @@ pub struct Options {
     pub flight_recorder: RecorderOptions,
     /// How much of the log is kept in memory. Bytes.
     pub log_memory: u64,
+    /// Where traces are sent.
+    pub traces: Option<Collector>,
     /// What the coordinator reads.
     pub cluster: ClusterConfig,
     /// The options of jobs that the cluster sets.
@@ -240,6 +244,7 @@ impl Options {
         let security = shell.security(&mut problems);
         let limits = shell.limits(&mut problems);
         let flight_recorder = shell.flight_recorder(&data_dir, &mut problems);
+        let traces = shell.traces(security.allow_insecure, &mut problems);
         let log_memory = shell.log_memory(&mut problems);
         let store = shell.store(&data_dir, &mut problems);
         let election = shell.election(&store, &data_dir, &mut problems);
@@ -268,8 +273,8 @@ impl Options {
         }
         let checkpoints = shell.checkpoint_storage(&data_dir);
         shell.check_savepoint_dir(&mut problems);
-        // It may hold a password, and is no default of any job.
-        map.remove(STORE);
+        // They may hold a password, and are no default of any job.
+        map.retain(|key, _| ![STORE, TRACES_HEADERS].contains(&key.as_str()));
         map.insert(CHECKPOINT_DIR.to_owned(), checkpoints);
         match cluster_config(&map, &SHELL_OPTIONS) {
             Ok(cluster) if problems.is_empty() => Ok(Options {
@@ -283,6 +288,7 @@ impl Options {
                 limits,
                 flight_recorder,
                 log_memory,
+                traces,
                 cluster,
                 job_defaults: map,
                 web_timeout,

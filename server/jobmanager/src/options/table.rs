@@ -79,8 +79,13 @@ pub(super) const LOG_MEMORY: &str = "log.memory";
 pub(super) const RECORDER_MEMORY: &str = "jobmanager.flight-recorder.memory";
 pub(super) const RECORDER_DIR: &str = "jobmanager.flight-recorder.dir";
 
+pub(super) const TRACES_ENDPOINT: &str = "traces.otlp.endpoint";
+pub(super) const TRACES_HEADERS: &str = "traces.otlp.headers";
+pub(super) const TRACES_CA: &str = "traces.otlp.ca";
+pub(super) const TRACES_NAME: &str = "traces.otlp.service-name";
+
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 62] = [
+pub static SHELL_OPTIONS: [OptionSpec; 66] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -244,6 +249,26 @@ pub static SHELL_OPTIONS: [OptionSpec; 62] = [
         RECORDER_DIR,
         "",
         "Where flight recordings are written; flight-recordings in the data folder if unset.",
+    ),
+    shell(
+        TRACES_ENDPOINT,
+        "",
+        "Where an OpenTelemetry collector takes traces by OTLP over HTTP, as http[s]://HOST:PORT, with the path if that is not /v1/traces; nothing is sent if unset.",
+    ),
+    shell(
+        TRACES_HEADERS,
+        "",
+        "What it is told with each request, as NAME=VALUE with commas between them; a secret.",
+    ),
+    shell(
+        TRACES_CA,
+        "",
+        "The file of the authorities that may have signed its certificate, in PEM; needed for https.",
+    ),
+    shell(
+        TRACES_NAME,
+        "jobmanager",
+        "The name of the service in the traces.",
     ),
     shell(
         WEB_TIMEOUT,

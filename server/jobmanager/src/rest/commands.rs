@@ -226,7 +226,7 @@ mod tests {
             driver(coordinator.unwrap(), epoch, clock, disk.clone(), storage);
         tokio::spawn(driver_loop.run());
         let address: Arc<str> = "127.0.0.1:0".into();
-        let events = Events::of(&driver, Lease::endless(), address.clone());
+        let events = Events::of(&driver, Lease::endless(), address.clone(), None);
         Rest {
             driver,
             metrics: MetricsTable::default(),
@@ -235,6 +235,7 @@ mod tests {
             job_defaults: Arc::default(),
             checkpoint_storage: url.into(),
             guard: Guard::default(),
+            spans: None,
             logs: crate::logs::Logs::new(None, false).unwrap(),
             reloads: Arc::new([]),
             shown: Arc::new([]),

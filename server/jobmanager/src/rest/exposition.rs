@@ -7,6 +7,7 @@
 use super::error::Failure;
 use super::metrics::{Metric, Metrics, job_metrics};
 use super::{Rest, hex};
+use crate::traces::Spans;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -176,6 +177,9 @@ pub(super) async fn exposition(State(rest): State<Rest>) -> Result<impl IntoResp
     let mut registry = Registry::default();
     of_cluster(&mut registry, &rest, &seen);
     of_files(&mut registry, &rest);
+    if let Some(spans) = &rest.spans {
+        of_spans(&mut registry, spans);
+    }
     let jobs = OfJobs::register(&mut registry, &rest);
     for ids in seen.live.chunks(AT_ONCE) {
         let (ids, storage) = (ids.to_vec(), rest.checkpoint_storage.clone());
@@ -340,6 +344,25 @@ fn of_files(registry: &mut Registry, rest: &Rest) {
         "When a certificate that is shown to others expires, in seconds since the beginning of 1970",
         ends,
     );
+}
+
+fn of_spans(registry: &mut Registry, spans: &Spans) {
+    for (name, words, count) in [
+        (
+            "jobmanager_spans_exported",
+            "Spans that the collector of traces has taken",
+            spans.exported(),
+        ),
+        (
+            "jobmanager_spans_dropped",
+            "Spans that the collector of traces has not taken, or not in time",
+            spans.dropped(),
+        ),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(count);
+        registry.register(name, words, counter);
+    }
 }
 
 fn of_workers(registry: &mut Registry, workers: &WorkersOverview) {

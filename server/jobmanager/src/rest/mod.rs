@@ -45,6 +45,7 @@ use crate::election::Leaders;
 use crate::logs::Logs;
 use crate::metrics::MetricsTable;
 use crate::security::Guard;
+use crate::traces::Spans;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path as InPath, Request};
 use axum::http::Uri;
@@ -96,6 +97,8 @@ pub struct Rest {
     pub shown: Arc<[Fresh<Called>]>,
     /// Reads the logs of TaskManagers.
     pub logs: Logs,
+    /// What is sent to a collector of traces, if there is one.
+    pub spans: Option<Spans>,
     /// The folder of a web dashboard's files, instead of the project's own.
     pub web: Option<Arc<Path>>,
     /// Where clients reach this interface, as `host:port`.

@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::rest::front;
 use crate::security::{Guard, Hosts};
 use crate::store::StoreError;
+use crate::traces::Exporter;
 use axum::middleware::from_fn_with_state;
 use jobmanager_core::jobmanager::RecoverError;
 use net::{Port, Shares, end_in_time, serve_rest, serve_rpc, stopped_by_itself};
@@ -27,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use taskmanager::descriptors;
 use taskmanager::tls::{Called, Credentials, FileProblem, Fresh, Incoming};
-use term::{Addresses, Files, Terms};
+use term::{Addresses, Others, Terms};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tracing::info;
@@ -112,6 +113,8 @@ pub struct Server {
     rpc: Incoming,
     guard: Guard,
     terms: Terms,
+    /// Sends traces.
+    exporter: Option<Exporter>,
 }
 
 /// Serves until `shutdown` is ready: [`Server::start`] and [`Server::run`] in one.
@@ -140,10 +143,7 @@ impl Server {
         let shown = [&rest_tls, &rpc_tls].into_iter().flatten().cloned();
         let shown: Arc<[Fresh<Called>]> = shown.collect();
         let reloads = shown.iter().map(Fresh::reloads).chain(guard.reloads());
-        let files = Files {
-            reloads: reloads.collect(),
-            shown,
-        };
+        let reloads = reloads.collect();
         let logs = Logs::new(internal, security.allow_insecure).map_err(ServeError::Tls)?;
         let cluster = security.internal.map(|internal| internal.cluster);
         let rest = Port::take(&options.rest).await?;
@@ -161,9 +161,18 @@ impl Server {
             rest_scheme: bound.rest_scheme,
             rpc: rpc.reached,
         };
+        let collector = options.traces.as_ref();
+        let exporter = collector.map(|it| Exporter::start(it, addresses.rest.clone()));
+        let exporter = exporter.transpose().map_err(ServeError::Tls)?;
+        let others = Others {
+            reloads,
+            shown,
+            logs,
+            spans: exporter.as_ref().map(Exporter::spans),
+        };
         // Before anybody depends on this one: a leader that finds its bucket away later leads nevertheless.
         let storage = CheckpointStorage::open(&options.cluster.checkpoint_storage).await?;
-        let mut terms = Terms::new(options, storage, addresses, guard.clone(), files, logs)?;
+        let mut terms = Terms::new(options, storage, addresses, guard.clone(), others)?;
         if !terms.has_rivals() {
             terms.lead_alone().await?;
         }
@@ -174,6 +183,7 @@ impl Server {
             rpc: Incoming::new(rpc.listener, rpc_tls, cluster, shares.rpc),
             guard,
             terms,
+            exporter,
         })
     }
 
@@ -218,6 +228,9 @@ impl Server {
         drop(stop);
         for task in [rest, rpc] {
             end_in_time(task).await;
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.close().await;
         }
         outcome
     }

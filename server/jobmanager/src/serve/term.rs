@@ -16,6 +16,7 @@ use crate::recorder::{Recorder, RecordingFiles, Recordings};
 use crate::rest::{Events, Latest, Rest, Submissions};
 use crate::security::Guard;
 use crate::store::{ChosenStore, Leadership, Store, StoreError};
+use crate::traces::Spans;
 use crate::workers::{self, Workers};
 use jobmanager_core::id::Epoch;
 use jobmanager_core::jobmanager::Coordinator;
@@ -44,8 +45,7 @@ struct Office {
     storage: CheckpointStorage,
     addresses: Addresses,
     guard: Guard,
-    files: Files,
-    logs: Logs,
+    others: Others,
     here: watch::Sender<Option<Arc<Leading>>>,
     /// Who has led before.
     leaders: Leaders,
@@ -55,12 +55,16 @@ struct Office {
     provider: JoinSet<()>,
 }
 
-/// What is made of files, to be watched.
-pub(super) struct Files {
+/// What has to do with others than those who have sessions or ask a leader, whoever leads.
+pub(super) struct Others {
     /// How the replacement of certificates and tokens goes.
     pub(super) reloads: Arc<[Reloads]>,
     /// The certificates that others are shown.
     pub(super) shown: Arc<[Fresh<Called>]>,
+    /// Reads the logs of TaskManagers.
+    pub(super) logs: Logs,
+    /// Takes spans for a collector of traces.
+    pub(super) spans: Option<Spans>,
 }
 
 /// Where others reach this process.
@@ -93,8 +97,7 @@ impl Terms {
         storage: CheckpointStorage,
         addresses: Addresses,
         guard: Guard,
-        files: Files,
-        logs: Logs,
+        others: Others,
     ) -> Result<Terms, ServeError> {
         let known = watch::Sender::new(None);
         let leaders = Leaders::follow(known.subscribe());
@@ -106,8 +109,7 @@ impl Terms {
                 storage,
                 addresses,
                 guard,
-                files,
-                logs,
+                others,
                 here: watch::Sender::new(None),
                 leaders,
                 store: None,
@@ -245,7 +247,12 @@ impl Office {
             driver_loop = driver_loop.recorded(recorder, files.clone());
         }
         let metrics = MetricsTable::default();
-        let events = Events::of(&driver, lease.clone(), address.clone());
+        let events = Events::of(
+            &driver,
+            lease.clone(),
+            address.clone(),
+            self.others.spans.clone(),
+        );
         let rest = Rest {
             driver: driver.clone(),
             metrics: metrics.clone(),
@@ -255,9 +262,10 @@ impl Office {
             checkpoint_storage: options.cluster.checkpoint_storage.as_str().into(),
             submissions: Submissions::limited(options.limits.submissions),
             guard: self.guard.clone(),
-            reloads: self.files.reloads.clone(),
-            shown: self.files.shown.clone(),
-            logs: self.logs.clone(),
+            reloads: self.others.reloads.clone(),
+            shown: self.others.shown.clone(),
+            logs: self.others.logs.clone(),
+            spans: self.others.spans.clone(),
             web: options.web_dir.as_deref().map(Arc::from),
             address,
             events,

@@ -16,6 +16,7 @@ mod kind;
 mod pump;
 mod ring;
 mod tell;
+mod trace;
 mod watch;
 
 use super::attempts::AttemptLog;
@@ -23,6 +24,7 @@ use super::error::Failure;
 use super::{Parameters, Rest, parse_job};
 use crate::driver::{Driver, Touches, Unavailable};
 use crate::election::Lease;
+use crate::traces::Spans;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};
@@ -38,6 +40,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use trace::Tracer;
 use watch::Watch;
 pub(super) use watch::adopted;
 
@@ -69,13 +72,20 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Watches a coordinator until its driver ends. `address` is where clients reach it.
-    pub(crate) fn of(driver: &Driver, lease: Lease, address: Arc<str>) -> Events {
+    /// Watches a coordinator until its driver ends. `address` is where clients reach it, and `spans` takes what took a
+    /// while.
+    pub(crate) fn of(
+        driver: &Driver,
+        lease: Lease,
+        address: Arc<str>,
+        spans: Option<Spans>,
+    ) -> Events {
         let (writer, ring) = ring(Bounds::USUAL);
         let events = Events::from_ring(driver.telemetry().epoch, ring, lease, Pace::USUAL);
         let attempts = events.attempts.clone();
         let touches = driver.touches();
-        tokio::spawn(follow(driver.clone(), touches, writer, address, attempts));
+        let seen = (attempts, spans);
+        tokio::spawn(follow(driver.clone(), touches, writer, address, seen));
         events
     }
 
@@ -152,9 +162,9 @@ async fn follow(
     mut touches: Touches,
     writer: Writer,
     address: Arc<str>,
-    attempts: AttemptLog,
+    seen: (AttemptLog, Option<Spans>),
 ) {
-    let told = tell_all(&driver, &mut touches, &writer, &address, attempts).await;
+    let told = tell_all(&driver, &mut touches, &writer, &address, seen).await;
     // There is no timeout, so the driver has ended; with the writer the streams end.
     debug_assert_eq!(told, Err(Unavailable::Ended));
 }
@@ -164,11 +174,14 @@ async fn tell_all(
     touches: &mut Touches,
     writer: &Writer,
     address: &str,
-    attempts: AttemptLog,
+    (attempts, spans): (AttemptLog, Option<Spans>),
 ) -> Result<(), Unavailable> {
     let (epoch, since) = (driver.telemetry().epoch, driver.telemetry().since);
     let begin = move |coordinator: &Coordinator, now: Timestamp| {
-        let watch = Watch::begin(coordinator, epoch, now, attempts);
+        let mut watch = Watch::begin(coordinator, epoch, now, attempts);
+        if let Some(spans) = spans {
+            watch.trace(Tracer::begin(spans, coordinator, (epoch, since), now));
+        }
         (watch, coordinator.overview())
     };
     let (mut watch, overview) = driver.look(Duration::MAX, begin).await?;

@@ -8,6 +8,7 @@
 
 use super::kind::Kind;
 use super::tell;
+use super::trace::Tracer;
 use crate::driver::Touched;
 use crate::rest::attempts::AttemptLog;
 use jobmanager_core::id::{CheckpointId, Epoch, JobId, SessionId, TaskManagerId, TriggerId};
@@ -43,6 +44,8 @@ pub(super) struct Watch {
     news: Vec<News>,
     /// The attempts that were seen.
     attempts: AttemptLog,
+    /// What becomes of it for a collector of traces.
+    tracer: Option<Tracer>,
 }
 
 /// What was shown of a job.
@@ -90,6 +93,7 @@ impl Watch {
             taskmanagers: BTreeMap::new(),
             news: Vec::new(),
             attempts,
+            tracer: None,
         };
         for line in coordinator.lines() {
             watch.job(coordinator, line.id, now);
@@ -99,6 +103,11 @@ impl Watch {
         }
         watch.news.clear();
         watch
+    }
+
+    /// Makes spans of what is seen from now on.
+    pub(super) fn trace(&mut self, tracer: Tracer) {
+        self.tracer = Some(tracer);
     }
 
     /// Who has to be looked at: who was touched, and those who may have changed without being named, if their line has.
@@ -145,6 +154,9 @@ impl Watch {
             self.jobs.remove(&id);
             self.waiting.remove(&id);
             self.attempts.forget(id);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.forget(id);
+            }
             return;
         };
         self.attempts.look(coordinator, &details, now, self.epoch);
@@ -158,6 +170,9 @@ impl Watch {
             Some(known) if !known.line.status.is_terminal() => known,
             Some(_) | None => self.appeared(&details),
         };
+        if let Some(tracer) = &mut self.tracer {
+            tracer.look(coordinator, &details, now);
+        }
         self.states(coordinator, &details, &mut known);
         self.checkpoints(coordinator, &details, &mut known);
         self.savepoints(coordinator, &details, &mut known);
@@ -237,6 +252,9 @@ impl Watch {
             let has_ended = kind != Kind::CheckpointTriggered;
             if has_ended && known.checkpoints.get(&entry.id) != Some(&true) {
                 let at = at.unwrap_or(entry.triggered);
+                if let Some(tracer) = &self.tracer {
+                    tracer.checkpoint(job, entry, at);
+                }
                 let data = tell::checkpoint_ended(job, entry, at);
                 self.tell(at, kind, Some(id), data);
             }
