@@ -3,6 +3,7 @@
 import { UNKNOWN, count, duration, moment, plural, short } from "../format";
 import { useLive, useSeconds, useTitle, useView } from "../hooks";
 import { type Term, now } from "../live";
+import { Log } from "../parts/Log";
 import { type Column, Table } from "../parts/Table";
 import { Fact, Loading, Problem } from "../parts/small";
 import type { JobLine, Leader } from "../types";
@@ -69,6 +70,7 @@ export function Leadership() {
             <p class="quiet">By this JobManager since its process was started, or by this browser. Nobody keeps it for longer.</p>
             <Table label="Leaders that were seen" rows={terms} columns={TERMS} id={(term) => String(term.epoch)} empty="None." />
           </section>
+          <Log path="jobmanager/log" command="jobmanager logs --follow" />
         </>
       ) : (
         problem === undefined && <Loading what="the leader" />

@@ -3,6 +3,7 @@
 import { ago, bytes, count, plural, short } from "../format";
 import { useSeconds, useTitle, useView } from "../hooks";
 import { type LiveEvent, now } from "../live";
+import { Log } from "../parts/Log";
 import { type Column, Table } from "../parts/Table";
 import { Fact, Loading, Problem } from "../parts/small";
 import type { JobLine, TaskManager as Details, TaskManagerLine } from "../types";
@@ -88,6 +89,11 @@ export function TaskManagers() {
   );
 }
 
+/** A word of a command line. */
+function quoted(text: string): string {
+  return /^[\w.:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 type Slot = Details["allocatedSlots"][number] & { name: string };
 
 const SLOTS: Column<Slot>[] = [
@@ -139,6 +145,7 @@ export function TaskManager({ id }: { id: string }) {
               empty="All of its slots are free."
             />
           </section>
+          <Log path={`taskmanagers/${encodeURIComponent(id)}/log`} command={`jobmanager logs ${quoted(id)} --follow`} />
         </>
       )}
       {tm === undefined && problem === undefined && <Loading what={id} />}

@@ -4,6 +4,7 @@
 //!
 //! `PICTURES=FOLDER` keeps a picture of each page.
 
+mod log;
 mod page;
 mod token;
 
