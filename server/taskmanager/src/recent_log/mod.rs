@@ -142,8 +142,10 @@ impl Lines {
         if let Some(lines) = wanted.lines {
             from = from.max(self.start_of_last(lines));
         }
+        let (older, newer) = self.bytes.as_slices();
+        let skipped = from.min(older.len());
         Some(Excerpt {
-            text: self.bytes.range(from..).copied().collect(),
+            text: [&older[skipped..], &newer[from - skipped..]].concat(),
             end: Position {
                 process: self.process,
                 offset: self.end,
