@@ -238,7 +238,7 @@ pub static SHELL_OPTIONS: [OptionSpec; 66] = [
     shell(
         LOG_MEMORY,
         "1 mb",
-        "How much of what a JobManager logs it keeps in memory for clients, at most 16 mb; 0 for nothing. TaskManagers have --log-memory.",
+        "How much of what a JobManager logs it keeps in memory for clients, and the TaskManagers that it starts as processes; at most 16 mb, 0 for nothing. Other TaskManagers have --log-memory.",
     ),
     shell(
         RECORDER_MEMORY,

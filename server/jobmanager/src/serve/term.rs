@@ -290,6 +290,7 @@ impl Office {
             jobmanagers,
             cluster,
             security,
+            log_memory,
             ..
         } = &self.options;
         let jobmanagers = jobmanagers.as_ref().unwrap_or(&self.addresses.rpc);
@@ -300,6 +301,7 @@ impl Office {
             lease: lease.clone(),
             jobmanagers: jobmanagers.clone(),
             slots: cluster.workers.as_ref().map_or(1, |workers| workers.slots),
+            log_memory: *log_memory,
             tls: security.internal.clone(),
             allow_insecure: security.allow_insecure,
         };

@@ -63,6 +63,8 @@ pub(crate) struct Term {
     pub(crate) jobmanagers: String,
     /// How many slots a TaskManager has.
     pub(crate) slots: u32,
+    /// How much of its log a process of this machine keeps in memory. Bytes.
+    pub(crate) log_memory: u64,
     /// What a process of this machine shows to the other members of the cluster, and asks of them.
     pub(crate) tls: Option<Credentials>,
     /// Whether the members do without that.

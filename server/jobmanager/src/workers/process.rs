@@ -299,6 +299,7 @@ impl ProcessPlace {
             .args(["taskmanager", "--id", &worker.to_string()])
             .args(["--jobmanager", &term.jobmanagers])
             .args(["--slots", &term.slots.to_string()])
+            .args(["--log-memory", &term.log_memory.to_string()])
             .args(["--leave-timeout", &LEAVE_TIMEOUT.as_secs().to_string()])
             .args(security(term))
             .stdin(Stdio::null())

@@ -219,6 +219,16 @@ fn a_job_gets_its_taskmanagers_by_itself_and_they_end_when_it_does() {
 }
 
 #[test]
+fn processes_keep_as_much_of_their_logs_as_their_jobmanager_does() {
+    for (memory, files) in [("64 kb", 1), ("0", 0)] {
+        let cluster = Provided::start(&[("log.memory", memory)]);
+        cluster.run(1);
+        let logs = cluster.0.rest.get("/taskmanagers/taskmanager-1-1/logs");
+        assert_eq!(logs["logs"].as_array().unwrap().len(), files, "{logs}");
+    }
+}
+
+#[test]
 fn who_is_killed_is_replaced_by_another_one() {
     let cluster = Provided::start(&[]);
     let rest = &cluster.0.rest;
