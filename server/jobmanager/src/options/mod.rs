@@ -265,11 +265,8 @@ impl Options {
             unguarded: (!security.guards_rpc()).then_some(GUARD_RPC),
         };
         if !matches!(election, ElectionPlace::None) {
-            problems.extend(
-                [(&rest, REST_ADDRESS), (&rpc, RPC_ADDRESS)]
-                    .into_iter()
-                    .filter_map(unreachable),
-            );
+            let both = [(&rest, REST_ADDRESS), (&rpc, RPC_ADDRESS)];
+            problems.extend(both.into_iter().filter_map(unreachable));
         }
         let checkpoints = shell.checkpoint_storage(&data_dir);
         shell.check_savepoint_dir(&mut problems);
