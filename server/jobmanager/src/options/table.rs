@@ -96,12 +96,12 @@ pub static SHELL_OPTIONS: [OptionSpec; 66] = [
     ),
     shell(
         SUBMISSION_RATE,
-        "20",
+        "1000",
         "How many jobs per second a client may submit in the long run: somebody with a name, or else an address; 0 for as many as it likes.",
     ),
     shell(
         SUBMISSION_BURST,
-        "200",
+        "10000",
         "How many jobs a client may submit at once, if it has submitted none for a while.",
     ),
     shell(
