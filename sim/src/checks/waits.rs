@@ -47,7 +47,9 @@ impl Waits {
             let free = self
                 .free(step)
                 .saturating_sub(step.coordinator.slots().kept);
-            let fits = waiting <= free && !is_behind(step.coordinator, &job) && waiting <= most;
+            // One with more tasks may have to shrink first.
+            let fits = waiting <= free && job.tasks.total() <= most;
+            let fits = fits && !is_behind(step.coordinator, &job);
             ensure(!fits, "a_job_that_fits_is_placed", || {
                 format!(
                     "{waiting} tasks of job {} wait, {free} slots are free",
