@@ -52,12 +52,17 @@ pub(crate) fn minimum(graph: &JobGraph, bounds: &[Bounds]) -> Vec<u32> {
         .collect()
 }
 
+/// How many these are together.
+pub(crate) fn least_slots(graph: &JobGraph, bounds: &[Bounds]) -> u32 {
+    minimum(graph, bounds).iter().sum()
+}
+
 /// How many slots the largest parallelism needs.
 pub(crate) fn most_slots(graph: &JobGraph, bounds: &[Bounds]) -> u32 {
     let upper = bounds.iter().map(|bounds| bounds.upper).collect();
     let most = in_pairs(graph, upper);
     let most: Vec<Bounds> = most.into_iter().map(Bounds::exactly).collect();
-    minimum(graph, &most).iter().sum()
+    least_slots(graph, &most)
 }
 
 /// The largest bound of its vertices.

@@ -152,18 +152,14 @@ impl Supply {
     ) -> impl Iterator<Item = (KindKey, u32)> {
         let kinds = self.kinds.iter().filter(|(_, kind)| kind.staying > 0);
         kinds
-            .filter(move |(_, kind)| operators.clone().all(|operator| kind.offers(operator)))
+            .filter(move |(_, kind)| kind.offers_all(operators.clone()))
             .map(|(key, kind)| (*key, kind.staying))
     }
 
     /// Whether TaskManagers of a kind offer all of these operators.
-    pub(super) fn suits<'a>(
-        &self,
-        key: KindKey,
-        mut operators: impl Iterator<Item = &'a str>,
-    ) -> bool {
+    pub(super) fn suits<'a>(&self, key: KindKey, operators: impl Iterator<Item = &'a str>) -> bool {
         let kind = self.kinds.get(&key);
-        kind.is_some_and(|kind| operators.all(|operator| kind.offers(operator)))
+        kind.is_some_and(|kind| kind.offers_all(operators))
     }
 
     /// Whether any TaskManager offers an operator.
@@ -180,7 +176,7 @@ impl Supply {
         let mut all = true;
         let mut suitable = Vec::new();
         for (&key, kind) in with_slots {
-            if operators.clone().all(|operator| kind.offers(operator)) {
+            if kind.offers_all(operators.clone()) {
                 suitable.push(key);
             } else {
                 all = false;
@@ -203,6 +199,10 @@ impl Kind {
     fn unclaimed(&self, key: KindKey, claimed: &Claimed) -> u32 {
         let claimed = claimed.of(key).min(u64::from(self.free_slots));
         self.free_slots - u32::try_from(claimed).expect("no more than there are")
+    }
+
+    fn offers_all<'a>(&self, mut operators: impl Iterator<Item = &'a str>) -> bool {
+        operators.all(|operator| self.offers(operator))
     }
 
     fn offers(&self, operator: &str) -> bool {

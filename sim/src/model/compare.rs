@@ -225,7 +225,7 @@ impl Job {
         matches!(region.stage, Stage::Scheduled { .. })
     }
 
-    pub(super) fn waits_for_slots(&self) -> bool {
+    fn waits_for_slots(&self) -> bool {
         (0..self.tasks.len()).any(|position| self.is_scheduled(position))
     }
 

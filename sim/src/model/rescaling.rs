@@ -141,6 +141,11 @@ impl Job {
         wanted.unwrap_or_else(|| self.plan.bounds())
     }
 
+    fn is_within(&self, bounds: &[Bounds]) -> bool {
+        let now = self.plan.parallelism();
+        now.iter().zip(bounds).all(|(it, of)| of.contain(*it))
+    }
+
     /// The parallelism for which there is room, on TaskManagers that stay.
     fn fitting(&self, room: &Room<'_>) -> Option<Vec<u32>> {
         let tasks = self.tasks.iter().zip(&self.plan.shares);
@@ -150,14 +155,12 @@ impl Job {
             .collect();
         let left = room.line.above(self.plan.priority);
         let mut bounds = self.bounds();
-        let now = self.plan.parallelism();
-        let within = now.iter().zip(&bounds).all(|(it, of)| of.contain(*it));
-        let goes_on = self.has_run && !self.is_whole() && within;
+        let goes_on = self.has_run && !self.is_whole() && self.is_within(&bounds);
         let mut free = room.free_slots;
         if !goes_on {
             free = free.saturating_sub(left);
         } else if left > 0 {
-            for (now, bounds) in now.into_iter().zip(&mut bounds) {
+            for (now, bounds) in self.plan.parallelism().into_iter().zip(&mut bounds) {
                 bounds.upper = bounds.upper.min(now);
             }
         }
@@ -217,7 +220,7 @@ impl Job {
         let restarts = in_stage(|stage| matches!(stage, Stage::Restarting(_)));
         let most = |it: &[u32]| it.iter().zip(&bounds).all(|(it, of)| *it == of.upper);
         let too_large = self.own_slots() > self.quota(room.max_slots);
-        if most(&now) && !waits && !restarts && self.moving.is_none() && !too_large {
+        if most(&now) && self.is_whole() && !too_large {
             self.rescaling.stable = None;
             self.rescaling.is_stuck = false;
             return;
@@ -234,8 +237,7 @@ impl Job {
             _ => room.now,
         };
         let elastic = self.plan.elastic;
-        let within = now.iter().zip(&bounds).all(|(it, of)| of.contain(*it));
-        let due = if !within || too_large {
+        let due = if !self.is_within(&bounds) || too_large {
             room.now
         } else if restarts {
             room.now + PAUSE

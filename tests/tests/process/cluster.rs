@@ -3,7 +3,7 @@
 use crate::process::{Process, Signal, wait_for};
 use crate::rest::Rest;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
@@ -22,7 +22,15 @@ pub(crate) fn jobmanager() -> Command {
     Command::new(env!("CARGO_BIN_EXE_test-jobmanager"))
 }
 
-/// The same as a process that may have so many files open at first, and so many if it asks for more.
+/// A JobManager with these addresses and this data folder.
+pub(crate) fn serve(rest: &str, rpc: &str, data: &Path) -> Command {
+    let mut command = jobmanager();
+    command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
+    command.arg("--data-dir").arg(data);
+    command
+}
+
+/// The binary `jobmanager` as a process that may have so many files open at first, and so many if it asks for more.
 pub(crate) fn jobmanager_with_files(soft: u32, hard: u32) -> Command {
     let mut shell = Command::new("sh");
     let program = r#"ulimit -Sn "$1" && ulimit -Hn "$2" && shift 2 && exec "$@""#;
@@ -130,12 +138,9 @@ impl Cluster {
 
     pub(crate) fn start_jobmanager(&mut self) {
         let rest = self.rest.address.strip_prefix("http://").unwrap();
-        let mut command = jobmanager();
+        let mut command = serve(rest, &self.rpc, &self.path("data"));
         command
-            .args(["serve", "--rest-addr", rest, "--rpc-addr", &self.rpc])
             .arg(format!("-Djobmanager.rpc.address={}", self.host))
-            .arg("--data-dir")
-            .arg(self.path("data"))
             .args(&self.options)
             .envs(self.environment.clone());
         let started = Process::start(&mut command, &self.path("jobmanager.log"));

@@ -23,6 +23,13 @@ impl Script {
         self.submit(job).stored("done")
     }
 
+    /// A task on `a` fails, and its region restarts.
+    fn restarts(&mut self) -> &mut Self {
+        self.failed("a", "a bad record")
+            .canceled("a", 0)
+            .pass(1_000)
+    }
+
     fn cancel_number(&mut self, number: u128) -> &mut Self {
         let command = Command::Cancel(JobId(number));
         let request = self.request();
@@ -71,8 +78,7 @@ fn slots_of_a_job_that_restarts_are_left_to_it() {
     let mut script = Script::new();
     script.connect("a", 2).takes(&job(1, 2, 5)).all_running();
     script.takes(&job(2, 1, 4)).cut();
-    script.failed("a", "a bad record").canceled("a", 0);
-    script.pass(1_000).cancel_number(1).stored("done");
+    script.restarts().cancel_number(1).stored("done");
     script.canceled("a", 0);
     insta::assert_snapshot!(script.text());
 }
@@ -162,10 +168,7 @@ fn an_adaptive_job_goes_on_as_it_was_in_slots_that_are_left_to_others() {
     let mut script = Script::new();
     script.connect("a", 3).takes(&adaptive(2, 0)).all_running();
     script.pass(30_000).takes(&job(2, 3, 1)).cut();
-    script
-        .failed("a", "a bad record")
-        .canceled("a", 0)
-        .pass(1_000);
+    script.restarts();
     insta::assert_snapshot!(script.text());
 }
 
@@ -185,10 +188,7 @@ fn an_adaptive_job_gets_back_what_it_had() {
     let mut script = Script::new();
     script.connect("a", 2).takes(&adaptive(2, 5)).all_running();
     script.pass(30_000).takes(&job(2, 1, 0)).cut();
-    script
-        .failed("a", "a bad record")
-        .canceled("a", 0)
-        .pass(1_000);
+    script.restarts();
     insta::assert_snapshot!(script.text());
 }
 

@@ -1,7 +1,7 @@
 //! Which parallelism a job is to have with the slots that there are, and when it changes.
 
 use super::{PAUSE, Stage};
-use crate::fitting::{fitting, minimum};
+use crate::fitting::{fitting, least_slots};
 use crate::jobmanager::claims::Claimed;
 use crate::jobmanager::cx::Cx;
 use crate::jobmanager::job::Job;
@@ -37,10 +37,8 @@ impl Job {
             return;
         }
         let bounds = self.bounds();
-        let vertices = self.graph.vertices().iter().zip(&bounds);
-        let is_full = vertices
-            .clone()
-            .all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
+        let mut vertices = self.graph.vertices().iter().zip(&bounds);
+        let is_full = vertices.all(|(vertex, bounds)| vertex.parallelism == bounds.upper);
         let waits = !self.execution.scheduled().is_empty();
         let restarts = !self.execution.restarting().is_empty();
         let is_too_large = self.exceeds_quota(cx.config);
@@ -49,9 +47,6 @@ impl Job {
             self.rescaling.problem = None;
             return;
         }
-        let is_within = vertices
-            .clone()
-            .all(|(vertex, bounds)| bounds.contain(vertex.parallelism));
         let target = match self.fitting(cx, &bounds) {
             Ok(target) => target,
             Err(problem) => {
@@ -75,7 +70,7 @@ impl Job {
             .iter()
             .zip(&bounds)
             .all(|(it, bounds)| *it == bounds.upper);
-        let due = if !is_within || is_too_large {
+        let due = if !self.is_within(&bounds) || is_too_large {
             cx.now
         } else if restarts {
             // The delay before a restart is kept.
@@ -110,18 +105,22 @@ impl Job {
             upper: bounds.upper.min(vertex.parallelism),
         });
         let claimed = cx.claims.above(self.place_in_line());
-        let mut now = self.graph.vertices().iter().zip(bounds);
-        let is_within = now.all(|(vertex, bounds)| bounds.contain(vertex.parallelism));
-        let goes_on = self.has_run && !self.is_whole() && is_within;
+        let goes_on = self.has_run && !self.is_whole() && self.is_within(bounds);
         let (Room { usable, slots }, bounds) = match goes_on && !claimed.is_empty() {
             true => (self.room(cx, &Claimed::default()), as_it_was.collect()),
             false => (self.room(cx, &claimed), bounds.to_vec()),
         };
         let slots = slots.min(self.quota(cx.config));
         fitting(&self.graph, &bounds, &usable, slots).ok_or_else(|| {
-            let needed: u32 = minimum(&self.graph, &bounds).iter().sum();
+            let needed = least_slots(&self.graph, &bounds);
             format!("at least {needed} slots are needed, and there are {slots} for it")
         })
+    }
+
+    /// Whether every vertex has a parallelism between these bounds.
+    fn is_within(&self, bounds: &[Bounds]) -> bool {
+        let mut vertices = self.graph.vertices().iter().zip(bounds);
+        vertices.all(|(vertex, bounds)| bounds.contain(vertex.parallelism))
     }
 
     /// Whether all of it runs where it stays, or has finished.

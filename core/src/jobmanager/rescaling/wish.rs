@@ -2,7 +2,7 @@
 
 use super::{MAX_STORING, Stage};
 use crate::config::{ClusterConfig, Scheduler};
-use crate::fitting::minimum;
+use crate::fitting::least_slots;
 use crate::graph::{JobGraph, JobVertex};
 use crate::id::RequestId;
 use crate::jobmanager::cx::Cx;
@@ -89,8 +89,7 @@ impl Job {
         if let Err(invalid) = self.original.rescaled(&most) {
             problems.extend(invalid.into_iter().map(RescaleProblem::Graph));
         }
-        let least = minimum(&self.graph, &bounds).iter().sum();
-        if let Err(problem) = within_quota(least, config) {
+        if let Err(problem) = within_quota(least_slots(&self.graph, &bounds), config) {
             problems.push(RescaleProblem::TooManySlots(problem));
         }
         match problems.is_empty() {
@@ -134,11 +133,11 @@ impl Job {
 
     /// How many slots it needs at least.
     pub(in crate::jobmanager) fn least_slots(&self) -> u32 {
-        minimum(&self.graph, &self.bounds()).iter().sum()
+        least_slots(&self.graph, &self.bounds())
     }
 
     /// Whether its parallelism may have to change.
-    pub(in crate::jobmanager) fn is_elastic(&self) -> bool {
+    pub(super) fn is_elastic(&self) -> bool {
         let scheduler = self.graph.config().rescaling.scheduler;
         self.rescaling.wanted.is_some() || scheduler != Scheduler::Default
     }

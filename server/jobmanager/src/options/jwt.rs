@@ -59,8 +59,7 @@ impl Shell<'_> {
                 JWT_ADMIN,
                 JWT_USER,
             ];
-            let alone = others.into_iter().filter(|key| self.is_said(key));
-            problems.extend(alone.map(|key| format!("{key}: needs {JWKS}, too")));
+            self.need(JWKS, &others, problems);
             return None;
         }
         let keys = match named.contains("://") {

@@ -150,6 +150,17 @@ impl Shell<'_> {
         self.text(key).trim() != default
     }
 
+    /// These options mean nothing without another one.
+    pub(super) fn need(
+        &self,
+        needed: &'static str,
+        keys: &[&'static str],
+        problems: &mut Vec<String>,
+    ) {
+        let alone = keys.iter().filter(|key| self.is_said(key));
+        problems.extend(alone.map(|key| format!("{key}: needs {needed}, too")));
+    }
+
     /// A file that may be named.
     pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
         let named = self.text(key).trim();

@@ -21,10 +21,8 @@ impl Shell<'_> {
     ) -> Option<Collector> {
         let known = problems.len();
         let endpoint = self.text(TRACES_ENDPOINT).trim();
-        let others = [TRACES_HEADERS, TRACES_CA];
         if endpoint.is_empty() {
-            let said = others.into_iter().filter(|key| self.is_said(key));
-            problems.extend(said.map(|key| format!("{key}: needs {TRACES_ENDPOINT}, too")));
+            self.need(TRACES_ENDPOINT, &[TRACES_HEADERS, TRACES_CA], problems);
             return None;
         }
         let authorities = self.file(TRACES_CA);

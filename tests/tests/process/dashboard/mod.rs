@@ -8,7 +8,7 @@ mod log;
 mod page;
 mod token;
 
-use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};
+use crate::cluster::{Cluster, QUICK, free_ports, own_address, serve};
 use crate::jobs::{endless, recovering};
 use crate::process::{Process, wait_for};
 use crate::rest::Rest;
@@ -367,9 +367,7 @@ struct Member {
 }
 
 fn member(folder: &Path, rest: &str, rpc: &str) -> Member {
-    let mut command = jobmanager();
-    command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
-    command.arg("--data-dir").arg(folder.join("data"));
+    let mut command = serve(rest, rpc, &folder.join("data"));
     command.arg("-Dhigh-availability.type=FILE_LOCK");
     for (key, value) in QUICK {
         command.arg(format!("-D{key}={value}"));

@@ -1,7 +1,7 @@
 //! A dashboard of a JobManager that wants to know who looks.
 
 use super::{FAULTS, LAPTOP, keep};
-use crate::cluster::{free_ports, jobmanager, own_address};
+use crate::cluster::{free_ports, own_address, serve};
 use crate::dashboard::page::Page;
 use crate::process::{Process, wait_for};
 use crate::rest::Rest;
@@ -19,12 +19,8 @@ fn a_page_asks_for_a_token_once_and_keeps_it_for_the_tab() {
     let file = folder.path().join("tokens");
     std::fs::write(&file, line).unwrap();
     let [rest, rpc] = free_ports(own_address());
-    let mut command = jobmanager();
-    command
-        .args(["serve", "--rest-addr", &rest, "--rpc-addr", &rpc])
-        .arg("--data-dir")
-        .arg(folder.path().join("data"))
-        .arg(format!("-Dsecurity.rest.tokens={}", file.display()));
+    let mut command = serve(&rest, &rpc, &folder.path().join("data"));
+    command.arg(format!("-Dsecurity.rest.tokens={}", file.display()));
     let _jobmanager = Process::start(&mut command, &folder.path().join("log"));
     let address = format!("http://{rest}");
     let asked = Rest::new(&address);

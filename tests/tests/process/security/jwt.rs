@@ -2,7 +2,7 @@
 
 use super::Said;
 use super::tokens::endless_in;
-use crate::cluster::{QUICK, free_ports, jobmanager, own_address};
+use crate::cluster::{QUICK, free_ports, jobmanager, own_address, serve};
 use crate::process::{Process, wait_for};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,11 +90,8 @@ impl Asking {
     pub(crate) fn start(provider: &Provider) -> Asking {
         let folder = tempfile::tempdir().unwrap();
         let [rest, rpc] = free_ports(own_address());
-        let mut command = jobmanager();
+        let mut command = serve(&rest, &rpc, &folder.path().join("data"));
         command
-            .args(["serve", "--rest-addr", &rest, "--rpc-addr", &rpc])
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
             .arg(format!("-Dsecurity.jwt.jwks={}", provider.url))
             .args([
                 "-Dsecurity.jwt.audience=flows",

@@ -7,7 +7,7 @@ pub(crate) mod pki;
 mod tls;
 mod tokens;
 
-use crate::cluster::{QUICK, free_ports, jobmanager, own_address, taskmanager};
+use crate::cluster::{QUICK, free_ports, jobmanager, own_address, serve, taskmanager};
 use crate::process::{Process, wait_for};
 use jobmanager::security::{Role, mint};
 use pki::{Authority, Member};
@@ -121,11 +121,8 @@ impl Guarded {
             authorities,
             ..
         } = &self.member;
-        let mut command = jobmanager();
+        let mut command = serve(rest, &self.rpc, &self.path("data"));
         command
-            .args(["serve", "--rest-addr", rest, "--rpc-addr", &self.rpc])
-            .arg("--data-dir")
-            .arg(self.path("data"))
             .args([
                 "-Dsecurity.ssl.internal.enabled=true",
                 "-Dsecurity.ssl.internal.cluster-name=flows",

@@ -1,6 +1,7 @@
 //! On one machine, with a lock in the data folder.
 
 use super::*;
+use crate::cluster::jobmanager;
 use crate::process::let_run;
 
 fn folder() -> Shared {

@@ -8,7 +8,7 @@ mod folder;
 #[cfg(feature = "services")]
 mod services;
 
-use crate::cluster::{QUICK, free_ports, jobmanager, own_address, taskmanager};
+use crate::cluster::{QUICK, free_ports, own_address, serve, taskmanager};
 use crate::jobs::WordJob;
 use crate::process::{Process, Signal, wait_for, wait_longer};
 use crate::rest::Rest;
@@ -115,9 +115,7 @@ impl Pair {
     }
 
     fn start_jobmanager(&self, number: usize, rest: &str, rpc: &str) -> Process {
-        let mut command = jobmanager();
-        command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
-        command.arg("--data-dir").arg(self.path("data"));
+        let mut command = serve(rest, rpc, &self.path("data"));
         let folder = self.path("checkpoints").display().to_string();
         let checkpoints = self.shared.checkpoints.as_ref().unwrap_or(&folder);
         command.args(["--checkpoint-dir", checkpoints]);

@@ -4,7 +4,7 @@
 #[cfg(feature = "services")]
 mod kubernetes;
 
-use crate::cluster::{Cluster, QUICK, free_ports, jobmanager, own_address};
+use crate::cluster::{Cluster, QUICK, free_ports, own_address, serve};
 use crate::jobs::endless;
 use crate::process::{Process, Signal, exists, wait_for};
 use crate::rest::Rest;
@@ -137,9 +137,7 @@ impl Two {
         ];
         let options = [&QUICK[..], &own, options].concat();
         let start = |rest: &str, rpc: &str, log: &str| {
-            let mut command = jobmanager();
-            command.args(["serve", "--rest-addr", rest, "--rpc-addr", rpc]);
-            command.arg("--data-dir").arg(folder.join("data"));
+            let mut command = serve(rest, rpc, &folder.join("data"));
             command.args(
                 options
                     .iter()
