@@ -108,6 +108,8 @@ pub struct JobRecord {
     pub submitted: Timestamp,
     /// With which parallelism it runs, if that has changed since.
     pub scale: Option<Scale>,
+    /// The checkpoint that it began with, if it took something from a savepoint.
+    pub began: Option<CheckpointId>,
 }
 
 /// The parallelism with which a job runs.
@@ -227,6 +229,16 @@ pub struct CompletedSavepoint {
 }
 
 impl CheckpointRecord {
+    /// Whether some task completed a checkpoint in it: a job that was given another parallelism before that has a
+    /// record, too.
+    #[must_use]
+    pub fn has_progress(&self) -> bool {
+        let mut states = self.states.iter();
+        let is_final = |region: &RegionSnapshot| region.is_final;
+        states.any(|state| !state.handles().is_empty())
+            || self.regions.iter().flatten().any(is_final)
+    }
+
     /// The snapshot of a region.
     #[must_use]
     pub fn region(&self, region: RegionIndex) -> Option<RegionSnapshot> {
@@ -278,6 +290,23 @@ pub struct JobResult {
     pub restarts: u64,
     /// [`JobGraph::computation`]: another graph under its id is not taken for it.
     pub computation: u64,
+    /// Its last checkpoint, if that outlived it: known once nothing else is left of the job.
+    pub retained: Option<RetainedCheckpoint>,
+}
+
+/// A checkpoint that has outlived its job, and is to be used as a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetainedCheckpoint {
+    /// Its id.
+    pub checkpoint: CheckpointId,
+    /// The URL of the folder with its metadata.
+    pub location: String,
+    /// When it was triggered.
+    pub triggered: Timestamp,
+    /// When it was completed.
+    pub completed: Timestamp,
+    /// The bytes of all its snapshots.
+    pub size: u64,
 }
 
 /// A vertex of a job that has ended.

@@ -165,10 +165,6 @@ fn is_rescaled(old: &JobGraph, new: &JobGraph) -> Vec<bool> {
 }
 
 fn is_partly_at_end(states: &[SubtaskState]) -> bool {
-    let at_end = |state: &SubtaskState| {
-        let handles = state.handles();
-        !handles.is_empty() && handles.iter().all(|handle| handle.end_of_data)
-    };
-    let ends = states.iter().map(at_end);
+    let ends = states.iter().map(SubtaskState::is_at_end);
     ends.clone().any(|end| end) && !ends.clone().all(|end| end)
 }

@@ -38,6 +38,7 @@ pub fn job_graph(bytes: &[u8]) {
         graph: graph.clone(),
         submitted,
         scale: None,
+        began: None,
     });
     assert_eq!(decode_record(&encode_record(&record)), Ok(record.clone()));
     if graph.subtasks() <= MOST_SUBTASKS {

@@ -5,7 +5,7 @@ use crate::check;
 use crate::v1;
 use crate::wire::{ids, state_from_wire, state_to_wire};
 use jobmanager_core::graph::{MAX_PARALLELISM, MAX_VERTICES};
-use jobmanager_core::message::{StateHandle, StateLocation};
+use jobmanager_core::message::{StateHandle, StateLocation, SubtaskState};
 use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
 use jobmanager_core::time::Timestamp;
 use prost::Message;
@@ -28,9 +28,17 @@ pub fn encode_savepoint(savepoint: &Savepoint, location: &str) -> Vec<u8> {
 
 /// Names of files in this folder become relative to it.
 pub(crate) fn savepoint_to_wire(savepoint: &Savepoint, location: &str) -> v1::Savepoint {
-    let subtask = |subtask: &SubtaskSnapshot| v1::savepoint::Subtask {
-        state: Some(state_to_wire(relative(&subtask.state, location))),
-        ended: subtask.ended,
+    let handle = |handle: &StateHandle| state_to_wire(relative(handle, location));
+    let subtask = |subtask: &SubtaskSnapshot| {
+        let (state, given) = match &subtask.state {
+            SubtaskState::Own(state) => (Some(handle(state)), Vec::new()),
+            SubtaskState::Given(given) => (None, given.iter().map(handle).collect()),
+        };
+        v1::savepoint::Subtask {
+            state,
+            ended: subtask.ended,
+            given,
+        }
     };
     let operator = |operator: &OperatorSnapshots| v1::savepoint::Operator {
         operator_id: Some(operator.operator_id.into()),
@@ -98,10 +106,22 @@ fn operator_from_wire(
     let key_groups = "savepoint.operators.max_parallelism";
     check::in_range_u32(wire.max_parallelism, 1..=MAX_PARALLELISM, key_groups)?;
     let operator_id = check::required(wire.operator_id, "savepoint.operators.operator_id")?;
+    let handle = |handle| Ok(absolute(state_from_wire(handle, field)?, location));
     let subtask = |subtask: v1::savepoint::Subtask| {
-        let state = check::required(subtask.state, field)?;
+        let given = "savepoint.operators.subtasks.given";
+        check::at_most(subtask.given.len(), check::MAX_HANDLES, given)?;
+        let state = match subtask.state {
+            Some(_) if !subtask.given.is_empty() => {
+                return Err(Problem::DoesNotFit("state").at(given));
+            }
+            Some(state) => SubtaskState::Own(handle(state)?),
+            None => {
+                let handles = subtask.given.into_iter().map(handle);
+                SubtaskState::Given(handles.collect::<Result<_, BadMessage>>()?)
+            }
+        };
         Ok(SubtaskSnapshot {
-            state: absolute(state_from_wire(state, field)?, location),
+            state,
             ended: subtask.ended,
         })
     };
@@ -155,11 +175,11 @@ mod tests {
                 max_parallelism: 128,
                 subtasks: vec![
                     SubtaskSnapshot {
-                        state: StateHandle::nothing(),
+                        state: SubtaskState::nothing(),
                         ended: true,
                     },
                     SubtaskSnapshot {
-                        state: file,
+                        state: SubtaskState::Own(file),
                         ended: false,
                     },
                 ],

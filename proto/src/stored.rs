@@ -15,7 +15,8 @@ use jobmanager_core::id::{Attempt, CheckpointId, VertexIndex};
 use jobmanager_core::message::SubtaskState;
 use jobmanager_core::record::{
     Bounds, CheckpointRecord, CompletedSavepoint, JobRecord, JobResult, Record, RecordKey,
-    RegionSnapshot, RescaleRecord, SavepointOutcome, SavepointRecord, Scale, VertexResult,
+    RegionSnapshot, RescaleRecord, RetainedCheckpoint, SavepointOutcome, SavepointRecord, Scale,
+    VertexResult,
 };
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -91,6 +92,7 @@ impl From<&Record> for v1::Record {
                 graph: Some(record.graph.as_ref().into()),
                 submitted_ms: record.submitted.0,
                 scale: record.scale.as_ref().map(Into::into),
+                began: record.began.map_or(0, |began| began.0),
             }),
             Record::Cancel(job) => Wire::Cancel((*job).into()),
             Record::Rescale(record) => Wire::Rescale(v1::RescaleRecord {
@@ -119,6 +121,7 @@ impl TryFrom<v1::Record> for Record {
                 graph: Arc::new(check::required(wire.graph, "job.graph")?.try_into()?),
                 submitted: Timestamp(wire.submitted_ms),
                 scale: wire.scale.map(scale_from_wire).transpose()?,
+                began: check::optional_checkpoint(wire.began, "job.began")?,
             }),
             Wire::Cancel(job) => Record::Cancel(job.into()),
             Wire::Rescale(wire) => Record::Rescale(Arc::new(RescaleRecord {
@@ -417,8 +420,29 @@ impl From<&JobResult> for v1::JobResult {
             completed_checkpoints: result.completed_checkpoints,
             restarts: result.restarts,
             computation: result.computation,
+            retained: result.retained.as_ref().map(retained_to_wire),
         }
     }
+}
+
+fn retained_to_wire(retained: &RetainedCheckpoint) -> v1::job_result::Retained {
+    v1::job_result::Retained {
+        checkpoint: retained.checkpoint.0,
+        location: retained.location.clone(),
+        triggered_ms: retained.triggered.0,
+        completed_ms: retained.completed.0,
+        size: retained.size,
+    }
+}
+
+fn retained_from_wire(wire: v1::job_result::Retained) -> Result<RetainedCheckpoint, BadMessage> {
+    Ok(RetainedCheckpoint {
+        checkpoint: check::checkpoint(wire.checkpoint, "result.retained.checkpoint")?,
+        location: check::address(wire.location, "result.retained.location")?,
+        triggered: Timestamp(wire.triggered_ms),
+        completed: Timestamp(wire.completed_ms),
+        size: wire.size,
+    })
 }
 
 impl From<&VertexResult> for v1::job_result::Vertex {
@@ -449,6 +473,7 @@ impl TryFrom<v1::JobResult> for JobResult {
             completed_checkpoints: wire.completed_checkpoints,
             restarts: wire.restarts,
             computation: wire.computation,
+            retained: wire.retained.map(retained_from_wire).transpose()?,
         })
     }
 }

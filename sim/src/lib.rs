@@ -31,8 +31,8 @@ pub use marks::{Mark, Marks};
 pub use plan::{
     BlobOptions, ClientOptions, ClockOptions, CrowdOptions, DemandPlan, EdgePlan, FaultKind,
     FaultOptions, JobPlan, Latency, LeaderOptions, MetamorphicOptions, Micros, OperatorPlan,
-    Options, Plight, RescalePlan, Rhythm, Row, SavepointPlan, StoreOptions, Survives, Tier,
-    VertexPlan, Watcher, When, map_row, source_row,
+    Options, Plight, RescalePlan, RetentionPlan, Rhythm, Row, SavepointPlan, StoreOptions,
+    Survives, Tier, VertexPlan, Watcher, When, map_row, source_row,
 };
 pub use replay::{
     Continued, Divergence, Injection, Injury, JobAfter, Replayed, Then, Verdict, duration, replay,

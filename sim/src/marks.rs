@@ -252,6 +252,10 @@ pub enum Mark {
     RestoreSourceDamaged,
     /// A checkpoint took longer than its timeout.
     CheckpointExpired,
+    /// One that took longer completed, because its tasks went on acknowledging.
+    AcknowledgementsGaveTime,
+    /// One was given up although its tasks went on acknowledging.
+    TimeRanOutAmidAcknowledgements,
     /// A checkpoint completed while an earlier one was still pending.
     CheckpointOvertaken,
     /// The last acknowledgement came after a task of the checkpoint had failed.
@@ -328,6 +332,14 @@ pub enum Mark {
     SavepointFailed,
     /// A job stopped with a savepoint.
     StoppedWithSavepoint,
+    /// The last checkpoint of a job outlives it.
+    CheckpointOutlivesJob,
+    /// A part of a job had never completed a checkpoint when the last one of the others outlived it.
+    PartOfJobOutlivesIt,
+    /// A job has gone beyond the savepoint that it claimed, which is deleted.
+    ClaimedSavepointDeleted,
+    /// A job has ended without having gone beyond the savepoint that it claimed.
+    ClaimedSavepointStays,
     /// A job was drained, and stopped with a savepoint.
     DrainedWithSavepoint,
     /// A job started from the savepoint with which another one had stopped.

@@ -49,10 +49,15 @@ fn the_options_are_those_of_the_code() {
             .to_vec()
     };
     let wanted: BTreeSet<_> = known_options().iter().chain(shell).map(row).collect();
-    let pages = ["README.md", "server/jobmanager/README.md"];
-    let rows = pages.map(|page| table_below(&read(page), "\n## Options"));
-    let found: BTreeSet<_> = rows.iter().flatten().cloned().collect();
-    assert_eq!(found.len(), rows.concat().len(), "an option is there twice");
+    let page = read("server/jobmanager/OPTIONS.md");
+    let rows = [("jobs", "job"), ("clusters", "cluster")].map(|(heading, scope)| {
+        let rows = table_below(&page, &format!("\n## Options of {heading}"));
+        assert!(rows.iter().all(|row| row[3] == scope), "{heading}");
+        rows
+    });
+    let rows = rows.concat();
+    let found: BTreeSet<_> = rows.iter().cloned().collect();
+    assert_eq!(found.len(), rows.len(), "an option is there twice");
     let missing: Vec<_> = wanted
         .difference(&found)
         .map(|row| row.join(" | "))
@@ -129,7 +134,12 @@ fn the_invariants_are_those_that_are_checked() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    for page in ["README.md", "server/jobmanager/README.md", "sim/README.md"] {
+    for page in [
+        "README.md",
+        "server/jobmanager/README.md",
+        "server/deploy/README.md",
+        "sim/README.md",
+    ] {
         let text = read(page);
         let links = text.split("](").skip(1);
         let links: Vec<_> = links.map(|rest| rest.split(')').next().unwrap()).collect();
@@ -141,7 +151,7 @@ fn every_link_leads_somewhere() {
                 path => root().join(page).with_file_name(path),
             };
             assert!(target.exists(), "{page}: {link}");
-            let heading = format!("\n## {}\n", heading.replace('-', " "));
+            let heading = format!("# {}\n", heading.replace('-', " "));
             let has = || std::fs::read_to_string(&target).unwrap().to_lowercase();
             assert!(
                 !link.contains('#') || has().contains(&heading),

@@ -14,6 +14,7 @@ pub use reader::OptionProblem;
 pub use table::{OptionSpec, Scope, known_options};
 pub use value::{ValueError, parse_duration, parse_memory};
 
+use crate::state::JobStatus;
 use alloc::string::String;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,17 @@ pub struct RestoreConfig {
     pub path: String,
     /// `ignore-unclaimed-state`: what becomes of state that no vertex takes.
     pub unclaimed: UnclaimedState,
+    /// `claim-mode`: whose the savepoint is from then on.
+    pub claim: ClaimMode,
+}
+
+/// Whose the savepoint is from which a job starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ClaimMode {
+    /// Its owner's, who keeps it at least until the job has completed a checkpoint of its own.
+    NoClaim,
+    /// The job's, which deletes it when it has no more use for it.
+    Claim,
 }
 
 /// What becomes of state that no vertex takes.
@@ -88,8 +100,10 @@ pub enum UnclaimedState {
 pub struct CheckpointConfig {
     /// `interval`: from one trigger to the next.
     pub interval: Duration,
-    /// `timeout`: from the trigger to the last acknowledgement.
+    /// `timeout`: from the trigger to the last acknowledgement, or from one acknowledgement to the next.
     pub timeout: Duration,
+    /// `max-timeout`: from the trigger to the last acknowledgement, however many there were before; at least `timeout`.
+    pub max_timeout: Duration,
     /// `min-pause`: from the end of one checkpoint to the next periodic trigger.
     pub min_pause: Duration,
     /// `max-concurrent-checkpoints`, at least 1.
@@ -103,9 +117,37 @@ pub struct CheckpointConfig {
     /// `data-inline-threshold`: a snapshot of at most this many bytes travels inside its
     /// acknowledgement and is kept in the checkpoint's record. Bytes.
     pub inline_threshold: u64,
+    /// `externalized-checkpoint-retention`: whether the last checkpoint outlives the job.
+    pub retention: Retention,
     /// `savepoint-dir`: the URL of the folder for savepoints for which the client names none; empty if each has
     /// to name one. The coordinator does not read it.
     pub savepoint_dir: String,
+}
+
+/// After which end of a job its last checkpoint is kept, so that another job can start from it. After a job that has
+/// finished there is nothing left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Retention {
+    /// None.
+    Never,
+    /// It failed.
+    OnFailure,
+    /// It failed or was canceled.
+    OnFailureAndCancellation,
+}
+
+impl Retention {
+    /// Whether the last checkpoint of a job that ended like this is kept.
+    #[must_use]
+    pub fn keeps(self, status: JobStatus) -> bool {
+        match self {
+            Retention::Never => false,
+            Retention::OnFailure => status == JobStatus::Failed,
+            Retention::OnFailureAndCancellation => {
+                matches!(status, JobStatus::Failed | JobStatus::Canceled)
+            }
+        }
+    }
 }
 
 /// What a barrier promises.

@@ -46,7 +46,7 @@ pub fn known_options() -> &'static [OptionSpec] {
     &OPTIONS
 }
 
-static OPTIONS: [OptionSpec; 51] = [
+static OPTIONS: [OptionSpec; 54] = [
     job(
         "execution.checkpointing.interval",
         "",
@@ -56,6 +56,11 @@ static OPTIONS: [OptionSpec; 51] = [
         "execution.checkpointing.timeout",
         "10 min",
         "A checkpoint that takes longer is aborted.",
+    ),
+    job(
+        "execution.checkpointing.max-timeout",
+        "",
+        "Each acknowledgement of a region gives its checkpoint execution.checkpointing.timeout from then on, but not more than this from its trigger; unset: acknowledgements give no time.",
     ),
     job(
         "execution.checkpointing.min-pause",
@@ -86,6 +91,11 @@ static OPTIONS: [OptionSpec; 51] = [
         "execution.checkpointing.data-inline-threshold",
         "20 kb",
         "A snapshot of at most this size is kept with the checkpoint's record, not in a file.",
+    ),
+    job(
+        "execution.checkpointing.externalized-checkpoint-retention",
+        "NO_EXTERNALIZED_CHECKPOINTS",
+        "Whether the last checkpoint outlives the job, to start another one from: NO_EXTERNALIZED_CHECKPOINTS for never, DELETE_ON_CANCELLATION for if it fails, RETAIN_ON_CANCELLATION for if it is canceled, too.",
     ),
     job(
         "execution.checkpointing.savepoint-dir",
@@ -190,7 +200,12 @@ static OPTIONS: [OptionSpec; 51] = [
     job(
         "execution.state-recovery.path",
         "",
-        "The URL of the folder of a savepoint from which the job starts.",
+        "The URL of the folder of a savepoint, or of a checkpoint that outlived its job, from which the job starts.",
+    ),
+    job(
+        "execution.state-recovery.claim-mode",
+        "NO_CLAIM",
+        "Whose that is: with NO_CLAIM it stays yours, with CLAIM it is the job's, which deletes it when it has no more use for it.",
     ),
     job(
         "execution.state-recovery.ignore-unclaimed-state",

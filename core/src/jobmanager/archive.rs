@@ -3,16 +3,20 @@
 
 use super::job::Job;
 use super::view::{
-    CheckpointsDetails, ExceptionEntry, JobDetails, JobLine, JobSummary, TaskCounts, VertexDetails,
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, ExceptionEntry, JobDetails, JobLine,
+    JobSummary, Outliving, TaskCounts, VertexDetails,
 };
 use crate::id::{JobId, TriggerId};
 use crate::kept::Kept;
-use crate::record::{JobResult, RecordKey, RecordOp, SavepointRecord, VertexResult};
+use crate::record::{
+    JobResult, RecordKey, RecordOp, RetainedCheckpoint, SavepointRecord, VertexResult,
+};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
 use serde::{Deserialize, Serialize};
@@ -96,6 +100,42 @@ impl Archived {
     pub(super) fn savepoint(&self, trigger: TriggerId) -> Option<&Arc<SavepointRecord>> {
         let mut savepoints = self.savepoints.iter();
         savepoints.find(|record| record.trigger == trigger)
+    }
+
+    /// The checkpoint that outlives it, once nothing else is left.
+    pub(super) fn outliving(&self) -> Option<Outliving> {
+        Some(Outliving {
+            checkpoint: self.result.retained.clone()?,
+            is_written: true,
+        })
+    }
+
+    /// Its checkpoints. Of one that an earlier coordinator ended only the one that outlives it is known.
+    pub(super) fn checkpoints(&self, outliving: Option<Outliving>) -> CheckpointsDetails {
+        let mut details = self.checkpoints.clone();
+        let known = |id| details.history.iter().any(|entry| entry.id == id);
+        if let Some(retained) = outliving.filter(|it| !known(it.checkpoint.checkpoint)) {
+            let entry = self.entry(&retained.checkpoint);
+            details.latest_completed.get_or_insert(entry.clone());
+            details.history.push(entry);
+            details.history.sort_by_key(|entry| Reverse(entry.id));
+        }
+        details
+    }
+
+    fn entry(&self, retained: &RetainedCheckpoint) -> CheckpointEntry {
+        let vertices = self.result.vertices.iter();
+        let subtasks = vertices.map(|vertex| vertex.parallelism).sum();
+        CheckpointEntry {
+            id: retained.checkpoint,
+            is_savepoint: false,
+            outcome: CheckpointOutcome::Completed,
+            triggered: retained.triggered,
+            latest_ack: Some(retained.completed),
+            subtasks,
+            acknowledged: subtasks,
+            size: retained.size,
+        }
     }
 
     /// What is told of the job most often.
@@ -213,6 +253,13 @@ impl Archive {
         self.by_end.insert((archived.result.ended, id));
         self.counts[archived.result.status as usize] += 1;
         self.jobs.insert(id, Kept::new(archived));
+    }
+
+    /// Nothing is left of a job but this, which may say what has outlived it.
+    pub(super) fn is_cleaned(&mut self, result: &Arc<JobResult>) {
+        if let Some(archived) = self.jobs.get_mut(&result.job) {
+            archived.result = result.clone();
+        }
     }
 
     fn remove(&mut self, job: JobId) -> Option<Kept<Archived>> {

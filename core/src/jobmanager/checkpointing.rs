@@ -278,6 +278,7 @@ impl Job {
             cx.effects
                 .push(Effect::Discard(Discard::Checkpoint(job, *id)));
         }
+        self.release_owned(cx, &completion.subsumed);
         if core::mem::take(&mut self.untidy) {
             cx.effects.push(Effect::Discard(self.unreferenced()));
         }
@@ -404,7 +405,7 @@ impl Job {
             return;
         }
         let mut aborted = BTreeSet::new();
-        for (id, regions) in self.checkpoints.late(cx.now) {
+        for (id, regions) in self.checkpoints.take_late(cx.now) {
             let this = |pending: &Pending| pending.id == id;
             aborted.extend(self.abort_checkpoints(cx, Abort::Expired, "", Some(&regions), this));
         }

@@ -223,14 +223,14 @@ impl Checkpoints {
         for Participant { region, .. } in participants {
             self.owed.remove(region);
         }
-        self.start(now, now + config.timeout, false, participants)
+        self.start(now, config, false, participants)
     }
 
-    /// Starts one in which these take part, which is given up at the deadline.
+    /// Starts one in which these take part.
     pub(super) fn start(
         &mut self,
         now: Timestamp,
-        deadline: Timestamp,
+        config: &CheckpointConfig,
         is_savepoint: bool,
         participants: &[Participant],
     ) -> CheckpointId {
@@ -240,7 +240,7 @@ impl Checkpoints {
         );
         let id = self.next;
         self.next = id.next();
-        let pending = Pending::new(id, now, deadline, is_savepoint, participants);
+        let pending = Pending::new(id, now, config, is_savepoint, participants);
         self.pending.push(pending);
         for Participant { region, .. } in participants {
             self.line_mut(*region).under_way += 1;
@@ -448,20 +448,24 @@ impl Checkpoints {
         intolerable
     }
 
-    /// When the first one under way expires.
+    /// Before this time none under way expires.
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         let collecting = self
             .pending
             .iter()
             .filter(|pending| pending.is_collecting());
-        collecting.map(|pending| pending.deadline).min()
+        collecting.map(|pending| pending.looked_at).min()
     }
 
-    /// Those that have expired, and the regions of each that have not acknowledged it.
-    pub(super) fn late(&self, now: Timestamp) -> Vec<(CheckpointId, BTreeSet<RegionIndex>)> {
-        let expired = |pending: &&Pending| pending.is_collecting() && pending.deadline <= now;
-        let late = |pending: &Pending| (pending.id, pending.collecting().collect());
-        self.pending.iter().filter(expired).map(late).collect()
+    /// Those that have expired, and of each the regions that have not acknowledged it.
+    pub(super) fn take_late(
+        &mut self,
+        now: Timestamp,
+    ) -> Vec<(CheckpointId, BTreeSet<RegionIndex>)> {
+        let due = |pending: &&mut Pending| pending.is_collecting() && pending.looked_at <= now;
+        let late = |pending: &mut Pending| (pending.id, pending.take_late(now));
+        let late = self.pending.iter_mut().filter(due).map(late);
+        late.filter(|(_, regions)| !regions.is_empty()).collect()
     }
 
     /// Whether anything that is retained, written or under way is of this checkpoint.

@@ -110,6 +110,7 @@ impl Job {
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
             computation: self.original.computation(),
+            retained: None,
         });
         let mut ops = self.end_savepoints(cx.now, status);
         ops.push(RecordOp::Put(Record::Result(result.clone())));
@@ -166,15 +167,16 @@ impl Job {
             return;
         }
         ended.cleanup = Cleanup::Removing;
+        let retained = ended.result.retained.is_some();
+        let result = retained.then(|| RecordOp::Put(Record::Result(ended.result.clone())));
         keys.extend([
             RecordKey::Cancel(job),
             RecordKey::CheckpointMark(job),
             RecordKey::Rescale(job),
             RecordKey::Job(job),
         ]);
-        cx.journal.write(
-            keys.into_iter().map(RecordOp::Delete).collect(),
-            Fact::Cleaned(job),
-        );
+        let deletes = keys.into_iter().map(RecordOp::Delete);
+        let ops = result.into_iter().chain(deletes).collect();
+        cx.journal.write(ops, Fact::Cleaned(job));
     }
 }

@@ -107,8 +107,16 @@ pub enum StorageOutcome {
 pub enum Discard {
     /// All files of one checkpoint, late ones included.
     Checkpoint(JobId, CheckpointId),
-    /// All files of a job, apart from its savepoints.
+    /// All files of a job, apart from its savepoints, and from what the metadata of a checkpoint names that was to
+    /// outlive it.
     Job(JobId),
+    /// A savepoint that the job owns, which has claimed it, and has no more use for.
+    Owned {
+        /// The job.
+        job: JobId,
+        /// The URL of its folder.
+        location: String,
+    },
     /// A savepoint that did not become complete.
     Savepoint {
         /// Of which job.

@@ -14,6 +14,7 @@ use super::cx::Cx;
 use super::demands::Demands;
 use super::execution::{Execution, Phase};
 use super::moving::Moving;
+use super::owned::Owned;
 use super::rescaling::Rescaling;
 use super::restart::RestartBackoff;
 use super::savepoints::Savepoints;
@@ -128,6 +129,9 @@ pub(super) struct Job {
     pub(super) savepoints: Kept<Savepoints>,
     pub(super) rescaling: Kept<Rescaling>,
     pub(super) moving: Option<Moving>,
+    /// The checkpoint that it began with, if it took something from a savepoint.
+    pub(super) began: Option<CheckpointId>,
+    pub(super) owned: Owned,
     /// There may be state to which nothing refers: it is deleted when the next checkpoint has completed.
     pub(super) untidy: bool,
     pub(super) backoff: RestartBackoff,
@@ -168,9 +172,12 @@ impl Job {
         let next = start
             .as_ref()
             .map_or(CheckpointId(1), |start| start.id.next());
+        let began = start.as_ref().map(|start| start.id);
         let completed = start.into_iter().collect();
         let checkpoints = Checkpoints::new(next, completed, regions, now);
-        Self::new(graph, now, phase, execution, checkpoints, now)
+        let mut job = Self::new(graph, now, phase, execution, checkpoints, now);
+        job.begins_with(began);
+        job
     }
 
     /// A job that is durable, of which nothing else is known. Its checkpoints fit it.
@@ -228,6 +235,8 @@ impl Job {
             savepoints: Kept::default(),
             rescaling: Kept::new(Rescaling::new(None)),
             moving: None,
+            began: None,
+            owned: Owned::Nothing,
             untidy: false,
             backoff: RestartBackoff::new(&graph.config().restart_strategy, seed),
             restarts: 0,

@@ -35,6 +35,7 @@ mod job;
 mod journal;
 mod kinds;
 mod moving;
+mod owned;
 mod pending;
 mod promises;
 mod quota;
@@ -65,8 +66,8 @@ pub use restart::{Decision, RestartBackoff};
 pub use snapshot::Stored;
 pub use view::{
     CheckpointEntry, CheckpointOutcome, CheckpointsDetails, DemandState, ExceptionEntry,
-    JobDetails, JobLine, JobSummary, Overview, Parallelism, Restore, SlotCounts, SubtaskDetails,
-    SubtaskLine, TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
+    JobDetails, JobLine, JobSummary, Outliving, Overview, Parallelism, Restore, SlotCounts,
+    SubtaskDetails, SubtaskLine, TaskCounts, TaskManagerDetails, VertexDetails, VertexParallelism,
 };
 pub use workers::{Shortage, WorkerReport, WorkersOverview};
 
@@ -82,7 +83,7 @@ use claims::Claims;
 use cx::Cx;
 use job::{Job, JobPhase};
 use journal::{Answer, Fact, Journal};
-use removals::Removals;
+use removals::{Removals, Step};
 use serde::{Deserialize, Serialize};
 use taskmanagers::TaskManagers;
 use timers::{Timer, Timers};
@@ -141,9 +142,13 @@ impl Coordinator {
                 job,
                 checkpoint,
                 outcome,
-            } => self.with_job(job, effects, |job, cx| {
-                job.savepoint_written(cx, checkpoint, &outcome);
-            }),
+            } => {
+                if !self.kept(job, checkpoint, &outcome, effects) {
+                    self.with_job(job, effects, |job, cx| {
+                        job.savepoint_written(cx, checkpoint, &outcome);
+                    });
+                }
+            }
             Input::Command { request, command } => self.command(request, command, effects),
             Input::Workers { present } => self.workers_listed(present),
             Input::Worker { worker, report } => self.worker_reported(worker, report, effects),
@@ -163,7 +168,7 @@ impl Coordinator {
             match timer {
                 // Settling does it.
                 Timer::Journal | Timer::Workers => {}
-                Timer::Removals => self.removals.retry(self.now, effects),
+                Timer::Removals => self.retry_removals(effects),
                 Timer::TaskManager(tm) => self.heartbeat_due(tm, at, effects),
                 Timer::Job(job) => {
                     self.dirty.insert(job);
@@ -212,8 +217,11 @@ impl Coordinator {
     }
 
     fn job_cleaned(&mut self, job: JobId) {
-        if self.jobs.remove(&job).is_some() {
+        if let Some(removed) = self.jobs.remove(&job) {
             self.over -= 1;
+            if let JobPhase::Ended(ended) = &removed.phase {
+                self.archive.is_cleaned(&ended.result);
+            }
         }
         self.timers.set(Timer::Job(job), None);
         // One of which something may still be removed is not forgotten: whoever submitted it anew would
@@ -237,8 +245,15 @@ impl Coordinator {
     ) {
         match (discard, outcome) {
             (Discard::Job(job), outcome) => {
-                if self.removals.ended(self.now, *job, outcome) {
+                if self.step_ended(*job, Step::Delete, outcome, effects) {
                     self.with_job(*job, effects, Job::state_removed);
+                }
+            }
+            (Discard::Owned { job, .. }, outcome) => {
+                if self.releases(*job) {
+                    self.step_ended(*job, Step::Release, outcome, effects);
+                } else {
+                    self.with_job(*job, effects, |job, _| job.owned_discarded(outcome));
                 }
             }
             (
@@ -383,7 +398,7 @@ impl Coordinator {
         self.with_job(id, effects, Job::end_durable);
         let job = self.jobs.get(&id).expect("it was just looked at");
         self.archive.put(Archived::ended(job, result, history));
-        self.removals.order(id, effects);
+        self.remove(id, effects);
         self.release_job(id, effects);
     }
 }

@@ -13,14 +13,16 @@
 
 use super::execution::Bits;
 use super::view::{CheckpointEntry, CheckpointOutcome};
+use crate::config::CheckpointConfig;
 use crate::id::{Attempt, CheckpointId, RegionIndex};
 use crate::message::{Acknowledgement, StateHandle};
 use crate::record::RegionSnapshot;
 use crate::time::Timestamp;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Why a checkpoint was given up (Flink's `CheckpointFailureReason`).
@@ -89,7 +91,9 @@ impl Abort {
 pub(super) struct Pending {
     pub(super) id: CheckpointId,
     pub(super) triggered: Timestamp,
-    pub(super) deadline: Timestamp,
+    patience: Patience,
+    /// No part of it expires before; acknowledgements may have put that off since.
+    pub(super) looked_at: Timestamp,
     /// It completes or is given up as a whole, and nothing is restored from it unless the job stops with it.
     pub(super) is_savepoint: bool,
     pub(super) parts: BTreeMap<RegionIndex, Part>,
@@ -103,6 +107,15 @@ pub(super) struct Pending {
     size: u64,
 }
 
+/// How long tasks may take to acknowledge a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Patience {
+    /// From the trigger, or from the last acknowledgement of the region.
+    timeout: Duration,
+    /// From the trigger.
+    longest: Duration,
+}
+
 /// What a region has to do with a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Part {
@@ -112,6 +125,7 @@ pub(super) struct Part {
     acknowledged: Bits,
     states: Vec<Option<StateHandle>>,
     end_of_data: bool,
+    latest_ack: Option<Timestamp>,
     stage: Stage,
 }
 
@@ -151,7 +165,7 @@ impl Pending {
     pub(super) fn new(
         id: CheckpointId,
         triggered: Timestamp,
-        deadline: Timestamp,
+        config: &CheckpointConfig,
         is_savepoint: bool,
         participants: &[Participant],
     ) -> Self {
@@ -163,6 +177,7 @@ impl Pending {
                 acknowledged: Bits::new(tasks),
                 states: alloc::vec![None; tasks as usize],
                 end_of_data: true,
+                latest_ack: None,
                 stage: Stage::Collecting,
             };
             (participant.region, part)
@@ -172,7 +187,11 @@ impl Pending {
         Pending {
             id,
             triggered,
-            deadline,
+            patience: Patience {
+                timeout: config.timeout,
+                longest: config.max_timeout,
+            },
+            looked_at: triggered + config.timeout,
             is_savepoint,
             parts,
             collecting,
@@ -187,6 +206,35 @@ impl Pending {
     /// Whether tasks have yet to acknowledge it.
     pub(super) fn is_collecting(&self) -> bool {
         self.collecting > 0
+    }
+
+    /// When the part of a region is given up if it is still collecting.
+    fn expiry(&self, part: &Part) -> Timestamp {
+        // All parts of a savepoint are worth nothing without each other.
+        let latest_ack = match self.is_savepoint {
+            true => self.latest_ack,
+            false => part.latest_ack,
+        };
+        let since = latest_ack.unwrap_or(self.triggered);
+        let longest = self.triggered + self.patience.longest;
+        longest.min(since + self.patience.timeout)
+    }
+
+    /// When the first part of it expires that is collecting now.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        let parts = self.parts.values();
+        let collecting = parts.filter(|part| part.stage == Stage::Collecting);
+        collecting.map(|part| self.expiry(part)).min()
+    }
+
+    /// The regions whose parts have expired.
+    pub(super) fn take_late(&mut self, now: Timestamp) -> BTreeSet<RegionIndex> {
+        let expiry = |region: RegionIndex| (region, self.expiry(&self.parts[&region]));
+        let collecting = self.collecting().map(expiry);
+        let (late, others): (Vec<_>, Vec<_>) = collecting.partition(|(_, at)| *at <= now);
+        let next = others.into_iter().map(|(_, at)| at).min();
+        self.looked_at = next.unwrap_or(self.looked_at);
+        late.into_iter().map(|(region, _)| region).collect()
     }
 
     /// The regions of which a task has yet to acknowledge it.
@@ -215,6 +263,7 @@ impl Pending {
         self.acknowledged += 1;
         self.size += ack.state.size;
         self.latest_ack = Some(now);
+        part.latest_ack = Some(now);
         part.states[place as usize] = Some(ack.state);
         if part.missing > 0 {
             return Acknowledged::Counted;

@@ -91,7 +91,7 @@ impl Coordinator {
         for (id, record) in core::mem::take(&mut sorted.jobs) {
             let job = sorted.job(id, record, deadline, now)?;
             if job.is_over() {
-                removals.resume(id);
+                removals.resume(id, job.first_step());
                 over += 1;
             }
             jobs.insert(id, Kept::new(job));
@@ -231,6 +231,7 @@ impl Sorted {
         );
         job.original = record.graph;
         job.scale = record.scale;
+        job.begins_with(record.began);
         job.rescaling = Kept::new(Rescaling::new(wanted));
         let savepoints = self.savepoints.remove(&id).unwrap_or_default();
         let until = job.savepoint_timeout(now);
@@ -308,6 +309,7 @@ mod tests {
             graph,
             submitted,
             scale,
+            began: None,
         })
     }
 

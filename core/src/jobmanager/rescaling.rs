@@ -295,10 +295,11 @@ impl Job {
         for (job_slot, at) in self.execution.held_slots() {
             cx.tms.renumber(at, SlotUse { job, job_slot });
         }
-        for id in completion.subsumed {
+        for id in &completion.subsumed {
             cx.effects
-                .push(Effect::Discard(Discard::Checkpoint(job, id)));
+                .push(Effect::Discard(Discard::Checkpoint(job, *id)));
         }
+        self.release_owned(cx, &completion.subsumed);
         if self.phase != JobPhase::Running {
             // It ends meanwhile: nothing is started any more.
             for region in self.execution.region_indices() {

@@ -18,8 +18,8 @@ use super::journal::Fact;
 use super::pending::{Abort, Participant, Pending};
 use super::savepoints::{Stage, Wish};
 use crate::config::CheckpointConfig;
-use crate::id::{CheckpointId, RegionIndex, RequestId, TriggerId, VertexIndex};
-use crate::message::{AfterSavepoint, SavepointOrder, StateHandle, ToTaskManager};
+use crate::id::{CheckpointId, RegionIndex, RequestId, TriggerId};
+use crate::message::{AfterSavepoint, SavepointOrder, StateHandle, SubtaskState, ToTaskManager};
 use crate::record::{
     CompletedSavepoint, Record, RecordKey, RecordOp, SavepointOutcome, SavepointRecord,
 };
@@ -175,10 +175,7 @@ impl Job {
             .iter()
             .map(|region| self.participant(*region))
             .collect();
-        let deadline = cx.now + config.timeout;
-        let id = self
-            .checkpoints
-            .start(cx.now, deadline, true, &participants);
+        let id = self.checkpoints.start(cx.now, config, true, &participants);
         let job = self.id();
         let wish = self.savepoints.current_mut().expect("it is its turn");
         let Stage::Wanted { until } = wish.stage else {
@@ -230,7 +227,7 @@ impl Job {
         let layout = self.execution.layout();
         // Those of regions that have finished are not run again.
         let finished = SubtaskSnapshot {
-            state: StateHandle::nothing(),
+            state: SubtaskState::Own(StateHandle::nothing()),
             ended: true,
         };
         let mut subtasks = alloc::vec![finished; layout.subtasks() as usize];
@@ -239,26 +236,15 @@ impl Job {
                 continue;
             };
             for (&position, state) in layout.members(region).iter().zip(states) {
-                let state = state.clone();
+                let state = SubtaskState::Own(state.clone());
                 subtasks[position as usize] = SubtaskSnapshot { state, ended };
             }
         }
-        let vertices = (0..).map(VertexIndex).zip(self.graph.vertices());
-        let operators = vertices.map(|(index, vertex)| {
-            let positions = layout.positions(index);
-            let positions = positions.start as usize..positions.end as usize;
-            OperatorSnapshots {
-                operator_id: vertex.operator_id,
-                name: vertex.name.clone(),
-                max_parallelism: vertex.max_parallelism,
-                subtasks: subtasks[positions].to_vec(),
-            }
-        });
         Savepoint {
             job: self.id(),
             checkpoint: id,
             triggered: whole.triggered,
-            operators: operators.collect(),
+            operators: OperatorSnapshots::of_job(&self.graph, layout, &subtasks),
         }
     }
 

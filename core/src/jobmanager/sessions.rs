@@ -133,7 +133,7 @@ impl Coordinator {
         let (_, archive, mut cx) = self.parts(effects);
         cx.send(tm, ToTaskManager::ReleaseJob { job });
         if archive.get(job).is_some() {
-            self.removals.order(job, effects);
+            self.remove(job, effects);
         }
     }
 
@@ -237,7 +237,7 @@ impl Coordinator {
         if self.archive.get(job).is_none() {
             self.with_job(job, effects, |job, cx| job.acknowledged(cx, tm, ack));
         } else if matches!(ack.state.location, StateLocation::File(_)) {
-            self.removals.order(job, effects);
+            self.remove(job, effects);
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Stored {
 impl Coordinator {
     /// The version of the serialized layout. To be raised with every change of a type in the state, and of
     /// what its digest is made of.
-    pub const LAYOUT: u32 = 15;
+    pub const LAYOUT: u32 = 17;
 
     /// To be called right before the coordinator is serialized: from then on it and the copy do the same,
     /// input by input. Without it they would give TaskManagers that register later other keys.
@@ -78,6 +78,7 @@ impl Job {
             graph: self.original.clone(),
             submitted: self.submitted,
             scale,
+            began: self.began,
         })
     }
 

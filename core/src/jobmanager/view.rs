@@ -5,7 +5,7 @@ use crate::id::{
     Attempt, CheckpointId, Incarnation, JobId, SessionId, SlotIndex, SubtaskIndex, TaskManagerId,
 };
 use crate::message::Hardware;
-use crate::record::Bounds;
+use crate::record::{Bounds, RetainedCheckpoint};
 use crate::state::{ExecutionState, JobStatus};
 use crate::time::Timestamp;
 use alloc::string::String;
@@ -206,6 +206,15 @@ pub struct CheckpointsDetails {
     pub latest_restored: Option<Restore>,
     /// The last ones, the newest first; bounded by `web.checkpoints.history`.
     pub history: Vec<CheckpointEntry>,
+}
+
+/// The checkpoint that outlives a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outliving {
+    /// It.
+    pub checkpoint: RetainedCheckpoint,
+    /// Whether its metadata is there: another job can start from it.
+    pub is_written: bool,
 }
 
 /// A restore from a checkpoint.

@@ -5,9 +5,9 @@ use super::archive::Archived;
 use super::job::Job;
 use super::taskmanagers::{SlotUse, TaskManager};
 use super::view::{
-    CheckpointsDetails, DemandState, ExceptionEntry, JobDetails, JobLine, JobSummary, Overview,
-    Parallelism, SlotCounts, SubtaskDetails, SubtaskLine, TaskManagerDetails, VertexDetails,
-    VertexParallelism,
+    CheckpointsDetails, DemandState, ExceptionEntry, JobDetails, JobLine, JobSummary, Outliving,
+    Overview, Parallelism, SlotCounts, SubtaskDetails, SubtaskLine, TaskManagerDetails,
+    VertexDetails, VertexParallelism,
 };
 use crate::digest::Digest;
 use crate::graph::JobVertex;
@@ -165,10 +165,20 @@ impl Coordinator {
     #[must_use]
     pub fn checkpoints(&self, id: JobId) -> Option<CheckpointsDetails> {
         if let Some(archived) = self.archive.get(id) {
-            return Some(archived.checkpoints.clone());
+            return Some(archived.checkpoints(self.outliving(id)));
         }
         let job = self.jobs.get(&id)?;
         Some(job.checkpoints.details(self.config.checkpoint_history))
+    }
+
+    /// The checkpoint that outlives a job, once that has ended.
+    #[must_use]
+    pub fn outliving(&self, id: JobId) -> Option<Outliving> {
+        let archived = self.archive.get(id)?;
+        // Until it is removed, it has its checkpoints.
+        let job = self.jobs.get(&id);
+        let coming = job.and_then(|job| job.outliving(&self.config.checkpoint_storage));
+        coming.or_else(|| archived.outliving())
     }
 
     /// Of each subtask of a vertex the size of its snapshot in a retained checkpoint of a job that has not ended, in

@@ -117,6 +117,13 @@ impl SubtaskState {
         }
     }
 
+    /// Whether all of it was taken after the end of the input.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let handles = self.handles();
+        !handles.is_empty() && handles.iter().all(|handle| handle.end_of_data)
+    }
+
     /// The bytes of the snapshots, each counted in full.
     #[must_use]
     pub fn size(&self) -> u64 {

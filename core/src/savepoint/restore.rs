@@ -55,6 +55,12 @@ pub enum RestoreProblem {
          not: keep its parallelism"
     )]
     PartlyAtEnd(String),
+    /// Some of the state would be lost.
+    #[error(
+        "some subtasks of vertex `{0}` had not completed a checkpoint when the job ended, and start over: keep its \
+         parallelism"
+    )]
+    PartlyMissing(String),
     /// Keys would change their groups.
     #[error("vertex `{vertex}`: {conflict}")]
     KeyGroups {
@@ -167,7 +173,7 @@ impl Savepoint {
                     Some(_) | None => other = Some(task.vertex),
                 }
                 if let Some(subtask) = subtask {
-                    known = true;
+                    known |= subtask.ended || !subtask.state.handles().is_empty();
                     states[position as usize] =
                         core::mem::replace(&mut subtask.state, SubtaskState::nothing());
                 }
@@ -203,8 +209,9 @@ impl Savepoint {
 impl OperatorSnapshots {
     /// Whether something is lost if nobody takes its snapshots.
     fn has_state(&self) -> bool {
-        let mut subtasks = self.subtasks.iter();
-        subtasks.any(|subtask| !subtask.state.is_nothing())
+        let subtasks = self.subtasks.iter();
+        let mut states = subtasks.flat_map(|subtask| subtask.state.handles());
+        states.any(|state| !state.is_nothing())
     }
 
     /// With what each subtask of this vertex starts.
@@ -217,7 +224,7 @@ impl OperatorSnapshots {
             return Err(RestoreProblem::KeyGroups { vertex, conflict });
         }
         let own = self.subtasks.iter().map(|subtask| Start {
-            state: SubtaskState::Own(subtask.state.clone()),
+            state: subtask.state.clone(),
             ended: subtask.ended,
         });
         if self.subtasks.len() == vertex.parallelism as usize {
@@ -225,6 +232,9 @@ impl OperatorSnapshots {
         }
         if has_input && self.is_partly_at_end() {
             return Err(RestoreProblem::PartlyAtEnd(name()));
+        }
+        if self.is_partly_missing() {
+            return Err(RestoreProblem::PartlyMissing(name()));
         }
         let states: Vec<SubtaskState> = own.map(|start| start.state).collect();
         let divided = redistribute(&states, self.max_parallelism, vertex.parallelism);
@@ -243,9 +253,18 @@ impl OperatorSnapshots {
 
     /// Whether some of its subtasks had processed the end of their input, and others had not.
     fn is_partly_at_end(&self) -> bool {
-        let at_end = |subtask: &SubtaskSnapshot| subtask.ended || subtask.state.end_of_data;
-        let first = self.subtasks.first().is_some_and(at_end);
-        self.subtasks.iter().any(|subtask| at_end(subtask) != first)
+        self.differ(|subtask| subtask.ended || subtask.state.is_at_end())
+    }
+
+    /// Whether some of its subtasks had completed a checkpoint, and others had not.
+    fn is_partly_missing(&self) -> bool {
+        self.differ(|subtask| subtask.state.handles().is_empty())
+    }
+
+    /// Whether this holds of some of its subtasks, and not of others.
+    fn differ(&self, of: impl Fn(&SubtaskSnapshot) -> bool) -> bool {
+        let first = self.subtasks.first().is_some_and(&of);
+        self.subtasks.iter().any(|subtask| of(subtask) != first)
     }
 }
 
@@ -307,6 +326,7 @@ mod tests {
 
     fn subtask(byte: u8, ended: bool) -> SubtaskSnapshot {
         let state = state(byte);
+        let state = SubtaskState::Own(state);
         SubtaskSnapshot { state, ended }
     }
 
@@ -372,7 +392,7 @@ mod tests {
         let mut savepoint = savepoint(&[("in", false, &[0, 0]), ("count", false, &[0, 0])]);
         for operator in &mut savepoint.operators {
             for (subtask, snapshot) in (0..).zip(&mut operator.subtasks) {
-                snapshot.state = divisible(subtask);
+                snapshot.state = SubtaskState::Own(divisible(subtask));
             }
         }
         let record = restored(
@@ -398,10 +418,10 @@ mod tests {
     fn a_vertex_that_is_partly_at_its_end_keeps_its_parallelism_unless_it_is_a_source() {
         let mut savepoint = savepoint(&[("in", false, &[0, 0]), ("out", false, &[0, 0])]);
         for operator in &mut savepoint.operators {
-            for (subtask, snapshot) in (0..).zip(&mut operator.subtasks) {
-                snapshot.state = divisible(subtask);
-            }
-            operator.subtasks[1].state.end_of_data = true;
+            let mut at_end = divisible(1);
+            at_end.end_of_data = true;
+            operator.subtasks[0].state = SubtaskState::Own(divisible(0));
+            operator.subtasks[1].state = SubtaskState::Own(at_end);
         }
         let source = restored(
             &savepoint,
@@ -417,6 +437,28 @@ mod tests {
         let problem = &sink.unwrap_err()[0];
         assert!(
             problem.starts_with("some subtasks of vertex `out`"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn a_vertex_of_which_some_subtasks_never_completed_a_checkpoint_keeps_its_parallelism() {
+        let mut savepoint = savepoint(&[("in", false, &[0, 0])]);
+        savepoint.operators[0].subtasks[0].state = SubtaskState::Own(divisible(0));
+        savepoint.operators[0].subtasks[1].state = SubtaskState::nothing();
+        let restored = |parallelism| {
+            restored(
+                &savepoint,
+                spec(&[("in", parallelism)]),
+                UnclaimedState::Refused,
+            )
+        };
+        let record = restored(2).unwrap().unwrap();
+        let began: Vec<bool> = record.regions.iter().map(Option::is_some).collect();
+        assert_eq!(began, [true, false]);
+        let problem = &restored(3).unwrap_err()[0];
+        assert!(
+            problem.starts_with("some subtasks of vertex `in` had not completed"),
             "{problem}"
         );
     }
@@ -474,7 +516,7 @@ mod tests {
         let mut savepoint = savepoint(&[("in", false, &[1, 2]), ("out", false, &[3, 4])]);
         for operator in &mut savepoint.operators {
             operator.subtasks[0] = SubtaskSnapshot {
-                state: StateHandle::nothing(),
+                state: SubtaskState::Own(StateHandle::nothing()),
                 ended: true,
             };
         }

@@ -111,6 +111,7 @@ fn discarded_to_wire(discard: &Discard, outcome: &StorageOutcome) -> v1::Discard
         Discard::Checkpoint(job, checkpoint) => (job, What::Checkpoint(checkpoint.0)),
         Discard::Job(job) => (job, What::WholeJob(true)),
         Discard::Savepoint { job, location } => (job, What::Savepoint(location.clone())),
+        Discard::Owned { job, location } => (job, What::Owned(location.clone())),
         Discard::Unreferenced { job, keep, next } => {
             let keep = keep.iter().map(|checkpoint| checkpoint.0).collect();
             let next = next.0;
@@ -180,6 +181,7 @@ pub(super) fn discarded(wire: v1::DiscardedInput) -> Result<Input, BadMessage> {
         }
         What::WholeJob(_) => Discard::Job(job),
         What::Savepoint(location) => Discard::Savepoint { job, location },
+        What::Owned(location) => Discard::Owned { job, location },
         What::Unreferenced(wire) => unreferenced(job, &wire)?,
     };
     let outcome = outcome(wire.failed);

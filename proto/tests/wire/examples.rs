@@ -298,6 +298,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
                     parallelism: vec![2, 300],
                     since: vec![Some(ATTEMPT), None],
                 }),
+                began: Some(CHECKPOINT),
             }),
         ),
         ("cancel", Record::Cancel(JOB)),
@@ -383,6 +384,13 @@ fn result() -> JobResult {
         completed_checkpoints: 8,
         restarts: 9,
         computation: 10,
+        retained: Some(RetainedCheckpoint {
+            checkpoint: CHECKPOINT,
+            location: "file:///checkpoints/job/chk-7".into(),
+            triggered: Timestamp(1_700_000_000_000),
+            completed: Timestamp(1_700_000_000_050),
+            size: 300,
+        }),
     }
 }
 
@@ -425,11 +433,11 @@ pub(crate) fn savepoint() -> Arc<Savepoint> {
             max_parallelism: 128,
             subtasks: vec![
                 SubtaskSnapshot {
-                    state,
+                    state: SubtaskState::Own(state),
                     ended: false,
                 },
                 SubtaskSnapshot {
-                    state: StateHandle::nothing(),
+                    state: SubtaskState::Given(states()),
                     ended: true,
                 },
             ],

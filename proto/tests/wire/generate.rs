@@ -447,7 +447,7 @@ prop_compose! {
 prop_compose! {
     fn operator_snapshots()(
         operator_id in any::<u128>(), name in prose(), max_parallelism in 1..=MAX_PARALLELISM,
-        subtasks in vec((state(), any::<bool>()), 1..4),
+        subtasks in vec((subtask_state(), any::<bool>()), 1..4),
     ) -> OperatorSnapshots {
         let subtasks = subtasks.into_iter().map(|(state, ended)| SubtaskSnapshot { state, ended });
         OperatorSnapshots { operator_id, name, max_parallelism, subtasks: subtasks.collect() }
@@ -490,12 +490,21 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn retained()(
+        checkpoint in checkpoint(), location in name(), triggered in timestamp(), completed in timestamp(),
+        size in any::<u64>(),
+    ) -> RetainedCheckpoint {
+        RetainedCheckpoint { checkpoint, location, triggered, completed, size }
+    }
+}
+
+prop_compose! {
     fn result()(
         job in job(), name in prose(), started in timestamp(), ended in timestamp(),
         status in select(vec![JobStatus::Failed, JobStatus::Canceled, JobStatus::Finished]),
         failure in option::of(prose()), vertices in vec(vertex(), 0..4),
         completed_checkpoints in any::<u64>(), restarts in any::<u64>(),
-        computation in any::<u64>(),
+        computation in any::<u64>(), retained in option::of(retained()),
     ) -> JobResult {
         let vertex = |vertex: TableVertex| VertexResult {
             operator_id: vertex.operator_id,
@@ -506,7 +515,7 @@ prop_compose! {
         let vertices = vertices.into_iter().map(vertex).collect();
         JobResult {
             job, name, status, started, ended, failure, vertices, completed_checkpoints, restarts,
-            computation,
+            computation, retained,
         }
     }
 }

@@ -65,12 +65,14 @@ proptest! {
     #[test]
     fn a_job_is_read_as_it_was_accepted(
         spec in generate::graph(), submitted: u64, scale in option::of(generate::scale()),
+        began in option::of(generate::checkpoint()),
     ) {
         let graph = JobGraph::validate(spec, &BTreeMap::new()).unwrap();
         let record = Record::Job(JobRecord {
             graph: Arc::new(graph),
             submitted: Timestamp(submitted),
             scale,
+            began,
         });
         prop_assert_eq!(decode_record(&encode_record(&record)), Ok(record));
     }

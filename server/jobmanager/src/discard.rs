@@ -1,8 +1,9 @@
 //! Deletes what no checkpoint refers to any more from the checkpoint storage, and what did not become a
-//! savepoint from wherever that was to be.
+//! savepoint, or belongs to a job that has no more use for it, from wherever that is.
 //!
 //! The storage is a folder, or a prefix in object storage. It has one folder per job, named by its 32 hex
-//! digits, and in it one folder `chk-<id>` per checkpoint. A deletion that fails is reported to the
+//! digits, and in it one folder `chk-<id>` per checkpoint. What the metadata in one of these names outlives the job.
+//! A deletion that fails is reported to the
 //! coordinator, which tries again later; nothing here ends the process.
 
 use crate::driver::Driver;
@@ -122,8 +123,10 @@ async fn discard_in(
         }
         Discard::Job(job) => {
             let files = storage()?.below(&job.to_string());
-            files.delete_all(|_| true).await
+            let retained = savepoints::retained(*job, &files).await?;
+            files.delete_all(|name| !retained.contains(name)).await
         }
+        Discard::Owned { location, .. } => savepoints::delete_owned(location).await,
         Discard::Unreferenced { job, keep, next } => {
             let files = storage()?.below(&job.to_string());
             let is_unreferenced = |name: &str| {
@@ -248,6 +251,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use futures::TryStreamExt;
+    use jobmanager_core::message::{StateHandle, StateLocation, SubtaskState};
+    use jobmanager_core::savepoint::{OperatorSnapshots, Savepoint, SubtaskSnapshot};
+    use jobmanager_core::time::Timestamp;
+    use jobmanager_proto::encode_savepoint;
     use object_store::memory::InMemory;
     use object_store::path::Path as ObjectPath;
     use object_store::{ObjectStore, ObjectStoreExt};
@@ -281,6 +288,40 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[tokio::test]
+    async fn what_is_retained_of_a_job_outlives_it() {
+        let (folder, storage) = storage_with(&[1, 2]).await;
+        let location = format!("file://{}/{JOB}/chk-2", folder.path().display());
+        let handle = StateHandle::whole(StateLocation::Url(format!("{location}/a")), 5);
+        let subtask = SubtaskSnapshot {
+            state: SubtaskState::Own(handle),
+            ended: false,
+        };
+        let savepoint = Savepoint {
+            job: JOB,
+            checkpoint: CheckpointId(2),
+            triggered: Timestamp(0),
+            operators: vec![OperatorSnapshots {
+                operator_id: 1,
+                name: "in".to_owned(),
+                max_parallelism: 1,
+                subtasks: vec![subtask],
+            }],
+        };
+        let bytes = encode_savepoint(&savepoint, &location);
+        let checkpoint = folder.path().join(JOB.to_string()).join("chk-2");
+        fs::write(checkpoint.join("_metadata"), bytes).unwrap();
+        for _ in 0..2 {
+            storage.discard(&Discard::Job(JOB)).await.unwrap();
+            assert_eq!(left(&folder), ["chk-2"]);
+            assert!(checkpoint.join("a").exists() && !checkpoint.join("b").exists());
+        }
+        let job = JOB;
+        let owned = Discard::Owned { job, location };
+        storage.discard(&owned).await.unwrap();
+        assert!(left(&folder).is_empty());
     }
 
     #[tokio::test]

@@ -124,13 +124,18 @@ impl Storage {
 
     /// Reads a snapshot of exactly `size` bytes back, as it was written.
     pub(crate) async fn read(&self, name: &str, size: u64) -> Result<Vec<u8>, StorageError> {
-        let (place, mut bytes) = self.read_file(name, size).await?;
-        let end = bytes.len().saturating_sub(CHECKSUM);
-        let found = bytes.split_off(end);
-        if found != checksum(name, &bytes) {
-            return Err(StorageError::new(place, "the file is damaged"));
-        }
-        Ok(bytes)
+        let (place, bytes) = self.read_file(name, size).await?;
+        checked(place, bytes, &[name])
+    }
+
+    /// Reads a snapshot of exactly `size` bytes back from the folder of a savepoint, or from that of a checkpoint that
+    /// has outlived its job: the name of such a one began with its folder.
+    pub(crate) async fn read_url(url: &str, size: u64) -> Result<Vec<u8>, StorageError> {
+        let (folder, name) = url.rsplit_once('/').unwrap_or(("", url));
+        let checkpoint = folder.rsplit('/').next().unwrap_or_default();
+        let within_job = format!("{checkpoint}/{name}");
+        let (place, bytes) = Storage::open(folder)?.read_file(name, size).await?;
+        checked(place, bytes, &[name, &within_job])
     }
 
     /// The file of a snapshot of `size` bytes, checksum included, and where it is.
@@ -194,6 +199,16 @@ async fn answered<T, R: Future<Output = object_store::Result<T>>>(
     let seconds = limit.as_secs_f32();
     let problem = format!("no answer within {seconds} s, {TRIES} times");
     Err(StorageError::new(path, problem))
+}
+
+/// The snapshot in a file that was written under one of these names.
+fn checked(place: String, mut file: Vec<u8>, names: &[&str]) -> Result<Vec<u8>, StorageError> {
+    let end = file.len().saturating_sub(CHECKSUM);
+    let found = file.split_off(end);
+    if names.iter().all(|name| found != checksum(name, &file)) {
+        return Err(StorageError::new(place, "the file is damaged"));
+    }
+    Ok(file)
 }
 
 /// What stands at the end of a snapshot's file.
@@ -378,6 +393,26 @@ mod tests {
         fs::copy(job.join("a"), job.join("b")).unwrap();
         let problem = storage.read("b", 5).await.unwrap_err();
         assert!(problem.to_string().ends_with("b: the file is damaged"));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_savepoint_or_of_a_retained_checkpoint_is_read_by_its_url() {
+        let (folder, storage) = folder();
+        storage.write("chk-7/a", b"state".to_vec()).await.unwrap();
+        storage.write("b", b"other".to_vec()).await.unwrap();
+        let job = folder.path().join(JOB.to_string());
+        let url = |name: &str| format!("file://{}/{name}", job.display());
+        let read = async |name: &str| Storage::read_url(&url(name), 5).await;
+        assert_eq!(read("chk-7/a").await.unwrap(), b"state");
+        assert_eq!(read("b").await.unwrap(), b"other");
+        fs::create_dir(job.join("chk-8")).unwrap();
+        fs::copy(job.join("chk-7/a"), job.join("chk-8/a")).unwrap();
+        let problem = read("chk-8/a").await.unwrap_err();
+        assert!(
+            problem
+                .to_string()
+                .ends_with("chk-8/a: the file is damaged")
+        );
     }
 
     #[tokio::test]

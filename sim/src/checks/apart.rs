@@ -18,12 +18,20 @@ struct Region {
     runs: bool,
     /// All its tasks are shown to be at the end of their data: its last checkpoint has its own time.
     at_the_end: bool,
-    /// When each part was triggered that has not ended.
-    under_way: BTreeMap<CheckpointId, Timestamp>,
+    /// The parts that have not ended.
+    under_way: BTreeMap<CheckpointId, UnderWay>,
     /// Since when nothing has kept it from its next checkpoint but the time for it.
     free_since: Option<Timestamp>,
     /// The pause after the last completion begins then at the latest.
     rests_since: Timestamp,
+}
+
+/// A region's part in a checkpoint.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    triggered: Timestamp,
+    /// When a task of the region acknowledged it last, or it was triggered: kept only if that gives it time.
+    progressed: Timestamp,
 }
 
 /// A job.
@@ -67,6 +75,7 @@ impl Apart {
         for line in step.coordinator.lines() {
             self.look(step, &line, plans);
         }
+        self.progresses(step, plans);
         for effect in step.effects {
             match effect {
                 Effect::Send { message, .. } => self.says(step, &message.message, plans)?,
@@ -91,6 +100,26 @@ impl Apart {
             job.are_on_time(*id, now, &rules, is_final)?;
         }
         Ok(())
+    }
+
+    /// Takes note of an acknowledgement that gives a part time.
+    fn progresses(&mut self, step: &Step<'_>, plans: &Plans) -> Option<()> {
+        let Input::Message { message, .. } = step.input else {
+            return None;
+        };
+        let FromTaskManager::Acknowledge(ack) = message else {
+            return None;
+        };
+        let (id, task) = (ack.attempt.job, ack.attempt.task);
+        plans.rules(id).filter(|it| it.longest > it.timeout)?;
+        let shown = step.coordinator.checkpoints(id)?;
+        let mut shown = shown.history.iter();
+        let shown = shown.find(|it| it.id == ack.checkpoint)?;
+        let counts = shown.latest_ack == Some(step.now);
+        let job = self.jobs.get_mut(&id)?;
+        let region = job.regions.get_mut(plans.region(id, task)?)?;
+        let part = region.under_way.get_mut(&ack.checkpoint)?;
+        counts.then(|| part.progressed = self.now)
     }
 
     /// Takes note of how a job is shown now.
@@ -138,7 +167,11 @@ impl Apart {
                     job.savepoints.insert(*checkpoint);
                 }
                 for region in job.named(plans.named(*id, tasks)) {
-                    region.under_way.insert(*checkpoint, now);
+                    let part = UnderWay {
+                        triggered: now,
+                        progressed: now,
+                    };
+                    region.under_way.insert(*checkpoint, part);
                     region.free_since = None;
                 }
                 Ok(())
@@ -191,11 +224,13 @@ impl Apart {
             return Ok(());
         };
         // Several TaskManagers are told.
-        let Some(triggered) = part.under_way.remove(&checkpoint) else {
+        let Some(under_way) = part.under_way.remove(&checkpoint) else {
             return Ok(());
         };
-        let rules = plans.rules(id);
-        let expired = rules.is_none_or(|rules| triggered + rules.timeout <= self.now);
+        let expired = plans.rules(id).is_none_or(|rules| {
+            under_way.progressed + rules.timeout <= self.now
+                || under_way.triggered + rules.longest <= self.now
+        });
         let asked = answers(step.input, (id, region), checkpoint, plans);
         let finishes = step.effects.iter().any(|effect| {
             let Effect::Send { message, .. } = effect else {

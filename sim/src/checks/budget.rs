@@ -115,6 +115,10 @@ fn ends(step: &Step<'_>, op: &RecordOp, survives: &impl Fn(JobId) -> Survives) -
     let RecordOp::Put(Record::Result(result)) = op else {
         return Ok(());
     };
+    if result.retained.is_some() {
+        // It is written once more: the end was before.
+        return Ok(());
+    }
     let fewest = survives(result.job).fewest();
     let (JobStatus::Failed, Some(fewest)) = (result.status, fewest) else {
         return Ok(());

@@ -87,6 +87,7 @@ pub(crate) fn job_record() -> Record {
         graph: graph.into(),
         submitted: Timestamp(0),
         scale: None,
+        began: None,
     })
 }
 
@@ -102,6 +103,7 @@ pub(crate) fn result(status: JobStatus) -> Record {
         completed_checkpoints: 0,
         restarts: 0,
         computation: 0,
+        retained: None,
     };
     Record::Result(result.into())
 }

@@ -14,6 +14,7 @@ mod limits;
 mod mute;
 pub(crate) mod oracle;
 mod orders;
+mod outliving;
 mod past;
 mod pending;
 mod regions;
@@ -54,6 +55,7 @@ use jobmanager_core::jobmanager::{Input, JobLine};
 use jobmanager_core::message::{FromTaskManager, SubtaskState, TaskReport};
 use jobmanager_core::record::{Bounds, CheckpointRecord, Scale};
 use jobmanager_core::state::JobStatus;
+use outliving::Outliving;
 use past::Past;
 use regions::Parts;
 use rescaled::RescaledJob;
@@ -153,6 +155,7 @@ struct History {
     /// From which checkpoint each attempt was started.
     restored: BTreeMap<(TaskId, Attempt), Option<CheckpointId>>,
     savepoints: Savepoints,
+    outliving: Outliving,
     demands: Demands,
     /// All that were ever accepted.
     demanded: BTreeSet<(Instance, TriggerId)>,
@@ -318,6 +321,11 @@ impl Checks {
         self.plans.checkpoint_round(job)
     }
 
+    /// What a job's options say of its checkpoints.
+    pub(crate) fn rules(&self, job: JobId) -> Option<Rules> {
+        self.plans.rules(job)
+    }
+
     /// From now on hardly anything restarts.
     pub(crate) fn count_restarts(&mut self) {
         for history in self.jobs.values_mut() {
@@ -372,6 +380,7 @@ impl History {
             region_of: BTreeMap::new(),
             survives: plan.survives,
             savepoints: Savepoints::default(),
+            outliving: Outliving::default(),
             demands: Demands::new(),
             demanded: BTreeSet::new(),
             parts: Parts::default(),

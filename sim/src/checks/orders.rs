@@ -362,6 +362,7 @@ impl Checks {
                 (*job, history.needed().contains(checkpoint))
             }
             Discard::Savepoint { job, location } => return self.discards_savepoint(*job, location),
+            Discard::Owned { job, location } => return self.discards_owned(*job, location),
             Discard::Job(job) => {
                 let history = self.history(*job)?;
                 (*job, history.result.is_none())
@@ -441,7 +442,7 @@ impl History {
     }
 
     /// The checkpoints whose files are needed, or may be.
-    fn needed(&self) -> BTreeSet<CheckpointId> {
+    pub(super) fn needed(&self) -> BTreeSet<CheckpointId> {
         let records = self.retained.values().chain(self.on_their_way.values());
         records.flat_map(|record| record.references()).collect()
     }

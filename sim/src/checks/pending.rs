@@ -16,6 +16,7 @@ use std::time::Duration;
 pub(crate) struct Rules {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+    pub(crate) longest: Duration,
     pub(crate) min_pause: Duration,
     pub(crate) max_concurrent: u64,
 }
@@ -228,11 +229,11 @@ impl Pending {
     fn discards(&self, discard: &Discard) -> Verdict {
         let job = match discard {
             Discard::Checkpoint(job, _) | Discard::Unreferenced { job, .. } => job,
-            Discard::Job(_) | Discard::Savepoint { .. } => return Ok(()),
+            Discard::Job(_) | Discard::Savepoint { .. } | Discard::Owned { .. } => return Ok(()),
         };
         let gone = |id: &CheckpointId| match discard {
             Discard::Checkpoint(_, checkpoint) => id == checkpoint,
-            Discard::Job(_) | Discard::Savepoint { .. } => false,
+            Discard::Job(_) | Discard::Savepoint { .. } | Discard::Owned { .. } => false,
             Discard::Unreferenced { keep, next, .. } => id < next && !keep.contains(id),
         };
         let triggered = self.triggered.range((*job, 0)..=(*job, usize::MAX));
@@ -253,7 +254,7 @@ impl Pending {
             };
             let late = triggered
                 .iter()
-                .find(|(_, at)| **at + rules.timeout < self.now);
+                .find(|(_, at)| **at + rules.longest < self.now);
             ensure(
                 late.is_none(),
                 "a_checkpoint_ends_within_its_timeout",

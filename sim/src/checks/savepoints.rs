@@ -8,7 +8,7 @@ use crate::dataflow::contents::Contents;
 use crate::plan::JobPlan;
 use jobmanager_core::id::{CheckpointId, JobId, TaskId, TriggerId};
 use jobmanager_core::jobmanager::Coordinator;
-use jobmanager_core::message::AfterSavepoint;
+use jobmanager_core::message::{AfterSavepoint, StateHandle, SubtaskState};
 use jobmanager_core::record::{CompletedSavepoint, SavepointRecord};
 use jobmanager_core::savepoint::{Savepoint, SubtaskSnapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,11 @@ impl Savepoints {
     pub(super) fn is_drained(&self) -> bool {
         let mut all = self.durable.values();
         all.any(|record| record.after == AfterSavepoint::Drain)
+    }
+
+    /// Whether the metadata in this folder was written.
+    pub(super) fn is_written(&self, location: &str) -> bool {
+        self.written.contains(location)
     }
 
     /// Whether a coordinator knows of one that has no outcome yet.
@@ -110,7 +115,8 @@ impl Checks {
     pub(super) fn writes_savepoint(&mut self, location: &str, savepoint: &Savepoint) -> Verdict {
         let history = self.history(savepoint.job)?;
         let id = savepoint.checkpoint;
-        if history.is_of_the_past(Some(id)) {
+        // The last checkpoint of a job that has ended is composed of many.
+        if history.is_of_the_past(Some(id)) || history.result.is_some() {
             return Ok(());
         }
         let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
@@ -120,11 +126,13 @@ impl Checks {
             match acks.and_then(|acks| Some((acks.get(*task)?, acks))) {
                 Some((ack, acks)) => {
                     let ended = acks.values().all(|ack| ack.end_of_data);
-                    (ack.state.handles(), ended)
-                        != (std::slice::from_ref(&found.state), found.ended)
+                    (&ack.state, ended) != (&found.state, found.ended)
                 }
                 // Of who has finished there is nothing, and nothing is left to do.
-                None => !found.state.is_nothing() || !found.ended,
+                None => {
+                    let nothing = SubtaskState::Own(StateHandle::nothing());
+                    found.state != nothing || !found.ended
+                }
             }
         });
         ensure(
@@ -169,7 +177,10 @@ impl Checks {
             return;
         };
         let state = |task: &TaskId| Some((*task, old.snapshot(id, *task)?.clone()));
-        let states: BTreeMap<TaskId, Contents> = old.tasks.iter().filter_map(state).collect();
+        let states: BTreeMap<TaskId, Contents> = match self.outlived(savepoint.job) {
+            Some(states) if old.savepoints.stopped.is_none() => states.clone(),
+            Some(_) | None => old.tasks.iter().filter_map(state).collect(),
+        };
         let vertices = savepoint.operators.iter().zip(&plan.vertices);
         let rescaled = vertices.map(|(old, new)| Rescaled {
             before: u32::try_from(old.subtasks.len()).expect("a handful of subtasks"),

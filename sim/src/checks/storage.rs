@@ -83,6 +83,7 @@ impl Checks {
                     )
                 })?;
                 history.result = Some(result.status);
+                self.outlives(result)?;
             }
         }
         Ok(())

@@ -95,7 +95,7 @@ impl Step<'_> {
         let gone = |path: &str| match &discard {
             Discard::Checkpoint(_, id) => promises::checkpoint_of(path) == id.0,
             Discard::Job(_) => true,
-            Discard::Savepoint { .. } => false,
+            Discard::Savepoint { .. } | Discard::Owned { .. } => false,
             Discard::Unreferenced { keep, next, .. } => {
                 let of = promises::checkpoint_of(path);
                 of < next.0 && keep.iter().all(|kept| kept.0 != of)

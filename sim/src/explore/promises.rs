@@ -264,7 +264,7 @@ impl Step<'_> {
     fn check_discard(&mut self, discard: &Discard) {
         let lost = |id: CheckpointId| match discard {
             Discard::Checkpoint(_, discarded) => *discarded == id,
-            Discard::Job(_) | Discard::Savepoint { .. } => false,
+            Discard::Job(_) | Discard::Savepoint { .. } | Discard::Owned { .. } => false,
             Discard::Unreferenced { keep, next, .. } => id < *next && !keep.contains(&id),
         };
         if matches!(discard, Discard::Job(_)) {

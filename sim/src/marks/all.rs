@@ -4,7 +4,7 @@ use super::Mark;
 
 impl Mark {
     /// Every mark, in the order of the declaration.
-    pub const ALL: [Mark; 201] = [
+    pub const ALL: [Mark; 207] = [
         Mark::OldLeaderIsRefused,
         Mark::UnknownAndApplied,
         Mark::UnknownAndLost,
@@ -127,6 +127,8 @@ impl Mark {
         Mark::RestoreSourceMissing,
         Mark::RestoreSourceDamaged,
         Mark::CheckpointExpired,
+        Mark::AcknowledgementsGaveTime,
+        Mark::TimeRanOutAmidAcknowledgements,
         Mark::CheckpointOvertaken,
         Mark::LastAckAfterMemberFailed,
         Mark::FailureDuringOtherRestart,
@@ -165,6 +167,10 @@ impl Mark {
         Mark::SavepointCompleted,
         Mark::SavepointFailed,
         Mark::StoppedWithSavepoint,
+        Mark::CheckpointOutlivesJob,
+        Mark::PartOfJobOutlivesIt,
+        Mark::ClaimedSavepointDeleted,
+        Mark::ClaimedSavepointStays,
         Mark::DrainedWithSavepoint,
         Mark::StartedFromSavepoint,
         Mark::RestartedFromSavepoint,

@@ -35,6 +35,7 @@ pub(super) struct Part {
     pub(super) attempt: Attempt,
     /// By position.
     pub(super) acks: BTreeMap<usize, (StateHandle, bool)>,
+    pub(super) last_ack: Option<Timestamp>,
     pub(super) progress: Progress,
 }
 
@@ -43,7 +44,6 @@ pub(super) struct Part {
 pub(super) struct Pending {
     pub(super) id: CheckpointId,
     pub(super) triggered: Timestamp,
-    pub(super) deadline: Timestamp,
     pub(super) parts: Vec<Part>,
     /// How many tasks have acknowledged it, those of parts that are over included.
     pub(super) acknowledged: usize,
@@ -230,7 +230,6 @@ impl Job {
     pub(super) fn begin(
         &mut self,
         now: Timestamp,
-        config: &CheckpointPlan,
         regions: &BTreeSet<usize>,
         is_savepoint: bool,
     ) -> CheckpointId {
@@ -240,13 +239,13 @@ impl Job {
             region: *region,
             attempt: self.regions[*region].attempt.unwrap_or_default(),
             acks: BTreeMap::new(),
+            last_ack: None,
             progress: Progress::Collecting,
         };
         let parts = regions.iter().map(part).collect();
         self.checkpoints.pending.push(Pending {
             id,
             triggered: now,
-            deadline: now + config.timeout,
             parts,
             acknowledged: 0,
             has_completed: false,
@@ -257,7 +256,7 @@ impl Job {
 
     /// One id for all these regions.
     fn trigger(&mut self, room: &mut Room<'_>, config: &CheckpointPlan, ready: &BTreeSet<usize>) {
-        let id = self.begin(room.now, config, ready, false);
+        let id = self.begin(room.now, ready, false);
         for &region in ready {
             self.checkpoints.rhythms[region].owed = false;
         }

@@ -7,9 +7,7 @@ use super::orders::{Fate, Hints, Order, Room, Write};
 use jobmanager_core::id::{
     Attempt, Incarnation, JobId, RequestId, SessionId, SlotIndex, TaskId, TaskManagerId, TriggerId,
 };
-use jobmanager_core::jobmanager::{
-    Command, Coordinator, Discard, Effect, Input, Reply, SavepointRequest, StorageOutcome,
-};
+use jobmanager_core::jobmanager::{Command, Coordinator, Effect, Input, Reply, SavepointRequest};
 use jobmanager_core::message::{FromTaskManager, Hello, StateLocation, TaskReport};
 use jobmanager_core::state::JobStatus;
 use jobmanager_core::time::Timestamp;
@@ -24,10 +22,6 @@ const STOOD_STILL: Duration = Duration::from_millis(10);
 
 /// So often nobody is given up for having been silent meanwhile, if that was for less than an interval.
 const SPARED: u32 = 3;
-
-/// Between the first two tries to remove what a job left; doubled with each further one, up to the longest.
-pub(super) const FIRST_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// A registered TaskManager.
 #[derive(Debug, Clone)]
@@ -161,19 +155,7 @@ impl Model {
             session.ask_at = lost_at.min(self.now + self.config.heartbeat_interval);
             self.orders.push(Order::Ask(on));
         }
-        for (id, (retry, _)) in &mut self.removals {
-            if retry.is_some_and(|at| at <= self.now) {
-                *retry = None;
-                self.orders.push(Order::Discard(Discard::Job(*id)));
-            }
-        }
-    }
-
-    /// All that the job left is removed, from now on.
-    fn remove(&mut self, id: JobId) {
-        let removal = self.removals.entry(id);
-        removal.or_insert((None, FIRST_REMOVAL_PAUSE)).0 = None;
-        self.orders.push(Order::Discard(Discard::Job(id)));
+        self.retry_removals();
     }
 
     pub(super) fn take(&mut self, input: &Input, coordinator: &Coordinator) {
@@ -217,9 +199,7 @@ impl Model {
                 job,
                 checkpoint,
                 outcome,
-            } => self.with(*job, coordinator, |job, room| {
-                job.savepoint_written(room, *checkpoint, outcome);
-            }),
+            } => self.metadata_written(*job, *checkpoint, outcome, coordinator),
             Input::Workers { present } => self.workers_listed(present),
             Input::Worker { worker, report } => {
                 self.worker_reported(*worker, report, coordinator);
@@ -442,28 +422,6 @@ impl Model {
         self.orders.push(Order::Reply(request, reply));
     }
 
-    fn discarded(&mut self, what: &Discard, outcome: &StorageOutcome, coordinator: &Coordinator) {
-        match what {
-            Discard::Job(id) => match outcome {
-                StorageOutcome::Done => {
-                    self.removals.remove(id);
-                    self.with(*id, coordinator, Job::state_removed);
-                }
-                StorageOutcome::Failed(_) => {
-                    let removal = self.removals.entry(*id);
-                    let (retry, pause) = removal.or_insert((None, FIRST_REMOVAL_PAUSE));
-                    *retry = Some(self.now + *pause);
-                    *pause = LONGEST_REMOVAL_PAUSE.min(*pause * 2);
-                }
-            },
-            Discard::Savepoint { .. } => {}
-            Discard::Checkpoint(id, _) | Discard::Unreferenced { job: id, .. } => {
-                let failed = matches!(outcome, StorageOutcome::Failed(_));
-                self.with(*id, coordinator, |job, _| job.untidy |= failed);
-            }
-        }
-    }
-
     /// These are durable now: what waited for them happens, in the order of the writes.
     fn durable(&mut self, writes: &[Vec<Write>], coordinator: &Coordinator) {
         for write in writes {
@@ -497,8 +455,13 @@ impl Model {
                         job.completed(room, record);
                     });
                 }
-                Some(Write::Result(id, status)) => self.has_ended(*id, *status, coordinator),
-                // The last of a job's records are removed together.
+                Some(Write::Result(id, status, None)) => {
+                    self.has_ended(*id, *status, coordinator);
+                }
+                // The last of a job's records are removed together, and its result may say what outlives it.
+                Some(Write::Result(id, _, Some(_))) => {
+                    self.jobs.remove(id);
+                }
                 Some(Write::Delete(key)) => {
                     let id = key.job();
                     self.jobs.remove(&id);
@@ -515,7 +478,7 @@ impl Model {
         coordinator: &Coordinator,
     ) {
         match with {
-            Some(Write::Result(id, status)) => {
+            Some(Write::Result(id, status, _)) => {
                 self.has_ended(*id, *status, coordinator);
             }
             Some(Write::Checkpoint(last)) => self.with(id, coordinator, |job, room| {

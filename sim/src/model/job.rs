@@ -6,6 +6,7 @@ use super::demands::Demand;
 use super::moving::Moving;
 use super::orders::{Order, Room, Write};
 use super::plan::Plan;
+use super::removals::Claimed;
 use super::rescaling::Rescaling;
 use super::restarts::{Around, Budget, Verdict};
 use super::savepoints::Wish;
@@ -14,7 +15,7 @@ use jobmanager_core::graph::JobGraph;
 use jobmanager_core::id::{Attempt, AttemptId, JobId, RequestId, SessionId, SlotIndex, TaskId};
 use jobmanager_core::jobmanager::Reply;
 use jobmanager_core::message::{TaskReport, TaskStateChange};
-use jobmanager_core::record::{RecordKey, Scale};
+use jobmanager_core::record::Scale;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,9 @@ pub(super) struct Job {
     pub(super) budget: Budget,
     pub(super) restarts: u64,
     pub(super) untidy: bool,
+    pub(super) claimed: Claimed,
+    /// Where its last checkpoint is, which outlives it, once that has its metadata.
+    pub(super) outlived: Option<String>,
     /// Whether it has had slots, as far as this coordinator knows.
     pub(super) has_run: bool,
 }
@@ -144,6 +148,8 @@ impl Job {
             budget: Budget::new(plan.restarts.clone()),
             restarts: 0,
             untidy: false,
+            claimed: Claimed::No,
+            outlived: None,
             has_run: false,
             cancel: Cancel::No,
             end_waiters: Vec::new(),
@@ -411,7 +417,7 @@ impl Job {
     /// Every task has ended: the result is written, and nothing is said before it is durable.
     fn end(&mut self, room: &mut Room<'_>, status: JobStatus) {
         let mut write = self.end_savepoints();
-        write.push(Write::Result(self.id, status));
+        write.push(Write::Result(self.id, status, None));
         self.moves_no_more(room);
         room.writes.push(write);
         self.life = Life::Ended(status, Cleanup::Storing);
@@ -432,27 +438,6 @@ impl Job {
     pub(super) fn resume_removal(&mut self, status: JobStatus) {
         self.status = status;
         self.life = Life::Ended(status, Cleanup::Discarding);
-    }
-
-    /// What it left in the checkpoint storage is gone; its records follow.
-    pub(super) fn state_removed(&mut self, room: &mut Room<'_>) {
-        let Life::Ended(_, cleanup) = &mut self.life else {
-            return;
-        };
-        if *cleanup != Cleanup::Discarding {
-            return;
-        }
-        *cleanup = Cleanup::Removing;
-        let retained = self.checkpoints.retained.iter();
-        let mut keys: Vec<_> = retained
-            .map(|record| RecordKey::Checkpoint(self.id, record.id))
-            .collect();
-        keys.push(RecordKey::Cancel(self.id));
-        keys.push(RecordKey::CheckpointMark(self.id));
-        keys.push(RecordKey::Rescale(self.id));
-        keys.push(RecordKey::Job(self.id));
-        room.writes
-            .push(keys.into_iter().map(Write::Delete).collect());
     }
 
     /// What follows from how things are now, until nothing more does.

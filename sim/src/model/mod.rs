@@ -20,6 +20,7 @@ mod parts;
 mod plan;
 mod priorities;
 mod reconcile;
+mod removals;
 mod rescaling;
 mod restarts;
 mod savepoints;
@@ -44,10 +45,10 @@ use journal::Journal;
 use orders::Order;
 use plan::Plan;
 use priorities::Line;
+use removals::Removal;
 use rescaling::Rescaling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use workers::Workers;
 
 /// The plans of a run's jobs, as models read them.
@@ -66,6 +67,7 @@ impl Plans {
         Some(Rules {
             interval: plan.interval,
             timeout: plan.timeout,
+            longest: plan.longest,
             min_pause: plan.min_pause,
             max_concurrent: plan.max_concurrent,
         })
@@ -128,7 +130,7 @@ impl Plans {
     pub(crate) fn checkpoint_round(&self, job: JobId) -> u64 {
         let plan = self.0.get(&job).and_then(|plan| plan.checkpoints.as_ref());
         let round = plan.map_or(std::time::Duration::ZERO, |plan| {
-            plan.interval + plan.timeout + plan.min_pause
+            plan.interval + plan.longest + plan.min_pause
         });
         u64::try_from(round.as_micros()).unwrap_or(u64::MAX)
     }
@@ -148,9 +150,8 @@ pub(crate) struct Model {
     savepoints: BTreeSet<(JobId, TriggerId)>,
     /// What they computed.
     computations: BTreeMap<JobId, u64>,
-    /// What is still to be removed of jobs that have ended: when it is tried again, if it is not under way,
-    /// and the pause after the next failure.
-    removals: BTreeMap<JobId, (Option<Timestamp>, Duration)>,
+    /// What is still to be removed of jobs that have ended.
+    removals: BTreeMap<JobId, Removal>,
     journal: Journal,
     /// The slots that are kept for jobs that stop tasks to move them.
     promised: BTreeMap<JobId, usize>,
@@ -218,10 +219,7 @@ impl Model {
             if let Record::Result(result) = record {
                 model.ended.insert(result.job, result.status);
                 model.computations.insert(result.job, result.computation);
-                if model.jobs.contains_key(&result.job) {
-                    let at_once = (Some(Timestamp(0)), cluster::FIRST_REMOVAL_PAUSE);
-                    model.removals.insert(result.job, at_once);
-                }
+                model.resume_removal(result.job);
             }
         }
         for record in records {
@@ -271,7 +269,7 @@ impl Job {
     fn recall(&mut self, records: &[Record], now: Timestamp) {
         let mut mark = CheckpointId(1);
         let mut retained = Vec::new();
-        let mut result = None;
+        let (mut result, mut began) = (None, None);
         for record in records {
             match record {
                 Record::CheckpointMark { job, next } if *job == self.id => mark = *next,
@@ -283,6 +281,7 @@ impl Job {
                     self.rescaling = Rescaling::new(Some(record.bounds.clone()));
                 }
                 Record::Result(known) if known.job == self.id => result = Some(known.status),
+                Record::Job(known) if known.graph.id() == self.id => began = known.began,
                 Record::CheckpointMark { .. }
                 | Record::Checkpoint(_)
                 | Record::Cancel(_)
@@ -300,6 +299,7 @@ impl Job {
             let snapshot = self.checkpoints.snapshot(at);
             region.attempt = snapshot.and_then(|snapshot| snapshot.attempt);
         }
+        self.begins_with(began);
         if let Some(status) = result {
             self.resume_removal(status);
         } else if self.cancel == Cancel::Durable {

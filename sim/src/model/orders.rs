@@ -70,7 +70,8 @@ pub(super) enum Write {
     Mark(JobId, CheckpointId),
     Checkpoint(Arc<CheckpointRecord>),
     Savepoint(JobId, TriggerId, Fate),
-    Result(JobId, JobStatus),
+    /// With where its last checkpoint is, if that is said to outlive it.
+    Result(JobId, JobStatus, Option<String>),
     Delete(RecordKey),
 }
 
@@ -172,7 +173,11 @@ impl Write {
                 };
                 Write::Savepoint(record.job, record.trigger, fate)
             }
-            RecordOp::Put(Record::Result(result)) => Write::Result(result.job, result.status),
+            RecordOp::Put(Record::Result(result)) => {
+                let retained = result.retained.as_ref();
+                let location = retained.map(|retained| retained.location.clone());
+                Write::Result(result.job, result.status, location)
+            }
             RecordOp::Delete(key) => Write::Delete(*key),
         }
     }

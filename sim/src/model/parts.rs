@@ -74,6 +74,7 @@ impl Job {
         }
         let snapshot = (ack.state.clone(), ack.state.end_of_data);
         part.acks.insert(position, snapshot);
+        part.last_ack = Some(room.now);
         *acknowledged += 1;
         if part.acks.len() == plan.regions[part.region].len() {
             part.progress = Progress::Acknowledged;
@@ -214,6 +215,7 @@ impl Job {
                 room.orders.push(Order::Discard(order));
             }
         }
+        self.outgrow_claimed(room);
         if std::mem::take(&mut self.untidy) {
             let rest = self.unreferenced();
             room.orders.push(Order::Discard(rest));
@@ -270,8 +272,20 @@ impl Job {
 
     pub(super) fn expire_checkpoints(&mut self, room: &mut Room<'_>) {
         let now = room.now;
+        let Some(config) = self.plan.checkpoints else {
+            return;
+        };
         let late = |pending: &Pending, part: &Part| {
-            part.progress == Progress::Collecting && pending.deadline <= now
+            let parts = pending.parts.iter();
+            let of_all = parts.filter_map(|part| part.last_ack).max();
+            let last = if pending.is_savepoint {
+                of_all
+            } else {
+                part.last_ack
+            };
+            let patient = last.unwrap_or(pending.triggered) + config.timeout;
+            let expires = patient.min(pending.triggered + config.longest);
+            part.progress == Progress::Collecting && expires <= now
         };
         self.abort(room, FAILED, late);
         self.check_tolerance(room);

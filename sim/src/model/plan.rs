@@ -55,10 +55,13 @@ pub(super) enum Scheduler {
 pub(super) struct CheckpointPlan {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
+    pub(super) longest: Duration,
     pub(super) min_pause: Duration,
     pub(super) max_concurrent: u64,
     pub(super) tolerable: u64,
     pub(super) retained: u64,
+    /// Whether the last one outlives a job that has failed, and one that was canceled.
+    pub(super) outlives: [bool; 2],
 }
 
 /// The options under `restart-strategy`. Delays are in milliseconds.
@@ -351,10 +354,16 @@ impl Options<'_> {
         (!interval.is_zero()).then(|| CheckpointPlan {
             interval,
             timeout: self.duration(&of("timeout"), 600_000),
+            longest: self.duration(&of("max-timeout"), self.millis(&of("timeout"), 600_000)),
             min_pause: self.duration(&of("min-pause"), 0),
             max_concurrent: self.number(&of("max-concurrent-checkpoints"), 1),
             tolerable: self.number(&of("tolerable-failed-checkpoints"), 0),
             retained: self.number(&of("num-retained"), 1),
+            outlives: match self.text(&of("externalized-checkpoint-retention")) {
+                Some("RETAIN_ON_CANCELLATION") => [true, true],
+                Some("DELETE_ON_CANCELLATION") => [true, false],
+                _ => [false, false],
+            },
         })
     }
 

@@ -505,6 +505,7 @@ impl Job {
                     .push(Order::Discard(Discard::Checkpoint(self.id, id)));
             }
         }
+        self.outgrow_claimed(room);
         if self.life != Life::Running {
             for region in 0..self.regions.len() {
                 if !kept.values().any(|it| *it == region) {

@@ -207,13 +207,13 @@ impl Job {
     }
 
     fn take_savepoint(&mut self, room: &mut Room<'_>) {
-        let Some(config) = self.plan.checkpoints else {
+        if self.plan.checkpoints.is_none() {
             return;
-        };
+        }
         let regions = 0..self.regions.len();
         let regions = regions.filter(|at| self.regions[*at].stage != Stage::Finished);
         let regions: BTreeSet<usize> = regions.collect();
-        let id = self.begin(room.now, &config, &regions, true);
+        let id = self.begin(room.now, &regions, true);
         let sources = |position: usize| self.plan.is_source[position];
         let told = self.where_they_are(&regions, sources);
         let job = self.id;
@@ -251,7 +251,7 @@ impl Job {
     /// What tasks have acknowledged, by position. Those that have finished did so at the end of their data.
     fn collected(&self, id: CheckpointId) -> Vec<SubtaskSnapshot> {
         let finished = SubtaskSnapshot {
-            state: StateHandle::nothing(),
+            state: SubtaskState::Own(StateHandle::nothing()),
             ended: true,
         };
         let mut subtasks = vec![finished; self.tasks.len()];
@@ -260,7 +260,7 @@ impl Job {
         for part in parts.flat_map(|it| &it.parts) {
             let ended = part.acks.values().all(|(_, end_of_data)| *end_of_data);
             for (position, (state, _)) in &part.acks {
-                let state = state.clone();
+                let state = SubtaskState::Own(state.clone());
                 subtasks[*position] = SubtaskSnapshot { state, ended };
             }
         }

@@ -69,11 +69,13 @@ impl Model {
         let mut job = Job::new(graph.clone(), plan, self.now, life);
         let restore = graph.config().restore.as_ref();
         let from = from.filter(|_| restore.is_some());
-        let start = from.map(|savepoint| Arc::new(job.start(savepoint, self.now)));
+        let start = from.and_then(|savepoint| job.start(savepoint, self.now));
+        let start = start.map(Arc::new);
         if let Some(start) = &start {
             let (regions, next) = (job.regions.len(), start.id.next());
             let retained = vec![start.clone()];
             job.checkpoints = Checkpoints::recovered(regions, next, retained, self.now);
+            job.begins_with(Some(start.id));
         }
         let mut write = vec![Write::Job(id)];
         if job.plan.checkpoints.is_some() {
@@ -87,8 +89,9 @@ impl Model {
 }
 
 impl Job {
-    /// The record with which it begins: of each region what its operators have in the savepoint.
-    fn start(&self, savepoint: &Savepoint, now: Timestamp) -> CheckpointRecord {
+    /// The record with which it begins: of each region what its operators have in the savepoint. There is none if
+    /// that is nothing.
+    fn start(&self, savepoint: &Savepoint, now: Timestamp) -> Option<CheckpointRecord> {
         let starts: Vec<Option<Vec<Start>>> = self
             .graph
             .vertices()
@@ -109,6 +112,7 @@ impl Job {
         };
         let region = |members: &Vec<usize>| {
             let found = members.iter().filter_map(|position| start(*position));
+            let found = found.filter(|it| it.ended || !it.state.handles().is_empty());
             let ended: Vec<bool> = found.map(|subtask| subtask.ended).collect();
             (!ended.is_empty()).then(|| RegionSnapshot {
                 checkpoint: savepoint.checkpoint,
@@ -116,7 +120,7 @@ impl Job {
                 is_final: ended.contains(&true),
             })
         };
-        CheckpointRecord {
+        let record = CheckpointRecord {
             job: self.id,
             id: savepoint.checkpoint,
             triggered: savepoint.triggered,
@@ -124,7 +128,8 @@ impl Job {
             inherited: Vec::new(),
             regions: self.plan.regions.iter().map(region).collect(),
             states: (0..self.plan.tasks.len()).map(state).collect(),
-        }
+        };
+        record.regions.iter().any(Option::is_some).then_some(record)
     }
 }
 
@@ -139,13 +144,13 @@ fn starts(operator: &OperatorSnapshots, parallelism: u32) -> Vec<Start> {
     let subtasks = operator.subtasks.iter();
     if operator.subtasks.len() == parallelism as usize {
         let own = subtasks.map(|subtask| Start {
-            state: SubtaskState::Own(subtask.state.clone()),
+            state: subtask.state.clone(),
             ended: subtask.ended,
         });
         return own.collect();
     }
     let ended = subtasks.clone().all(|subtask| subtask.ended);
-    let old: Vec<_> = subtasks.map(|it| vec![it.state.clone()]).collect();
+    let old: Vec<_> = subtasks.map(|it| it.state.handles().to_vec()).collect();
     let dealt = dealt(&old, operator.max_parallelism, parallelism);
     let state = |handles| Start {
         state: SubtaskState::Given(handles),

@@ -6,16 +6,20 @@ use super::demands::{self, DemandPlan};
 use super::faults::FaultOptions;
 use super::leaders::LeaderOptions;
 use super::metamorphic::MetamorphicOptions;
+use super::patience;
 use super::priorities;
 use super::rescales;
+use super::retentions;
 use super::savepoints;
 use super::workers::{self, WorkerOptions};
 use super::{budget, strands, workload};
 use crate::plan::job::JobPlan;
 use crate::plan::tier::Tier;
-use crate::plan::{RescalePlan, SavepointPlan};
+use crate::plan::{RescalePlan, RetentionPlan, SavepointPlan};
+use crate::storage::blobs::ROOT;
 use crate::tape::{Decisions, Stream};
 use jobmanager_core::config::ClusterConfig;
+use jobmanager_core::id::JobId;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -85,6 +89,8 @@ pub struct Options {
     pub rescales: Vec<RescalePlan>,
     /// Which checkpoints clients want at once.
     pub demands: Vec<DemandPlan>,
+    /// Whose last checkpoint outlives it.
+    pub retentions: Vec<RetentionPlan>,
     /// Who starts TaskManagers for jobs, if anybody does.
     pub workers: Option<WorkerOptions>,
 }
@@ -140,15 +146,14 @@ impl Options {
         let clients = decisions.within(Stream::Options, CLIENTS_ROOM, |decisions| {
             clients(decisions, jobs.len(), safety)
         });
-        let mut leaders = decisions.within(Stream::Leaders, LEADERS_ROOM, |decisions| {
-            LeaderOptions::draw(tier, decisions)
-        });
-        leaders.double(&mut slots);
+        let leaders = leaders(tier, decisions, &mut slots);
         let mut faults = FaultOptions::draw(tier, decisions, safety, needed, &mut slots);
         let crowd = CrowdOptions::draw(decisions, &jobs);
         let savepoints = savepoints::draw(tier, decisions, &jobs, safety);
         let rescales = rescales::draw(tier, decisions, &mut jobs, safety);
         let demands = demands::draw(decisions, &jobs, safety);
+        patience::draw(decisions, &mut jobs);
+        let retentions = retentions::draw(decisions, &mut jobs);
         priorities::draw(decisions, &mut jobs);
         let needed = [least_slots(&jobs, &rescales), needed];
         let drawn = workers::draw(tier, decisions, &slots, &metamorphic, needed);
@@ -156,7 +161,7 @@ impl Options {
         if let Some(workers) = &workers {
             faults.spare(&workers.seats);
         }
-        let all = with_successors(&jobs, &savepoints);
+        let all = with_successors(&jobs, &savepoints, &retentions);
         let max_slots_per_job = priorities::quota(decisions, &all, !rescales.is_empty());
         Options {
             tier,
@@ -189,6 +194,7 @@ impl Options {
             savepoints,
             rescales,
             demands,
+            retentions,
             workers,
             leaders,
             clocks: ClockOptions::draw(decisions),
@@ -198,7 +204,26 @@ impl Options {
 
     /// The jobs that may come to be: those that are submitted, and those that start where one of them stops.
     pub(crate) fn all_jobs(&self) -> Vec<JobPlan> {
-        with_successors(&self.jobs, &self.savepoints)
+        with_successors(&self.jobs, &self.savepoints, &self.retentions)
+    }
+
+    /// The job that starts from what this one leaves, if one does, and so long after its end.
+    pub(crate) fn successor(&self, job: JobId) -> Option<(Micros, JobPlan)> {
+        let savepoints = self.savepoints.iter();
+        let mut savepoints = savepoints.filter(|it| it.request.job == job);
+        let from_savepoint =
+            savepoints.find_map(|it| Some((it.successor?, it.successor(&self.jobs)?)));
+        let mut retentions = self.retentions.iter();
+        let retention = retentions.find(|it| it.job == job);
+        let from_checkpoint =
+            || retention.and_then(|it| Some((it.successor?, it.successor(&self.jobs)?)));
+        from_savepoint.or_else(from_checkpoint)
+    }
+
+    /// Whether who starts from what this job leaves claims that.
+    pub(crate) fn is_claimed(&self, job: JobId) -> bool {
+        let mut retentions = self.retentions.iter();
+        retentions.any(|it| it.job == job && it.claims)
     }
 
     /// How many TaskManagers there are at first.
@@ -208,10 +233,20 @@ impl Options {
     }
 }
 
-/// These jobs, and those that start where one of them stops.
-fn with_successors(jobs: &[JobPlan], savepoints: &[SavepointPlan]) -> Vec<JobPlan> {
-    let successors = savepoints.iter().filter_map(|it| it.successor(jobs));
-    jobs.iter().cloned().chain(successors).collect()
+/// These jobs, and those that start where one of them ends: one at the most.
+fn with_successors(
+    jobs: &[JobPlan],
+    savepoints: &[SavepointPlan],
+    retentions: &[RetentionPlan],
+) -> Vec<JobPlan> {
+    let stopped = savepoints.iter().filter_map(|it| it.successor(jobs));
+    let mut all: Vec<JobPlan> = jobs.iter().cloned().chain(stopped).collect();
+    for successor in retentions.iter().filter_map(|it| it.successor(jobs)) {
+        if all.iter().all(|known| known.id != successor.id) {
+            all.push(successor);
+        }
+    }
+    all
 }
 
 /// A range of latencies: from its lower end up to somewhere below `high`.
@@ -224,6 +259,14 @@ pub(super) fn latency(
     let magnitude = decisions.choice(stream, &[100, 10, 3, 1]);
     let low = decisions.range(stream, low..=2 * low);
     low..=low.max(high / magnitude)
+}
+
+fn leaders(tier: Tier, decisions: &mut Decisions, slots: &mut Vec<u32>) -> LeaderOptions {
+    let mut leaders = decisions.within(Stream::Leaders, LEADERS_ROOM, |decisions| {
+        LeaderOptions::draw(tier, decisions)
+    });
+    leaders.double(slots);
+    leaders
 }
 
 /// With how many slots all jobs run: one that follows the slots, and has them for itself, with few.
@@ -283,7 +326,7 @@ fn cluster(tier: Tier, decisions: &mut Decisions) -> ClusterConfig {
         registration_initial: ms(&[100, 20, 500]),
         registration_max: ms(&[1_000, 500, 3_000, 30_000]),
         registration_refused: ms(&[500, 100, 2_000]),
-        checkpoint_storage: "blobs:///".to_owned(),
+        checkpoint_storage: ROOT.to_owned(),
         exception_history: 16,
         checkpoint_history: 10,
         job_store_capacity: 50,
@@ -339,6 +382,9 @@ impl fmt::Display for Options {
         }
         for savepoint in &self.savepoints {
             write!(f, "{savepoint}")?;
+        }
+        for retention in &self.retentions {
+            write!(f, "{retention}")?;
         }
         if let Some(workers) = &self.workers {
             write!(f, "{workers}")?;

@@ -53,14 +53,19 @@ impl SavepointPlan {
     /// The job that starts from it, if one does. What it computes, the job of the savepoint did.
     pub(crate) fn successor(&self, jobs: &[JobPlan]) -> Option<JobPlan> {
         self.successor?;
-        let mut plan = jobs.iter().find(|job| job.id == self.request.job)?.clone();
-        plan.id = JobId(plan.id.0 + 1);
-        // There must be room for it.
-        let others = (0..RESCALES).map(|turn| plan.rescaled(self.rescale + turn * RESCALES));
-        let mut others = others.filter(|other| other.slots() <= plan.slots());
-        let fitting = others.next();
-        Some(fitting.filter(|_| self.rescale > 0).unwrap_or(plan))
+        heir(self.request.job, self.rescale, jobs)
     }
+}
+
+/// The job that starts where this one ended, with a parallelism that is drawn from a number, unless that is 0.
+pub(super) fn heir(job: JobId, rescale: u64, jobs: &[JobPlan]) -> Option<JobPlan> {
+    let mut plan = jobs.iter().find(|known| known.id == job)?.clone();
+    plan.id = JobId(plan.id.0 + 1);
+    // There must be room for it.
+    let others = (0..RESCALES).map(|turn| plan.rescaled(rescale + turn * RESCALES));
+    let mut others = others.filter(|other| other.slots() <= plan.slots());
+    let fitting = others.next();
+    Some(fitting.filter(|_| rescale > 0).unwrap_or(plan))
 }
 
 /// Draws them for these jobs, which are there for so long.

@@ -1,12 +1,19 @@
 //! The checkpoint storage: files in a folder per job, written by tasks, deleted on the JobManager's order.
 //!
-//! Each file carries a checksum of what was written, so that a task that reads it sees any damage.
+//! Each file carries a checksum of what was written, so that a task that reads it sees any damage. What the metadata of
+//! a checkpoint names is not deleted with its job.
 
 use jobmanager_core::digest::Digest;
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::Discard;
+use jobmanager_core::message::{StateHandle, StateLocation};
+use jobmanager_core::savepoint::Savepoint;
+use jobmanager_proto::decode_savepoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// The URL of the storage.
+pub(crate) const ROOT: &str = "blobs:///";
 
 struct File {
     bytes: Vec<u8>,
@@ -34,6 +41,8 @@ pub(crate) struct Blobs {
     files: BTreeMap<(JobId, String), File>,
     /// Those of savepoints, by their URL.
     urls: BTreeMap<String, File>,
+    /// The folders of savepoints that their owners have deleted.
+    given_up: BTreeSet<String>,
     /// Those that a fault has lost or damaged.
     spoiled: BTreeSet<(JobId, String)>,
     /// Every call fails.
@@ -47,6 +56,7 @@ impl Default for Blobs {
         Blobs {
             files: BTreeMap::new(),
             urls: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             spoiled: BTreeSet::new(),
             outage: false,
             slowness: 1,
@@ -72,6 +82,21 @@ impl File {
 /// The file that makes the savepoint in this folder complete.
 pub(crate) fn metadata_url(location: &str) -> String {
     format!("{location}/_metadata")
+}
+
+/// The file in the checkpoint storage that has this URL.
+fn file_of(url: &str) -> Option<(JobId, &str)> {
+    let (job, path) = url.strip_prefix(ROOT)?.split_once('/')?;
+    Some((job.parse().ok()?, path))
+}
+
+/// The URLs of the files that a savepoint names.
+fn urls_in(savepoint: &Savepoint) -> Vec<String> {
+    let url = |state: &StateHandle| match &state.location {
+        StateLocation::Url(url) => Some(url.clone()),
+        StateLocation::File(_) | StateLocation::Inline(_) => None,
+    };
+    savepoint.states().filter_map(url).collect()
 }
 
 /// The folder of a checkpoint within its job's folder.
@@ -104,8 +129,69 @@ impl Blobs {
         self.urls.insert(url, File::new(bytes));
     }
 
+    /// Reads a file of a savepoint, or of a checkpoint that outlives its job.
     pub(crate) fn read_url(&self, url: &str) -> Result<&[u8], Unreadable> {
-        self.urls.get(url).ok_or(Unreadable::Missing)?.read()
+        match (self.urls.get(url), file_of(url)) {
+            (Some(file), _) => file.read(),
+            (None, Some((job, path))) => self.read(job, path),
+            (None, None) => Err(Unreadable::Missing),
+        }
+    }
+
+    /// The savepoint in this folder, as anybody would read it.
+    pub(crate) fn savepoint(&self, location: &str) -> Option<Savepoint> {
+        let bytes = self.read_url(&metadata_url(location)).ok()?;
+        decode_savepoint(bytes, location).ok()
+    }
+
+    /// The files of a job that outlive it.
+    fn outliving(&self, job: JobId) -> BTreeSet<String> {
+        let folder = format!("{ROOT}{job}/");
+        let urls = self.urls.range(folder.clone()..);
+        let urls = urls.map(|(url, _)| url);
+        let urls = urls.take_while(|url| url.starts_with(&folder));
+        let locations = urls.filter_map(|url| url.strip_suffix("/_metadata"));
+        let savepoints = locations.filter_map(|location| self.savepoint(location));
+        let files = |savepoint: Savepoint| {
+            let urls = urls_in(&savepoint).into_iter();
+            let files = urls.filter_map(|url| url.strip_prefix(&folder).map(str::to_owned));
+            files.collect::<Vec<_>>()
+        };
+        savepoints.flat_map(files).collect()
+    }
+
+    /// Deletes a savepoint that its owner has no more use for: of a checkpoint, what its own job wrote.
+    fn delete_owned(&mut self, location: &str) {
+        let Some(savepoint) = self.savepoint(location) else {
+            return;
+        };
+        for url in urls_in(&savepoint) {
+            match file_of(&url) {
+                Some((job, path)) if job == savepoint.job => {
+                    self.files.remove(&(job, path.to_owned()));
+                }
+                None if url.starts_with(location) => {
+                    self.urls.remove(&url);
+                }
+                Some(_) | None => {}
+            }
+        }
+        self.urls.remove(&metadata_url(location));
+        self.given_up.insert(location.to_owned());
+    }
+
+    /// Whether the savepoint in this folder can be read with all of its files.
+    pub(crate) fn is_whole(&self, location: &str) -> bool {
+        let savepoint = self.savepoint(location);
+        savepoint.is_some_and(|savepoint| {
+            let mut urls = urls_in(&savepoint).into_iter();
+            urls.all(|url| self.read_url(&url).is_ok())
+        })
+    }
+
+    /// Whether the owner of the savepoint in this folder has deleted it.
+    pub(crate) fn is_given_up(&self, location: &str) -> bool {
+        self.given_up.contains(location)
     }
 
     /// Whether the savepoint in this folder is complete.
@@ -113,10 +199,12 @@ impl Blobs {
         self.urls.contains_key(&metadata_url(location))
     }
 
-    /// The checkpoints of a job that have files, once for each file.
+    /// The checkpoints of a job that have files which do not outlive it, once for each file.
     pub(crate) fn checkpoints(&self, job: JobId) -> impl Iterator<Item = CheckpointId> {
+        let outliving = self.outliving(job);
         let files = self.files.range((job, String::new())..);
         let files = files.take_while(move |((owner, _), _)| *owner == job);
+        let files = files.filter(move |((_, path), _)| !outliving.contains(path));
         files.filter_map(|((_, path), _)| checkpoint_of(path))
     }
 
@@ -154,9 +242,15 @@ impl Blobs {
             let folder = format!("{location}/");
             self.urls.retain(|url, _| !url.starts_with(&folder));
         }
+        let mut outliving = BTreeSet::new();
+        match discard {
+            Discard::Owned { location, .. } => self.delete_owned(location),
+            Discard::Job(job) => outliving = self.outliving(*job),
+            Discard::Checkpoint(..) | Discard::Savepoint { .. } | Discard::Unreferenced { .. } => {}
+        }
         let mut deleted = Vec::new();
         self.files.retain(|(job, path), _| {
-            let goes = matches(discard, *job, path);
+            let goes = matches(discard, *job, path) && !outliving.contains(path);
             if goes {
                 deleted.push((*job, path.clone()));
             }
@@ -169,7 +263,7 @@ impl Blobs {
 fn matches(discard: &Discard, owner: JobId, path: &str) -> bool {
     match discard {
         Discard::Job(job) => owner == *job,
-        Discard::Savepoint { .. } => false,
+        Discard::Savepoint { .. } | Discard::Owned { .. } => false,
         Discard::Checkpoint(job, checkpoint) => {
             owner == *job && path.starts_with(&folder(*checkpoint))
         }

@@ -10,7 +10,7 @@ use crate::world::event::Event;
 use crate::world::event::Instance;
 use crate::world::faults::Moment;
 use jobmanager_core::jobmanager::{Discard, Input, StorageOutcome, StoreOutcome};
-use jobmanager_core::record::{Record, RecordOp};
+use jobmanager_core::record::{JobResult, Record, RecordOp};
 use jobmanager_core::state::JobStatus;
 
 /// However slow the store is, an answer that comes at all comes within this time: a client of a real one has
@@ -100,32 +100,39 @@ impl World {
             };
             match record {
                 Record::Checkpoint(_) => self.marks.hit(Mark::CheckpointCompleted),
-                Record::Result(result) => match result.status {
-                    JobStatus::Failed => self.marks.hit(Mark::JobFailed),
-                    JobStatus::Canceled => self.marks.hit(Mark::JobCanceled),
-                    JobStatus::Finished => {
-                        self.marks.hit(Mark::JobFinished);
-                        let oracle = self.oracle.as_ref();
-                        let verdict = oracle.map_or(Ok(()), |oracle| oracle.finish(result.job));
-                        self.verdict(verdict);
-                    }
-                    JobStatus::Initializing
-                    | JobStatus::Created
-                    | JobStatus::Running
-                    | JobStatus::Restarting
-                    | JobStatus::Failing
-                    | JobStatus::Cancelling
-                    | JobStatus::Reconciling
-                    | JobStatus::Suspended => {
-                        let detail = format!("job {} ended {}", result.job, result.status);
-                        self.fail("a_job_ends_in_a_terminal_state", detail);
-                    }
-                },
+                Record::Result(result) => self.mark_result(result),
                 Record::Savepoint(record) => self.mark_savepoint(record),
                 Record::Job(_)
                 | Record::Cancel(_)
                 | Record::Rescale(_)
                 | Record::CheckpointMark { .. } => {}
+            }
+        }
+    }
+
+    fn mark_result(&mut self, result: &JobResult) {
+        if self.checks.keeps_claimed(result.job) {
+            self.marks.hit(Mark::ClaimedSavepointStays);
+        }
+        match result.status {
+            JobStatus::Failed => self.marks.hit(Mark::JobFailed),
+            JobStatus::Canceled => self.marks.hit(Mark::JobCanceled),
+            JobStatus::Finished => {
+                self.marks.hit(Mark::JobFinished);
+                let oracle = self.oracle.as_ref();
+                let verdict = oracle.map_or(Ok(()), |oracle| oracle.finish(result.job));
+                self.verdict(verdict);
+            }
+            JobStatus::Initializing
+            | JobStatus::Created
+            | JobStatus::Running
+            | JobStatus::Restarting
+            | JobStatus::Failing
+            | JobStatus::Cancelling
+            | JobStatus::Reconciling
+            | JobStatus::Suspended => {
+                let detail = format!("job {} ended {}", result.job, result.status);
+                self.fail("a_job_ends_in_a_terminal_state", detail);
             }
         }
     }
@@ -160,6 +167,9 @@ impl World {
                 self.marks.hit(Mark::StateDiscarded);
                 let verdict = self.checks.file_deleted(job, &path);
                 self.verdict(verdict);
+            }
+            if matches!(discard, Discard::Owned { .. }) {
+                self.marks.hit(Mark::ClaimedSavepointDeleted);
             }
             if self.moment(Moment::DiscardDone, instance) {
                 return;

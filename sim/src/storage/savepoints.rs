@@ -9,7 +9,7 @@ use jobmanager_core::id::JobId;
 use jobmanager_core::jobmanager::{Input, StorageOutcome};
 use jobmanager_core::message::{AfterSavepoint, StateLocation};
 use jobmanager_core::record::{Record, RecordOp, SavepointRecord};
-use jobmanager_core::savepoint::Savepoint;
+use jobmanager_core::savepoint::{Savepoint, SubtaskSnapshot};
 use jobmanager_proto::{decode_savepoint, encode_savepoint};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,6 +38,11 @@ impl World {
     }
 
     fn write_metadata(&mut self, location: &str, savepoint: &Savepoint) {
+        let job = savepoint.job;
+        if self.blobs.is_given_up(location) {
+            // A leader that had been replaced long before: nobody looks there any more.
+            return;
+        }
         let bytes = encode_savepoint(savepoint, location);
         let same = decode_savepoint(&bytes, location).is_ok_and(|read| read == *savepoint);
         let missing = savepoint
@@ -49,15 +54,16 @@ impl World {
                 StateLocation::File(_) => true,
                 StateLocation::Inline(_) => false,
             });
-        // What was written before a recording ended is not simulated.
+        // What was written before a recording ended is not simulated, and what a fault has spoilt is not there.
         let past = Some(savepoint.checkpoint);
-        let missing = missing.filter(|_| !self.checks.is_unseen(savepoint.job, past));
+        let is_spoilt = self.blobs.has_spoiled(job);
+        let missing = missing.filter(|_| !is_spoilt && !self.checks.is_unseen(job, past));
         if !same || missing.is_some() {
             let detail = format!("{location}: {missing:?}");
             self.fail("a_complete_savepoint_has_all_of_its_files", detail);
         }
         self.blobs.write_url(metadata_url(location), bytes);
-        self.checks.savepoint_written(savepoint.job, location);
+        self.checks.savepoint_written(job, location);
     }
 
     /// A savepoint is in the store.
@@ -77,8 +83,12 @@ impl World {
     /// What is durable now may be the end of jobs.
     pub(super) fn jobs_are_stopped(&mut self, ops: &[RecordOp]) {
         for op in ops {
-            if let RecordOp::Put(Record::Savepoint(record)) = op {
-                self.job_is_stopped(record.job);
+            match op {
+                RecordOp::Put(Record::Savepoint(record)) => self.job_is_stopped(record.job),
+                RecordOp::Put(Record::Result(result)) if result.retained.is_some() => {
+                    self.job_is_outlived(result.job);
+                }
+                RecordOp::Put(_) | RecordOp::Delete(_) => {}
             }
         }
     }
@@ -93,20 +103,55 @@ impl World {
             let verdict = oracle.stop(job, &offsets, after);
             self.verdict(verdict);
         }
-        self.job_is_followed(job);
+        if let Some(location) = self.checks.stopped_at(job) {
+            self.job_is_followed(job, location);
+        }
     }
 
-    /// Another job may start where one stopped. It is told so while there are faults yet, as what it promises is
-    /// promised from their end on.
-    fn job_is_followed(&mut self, job: JobId) {
-        let Some((location, savepoint)) = self.stopped_with(job).filter(|_| !self.calm) else {
+    /// The last checkpoint of a job that was canceled, or has failed, is there for good. Nothing was published that is
+    /// not in it.
+    fn job_is_outlived(&mut self, job: JobId) {
+        self.marks.hit(Mark::CheckpointOutlivesJob);
+        let Some(location) = self.checks.outlived_at(job).map(str::to_owned) else {
             return;
         };
-        let jobs = &self.options.jobs;
-        let plans = self.options.savepoints.iter();
-        let mut plans = plans.filter(|it| it.request.job == job);
-        let plan = plans.find_map(|it| Some((it.successor?, it.successor(jobs)?)));
-        let Some((delay, mut plan)) = plan else {
+        let Some(savepoint) = self.blobs.savepoint(&location) else {
+            let detail = format!("{location} of job {job}");
+            return self.fail(
+                "what_outlives_a_job_is_its_last_checkpoint_with_metadata",
+                detail,
+            );
+        };
+        let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
+        let is_missing = |it: &SubtaskSnapshot| it.state.handles().is_empty();
+        let mut subtasks = subtasks.map(|it| (is_missing(it), it.ended));
+        let whole = subtasks.clone().all(|(is_missing, _)| !is_missing);
+        let goes_on = subtasks.any(|(_, ended)| !ended);
+        if !whole {
+            self.marks.hit(Mark::PartOfJobOutlivesIt);
+        }
+        // Rows of parts that start over may have been made, but none was published.
+        if self.oracle.is_some() && !(whole && goes_on) {
+            return;
+        }
+        let offsets = self.checks.offsets_of_outlived(job);
+        if let Some(oracle) = &mut self.oracle {
+            let verdict = oracle.stop(job, &offsets, AfterSavepoint::Suspend);
+            self.verdict(verdict);
+        }
+        if goes_on && !self.blobs.has_spoiled(job) {
+            self.job_is_followed(job, location);
+        }
+    }
+
+    /// Another job may start where one ended. It is told so while there are faults yet, as what it promises is
+    /// promised from their end on.
+    fn job_is_followed(&mut self, job: JobId, location: String) {
+        let savepoint = self.blobs.savepoint(&location);
+        let Some(savepoint) = savepoint.filter(|_| !self.calm) else {
+            return;
+        };
+        let Some((delay, mut plan)) = self.options.successor(job) else {
             return;
         };
         if self.options.jobs.iter().any(|known| known.id == plan.id) {
@@ -120,28 +165,25 @@ impl World {
                 return;
             }
         }
-        let path = "execution.state-recovery.path".to_owned();
-        plan.configuration.insert(path, location);
         let subtasks = savepoint.operators.iter().flat_map(|it| &it.subtasks);
         let ended: BTreeSet<bool> = subtasks.map(|subtask| subtask.ended).collect();
         if ended.len() == 2 {
             self.marks.hit(Mark::StartedPartlyEnded);
         }
         self.checks.follows(&plan, &savepoint);
+        if self.options.is_claimed(job) {
+            self.checks.claims(&plan, savepoint.checkpoint, &location);
+            let mode = "execution.state-recovery.claim-mode".to_owned();
+            plan.configuration.insert(mode, "CLAIM".to_owned());
+        }
+        let path = "execution.state-recovery.path".to_owned();
+        plan.configuration.insert(path, location);
         self.external.inherits(plan.id, job);
         if let Some(oracle) = &mut self.oracle {
             oracle.follow(plan.id, job);
         }
         self.submit_from(self.now + delay, &plan, Arc::new(savepoint));
         self.options.jobs.push(plan);
-    }
-
-    /// The savepoint with which a job stopped, as anybody would read it, and where it is.
-    fn stopped_with(&self, job: JobId) -> Option<(String, Savepoint)> {
-        let location = self.checks.stopped_at(job)?;
-        let bytes = self.blobs.read_url(&metadata_url(&location)).ok()?;
-        let savepoint = decode_savepoint(bytes, &location).ok()?;
-        Some((location, savepoint))
     }
 }
 
@@ -161,10 +203,15 @@ fn fits(plan: &JobPlan, savepoint: &Savepoint) -> Fit {
             continue;
         }
         let subtasks = operator.subtasks.iter();
-        let at_end: BTreeSet<bool> = subtasks
-            .map(|it| it.ended || it.state.end_of_data)
+        let missing: BTreeSet<bool> = subtasks
+            .clone()
+            .map(|it| it.state.handles().is_empty())
             .collect();
-        if at_end.len() == 2 && plan.edges.iter().any(|edge| edge.target == index) {
+        let at_end: BTreeSet<bool> = subtasks
+            .map(|it| it.ended || it.state.is_at_end())
+            .collect();
+        let has_input = plan.edges.iter().any(|edge| edge.target == index);
+        if missing.len() == 2 || at_end.len() == 2 && has_input {
             return Fit::Not;
         }
         fit = Fit::Divided;

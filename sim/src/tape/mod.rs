@@ -59,11 +59,15 @@ pub enum Stream {
     Priorities,
     /// How many slots one job gets.
     Quotas,
+    /// Whose last checkpoint outlives it.
+    Retentions,
+    /// Whose checkpoints are given time by acknowledgements.
+    Patience,
 }
 
 impl Stream {
     /// Every stream, in the order of the declaration.
-    pub const ALL: [Stream; 21] = [
+    pub const ALL: [Stream; 23] = [
         Stream::Options,
         Stream::Network,
         Stream::Store,
@@ -85,6 +89,8 @@ impl Stream {
         Stream::Workers,
         Stream::Priorities,
         Stream::Quotas,
+        Stream::Retentions,
+        Stream::Patience,
     ];
 
     /// Its name on tapes. Part of the stream's seed, too: renaming a stream changes every run.
@@ -111,6 +117,8 @@ impl Stream {
             Stream::Workers => "workers",
             Stream::Priorities => "priorities",
             Stream::Quotas => "quotas",
+            Stream::Retentions => "retentions",
+            Stream::Patience => "patience",
         }
     }
 

@@ -376,6 +376,9 @@ impl Told for Discard {
             Discard::Savepoint { job, location } => {
                 (format!("discard {location}"), Subject::job(*job))
             }
+            Discard::Owned { job, location } => {
+                (format!("discard claimed {location}"), Subject::job(*job))
+            }
             Discard::Unreferenced { job, next, .. } => (
                 format!("discard unreferenced below {}", next.0),
                 Subject::job(*job),

@@ -161,6 +161,7 @@ impl World {
         }
         self.judge_tasks(&mut ledger);
         self.judge_files(&mut ledger);
+        self.judge_outliving(&mut ledger);
         ledger.open
     }
 
@@ -508,6 +509,30 @@ impl World {
             if !kept.is_empty() {
                 ledger.note("unreferenced_state_is_deleted", within, || {
                     format!("job {id} has files of checkpoints {kept:?}")
+                });
+            }
+        }
+    }
+
+    /// What outlives a job is there, until its owner has gone beyond it.
+    fn judge_outliving(&self, ledger: &mut Ledger) {
+        for id in self.options.jobs.iter().map(|job| job.id) {
+            if let Some(location) = self.checks.outgrown(id)
+                && self.blobs.has_savepoint(location)
+            {
+                let within = ledger.bounds.clean + SWEEP * self.checks.checkpoint_round(id);
+                ledger.note(
+                    "what_a_job_owns_goes_once_it_has_gone_beyond",
+                    within,
+                    || format!("job {id} has claimed {location}"),
+                );
+            }
+            let location = self.checks.outlived_at(id);
+            let location = location.filter(|location| !self.blobs.is_given_up(location));
+            let is_whole = location.is_none_or(|at| self.blobs.is_whole(at));
+            if !is_whole && !self.blobs.has_spoiled(id) {
+                ledger.note("what_outlives_a_job_is_there", ledger.bounds.clean, || {
+                    format!("job {id} {location:?}")
                 });
             }
         }

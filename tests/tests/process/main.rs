@@ -29,6 +29,7 @@ mod recording;
 mod rescale;
 mod rest;
 mod restore;
+mod retained;
 mod run;
 mod savepoints;
 mod security;

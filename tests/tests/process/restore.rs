@@ -42,16 +42,7 @@ impl Stopped {
 
     /// The job with this id goes on for a while, and is stopped.
     fn goes_on(&mut self, started: &(i32, String, String)) {
-        let (code, out, error) = started;
-        assert_eq!(*code, 0, "{error}");
-        let id = out.trim().rsplit(' ').next().unwrap();
-        id.clone_into(&mut self.run.job);
-        // Its sinks publish one after the other: until it has stopped, numbers may lack.
-        let published = || committed(&self.run.out).len();
-        let before = published();
-        wait_for("the job to publish more", || {
-            (published() > before).then_some(())
-        });
+        self.run.goes_on(started);
         self.run.assert_stopped(&self.run.stop());
         self.run.assert_prefix();
     }

@@ -33,8 +33,12 @@ impl Numbers {
 
     /// The same on this cluster.
     pub(crate) fn on(cluster: Cluster, inline_threshold: &str) -> Self {
+        Numbers::with(cluster, inline_threshold, recovering())
+    }
+
+    /// The same with these options.
+    pub(crate) fn with(cluster: Cluster, inline_threshold: &str, mut configuration: Value) -> Self {
         let out = cluster.path("out");
-        let mut configuration = recovering();
         configuration["execution.checkpointing.data-inline-threshold"] = inline_threshold.into();
         let graph = json!({
             "name": "numbers",
@@ -98,6 +102,20 @@ impl Numbers {
         }
         assert!(!numbers.is_empty());
         numbers.len() as u64
+    }
+
+    /// A client has started the job, or another one in its place, which goes on for a while.
+    pub(crate) fn goes_on(&mut self, started: &(i32, String, String)) {
+        let (code, out, error) = started;
+        assert_eq!(*code, 0, "{error}");
+        let id = out.trim().rsplit(' ').next().unwrap();
+        id.clone_into(&mut self.job);
+        // Its sinks publish one after the other: until it has stopped, numbers may lack.
+        let published = || committed(&self.out).len();
+        let before = published();
+        wait_for("the job to publish more", || {
+            (published() > before).then_some(())
+        });
     }
 
     pub(crate) fn assert_stopped(&self, savepoint: &str) {

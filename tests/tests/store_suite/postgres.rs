@@ -224,6 +224,7 @@ fn job(id: u128) -> JobRecord {
         graph: Arc::new(graph.unwrap()),
         submitted: Timestamp(1_000),
         scale: None,
+        began: None,
     }
 }
 
@@ -244,6 +245,7 @@ async fn the_views_tell_what_is_stored() {
         completed_checkpoints: 5,
         restarts: 2,
         computation: 0,
+        retained: None,
     }));
     let savepoint = Record::Savepoint(Arc::new(SavepointRecord {
         job: JobId(1),

@@ -6,10 +6,12 @@
 mod demands;
 mod leaving;
 mod observe;
+mod patience;
 mod priorities;
 mod quotas;
 mod rescale;
 mod restore;
+mod retained;
 mod savepoints;
 mod script;
 mod why;

@@ -36,7 +36,7 @@ impl Script {
                 format!("write {}: {}", commit.0, ops.join(", "))
             }
             Effect::Discard(discard) => {
-                if matches!(discard, Discard::Job(_)) {
+                if matches!(discard, Discard::Job(_) | Discard::Owned { .. }) {
                     self.discard = Some(discard.clone());
                 }
                 format!("discard {discard:?}")
@@ -209,7 +209,10 @@ fn op(op: &RecordOp) -> String {
     match op {
         RecordOp::Put(Record::Result(result)) => {
             let failure = result.failure.as_deref().unwrap_or("no failure");
-            format!("put result {} ({failure})", result.status)
+            let retained = result.retained.as_ref();
+            let retained = retained.map(|it| format!(", retained in {}", it.location));
+            let retained = retained.unwrap_or_default();
+            format!("put result {} ({failure}){retained}", result.status)
         }
         RecordOp::Put(Record::Savepoint(savepoint)) => {
             let outcome = savepoint.outcome.as_ref().map(|outcome| &outcome.result);

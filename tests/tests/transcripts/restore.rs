@@ -6,7 +6,7 @@ use jobmanager_core::jobmanager::StorageOutcome;
 use jobmanager_core::message::AfterSavepoint;
 
 /// The second job of a scenario, with this as its first option.
-fn second(job: &str, option: &str) -> String {
+pub(super) fn second(job: &str, option: &str) -> String {
     let job = job.replace("0001\",", "0002\",");
     job.replace(
         "\"configuration\": {",
@@ -14,10 +14,10 @@ fn second(job: &str, option: &str) -> String {
     )
 }
 
-const FROM: &str = r#""execution.state-recovery.path": "file:///s/moved""#;
+pub(super) const FROM: &str = r#""execution.state-recovery.path": "file:///s/moved""#;
 
 /// A job stopped with a savepoint.
-fn stopped(job: &str, after: AfterSavepoint) -> Script {
+pub(super) fn stopped(job: &str, after: AfterSavepoint) -> Script {
     let mut script = running(&["a"], 2, job);
     taken(&mut script, after);
     script.all_finished().stored("done");

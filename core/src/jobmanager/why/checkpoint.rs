@@ -202,7 +202,7 @@ impl Look<'_> {
             checkpoint: pending.id,
             is_savepoint: pending.is_savepoint,
             triggered: pending.triggered,
-            expires: pending.is_collecting().then_some(pending.deadline),
+            expires: pending.expires_at(),
             missing: count(missing.positions.len()),
             subtasks: entry.subtasks,
             latest_ack: entry.latest_ack,

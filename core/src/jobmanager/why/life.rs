@@ -6,6 +6,7 @@ use crate::id::{JobId, RequestId};
 use crate::jobmanager::Coordinator;
 use crate::jobmanager::job::{Cleanup, Ended, Ending, Submitters};
 use crate::jobmanager::journal::Fact;
+use crate::jobmanager::removals::Step;
 use crate::state::JobStatus;
 use crate::time::Timestamp;
 use alloc::format;
@@ -57,7 +58,12 @@ pub enum Life {
         /// When the tasks had ended.
         since: Timestamp,
     },
-    /// It has ended, and files of it are in the checkpoint storage.
+    /// It has ended, and its last checkpoint, which is to outlive it, has no metadata.
+    CheckpointNotKept {
+        /// When that is tried again, if it failed.
+        retry_at: Option<Timestamp>,
+    },
+    /// It has ended, and files of it, or a savepoint that it has claimed, are in the checkpoint storage.
     FilesLeft {
         /// When their deletion is tried again, if it failed.
         retry_at: Option<Timestamp>,
@@ -106,6 +112,14 @@ impl Life {
                 "The job is {result} as soon as that is durable; its tasks have ended {} ago.",
                 span(now.since(*since))
             ),
+            Life::CheckpointNotKept { retry_at: None } => String::from(
+                "The job has ended, and the metadata of its last checkpoint, which is retained, is being written.",
+            ),
+            Life::CheckpointNotKept { retry_at: Some(at) } => format!(
+                "The job has ended, and the metadata of its last checkpoint, which is retained, could not be \
+                 written; that is tried again {}.",
+                ahead(now, *at)
+            ),
             Life::FilesLeft { retry_at: None } => String::from(
                 "The job has ended, and its files in the checkpoint storage are being deleted.",
             ),
@@ -129,8 +143,10 @@ impl Life {
             Life::Canceling { .. } | Life::Failing { .. } => {
                 "The tasks have to stop, or the processes of their TaskManagers have to end."
             }
-            Life::FilesLeft { retry_at: None } => "The checkpoint storage has to answer.",
-            Life::FilesLeft { .. } => {
+            Life::CheckpointNotKept { retry_at: None } | Life::FilesLeft { retry_at: None } => {
+                "The checkpoint storage has to answer."
+            }
+            Life::CheckpointNotKept { .. } | Life::FilesLeft { .. } => {
                 "Make the checkpoint storage reachable; the log says why it failed."
             }
         })
@@ -208,7 +224,10 @@ impl Coordinator {
 
     fn files_left(&self, job: JobId) -> Cause {
         let retry_at = self.removals.retry_of(job);
-        Cause::leaf(Life::FilesLeft { retry_at })
+        Cause::leaf(match self.removals.step(job) {
+            Some(Step::Keep) => Life::CheckpointNotKept { retry_at },
+            Some(Step::Release | Step::Delete) | None => Life::FilesLeft { retry_at },
+        })
     }
 }
 

@@ -146,6 +146,29 @@ pub(crate) struct Checkpoints {
     pub(crate) counts: CheckpointCounts,
     #[serde(default)]
     pub(crate) latest: LatestCheckpoints,
+    pub(crate) retained: Option<RetainedCheckpoint>,
+}
+
+/// The checkpoint that outlives a job.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetainedCheckpoint {
+    status: String,
+    external_path: String,
+}
+
+impl RetainedCheckpoint {
+    /// Whether another job can start from it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.status == "COMPLETED"
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let verb = if self.is_written() { "is" } else { "is being" };
+        format!(
+            "its last checkpoint {verb} retained in {}",
+            self.external_path
+        )
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! Follows what a JobManager does, such as a job to its end, through restarts of the job and of the JobManager.
 
-use super::answer::{Checkpoints, Exception, Job};
+use super::answer::{Checkpoints, Exception, Job, RetainedCheckpoint};
 use super::client::{Client, ClientError};
 use super::progress::Progress;
 use jobmanager_core::id::JobId;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a JobManager may be away before the command gives up: it may be restarting.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last checkpoint of a job may take until it is retained, before the command says that it is not yet.
+const STORAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a job ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +74,26 @@ pub(crate) fn wait_for<T, S>(
         }
         thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// The checkpoint that outlives a job which has ended, if one does: for a while it is waited for.
+pub(crate) fn wait_for_retained(
+    client: &Client,
+    id: JobId,
+    progress: &mut Progress,
+) -> Result<Option<RetainedCheckpoint>, ClientError> {
+    let ended = Instant::now();
+    wait_for(
+        client,
+        progress,
+        || client.checkpoints(id),
+        |checkpoints, _| {
+            let retained = checkpoints.retained;
+            let is_written = retained.as_ref().is_none_or(RetainedCheckpoint::is_written);
+            let settled = is_written || ended.elapsed() > STORAGE_PATIENCE;
+            Ok(settled.then_some(retained))
+        },
+    )
 }
 
 fn look(client: &Client, id: JobId) -> Result<(Job, Checkpoints, Option<Exception>), ClientError> {

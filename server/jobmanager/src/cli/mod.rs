@@ -23,7 +23,6 @@ mod why;
 pub(crate) use client::{Access, Client, ClientError};
 pub use completions::{CompletionsArgs, completions};
 pub use events::{EventsArgs, events};
-pub(crate) use follow::{End, follow};
 pub use logs::{LogsArgs, logs};
 pub(crate) use output::{complain, print};
 pub(crate) use progress::Progress;
@@ -35,6 +34,7 @@ pub use token::{TokenArgs, token};
 pub use why::{WhyArgs, why};
 
 use client::read_id;
+use follow::{End, follow, wait_for_retained};
 use jobmanager_core::id::JobId;
 use jobmanager_proto::job_json::MAX_BYTES;
 use output::print_text;
@@ -79,12 +79,17 @@ pub struct RunArgs {
     /// Return as soon as the job is durable
     #[arg(long)]
     detached: bool,
-    /// Start from this savepoint: its folder, as an absolute path or a URL
+    /// Start from this savepoint or retained checkpoint: its folder, as an absolute path or a URL
     #[arg(short = 's', long, value_name = "PATH")]
     from_savepoint: Option<String>,
     /// Also if the savepoint has state that no vertex of the job takes
     #[arg(short = 'n', long, requires = "from_savepoint")]
     allow_non_restored_state: bool,
+    /// Whose the savepoint is from now on: with CLAIM the job's, which deletes it once it needs it no longer
+    /// [default: execution.state-recovery.claim-mode]
+    #[arg(long, value_name = "MODE", requires = "from_savepoint")]
+    #[arg(value_parser = ["NO_CLAIM", "CLAIM"], ignore_case = true)]
+    claim_mode: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -151,25 +156,31 @@ fn submit_and_follow(args: &RunArgs) -> Result<u8, ClientError> {
     if args.detached {
         return Ok(0);
     }
-    let mut progress = Progress::new();
-    let end = follow(&client, id, &mut progress)?;
-    progress.done()?;
-    report(id, &end)
+    follow_and_report(&client, id, &mut Progress::new())
 }
 
-/// Says how a job ended, and gives the exit code that says the same.
+/// Follows a job to its end, says how it ended and what is left of it, and gives the exit code that says the same.
 ///
 /// # Errors
-/// Standard output takes no more.
-pub(crate) fn report(id: JobId, end: &End) -> Result<u8, ClientError> {
+/// The JobManager is away for too long, or standard output takes no more.
+pub(crate) fn follow_and_report(
+    client: &Client,
+    id: JobId,
+    progress: &mut Progress,
+) -> Result<u8, ClientError> {
+    let end = follow(client, id, progress)?;
+    let retained = wait_for_retained(client, id, progress)?;
+    progress.done()?;
     let (state, code) = match end {
         End::Finished => ("FINISHED", 0),
         End::Canceled => ("CANCELED", JOB_CANCELED),
         End::Failed { .. } => ("FAILED", JOB_FAILED),
     };
-    let printed = print(format!("Job {id} is {state}"));
+    let retained = retained.map(|retained| format!("; {}", retained.in_words()));
+    let retained = retained.unwrap_or_default();
+    let printed = print(format!("Job {id} is {state}{retained}"));
     if let End::Failed { cause } = end {
-        complain(problem_lines("caused by", cause));
+        complain(problem_lines("caused by", &cause));
     }
     printed.map(|()| code)
 }
@@ -228,6 +239,9 @@ fn started_from(job: Vec<u8>, args: &RunArgs) -> Vec<u8> {
     set("path", path);
     if args.allow_non_restored_state {
         set("ignore-unclaimed-state", "true");
+    }
+    if let Some(mode) = &args.claim_mode {
+        set("claim-mode", &mode.to_uppercase());
     }
     Value::Object(graph).to_string().into_bytes()
 }

@@ -6,12 +6,12 @@
 use super::answer::FailureCause;
 use super::client::{Client, ClientError, read_id};
 use super::disposal::dispose;
-use super::follow::{follow, wait_for};
+use super::follow::wait_for;
 use super::interrupt::mind_ctrl_c;
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::text::problem_lines;
-use super::{EXIT_CODES, SNAPSHOT_FAILED, Target, exit, report};
+use super::{EXIT_CODES, SNAPSHOT_FAILED, Target, exit, follow_and_report};
 use jobmanager_core::id::{JobId, TriggerId};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -137,9 +137,7 @@ fn end(args: &StopArgs) -> Result<u8, ClientError> {
     if code != 0 {
         return Ok(code);
     }
-    let end = follow(&wish.client, id, &mut progress)?;
-    progress.done()?;
-    report(id, &end)
+    follow_and_report(&wish.client, id, &mut progress)
 }
 
 /// What of a job is taken.

@@ -106,6 +106,9 @@ fn checkpoint_lines(checkpoints: &Checkpoints) -> String {
             duration(latest.end_to_end_duration)
         );
     }
+    if let Some(retained) = &checkpoints.retained {
+        let _ = writeln!(text, "{}", retained.in_words());
+    }
     text
 }
 

@@ -199,6 +199,7 @@ fn job_of(discard: &Discard) -> JobId {
         Discard::Checkpoint(job, _)
         | Discard::Job(job)
         | Discard::Savepoint { job, .. }
+        | Discard::Owned { job, .. }
         | Discard::Unreferenced { job, .. } => *job,
     }
 }

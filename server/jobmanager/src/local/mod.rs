@@ -9,7 +9,7 @@ mod folder;
 mod words;
 mod workers;
 
-use crate::cli::{self, Access, Client, ClientError, End, INTERRUPTED, Progress};
+use crate::cli::{self, Access, Client, ClientError, INTERRUPTED, Progress};
 use crate::options::{Options, OptionsError};
 use crate::serve::ServeError;
 use cluster::Cluster;
@@ -258,10 +258,8 @@ fn run_to_its_end(address: &str, work: Work, mut progress: Progress) -> Result<u
     let client = Client::new(address, Access::default())?;
     let id = client.submit(work.job)?;
     cli::print(format!("Job has been submitted with JobID {id}"))?;
-    let end = cli::follow(&client, id, &mut progress)?;
-    progress.done()?;
-    let code = cli::report(id, &end)?;
-    if let (End::Finished, Some(output)) = (end, work.output) {
+    let code = cli::follow_and_report(&client, id, &mut progress)?;
+    if let (0, Some(output)) = (code, work.output) {
         let counts = Counts::read(&output);
         let counts = counts.map_err(|problem| LocalError::File {
             path: output.clone(),

@@ -182,6 +182,24 @@ impl Files {
         }
     }
 
+    /// The names below the path that are wanted, of all files.
+    ///
+    /// # Errors
+    /// There is no answer: the words for people.
+    pub(crate) async fn names(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, String> {
+        let mut found = self.objects.list(Some(&self.root)).fuse();
+        let mut names = Vec::new();
+        while let Some(object) = self.in_time(0, found.next()).await? {
+            let object = object.map_err(|error| words(&error))?;
+            let name = self.name(&object.location);
+            names.extend(name.filter(|name| is_wanted(name)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
     /// Deletes the files of these names; what is not there is deleted.
     ///
     /// # Errors

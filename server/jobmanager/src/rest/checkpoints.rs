@@ -8,9 +8,10 @@ use axum::Json;
 use axum::extract::State;
 use jobmanager_core::id::{CheckpointId, JobId};
 use jobmanager_core::jobmanager::{
-    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Coordinator,
+    CheckpointEntry, CheckpointOutcome, CheckpointsDetails, Coordinator, Outliving,
 };
 use jobmanager_core::record::SavepointRecord;
+use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::time::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +29,12 @@ pub(super) async fn look(rest: &Rest, job: JobId) -> Result<(CheckpointsDetails,
     let acks = rest.driver.acks().of_job(job);
     let view = move |coordinator: &Coordinator, now: Timestamp| {
         let details = coordinator.checkpoints(job)?;
+        let outliving = coordinator.outliving(job);
         let shown = Shown {
             job,
             storage,
-            kept: kept(&details, retained(coordinator, job)),
+            kept: kept(&details, retained(coordinator, job), outliving.as_ref()),
+            outliving,
             savepoints: savepoints(&coordinator.savepoints(job)),
             vertices: vertices(coordinator, job),
             acks,
@@ -75,14 +78,20 @@ fn savepoints(records: &[&SavepointRecord]) -> BTreeMap<CheckpointId, CompletedS
 }
 
 /// The completed checkpoints whose state is still there, apart from savepoints: theirs is not ours to delete.
-fn kept(details: &CheckpointsDetails, retained: usize) -> BTreeSet<CheckpointId> {
+fn kept(
+    details: &CheckpointsDetails,
+    retained: usize,
+    outliving: Option<&Outliving>,
+) -> BTreeSet<CheckpointId> {
     let completed: BTreeSet<CheckpointId> = details
         .history
         .iter()
         .filter(|entry| !entry.is_savepoint && entry.outcome == CheckpointOutcome::Completed)
         .map(|entry| entry.id)
         .collect();
-    completed.into_iter().rev().take(retained).collect()
+    let outliving = outliving.map(|outliving| outliving.checkpoint.checkpoint);
+    let retained = completed.into_iter().rev().take(retained);
+    retained.chain(outliving).collect()
 }
 
 /// What one answer has in common.
@@ -90,6 +99,7 @@ pub(super) struct Shown {
     job: JobId,
     storage: Arc<str>,
     kept: BTreeSet<CheckpointId>,
+    outliving: Option<Outliving>,
     /// Those that are remembered.
     savepoints: BTreeMap<CheckpointId, CompletedSavepoint>,
     /// The ids of the vertices, in the order of the graph.
@@ -130,6 +140,13 @@ impl Shown {
                 "failed": entry(&details.latest_failed),
                 "restored": restored,
             },
+            "retained": self.outliving.as_ref().map(|outliving| {
+                json!({
+                    "id": outliving.checkpoint.checkpoint.0,
+                    "status": if outliving.is_written { "COMPLETED" } else { "IN_PROGRESS" },
+                    "external_path": outliving.checkpoint.location,
+                })
+            }),
             "history": history,
         })
     }
@@ -207,8 +224,7 @@ impl Shown {
         if let Some(savepoint) = self.savepoints.get(&checkpoint) {
             return savepoint.location.clone();
         }
-        let root = self.storage.trim_end_matches('/');
-        format!("{root}/{}/chk-{}", self.job, checkpoint.0)
+        Savepoint::retained_location(&self.storage, self.job, checkpoint)
     }
 
     fn summary(&self, history: &[CheckpointEntry]) -> Value {
@@ -303,7 +319,8 @@ mod tests {
         let shown = Shown {
             job: JobId(1),
             storage: "file:///c/".into(),
-            kept: kept(&details, 1),
+            kept: kept(&details, 1, None),
+            outliving: None,
             savepoints: BTreeMap::from([(CheckpointId(5), savepoint)]),
             vertices: Vec::from([10, 11]),
             acks: BTreeMap::from([noted(5, 12), noted(4, 12), noted(2, 13)]),

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use jobmanager_core::id::{JobId, TaskManagerId};
 use jobmanager_core::jobmanager::{CheckpointEntry, CheckpointsDetails, Coordinator, JobDetails};
+use jobmanager_core::savepoint::Savepoint;
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use jobmanager_core::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -175,7 +176,7 @@ pub(super) fn job_metrics(
     checkpoint_numbers(&checkpoints, &mut put);
     let path = checkpoints.latest_completed.map_or_else(
         || "n/a".to_owned(),
-        |entry| format!("{}/{id}/chk-{}", storage.trim_end_matches('/'), entry.id.0),
+        |entry| Savepoint::retained_location(storage, id, entry.id),
     );
     let path = Metric::Text(path);
     metrics.insert("lastCheckpointExternalPath".to_owned(), path);

@@ -25,12 +25,12 @@ pub(crate) fn restore(task: &Task, key_groups: KeyGroups) -> Result<Option<State
             StateLocation::Inline(bytes) => (bytes.clone(), "an inline snapshot"),
             StateLocation::File(name) => {
                 let storage = task.shared.storage().of_job(task.start.attempt.job);
-                (read(task, &storage, name, handle.size)?, name.as_str())
+                let read = storage.read(name, handle.size);
+                (wait_for(task, read)?, name.as_str())
             }
             StateLocation::Url(url) => {
-                let (folder, name) = url.rsplit_once('/').unwrap_or(("", url));
-                let storage = Storage::open(folder).map_err(unreadable)?;
-                (read(task, &storage, name, handle.size)?, url.as_str())
+                let read = Storage::read_url(url, handle.size);
+                (wait_for(task, read)?, url.as_str())
             }
         };
         let taken = state.take(&bytes, handle.parts.as_deref());
@@ -39,13 +39,12 @@ pub(crate) fn restore(task: &Task, key_groups: KeyGroups) -> Result<Option<State
     Ok(Some(state))
 }
 
-fn read(task: &Task, storage: &Storage, name: &str, size: u64) -> Result<Vec<u8>, Stop> {
-    let read = storage.read(name, size);
+fn wait_for(
+    task: &Task,
+    read: impl Future<Output = Result<Vec<u8>, StorageError>>,
+) -> Result<Vec<u8>, Stop> {
+    let unreadable = |problem: StorageError| Stop::Failed(format!("restore: {problem}"));
     task.shared.runtime.block_on(read).map_err(unreadable)
-}
-
-fn unreadable(problem: StorageError) -> Stop {
-    Stop::Failed(format!("restore: {problem}"))
 }
 
 /// Stores the snapshots of one task and reports them. Goes when all are stored: a task has ended only when

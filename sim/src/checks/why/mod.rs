@@ -182,7 +182,9 @@ impl Asked<'_> {
                 Life::Canceling { .. } => status == JobStatus::Cancelling,
                 Life::Failing { .. } => status == JobStatus::Failing,
                 Life::ResultNotDurable { .. } => !status.is_terminal(),
-                Life::FilesLeft { .. } | Life::RecordsLeft => status.is_terminal(),
+                Life::CheckpointNotKept { .. } | Life::FilesLeft { .. } | Life::RecordsLeft => {
+                    status.is_terminal()
+                }
             },
             Reason::Slots(_) => goes_on && self.has(ExecutionState::Scheduled),
             Reason::Tasks(Tasks::AttemptsNotReported { .. }) => status == JobStatus::Reconciling,
@@ -245,7 +247,9 @@ impl Asked<'_> {
             Reason::Rhythm(Rhythm::NextCheckpoint { due }) => Some(*due),
             Reason::Savepoint(Savepoint::SavepointWanted { until, .. }) => *until,
             Reason::Write(Write::WriteToBeRepeated { retry_at, .. }) => Some(*retry_at),
-            Reason::Life(Life::FilesLeft { retry_at }) => *retry_at,
+            Reason::Life(Life::CheckpointNotKept { retry_at } | Life::FilesLeft { retry_at }) => {
+                *retry_at
+            }
             Reason::Moving(Moving::CheckpointFirst { until })
             | Reason::Workers(Workers::WorkersPaused { until }) => Some(*until),
             Reason::Life(_)

@@ -45,7 +45,10 @@ impl Written {
                 Life::CancellationNotDurable { .. } => Some(Written::Cancel),
                 Life::ResultNotDurable { .. } => Some(Written::Result),
                 Life::RecordsLeft => Some(Written::End),
-                Life::Canceling { .. } | Life::Failing { .. } | Life::FilesLeft { .. } => None,
+                Life::Canceling { .. }
+                | Life::Failing { .. }
+                | Life::CheckpointNotKept { .. }
+                | Life::FilesLeft { .. } => None,
             },
             Reason::Restart(Restart::LastCheckpointNotDurable { .. })
             | Reason::Checkpoint(

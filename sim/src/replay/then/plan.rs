@@ -73,6 +73,7 @@ pub(super) fn options(cluster: ClusterConfig, jobs: Vec<JobPlan>, slots: Vec<u32
         savepoints: Vec::new(),
         rescales: Vec::new(),
         demands: Vec::new(),
+        retentions: Vec::new(),
         slots,
         jobs,
     }

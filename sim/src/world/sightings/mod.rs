@@ -12,7 +12,7 @@ use jobmanager_core::jobmanager::{CheckpointOutcome, Effect, Input, JobLine};
 use jobmanager_core::message::{
     Acknowledgement, FromTaskManager, TaskReport, TaskStateChange, ToTaskManager,
 };
-use jobmanager_core::record::{CheckpointRecord, Record, RecordOp};
+use jobmanager_core::record::{CheckpointRecord, Record, RecordOp, RegionSnapshot};
 use jobmanager_core::state::{ExecutionState, JobStatus};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -242,11 +242,18 @@ impl World {
         let node = self.jobmanagers.get(&instance);
         let coordinator = node.and_then(|node| node.coordinator.as_ref());
         let details = coordinator.and_then(|coordinator| coordinator.checkpoints(job));
-        let failed = details.and_then(|details| details.latest_failed);
-        if let Some(CheckpointOutcome::Failed { reason, .. }) = failed.map(|entry| entry.outcome)
+        let Some(failed) = details.and_then(|details| details.latest_failed) else {
+            return;
+        };
+        if let CheckpointOutcome::Failed { at, reason } = &failed.outcome
             && reason.starts_with("CHECKPOINT_EXPIRED")
         {
             self.marks.hit(Mark::CheckpointExpired);
+            let timeout = self.checks.rules(job).map(|rules| rules.timeout);
+            let last = failed.latest_ack.unwrap_or(failed.triggered);
+            if timeout.is_some_and(|timeout| last + timeout > *at) {
+                self.marks.hit(Mark::TimeRanOutAmidAcknowledgements);
+            }
         }
     }
 
@@ -256,6 +263,14 @@ impl World {
         }
         if self.checks.completes_later(record) {
             self.marks.hit(Mark::RegionsCompleteApart);
+        }
+        let rules = self.checks.rules(record.job);
+        let patient = rules.filter(|rules| rules.longest > rules.timeout);
+        let is_own = |region: &RegionSnapshot| region.checkpoint == record.id;
+        if patient.is_some_and(|rules| record.triggered + rules.timeout < record.completed)
+            && record.regions.iter().flatten().all(is_own)
+        {
+            self.marks.hit(Mark::AcknowledgementsGaveTime);
         }
         let Some(seen) = self.sightings.jobs.get_mut(&record.job) else {
             return;

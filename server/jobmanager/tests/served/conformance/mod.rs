@@ -21,7 +21,7 @@ fn recorded(name: &str) -> Value {
 }
 
 /// `route path: what`, and why that is so.
-const DIFFERENCES: [(&str, &str); 19] = [
+const DIFFERENCES: [(&str, &str); 20] = [
     (
         "/jobs/ANY .failure-cause: ours alone",
         "why the job failed, without another request",
@@ -65,6 +65,10 @@ const DIFFERENCES: [(&str, &str); 19] = [
     (
         "/jobs/ANY/checkpoints .latest.savepoint.slowest: ours alone",
         "which subtask acknowledged last",
+    ),
+    (
+        "/jobs/ANY/checkpoints .retained: ours alone",
+        "what outlives the job, and whether it is already there",
     ),
     (
         "/jobs/JOB/checkpoints/details/CHECKPOINT .first_ack_timestamp: ours alone",
