@@ -5,6 +5,9 @@
 use super::error::Failure;
 use axum::body::Body;
 use futures::StreamExt;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -25,6 +28,46 @@ static READS: Semaphore = Semaphore::const_new(MAX_READS);
 /// It is too large, it does not come in time, its connection breaks, or too many others are being read.
 pub(super) async fn read(body: Body) -> Result<Vec<u8>, Failure> {
     read_within(READ_TIME, &READS, body).await
+}
+
+/// What the body says in JSON.
+///
+/// # Errors
+/// As [`read`], or it says something else.
+pub(super) async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Failure> {
+    parse(&read(body).await?)
+}
+
+/// The same of a body that may be left out.
+///
+/// # Errors
+/// As [`read_json`].
+pub(super) async fn read_json_if_any<T: Default + DeserializeOwned>(
+    body: Body,
+) -> Result<T, Failure> {
+    let bytes = read(body).await?;
+    match bytes.trim_ascii().is_empty() {
+        true => Ok(T::default()),
+        false => parse(&bytes),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let parsed = serde_json::from_slice(bytes);
+    let wrong = |problem| Failure::bad_request(format!("the body is not as expected: {problem}"));
+    parsed.map(|Object(it)| it).map_err(wrong)
+}
+
+/// What is an object in JSON. Otherwise serde takes a list of the values of its fields as well, which nobody means.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields: Map<String, Value> = Deserialize::deserialize(deserializer)?;
+        let read = T::deserialize(Value::Object(fields));
+        read.map(Object).map_err(D::Error::custom)
+    }
 }
 
 async fn read_within(time: Duration, reads: &Semaphore, body: Body) -> Result<Vec<u8>, Failure> {
@@ -88,6 +131,35 @@ mod tests {
         }
         let read = read_within(Duration::MAX, &reads, Body::from("x")).await;
         assert_eq!(read.unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_an_object_is_no_list() {
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        struct Wanted {
+            a: Option<Object<Inner>>,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Inner {
+            b: u32,
+        }
+        impl PartialEq for Object<Inner> {
+            fn eq(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+        }
+        let said = |text: &'static str| read_json_if_any::<Wanted>(Body::from(text));
+        let a = Some(Object(Inner { b: 7 }));
+        assert_eq!(
+            said(r#"{"a": {"b": 7}, "c": []}"#).await.unwrap(),
+            Wanted { a }
+        );
+        assert_eq!(said(" ").await.unwrap(), Wanted::default());
+        assert!(read_json::<Wanted>(Body::from(" ")).await.is_err());
+        for wrong in ["[]", "[null]", "[{\"b\": 7}]", r#"{"a": [7]}"#, "null", "{"] {
+            let status = said(wrong).await.unwrap_err().into_response().status();
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+        }
     }
 
     #[tokio::test]

@@ -4,10 +4,11 @@
 //! metadata of a savepoint is touched.
 
 use super::Rest;
+use super::body::read_json;
 use super::commands::{Accepted, fresh_id};
 use super::error::{Answer, Failure};
 use super::path::Names;
-use super::savepoints::{parse_trigger, read};
+use super::savepoints::parse_trigger;
 use super::throwable::operation;
 use crate::savepoints;
 use axum::Json;
@@ -24,19 +25,15 @@ const CLASS: &str = "org.apache.flink.util.FlinkException";
 /// What came of it; `None` while it goes on.
 pub(crate) type Outcome = Option<Result<(), String>>;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct DisposalBody {
     #[serde(rename = "savepoint-path")]
-    path: Option<String>,
+    path: String,
 }
 
 /// `POST /savepoint-disposal`
 pub(super) async fn trigger(State(rest): State<Rest>, body: Body) -> Accepted {
-    let DisposalBody { path } = read(body).await?;
-    let path = path.ok_or_else(|| {
-        let words = "savepoint-path is missing: name the folder of the savepoint";
-        Failure::bad_request(words.to_owned())
-    })?;
+    let DisposalBody { path } = read_json(body).await?;
     let trigger = TriggerId(fresh_id());
     rest.disposals.put(trigger, None);
     let disposals = rest.disposals.clone();

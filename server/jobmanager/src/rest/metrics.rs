@@ -51,10 +51,6 @@ fn ids<'a>(names: impl Iterator<Item = &'a str>) -> Value {
 
 /// The numbers of several things, aggregated as `agg=` wants it; all ways unless it says so.
 fn aggregated(all: &[Metrics], parameters: &Parameters) -> Answer {
-    let Some(names) = wanted(parameters) else {
-        let names: BTreeSet<&str> = all.iter().flatten().map(|(name, _)| &**name).collect();
-        return Ok(Json(ids(names.into_iter())));
-    };
     let known = ["min", "max", "avg", "sum", "skew"];
     let asked: Vec<&str> = match parameters.text("agg") {
         None => known.to_vec(),
@@ -67,6 +63,10 @@ fn aggregated(all: &[Metrics], parameters: &Parameters) -> Answer {
             known.join(", ")
         )));
     }
+    let Some(names) = wanted(parameters) else {
+        let names: BTreeSet<&str> = all.iter().flatten().map(|(name, _)| &**name).collect();
+        return Ok(Json(ids(names.into_iter())));
+    };
     let line = |name: &str| {
         let number = |metrics: &Metrics| match metrics.get(name)? {
             Metric::Number(number) => Some(*number as f64),
@@ -375,6 +375,7 @@ mod tests {
         let some = ask(&[("get", "n"), ("agg", "max,sum")]);
         assert_eq!(some, json!([{ "id": "n", "max": 3.0, "sum": 4.0 }]));
         assert!(aggregated(&all, &query(&[("get", "n"), ("agg", "foo")])).is_err());
+        assert!(aggregated(&all, &query(&[("agg", "foo")])).is_err());
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! What is to be comes in the shape of Flink's resource requirements, by which each vertex has a lower and an upper
 //! bound. Whether bounds make sense is the coordinator's to say; here vertices are found by their ids.
 
+use super::body::{Object, read_json};
 use super::commands::{STORE_PATIENCE, failure, order};
 use super::error::{Answer, Failure};
 use super::path::parse_vertex;
-use super::savepoints::read;
 use super::{JobOf, Rest, hex, job_not_found};
 use axum::Json;
 use axum::body::Body;
@@ -22,12 +22,12 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The body of a change: by the 128-bit ids of vertices.
-type Requirements = BTreeMap<String, Requirement>;
+type Requirements = BTreeMap<String, Object<Requirement>>;
 
 /// What one vertex is to have.
 #[derive(Debug, Clone, Deserialize)]
 struct Requirement {
-    parallelism: Range,
+    parallelism: Object<Range>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -73,7 +73,7 @@ pub(super) async fn requirements(State(rest): State<Rest>, JobOf(job): JobOf) ->
 
 /// `PUT /jobs/:id/resource-requirements`: of every vertex.
 pub(super) async fn set(State(rest): State<Rest>, JobOf(job): JobOf, body: Body) -> Answer {
-    let wanted: Requirements = read(body).await?;
+    let wanted: Requirements = read_json(body).await?;
     let (_, now) = look(&rest, job).await?;
     let mut problems = Vec::from_iter(incomplete(&wanted, &now));
     let mut bounds = bounds_of(wanted, &now, &mut problems);
@@ -90,7 +90,7 @@ pub(super) async fn set(State(rest): State<Rest>, JobOf(job): JobOf, body: Body)
 
 /// `PATCH /jobs/:id/resource-requirements`: of some vertices. Ours alone.
 pub(super) async fn change(State(rest): State<Rest>, JobOf(job): JobOf, body: Body) -> Answer {
-    let wanted: Requirements = read(body).await?;
+    let wanted: Requirements = read_json(body).await?;
     let (_, now) = look(&rest, job).await?;
     let mut problems = Vec::new();
     let bounds = bounds_of(wanted, &now, &mut problems);
@@ -145,7 +145,8 @@ fn bounds_of(
     problems: &mut Vec<String>,
 ) -> BTreeMap<String, Bounds> {
     let mut bounds = BTreeMap::new();
-    for (text, Requirement { parallelism }) in wanted {
+    for (text, Object(requirement)) in wanted {
+        let Object(range) = requirement.parallelism;
         let id = match parse_vertex(&text) {
             Ok(id) => id,
             Err(problem) => {
@@ -162,8 +163,8 @@ fn bounds_of(
             Some(vertex) => drop(bounds.insert(
                 vertex.id.clone(),
                 Bounds {
-                    lower: parallelism.lower_bound,
-                    upper: parallelism.upper_bound,
+                    lower: range.lower_bound,
+                    upper: range.upper_bound,
                 },
             )),
         }

@@ -1,10 +1,11 @@
 //! Savepoints: asking for one, stopping a job with one, and what came of it.
 
+use super::body::read_json_if_any;
 use super::commands::{Accepted, STORE_PATIENCE, failure, fresh_id, order};
 use super::error::{Answer, Failure};
 use super::path::Names;
 use super::throwable::operation;
-use super::{JobOf, Rest, body, job_not_found};
+use super::{JobOf, Rest, job_not_found};
 use crate::savepoints::folder_url;
 use axum::Json;
 use axum::body::Body;
@@ -18,7 +19,6 @@ use jobmanager_core::jobmanager::{
 use jobmanager_core::message::AfterSavepoint;
 use jobmanager_core::record::{CompletedSavepoint, SavepointRecord};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// The class that a failed savepoint is of for Flink's clients.
@@ -63,7 +63,7 @@ pub(super) async fn trigger(State(rest): State<Rest>, JobOf(job): JobOf, body: B
         cancel_job,
         trigger_id,
         format_type: None | Some(Format::Canonical | Format::Native),
-    } = read(body).await?;
+    } = read_json_if_any(body).await?;
     if cancel_job == Some(true) {
         let words = format!(
             "a job is not canceled with a savepoint any more: its output after the savepoint would be lost or doubled; stop it with POST /jobs/{job}/stop"
@@ -81,23 +81,12 @@ pub(super) async fn stop(State(rest): State<Rest>, JobOf(job): JobOf, body: Body
         drain,
         trigger_id,
         format_type: None | Some(Format::Canonical | Format::Native),
-    } = read(body).await?;
+    } = read_json_if_any(body).await?;
     let after = match drain {
         Some(true) => AfterSavepoint::Drain,
         Some(false) | None => AfterSavepoint::Suspend,
     };
     ask(&rest, job, target_directory, trigger_id, after).await
-}
-
-/// Every field may be left out, and so may the body.
-pub(super) async fn read<T: Default + DeserializeOwned>(body: Body) -> Result<T, Failure> {
-    let bytes = body::read(body).await?;
-    if bytes.trim_ascii().is_empty() {
-        return Ok(T::default());
-    }
-    let parsed = serde_json::from_slice(&bytes);
-    parsed
-        .map_err(|problem| Failure::bad_request(format!("the body is not as expected: {problem}")))
 }
 
 async fn ask(

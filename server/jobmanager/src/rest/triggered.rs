@@ -1,9 +1,10 @@
 //! Checkpoints that a client asks for, and comes back for: this leader alone knows of them.
 
+use super::body::read_json_if_any;
 use super::commands::{Accepted, STORE_PATIENCE, failure, fresh_id, order};
 use super::error::{Answer, Failure};
 use super::path::Names;
-use super::savepoints::{parse_trigger, read};
+use super::savepoints::parse_trigger;
 use super::throwable::operation;
 use super::{JobOf, Rest};
 use axum::Json;
@@ -39,7 +40,7 @@ pub(super) async fn trigger(State(rest): State<Rest>, JobOf(job): JobOf, body: B
     let CheckpointBody {
         checkpoint_type,
         trigger_id,
-    } = read(body).await?;
+    } = read_json_if_any(body).await?;
     if let Some(Kind::Incremental) = checkpoint_type {
         let words = "checkpoints are never incremental; ask for CONFIGURED or FULL";
         return Err(Failure::bad_request(words.to_owned()));

@@ -4,17 +4,21 @@
 //! were recorded, so an answer may have more. The libraries for such documents want a type for each answer; ours are made
 //! as JSON.
 
+mod bodies;
 mod parameters;
 mod schema;
 
+pub(super) use bodies::{BOUNDS, Body, CHECKPOINT, DISPOSAL, GRAPH, SAVEPOINT, STOP};
 pub(super) use parameters::{
     AFTER, AGG, CHOSEN_JOBS, CHOSEN_SUBTASKS, GET, JOBS, LIMIT, LINES, LOG_AFTER, MAX_EXCEPTIONS,
     MODE, OFFSET, Query,
 };
 
+use super::Rest;
 use super::routes::{Answer, Group, Route, groups};
 use crate::security::Role;
 use axum::Json;
+use axum::extract::State;
 use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderName};
 use axum::response::{Html, IntoResponse};
 use parameters::of_path;
@@ -22,14 +26,20 @@ use schema::schema_of;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
+const JSON: &str = "application/json";
 /// OpenAPI's version with the schemas of JSON Schema 2020-12.
 const VERSION: &str = "3.1.0";
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document_of(&groups()));
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document_of(&groups(), true));
+/// That of a server which lets everybody in.
+static OPEN_DOCUMENT: LazyLock<Value> = LazyLock::new(|| document_of(&groups(), false));
 
 /// `GET /openapi.json`: ours alone; Flink has a file of an earlier version in its documentation.
-pub(super) async fn document() -> Json<&'static Value> {
-    Json(&DOCUMENT)
+pub(super) async fn document(State(rest): State<Rest>) -> Json<&'static Value> {
+    match rest.guard.asks_for_tokens() {
+        true => Json(&DOCUMENT),
+        false => Json(&OPEN_DOCUMENT),
+    }
 }
 
 /// Nothing from anywhere else, and nothing sent elsewhere.
@@ -43,13 +53,13 @@ pub(super) async fn page() -> impl IntoResponse {
     ([ONLY_FROM_HERE], Html(include_str!("page.html")))
 }
 
-fn document_of(groups: &[Group]) -> Value {
+fn document_of(groups: &[Group], needs_token: bool) -> Value {
     let mut paths = Map::new();
     for group in groups {
         for route in &group.routes {
             let path = paths.entry(route.path).or_insert_with(|| json!({}));
             let method = route.method.as_str().to_lowercase();
-            path[method] = operation(group.name, route);
+            path[method] = operation(group.name, route, needs_token);
         }
     }
     let tags = groups.iter().map(|group| json!({ "name": group.name }));
@@ -71,14 +81,14 @@ fn document_of(groups: &[Group]) -> Value {
     })
 }
 
-fn operation(tag: &str, route: &Route) -> Value {
+fn operation(tag: &str, route: &Route, needs_token: bool) -> Value {
     let named = names_in(route.path).map(of_path);
     let asked = route.queries.iter().map(Query::json);
     let mut operation = json!({
         "tags": [tag],
         "operationId": operation_id(route),
         "summary": route.summary,
-        "security": security(route.role),
+        "security": security(route.role, needs_token),
         "parameters": named.chain(asked).collect::<Vec<Value>>(),
         "responses": {
             route.answer.status.to_string(): answer(route),
@@ -87,17 +97,22 @@ fn operation(tag: &str, route: &Route) -> Value {
         },
     });
     if let Some(body) = route.body {
-        let content = content("application/json", body);
-        operation["requestBody"] = json!({ "content": content });
+        let content = json!({ "schema": (body.schema)(), "example": parsed(body.example) });
+        operation["requestBody"] = json!({
+            "required": body.is_required,
+            "content": { JSON: content },
+        });
     }
     operation
 }
 
-/// The least role that may ask.
-fn security(role: Role) -> Value {
+/// The least role that may ask; a token is one way of several if nobody needs one.
+fn security(role: Role, needs_token: bool) -> Value {
+    let token = json!({ "token": [role.to_string()] });
     match role {
         Role::Anybody => json!([]),
-        Role::Viewer | Role::Operator | Role::Admin => json!([{ "token": [role.to_string()] }]),
+        Role::Viewer | Role::Operator | Role::Admin if needs_token => json!([token]),
+        Role::Viewer | Role::Operator | Role::Admin => json!([{}, token]),
     }
 }
 
@@ -132,20 +147,26 @@ fn answer(route: &Route) -> Value {
 }
 
 fn content(kind: &str, example: &str) -> Value {
-    let content = match serde_json::from_str::<Value>(example) {
-        Ok(example) if kind == "application/json" => {
+    let content = match kind {
+        JSON => {
+            let example = parsed(example);
             json!({ "schema": schema_of(&example), "example": example })
         }
-        Ok(_) | Err(_) => json!({ "schema": { "type": "string" }, "example": example }),
+        _ => json!({ "schema": { "type": "string" }, "example": example }),
     };
     json!({ kind: content })
+}
+
+/// An example that is said to be JSON.
+fn parsed(example: &str) -> Value {
+    serde_json::from_str(example).expect("a test reads all of them")
 }
 
 fn problem() -> Value {
     let example = r#"{"errors": ["Job 7f33cc341a0ccd8f1312e04dd86817c3 not found"]}"#;
     json!({
         "description": "What is wrong; 4xx is the client's to change; 429, 503 and 504 may pass",
-        "content": content("application/json", example),
+        "content": content(JSON, example),
     })
 }
 

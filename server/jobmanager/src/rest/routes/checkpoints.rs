@@ -1,11 +1,9 @@
 //! Checkpoints and savepoints of a job.
 
 use super::{Route, TRIGGERED, get, post, recorded};
+use crate::rest::openapi::{CHECKPOINT, SAVEPOINT, STOP};
 use crate::rest::{checkpoint_details, checkpoints, savepoints, triggered};
 use crate::security::Role::{Operator, Viewer};
-
-const SAVEPOINT: &str = r#"{"target-directory": "/var/lib/savepoints", "cancel-job": false}"#;
-const STOP: &str = r#"{"targetDirectory": "/var/lib/savepoints", "drain": false}"#;
 
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
@@ -13,7 +11,7 @@ pub(super) fn routes() -> Vec<Route> {
         get(Viewer, "/jobs/{job}/checkpoints", checkpoints::checkpoints, "The latest checkpoints, and how many there were")
             .gives(recorded!("job-checkpoints")),
         post(Operator, "/jobs/{job}/checkpoints", triggered::trigger, "Take a checkpoint now")
-            .takes(r#"{"checkpointType": "FULL"}"#).with(202).gives(recorded!("trigger-checkpoint")),
+            .takes(CHECKPOINT).with(202).gives(recorded!("trigger-checkpoint")),
         get(Viewer, "/jobs/{job}/checkpoints/{trigger}", triggered::status, "What came of that")
             .gives(recorded!("trigger-checkpoint-status")),
         get(Viewer, "/jobs/{job}/checkpoints/config", checkpoint_details::config, "How the job takes checkpoints")

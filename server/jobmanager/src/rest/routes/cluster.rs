@@ -1,7 +1,7 @@
 //! The cluster as a whole, and the JobManager itself.
 
 use super::{LOG, Route, TRIGGERED, get, post, recorded};
-use crate::rest::openapi::{self, AFTER, GET, JOBS, LIMIT, LINES, LOG_AFTER, OFFSET};
+use crate::rest::openapi::{self, AFTER, DISPOSAL, GET, JOBS, LIMIT, LINES, LOG_AFTER, OFFSET};
 use crate::rest::{
     absent, applications, cluster, disposal, events, exposition, leader, logs, metrics, recording,
     settings,
@@ -71,7 +71,7 @@ fn of_jobmanager() -> [Route; 12] {
         get(Viewer, "/datasets", absent::datasets, "Data sets that outlive their job: none")
             .gives(recorded!("datasets")),
         post(Admin, "/savepoint-disposal", disposal::trigger, "Delete a savepoint with its files")
-            .takes(r#"{"savepoint-path": "file:///var/lib/savepoints/savepoint-7f33cc-0123456789ab"}"#)
+            .takes(DISPOSAL)
             .gives(TRIGGERED),
         get(Viewer, "/savepoint-disposal/{trigger}", disposal::status, "What came of that")
             .gives(r#"{"status": {"id": "COMPLETED"}, "operation": {}}"#),

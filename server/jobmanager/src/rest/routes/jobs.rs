@@ -1,16 +1,12 @@
 //! Jobs.
 
 use super::{Route, get, patch, post, put, recorded};
-use crate::rest::openapi::{AGG, CHOSEN_JOBS, GET, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET};
+use crate::rest::openapi::{
+    AGG, BOUNDS, CHOSEN_JOBS, GET, GRAPH, LIMIT, MAX_EXCEPTIONS, MODE, OFFSET,
+};
 use crate::rest::{attempts, commands, job, metrics, parallelism, plan, result, settings, why};
 use crate::security::Role::{Operator, Viewer};
 
-const GRAPH: &str = r#"{"name": "numbers",
- "vertices": [
-   {"id": "from", "operator": "datagen-source", "parallelism": 1, "config": {"count": 1000, "rate": 100}},
-   {"id": "to", "operator": "blackhole-sink", "parallelism": 1}],
- "edges": [{"source": "from", "target": "to", "partitioning": "hash"}],
- "configuration": {"execution.checkpointing.interval": "500 ms"}}"#;
 const SUBMITTED: &str = r#"{"jobUrl": "/jobs/7f33cc341a0ccd8f1312e04dd86817c3", "jobid": "7f33cc341a0ccd8f1312e04dd86817c3"}"#;
 const WHY: &str = r#"{"job": "7f33cc341a0ccd8f1312e04dd86817c3", "status": "RUNNING", "causes": [
   {"kind": "waits-for-slots", "text": "2 tasks wait for 2 slots", "unblock": "Start TaskManagers with 2 more slots", "because": []}],
@@ -21,9 +17,9 @@ const PARALLELISM: &str = r#"{"changing": false, "problem": null, "vertices": [
 const ATTEMPTS: &str = r#"{"now": 1700000005000, "since": 1700000000000, "too-many": false, "subtasks": [
   {"vertex": "0123456789abcdef0123456789abcdef", "subtask": 0, "attempts": [
     {"epoch": 3, "attempt": 1, "taskmanager-id": "tm-0", "older": false, "end-time": -1,
-     "states": [{"state": "DEPLOYING", "timestamp": 1700000001000}, {"state": "RUNNING", "timestamp": 1700000001050}]}]}]}"#;
-const BOUNDS: &str =
-    r#"{"0123456789abcdef0123456789abcdef": {"parallelism": {"lowerBound": 1, "upperBound": 4}}}"#;
+     "states": [{"state": "DEPLOYING", "timestamp": 1700000001000}, {"state": "RUNNING", "timestamp": 1700000001050}]},
+    {"epoch": 3, "attempt": 2, "taskmanager-id": null, "older": false, "end-time": -1,
+     "states": [{"state": "SCHEDULED", "timestamp": 1700000002000}]}]}]}"#;
 
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
@@ -44,7 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
             .gives(PARALLELISM),
         get(Viewer, "/jobs/{job}/attempts", attempts::attempts, "The attempts of its subtasks that this leader has seen, with their states")
             .asks(&[OFFSET, LIMIT]).gives(ATTEMPTS),
-        get(Viewer, "/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS),
+        get(Viewer, "/jobs/{job}/resource-requirements", parallelism::requirements, "The bounds of its parallelism").gives(BOUNDS.example),
         put(Operator, "/jobs/{job}/resource-requirements", parallelism::set, "Change the bounds of its parallelism, of every vertex")
             .takes(BOUNDS),
         patch(Operator, "/jobs/{job}/resource-requirements", parallelism::change, "Change the bounds of its parallelism, of some vertices")

@@ -11,7 +11,7 @@ mod taskmanagers;
 mod vertices;
 
 use super::access::Access;
-use super::openapi::Query;
+use super::openapi::{Body, Query};
 use super::{Rest, access};
 use crate::security::{Guard, Role};
 use axum::Router;
@@ -46,8 +46,7 @@ pub(super) struct Route {
     /// What it is for, in a line.
     pub(super) summary: &'static str,
     pub(super) queries: &'static [Query],
-    /// An example of what is sent, in JSON.
-    pub(super) body: Option<&'static str>,
+    pub(super) body: Option<Body>,
     pub(super) answer: Answer,
 }
 
@@ -179,9 +178,9 @@ impl Route {
         Route { queries, ..self }
     }
 
-    /// What is sent, by an example.
-    fn takes(self, example: &'static str) -> Route {
-        let body = Some(example);
+    /// What is sent.
+    fn takes(self, body: Body) -> Route {
+        let body = Some(body);
         Route { body, ..self }
     }
 
