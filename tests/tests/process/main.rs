@@ -32,6 +32,8 @@ mod restore;
 mod retained;
 mod run;
 mod savepoints;
+#[cfg(feature = "services")]
+mod schemathesis;
 mod security;
 mod standby;
 mod text;
