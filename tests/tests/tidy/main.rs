@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dependencies;
 mod scan;
 mod tree;
 
