@@ -62,6 +62,7 @@ fn main() {
             leave_timeout: Duration::ZERO,
             tls: None,
             allow_insecure: false,
+            allowed_dirs: Vec::new(),
         },
         taskmanager::operators::builtin(),
         pending(),

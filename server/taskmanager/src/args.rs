@@ -78,6 +78,11 @@ pub struct Args {
     #[arg(long)]
     pub allow_insecure: bool,
 
+    /// The folders in which jobs may have files, with commas between them, those of their savepoints included
+    /// [default: wherever its user may]
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    pub allowed_dirs: Vec<PathBuf>,
+
     /// How it logs, on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -124,6 +129,7 @@ impl From<Args> for Options {
             leave_timeout: Duration::from_secs(args.leave_timeout.into()),
             tls,
             allow_insecure: args.allow_insecure,
+            allowed_dirs: args.allowed_dirs,
         }
     }
 }

@@ -73,6 +73,7 @@
 //! | `task`, `tasks` | running subtasks: input gate, partitioners, snapshots |
 //! | `channel`, `exchange` | frames between tasks, within and between TaskManagers |
 //! | `storage` | where snapshots are kept |
+//! | [`folders`] | which folders of the machine jobs may have files in |
 //! | [`recent_log`] | what was logged most recently |
 //! | [`descriptors`] | how many files and sockets there may be |
 //! | [`tls`] | who may be at the other end of a connection |
@@ -86,6 +87,7 @@ mod args;
 mod channel;
 pub mod descriptors;
 mod exchange;
+pub mod folders;
 mod jobmanagers;
 mod leader;
 mod link;
@@ -151,6 +153,7 @@ pub async fn run(
         hub,
         peers: Peers::new(Handle::current(), bound.jobmanagers.dialer().clone()),
         storage: Arc::new(RwLock::new(Storage::Unknown)),
+        folders: bound.folders,
         runtime: Handle::current(),
         data_address: config.data_address.as_str().into(),
         reports,

@@ -1,6 +1,7 @@
 //! Options of a TaskManager, checked and bound.
 
 use crate::descriptors;
+use crate::folders::Folders;
 use crate::jobmanagers::JobManagers;
 use crate::sdk::Registry;
 use crate::tls::{Credentials, Dialer, FileProblem, Incoming, Limits, is_here};
@@ -10,6 +11,7 @@ use jobmanager_core::taskmanager::WorkerConfig;
 use jobmanager_proto::limits::{MAX_NAME, MAX_SLOTS};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, UdpSocket};
@@ -51,6 +53,8 @@ pub struct Options {
     pub tls: Option<Credentials>,
     /// Whether other machines may reach it without `tls`.
     pub allow_insecure: bool,
+    /// The folders in which jobs may have files; any if there are none.
+    pub allowed_dirs: Vec<PathBuf>,
 }
 
 /// Why a TaskManager cannot start, and what to do about it.
@@ -72,6 +76,14 @@ pub enum StartError {
     /// Too few or too many slots.
     #[error("{0} slots cannot be offered: choose 1 to {MAX_SLOTS}")]
     Slots(u32),
+    /// A folder in which jobs may have files is none.
+    #[error("{folder:?} cannot be a folder of --allowed-dirs: {problem}; make it first")]
+    Folder {
+        /// Which one.
+        folder: PathBuf,
+        /// The system's words.
+        problem: std::io::Error,
+    },
     /// The data exchange cannot listen.
     #[error(
         "cannot listen on {address}: {problem}; choose another address with --bind-addr, port 0 for any free one"
@@ -117,6 +129,7 @@ pub(crate) struct Bound {
     slots: u32,
     id: String,
     pub(crate) leave_timeout: Duration,
+    pub(crate) folders: Folders,
 }
 
 impl Options {
@@ -136,6 +149,8 @@ impl Options {
         if let Some(id) = self.id.as_ref().filter(|id| !is_name(id)) {
             return Err(StartError::Id(id.clone()));
         }
+        let folders = Folders::new(&self.allowed_dirs)
+            .map_err(|(folder, problem)| StartError::Folder { folder, problem })?;
         let address = self.bind_addr;
         let only_here = self.tls.is_none() && !self.allow_insecure;
         if only_here && !address.ip().is_loopback() {
@@ -167,6 +182,7 @@ impl Options {
             data_address,
             slots,
             leave_timeout: self.leave_timeout,
+            folders,
         })
     }
 }
@@ -260,6 +276,7 @@ mod tests {
             leave_timeout: Duration::ZERO,
             tls: None,
             allow_insecure: false,
+            allowed_dirs: Vec::new(),
         }
     }
 
@@ -365,6 +382,13 @@ mod tests {
         let id = Some("a\nb".to_owned());
         let wrong = Options { id, ..options() };
         assert!(matches!(wrong.bind().await, Err(StartError::Id(_))));
+        let allowed_dirs = vec!["/nowhere/at/all".into()];
+        let wrong = Options {
+            allowed_dirs,
+            ..options()
+        };
+        let refused = wrong.bind().await.map(drop).unwrap_err().to_string();
+        assert!(refused.contains("/nowhere/at/all"), "{refused}");
         let slots = Some(0);
         let wrong = Options { slots, ..options() };
         assert!(matches!(wrong.bind().await, Err(StartError::Slots(0))));

@@ -30,8 +30,10 @@
 pub use crate::state::{KeyGroups, State};
 pub use jobmanager_core::redistribute::DistributionMode;
 
+use crate::folders::Folders;
 use jobmanager_core::id::{Attempt, AttemptId, CheckpointId, JobId};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +210,8 @@ pub struct OperatorContext {
     pub checkpoints: bool,
     /// The checkpoint that is restored, if any.
     pub restored: Option<CheckpointId>,
+    /// Where jobs may have files here; paths in `config` go through [`OperatorContext::path`].
+    pub folders: Folders,
     /// What to go on from, even if nothing is in it: there may be more subtasks now than things to do. `None`
     /// without a checkpoint, or if this operator has no state in it: the subtask starts from the beginning.
     pub state: Option<State>,
@@ -218,6 +222,16 @@ impl OperatorContext {
     #[must_use]
     pub fn job(&self) -> JobId {
         self.attempt.job
+    }
+
+    /// A path that the job names, as it may be used here.
+    ///
+    /// # Errors
+    /// Jobs may have no files there.
+    pub fn path(&self, path: impl AsRef<Path>) -> Result<PathBuf, OperatorError> {
+        let path = path.as_ref();
+        let admitted = self.folders.admit(path);
+        admitted.map_err(|problem| OperatorError::about(path.display(), problem))
     }
 
     /// The key groups of the vertex.

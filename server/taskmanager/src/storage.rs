@@ -9,6 +9,7 @@
 //! After the bytes of a snapshot, its file has [`CHECKSUM`] bytes more: the xxh3 of its name and its bytes,
 //! the lowest byte first. What was changed, or is another snapshot's file, is not restored.
 
+use crate::folders::Folders;
 use crate::objects::{self, words};
 use jobmanager_core::digest::Digest;
 use jobmanager_core::id::JobId;
@@ -89,6 +90,28 @@ impl Storage {
         Ok(Storage::Objects(store.into(), root))
     }
 
+    /// Opens the storage that a job names, if it is where jobs may have files, or in this one.
+    pub(crate) fn open_beside(
+        &self,
+        url: &str,
+        folders: &Folders,
+    ) -> Result<Storage, StorageError> {
+        let storage = Storage::open(url)?;
+        let Storage::Folder(folder) = &storage else {
+            return Ok(storage);
+        };
+        let is_within = match self {
+            Storage::Folder(root) => Folders::new(std::slice::from_ref(root))
+                .is_ok_and(|within| within.admit(folder).is_ok()),
+            Storage::Unknown | Storage::Unusable(_) | Storage::Objects(..) => false,
+        };
+        if !is_within {
+            let admitted = folders.admit(folder);
+            admitted.map_err(|problem| StorageError::new(url, problem))?;
+        }
+        Ok(storage)
+    }
+
     /// The folder of a job in it.
     pub(crate) fn of_job(&self, job: JobId) -> Storage {
         let job = job.to_string();
@@ -130,11 +153,17 @@ impl Storage {
 
     /// Reads a snapshot of exactly `size` bytes back from the folder of a savepoint, or from that of a checkpoint that
     /// has outlived its job: the name of such a one began with its folder.
-    pub(crate) async fn read_url(url: &str, size: u64) -> Result<Vec<u8>, StorageError> {
+    pub(crate) async fn read_url(
+        &self,
+        url: &str,
+        size: u64,
+        folders: &Folders,
+    ) -> Result<Vec<u8>, StorageError> {
         let (folder, name) = url.rsplit_once('/').unwrap_or(("", url));
         let checkpoint = folder.rsplit('/').next().unwrap_or_default();
         let within_job = format!("{checkpoint}/{name}");
-        let (place, bytes) = Storage::open(folder)?.read_file(name, size).await?;
+        let storage = self.open_beside(folder, folders)?;
+        let (place, bytes) = storage.read_file(name, size).await?;
         checked(place, bytes, &[name, &within_job])
     }
 
@@ -402,7 +431,9 @@ mod tests {
         storage.write("b", b"other".to_vec()).await.unwrap();
         let job = folder.path().join(JOB.to_string());
         let url = |name: &str| format!("file://{}/{name}", job.display());
-        let read = async |name: &str| Storage::read_url(&url(name), 5).await;
+        let elsewhere = tempfile::tempdir().unwrap();
+        let alone = Folders::new(&[elsewhere.path().to_owned()]).unwrap();
+        let read = async |name: &str| storage.read_url(&url(name), 5, &alone).await;
         assert_eq!(read("chk-7/a").await.unwrap(), b"state");
         assert_eq!(read("b").await.unwrap(), b"other");
         fs::create_dir(job.join("chk-8")).unwrap();
@@ -413,6 +444,24 @@ mod tests {
                 .to_string()
                 .ends_with("chk-8/a: the file is damaged")
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_job_names_is_where_jobs_may_have_files_or_in_this_storage() {
+        let (_folder, storage) = folder();
+        let [allowed, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let folders = Folders::new(&[allowed.path().to_owned()]).unwrap();
+        let url =
+            |folder: &tempfile::TempDir| format!("file://{}/savepoint", folder.path().display());
+        storage.open_beside(&url(&allowed), &folders).unwrap();
+        let refused = storage.open_beside(&url(&elsewhere), &folders).unwrap_err();
+        assert!(refused.to_string().contains("--allowed-dirs"), "{refused}");
+        let any = Folders::default();
+        storage.open_beside(&url(&elsewhere), &any).unwrap();
+        let refused = storage
+            .read_url(&format!("{}/a", url(&elsewhere)), 5, &folders)
+            .await;
+        assert!(refused.unwrap_err().to_string().contains("--allowed-dirs"));
     }
 
     #[tokio::test]

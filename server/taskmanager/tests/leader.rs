@@ -131,6 +131,7 @@ fn start(jobmanagers: Vec<String>) {
         leave_timeout: Duration::ZERO,
         tls: None,
         allow_insecure: false,
+        allowed_dirs: Vec::new(),
     };
     let never = std::future::pending::<()>;
     tokio::spawn(run(options, operators::builtin(), never(), never()));

@@ -161,6 +161,7 @@ async fn start(registry: Registry) -> Running {
         leave_timeout: LONG,
         tls: None,
         allow_insecure: false,
+        allowed_dirs: Vec::new(),
     };
     let (opened, sessions) = mpsc::channel(1);
     let service = JobManagerServer::new(Sessions(opened));

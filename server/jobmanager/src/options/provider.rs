@@ -1,7 +1,7 @@
 //! The options that say who starts TaskManagers when jobs need them, and what these are told.
 
 use super::Shell;
-use super::table::{HA_TYPE, JOBMANAGERS, RPC_ADDRESS, RPC_PORT};
+use super::table::{ALLOWED_DIRS, HA_TYPE, JOBMANAGERS, RPC_ADDRESS, RPC_PORT};
 #[cfg(feature = "kubernetes")]
 use super::table::{KUBERNETES_CPU, KUBERNETES_IMAGE, KUBERNETES_TEMPLATE, PROCESS_MEMORY};
 use crate::election::ElectionPlace;
@@ -11,7 +11,8 @@ use crate::workers::{PodPlace, PodSettings};
 use crate::workers::{ProcessPlace, ProviderPlace};
 #[cfg(feature = "kubernetes")]
 use jobmanager_core::config::parse_memory;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use taskmanager::folders::Folders;
 
 /// The core reads it, too: whether there is somebody to be asked.
 const PROVIDER: &str = "resourcemanager.provider";
@@ -58,13 +59,28 @@ impl Shell<'_> {
             ));
             return None;
         }
-        match ProcessPlace::new(data_dir.join(WORKERS_FOLDER)) {
+        let allowed_dirs = self.allowed_dirs(problems);
+        match ProcessPlace::new(data_dir.join(WORKERS_FOLDER), allowed_dirs) {
             Ok(place) => Some(ProviderPlace::Process(place)),
             Err(problem) => {
                 problems.push(format!("{PROVIDER}: process is not offered: {problem}"));
                 None
             }
         }
+    }
+
+    /// The folders in which jobs may have files, if not any.
+    fn allowed_dirs(&self, problems: &mut Vec<String>) -> Vec<PathBuf> {
+        let given = self.text(ALLOWED_DIRS).split(',').map(str::trim);
+        let given = given.filter(|it| !it.is_empty()).map(PathBuf::from);
+        let given: Vec<PathBuf> = given.collect();
+        if let Err((folder, problem)) = Folders::new(&given) {
+            let folder = folder.display();
+            problems.push(format!(
+                "{ALLOWED_DIRS}: {folder}: {problem}; make it first"
+            ));
+        }
+        given
     }
 
     #[cfg(not(feature = "kubernetes"))]

@@ -45,6 +45,7 @@ pub(super) const KUBERNETES_IMAGE: &str = "kubernetes.container.image";
 pub(super) const KUBERNETES_CPU: &str = "kubernetes.taskmanager.cpu";
 pub(super) const PROCESS_MEMORY: &str = "taskmanager.memory.process.size";
 pub(super) const JOBMANAGERS: &str = "taskmanager.jobmanager-addresses";
+pub(super) const ALLOWED_DIRS: &str = "taskmanager.allowed-dirs";
 pub(super) const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 pub(super) const SAVEPOINT_DIR: &str = "execution.checkpointing.savepoint-dir";
 pub(super) const WEB_TIMEOUT: &str = "web.timeout";
@@ -85,7 +86,7 @@ pub(super) const TRACES_CA: &str = "traces.otlp.ca";
 pub(super) const TRACES_NAME: &str = "traces.otlp.service-name";
 
 /// The options that only this shell reads.
-pub static SHELL_OPTIONS: [OptionSpec; 66] = [
+pub static SHELL_OPTIONS: [OptionSpec; 67] = [
     shell(REST_BIND, "", "Where REST listens; rest.address if unset."),
     shell(REST_ADDRESS, "127.0.0.1", "Where clients reach REST."),
     shell(REST_PORT, "8081", "The port of REST; 0 takes a free one."),
@@ -234,6 +235,11 @@ pub static SHELL_OPTIONS: [OptionSpec; 66] = [
         JOBMANAGERS,
         "",
         "Where TaskManagers that are started for jobs find the JobManagers, each as HOST:PORT, with commas between them; this one's jobmanager.rpc.address and port if unset.",
+    ),
+    shell(
+        ALLOWED_DIRS,
+        "",
+        "The folders in which jobs of TaskManagers that are started as processes may have files, with commas between them, those of their savepoints included; wherever the user of the process may if unset. Other TaskManagers have --allowed-dirs.",
     ),
     shell(
         LOG_MEMORY,

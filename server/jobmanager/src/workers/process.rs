@@ -40,16 +40,21 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessPlace {
     folder: PathBuf,
+    /// Where their jobs may have files, if not wherever they may themselves.
+    allowed_dirs: Vec<PathBuf>,
 }
 
 impl ProcessPlace {
-    /// On this machine; what is known of them is in this folder.
+    /// On this machine; what is known of them is in the first folder.
     ///
     /// # Errors
     /// This machine does not tell what its processes are: the words for people.
-    pub fn new(folder: PathBuf) -> Result<ProcessPlace, String> {
+    pub fn new(folder: PathBuf, allowed_dirs: Vec<PathBuf>) -> Result<ProcessPlace, String> {
         match arguments_of("self") {
-            Some(_) => Ok(ProcessPlace { folder }),
+            Some(_) => Ok(ProcessPlace {
+                folder,
+                allowed_dirs,
+            }),
             None => Err("there is no /proc/self/cmdline, and without it the processes of an earlier JobManager cannot be found".to_owned()),
         }
     }
@@ -302,6 +307,7 @@ impl ProcessPlace {
             .args(["--log-memory", &term.log_memory.to_string()])
             .args(["--leave-timeout", &LEAVE_TIMEOUT.as_secs().to_string()])
             .args(security(term))
+            .args(self.allowed_dirs())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -314,6 +320,11 @@ impl ProcessPlace {
             child.start_kill()?;
         }
         Ok((child, noted?))
+    }
+
+    fn allowed_dirs(&self) -> impl Iterator<Item = OsString> {
+        let argument = |folder: &PathBuf| ["--allowed-dirs".into(), folder.clone().into()];
+        self.allowed_dirs.iter().flat_map(argument)
     }
 
     /// The process of a worker that somebody has started, if it runs.

@@ -80,10 +80,13 @@ impl Files {
         let [since, until] = [read_attempt(&mut reader)?, read_attempt(&mut reader)?];
         let mut closed = Vec::new();
         while !reader.is_at_end() {
-            closed.push(ClosedPart {
-                checkpoint: CheckpointId(reader.number()?),
-                name: reader.text()?.to_owned(),
-            });
+            let checkpoint = CheckpointId(reader.number()?);
+            let name = reader.text()?.to_owned();
+            // Whoever gives a savepoint could move files of others by it.
+            if name.contains('/') {
+                return Err(OperatorError::about(name, "is not the name of a file"));
+            }
+            closed.push(ClosedPart { checkpoint, name });
         }
         Ok(Files {
             prefix,

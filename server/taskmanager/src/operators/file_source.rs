@@ -9,11 +9,13 @@ use super::config::Config;
 use super::input_plan::{self, Span};
 use super::lines::LineReader;
 use super::pacer::{Pacer, SystemClock};
+use crate::folders::Folders;
 use crate::sdk::{
     DistributionMode, OperatorContext, OperatorError, Output, Record, Source, SourceStatus, State,
 };
 use jobmanager_core::id::CheckpointId;
 use std::collections::VecDeque;
+use std::path::Path;
 
 /// The list of what is left to read.
 const SPANS: &str = "spans";
@@ -32,6 +34,8 @@ pub(super) struct FileSource {
     spans: VecDeque<Span>,
     reader: Option<LineReader>,
     pacer: Option<Pacer>,
+    /// Where they may be.
+    folders: Folders,
 }
 
 impl FileSource {
@@ -41,7 +45,7 @@ impl FileSource {
         let path = config.required_text("path")?;
         let rate = config.rate("rate", LEAST_RATE)?;
         let spans = match &cx.state {
-            None => input_plan::plan(path, cx.subtask, cx.parallelism)?,
+            None => input_plan::plan(&cx.path(path)?, cx.subtask, cx.parallelism)?,
             Some(state) => {
                 let spans = state.list(SPANS).iter().map(|bytes| Span::read(bytes));
                 spans.collect::<Result<_, OperatorError>>()?
@@ -51,6 +55,7 @@ impl FileSource {
             spans,
             reader: None,
             pacer: rate.map(|rate| Pacer::new(rate, SystemClock::new())),
+            folders: cx.folders.clone(),
         })
     }
 
@@ -61,7 +66,12 @@ impl FileSource {
         };
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(LineReader::open(span.clone(), LONGEST_LINE)?),
+            none => {
+                // It may be a link, or come from a savepoint.
+                let admitted = self.folders.admit(Path::new(&span.path));
+                admitted.map_err(|problem| OperatorError::about(&span.path, problem))?;
+                none.insert(LineReader::open(span.clone(), LONGEST_LINE)?)
+            }
         };
         let mut bytes = 0;
         for _ in 0..most {
@@ -115,7 +125,6 @@ mod tests {
     use super::*;
     use serde_json::json;
     use std::fs;
-    use std::path::Path;
     use std::time::Duration;
 
     /// Contents of files that have been trouble somewhere.

@@ -1,6 +1,7 @@
 //! What the tests of the operators share: a context, what the coordinator does with snapshots, and an output that
 //! remembers.
 
+use crate::folders::Folders;
 use crate::sdk::{OperatorContext, OperatorError, Output, Record, State};
 use jobmanager_core::id::{
     Attempt, AttemptId, CheckpointId, Epoch, JobId, SubtaskIndex, TaskId, VertexIndex,
@@ -58,6 +59,7 @@ pub(super) fn subtask(
         config,
         checkpoints: true,
         restored: None,
+        folders: Folders::default(),
         state: None,
     }
 }

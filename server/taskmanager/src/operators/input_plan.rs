@@ -49,7 +49,7 @@ impl Span {
 /// What one subtask of several reads of a file, or of a folder and everything below it. Names that
 /// start with a dot are skipped, and so are links to folders, which might lead in a circle.
 pub(super) fn plan(
-    path: &str,
+    path: &Path,
     subtask: u32,
     parallelism: u32,
 ) -> Result<VecDeque<Span>, OperatorError> {
@@ -81,8 +81,7 @@ pub(super) fn plan(
 }
 
 /// Every file with its size, in no order.
-fn list(path: &str) -> Result<Vec<(String, u64)>, OperatorError> {
-    let path = Path::new(path);
+fn list(path: &Path) -> Result<Vec<(String, u64)>, OperatorError> {
     let about = |error| OperatorError::about(path.display(), error);
     let metadata = fs::metadata(path).map_err(about)?;
     if metadata.is_file() {
@@ -151,7 +150,7 @@ mod tests {
         for name in ["c", "b/deep/x", "b/a", ".hidden", ".git/config", "a"] {
             fs::write(root.join(name), name).unwrap();
         }
-        let spans = plan(root.to_str().unwrap(), 0, 1).unwrap();
+        let spans = plan(root, 0, 1).unwrap();
         let names: Vec<_> = spans
             .iter()
             .map(|span| {
@@ -174,7 +173,7 @@ mod tests {
         for parallelism in 1..60 {
             let mut covered = std::collections::BTreeMap::<String, u64>::new();
             for subtask in 0..parallelism {
-                for span in plan(folder.path().to_str().unwrap(), subtask, parallelism).unwrap() {
+                for span in plan(folder.path(), subtask, parallelism).unwrap() {
                     let end = covered.entry(span.path).or_default();
                     assert_eq!(*end, span.from);
                     *end = span.to;
@@ -187,7 +186,9 @@ mod tests {
 
     #[test]
     fn a_missing_input_is_an_error_with_the_path_and_the_systems_words() {
-        let error = plan("/nowhere/at/all", 0, 1).unwrap_err().to_string();
+        let error = plan(Path::new("/nowhere/at/all"), 0, 1)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.starts_with("/nowhere/at/all: No such file"),
             "{error}"
@@ -202,14 +203,14 @@ mod tests {
         fs::write(root.join("file"), "line").unwrap();
         std::os::unix::fs::symlink(root, root.join("circle")).unwrap();
         std::os::unix::fs::symlink(root.join("file"), root.join("link")).unwrap();
-        assert_eq!(plan(root.to_str().unwrap(), 0, 1).unwrap().len(), 2);
+        assert_eq!(plan(root, 0, 1).unwrap().len(), 2);
     }
 
     #[test]
     fn spans_survive_a_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "one\ntwo\n").unwrap();
-        let spans = plan(folder.path().to_str().unwrap(), 1, 2).unwrap();
+        let spans = plan(folder.path(), 1, 2).unwrap();
         assert_eq!(Span::read(&spans[0].to_bytes()).unwrap(), spans[0]);
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! They use nothing that a user's own operators could not. A field of `config` that is not in the
 //! table, or has the wrong type, fails the task with the field's name. Rates are records per second
-//! and subtask. A relative `path` starts at the TaskManager's working directory.
+//! and subtask. A relative `path` starts at the TaskManager's working directory. What is not in the folders that jobs may
+//! have files in is refused, see [`folders`](crate::folders).
 //!
 //! All of them go on with another parallelism, and nothing is lost or doubled by that.
 

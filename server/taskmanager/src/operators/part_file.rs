@@ -37,11 +37,12 @@ struct Found {
 impl PartFolder {
     /// Makes the folder if there is none.
     pub(super) fn open(path: &str, cx: &OperatorContext) -> Result<Self, OperatorError> {
-        fs::create_dir_all(path).map_err(|error| OperatorError::about(path, error))?;
+        let path = cx.path(path)?;
+        fs::create_dir_all(&path).map_err(|error| OperatorError::about(path.display(), error))?;
         let (job, vertex) = (cx.job(), cx.attempt.task.vertex.0);
         let of_vertex = format!("part-{job}-{vertex}-");
         Ok(PartFolder {
-            path: PathBuf::from(path),
+            path,
             prefix: format!("{of_vertex}{}-", cx.subtask),
             of_vertex,
             attempt: cx.attempt.attempt,

@@ -28,6 +28,7 @@ pub(crate) use metrics::Counters;
 
 use crate::channel::{Canceled, Hub, Inbox};
 use crate::exchange::Peers;
+use crate::folders::Folders;
 use crate::sdk::{Behaviour, KeyGroups, OperatorContext, OperatorError, Registry};
 use crate::storage::Storage;
 use jobmanager_core::id::AttemptId;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) peers: Arc<Peers>,
     /// Replaced when a JobManager names another one.
     pub(crate) storage: Arc<RwLock<Storage>>,
+    /// Where jobs may have files of this machine, besides that.
+    pub(crate) folders: Folders,
     pub(crate) runtime: Handle,
     /// Our own data exchange: tasks at this address are here.
     pub(crate) data_address: Arc<str>,
@@ -177,6 +180,7 @@ impl Task {
             config,
             checkpoints: self.table().checkpoints.is_some(),
             restored: self.start.restore,
+            folders: self.shared.folders.clone(),
             state,
         };
         Ok(self.shared.registry.make(&vertex.operator, &cx)?)

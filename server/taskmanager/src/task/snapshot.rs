@@ -7,7 +7,7 @@
 use super::{Shared, Stop, Task};
 use crate::channel::Barrier;
 use crate::sdk::{KeyGroups, OperatorError, State};
-use crate::storage::{Storage, StorageError};
+use crate::storage::StorageError;
 use jobmanager_core::id::{AttemptId, CheckpointId, JobId};
 use jobmanager_core::message::{DeclineReason, JobTable, StateHandle, StateLocation};
 use jobmanager_core::taskmanager::TaskEvent;
@@ -29,7 +29,8 @@ pub(crate) fn restore(task: &Task, key_groups: KeyGroups) -> Result<Option<State
                 (wait_for(task, read)?, name.as_str())
             }
             StateLocation::Url(url) => {
-                let read = Storage::read_url(url, handle.size);
+                let storage = task.shared.storage();
+                let read = storage.read_url(url, handle.size, &task.shared.folders);
                 (wait_for(task, read)?, url.as_str())
             }
         };
@@ -187,7 +188,8 @@ impl SnapshotFile {
                 Ok(StateLocation::File(path))
             }
             SnapshotFile::Savepoint { folder, name } => {
-                Storage::open(&folder)?.write(&name, bytes).await?;
+                let storage = shared.storage().open_beside(&folder, &shared.folders)?;
+                storage.write(&name, bytes).await?;
                 Ok(StateLocation::Url(format!("{folder}/{name}")))
             }
         }

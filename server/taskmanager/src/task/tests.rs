@@ -10,6 +10,7 @@ mod savepoints;
 use super::{Report, Shared};
 use crate::channel::{Hub, Order};
 use crate::exchange::{Exchange, Peers, serve};
+use crate::folders::Folders;
 use crate::options::exchange_limits;
 use crate::sdk::Registry;
 use crate::storage::Storage;
@@ -93,6 +94,7 @@ impl Cluster {
                 hub,
                 peers: Peers::new(cluster.runtime.handle().clone(), Dialer::default()),
                 storage: Arc::clone(&storage),
+                folders: Folders::default(),
                 runtime: cluster.runtime.handle().clone(),
                 data_address: address.as_str().into(),
                 reports: reports.clone(),

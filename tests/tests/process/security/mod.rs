@@ -2,6 +2,7 @@
 
 mod exposure;
 mod files;
+mod folders;
 pub(crate) mod jwt;
 pub(crate) mod pki;
 mod tls;

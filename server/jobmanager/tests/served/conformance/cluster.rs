@@ -43,6 +43,7 @@ impl Worker {
             leave_timeout: Duration::ZERO,
             tls: None,
             allow_insecure: false,
+            allowed_dirs: Vec::new(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
